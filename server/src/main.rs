@@ -1,0 +1,2 @@
+//! Stratos.
+fn main() {}
