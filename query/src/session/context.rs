@@ -1,0 +1,82 @@
+//! What evaluating an expression may look at.
+
+use std::sync::Arc;
+
+use stratos_types::{FormatOptions, Result};
+
+use crate::catalog::Snapshot;
+
+/// The surroundings of an expression: the session's settings and the statement's clock. Cheap to clone.
+#[derive(Clone)]
+pub struct EvalContext {
+    /// DateStyle, IntervalStyle, TimeZone, extra_float_digits, bytea_output: how values read and print.
+    pub format: Arc<FormatOptions>,
+    /// `now()`: microseconds since the Unix epoch at the transaction's start.
+    pub transaction_micros: i64,
+    /// `statement_timestamp()`.
+    pub statement_micros: i64,
+    /// The catalog, for regclass and the `pg_get_…` functions.
+    pub catalog: Arc<Snapshot>,
+    /// The session.
+    pub host: Arc<dyn Host>,
+}
+
+/// What functions may ask of the session. Called from inside query execution, so nothing here is async; an implementation
+/// that must wait (a sequence whose cached values ran out) blocks in place.
+pub trait Host: Send + Sync {
+    /// `current_user`.
+    fn current_user(&self) -> String;
+    /// `session_user`.
+    fn session_user(&self) -> String;
+    /// `current_database()`.
+    fn current_database(&self) -> String;
+    /// Schemas in order of search, existing ones only, `pg_catalog` included where Postgres puts it when `implicit`.
+    fn search_path(&self, implicit: bool) -> Vec<String>;
+    /// `pg_backend_pid()`.
+    fn backend_pid(&self) -> i32;
+    /// `current_setting(name)`; `None` when there is no such setting.
+    fn setting(&self, name: &str) -> Option<String>;
+    /// `set_config(name, value, is_local)`; gives the value as it prints.
+    ///
+    /// # Errors
+    /// Unknown setting or a value that it does not take.
+    fn set_config(&self, name: &str, value: &str, is_local: bool) -> Result<String>;
+    /// `nextval`, by the sequence's OID.
+    ///
+    /// # Errors
+    /// End of the sequence (2200H), read-only transaction, storage.
+    fn nextval(&self, sequence: u32) -> Result<i64>;
+    /// `currval`.
+    ///
+    /// # Errors
+    /// Not yet used in this session (55000).
+    fn currval(&self, sequence: u32) -> Result<i64>;
+    /// `lastval`.
+    ///
+    /// # Errors
+    /// Not yet used in this session (55000).
+    fn lastval(&self) -> Result<i64>;
+    /// `setval`.
+    ///
+    /// # Errors
+    /// Out of the sequence's bounds (22003).
+    fn setval(&self, sequence: u32, value: i64, is_called: bool) -> Result<i64>;
+    /// Rows and bytes of a relation, for `pg_relation_size` and `pg_class`.
+    fn relation_size(&self, oid: u32) -> Option<(u64, u64)>;
+    /// 57014 if the statement was cancelled or ran out of its time; long row-by-row loops ask now and then.
+    ///
+    /// # Errors
+    /// The cancellation itself.
+    fn check_canceled(&self) -> Result<()>;
+    /// The running transaction's number for `txid_current()`.
+    fn transaction_id(&self) -> u64;
+    /// `pg_advisory_…`, `pg_cancel_backend`, `pg_sleep` and others that act on the node go by name.
+    ///
+    /// # Errors
+    /// As the action's.
+    fn node_function(
+        &self,
+        name: &str,
+        args: &[stratos_types::Datum],
+    ) -> Result<stratos_types::Datum>;
+}
