@@ -127,6 +127,8 @@ const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub struct Settings {
     /// Values that differ from the default, by the name as it is written in the table (or in lower case, for made-up ones).
     values: BTreeMap<String, String>,
+    /// Values of `SET LOCAL`: they shadow `values` until the transaction ends.
+    local: BTreeMap<String, String>,
     /// What RESET goes back to where it differs from the table: what the client asked for at its start.
     session_defaults: BTreeMap<String, String>,
     format: Arc<FormatOptions>,
@@ -139,6 +141,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             values: BTreeMap::new(),
+            local: BTreeMap::new(),
             session_defaults: BTreeMap::new(),
             format: Arc::new(FormatOptions::default()),
             statement_timeout_ms: 0,
@@ -172,20 +175,18 @@ impl Settings {
     pub fn get(&self, name: &str) -> Option<String> {
         match find(name) {
             Some(setting) => Some(
-                self.values
-                    .get(setting.name)
-                    .or_else(|| self.session_defaults.get(setting.name))
-                    .map_or_else(|| setting.default.to_owned(), Clone::clone),
+                self.get_fixed(setting.name).to_owned(),
             ),
-            None => self.values.get(&name.to_ascii_lowercase()).cloned(),
+            None => {
+                let name = name.to_ascii_lowercase();
+                self.local.get(&name).or_else(|| self.values.get(&name)).cloned()
+            }
         }
     }
 
     fn get_fixed(&self, name: &'static str) -> &str {
-        self.values.get(name).or_else(|| self.session_defaults.get(name)).map_or_else(
-            || find(name).map_or("", |s| s.default),
-            String::as_str,
-        )
+        let set = self.local.get(name).or_else(|| self.values.get(name)).or_else(|| self.session_defaults.get(name));
+        set.map_or_else(|| find(name).map_or("", |s| s.default), String::as_str)
     }
 
     /// Sets a setting to a value, which is checked and brought to the form in which it prints.
@@ -193,19 +194,47 @@ impl Settings {
     /// # Errors
     /// Unknown name (42704), a value that it does not take (22023), a setting that cannot be changed (55P02).
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(invalid(name, "value too long"));
-        }
-        let Some(setting) = find(name) else {
-            return self.set_custom(name, value);
-        };
-        let canonical = canonical(setting, value)?;
-        self.values.insert(setting.name.to_owned(), canonical);
+        let (name, value) = self.checked(name, value)?;
+        self.local.remove(&name);
+        self.values.insert(name, value);
         self.derive()
     }
 
+    /// `SET LOCAL`: until [`Settings::end_transaction`].
+    ///
+    /// # Errors
+    /// As [`Settings::set`].
+    pub fn set_local(&mut self, name: &str, value: &str) -> Result<()> {
+        let (name, value) = self.checked(name, value)?;
+        self.local.insert(name, value);
+        self.derive()
+    }
+
+    /// Forgets what `SET LOCAL` set.
+    ///
+    /// # Errors
+    /// Never for settings that were valid when they were set.
+    pub fn end_transaction(&mut self) -> Result<()> {
+        if self.local.is_empty() {
+            return Ok(());
+        }
+        self.local.clear();
+        self.derive()
+    }
+
+    /// The name by which the setting is kept, and the value as it prints.
+    fn checked(&self, name: &str, value: &str) -> Result<(String, String)> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(invalid(name, "value too long"));
+        }
+        match find(name) {
+            Some(setting) => Ok((setting.name.to_owned(), canonical(setting, value)?)),
+            None => self.checked_custom(name, value),
+        }
+    }
+
     /// A setting of an extension (`prefix.name`): any value, no meaning to us.
-    fn set_custom(&mut self, name: &str, value: &str) -> Result<()> {
+    fn checked_custom(&self, name: &str, value: &str) -> Result<(String, String)> {
         if !name.contains('.') {
             return Err(unknown(name));
         }
@@ -213,8 +242,7 @@ impl Settings {
         if self.values.len() >= CUSTOM_SETTINGS_MAX && !self.values.contains_key(&name) {
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many custom settings in this session"));
         }
-        self.values.insert(name, value.to_owned());
-        Ok(())
+        Ok((name, value.to_owned()))
     }
 
     /// Sets what the server says of itself (`session_authorization`, `is_superuser`) or what the client asks for at its
@@ -237,11 +265,13 @@ impl Settings {
     /// # Errors
     /// Unknown name (42704).
     pub fn reset(&mut self, name: &str) -> Result<()> {
-        match find(name) {
-            Some(setting) => self.values.remove(setting.name),
-            None if name.contains('.') => self.values.remove(&name.to_ascii_lowercase()),
+        let name = match find(name) {
+            Some(setting) => setting.name.to_owned(),
+            None if name.contains('.') => name.to_ascii_lowercase(),
             None => return Err(unknown(name)),
         };
+        self.local.remove(&name);
+        self.values.remove(&name);
         self.derive()
     }
 
@@ -251,6 +281,7 @@ impl Settings {
     /// Never for settings that were valid when they were set.
     pub fn reset_all(&mut self) -> Result<()> {
         self.values.clear();
+        self.local.clear();
         self.derive()
     }
 
