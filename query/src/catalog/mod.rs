@@ -13,4 +13,4 @@ pub use descriptor::{
     Identity, Index, IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,
 };
 pub use snapshot::Snapshot;
-pub use system::{SystemContext, SystemTable};
+pub use system::{SessionFacts, StoreFacts, SystemContext, SystemTable};

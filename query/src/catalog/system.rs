@@ -13,11 +13,46 @@ pub struct SystemContext {
     /// The catalog of the session's database, as of the statement.
     pub catalog: Arc<Snapshot>,
     /// The store, for statistics and shards.
-    pub store: stratos_replication::Store,
+    pub store: Arc<dyn StoreFacts>,
+    /// Sessions of the node, for `pg_stat_activity`.
+    pub sessions: Arc<Vec<SessionFacts>>,
     /// Role of the session, for privileges and `current_user`.
     pub role: String,
     /// Name/value/description of the session's settings, for `pg_settings`.
     pub settings: Arc<Vec<(String, String, String)>>,
+}
+
+/// What system tables may ask of the store.
+pub trait StoreFacts: Send + Sync {
+    /// Live rows and their bytes under a prefix of keys (at most 13 bytes long).
+    fn statistics(&self, prefix: &[u8]) -> stratos_replication::PrefixStatistics;
+    /// The shards.
+    fn shards(&self) -> Vec<stratos_replication::ShardInfo>;
+}
+
+/// A row of `pg_stat_activity`.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// Backend number.
+    pub pid: i32,
+    /// Role.
+    pub user: String,
+    /// Database.
+    pub database: String,
+    /// `application_name`.
+    pub application_name: String,
+    /// Client's address.
+    pub client: String,
+    /// Unix microseconds.
+    pub backend_start_micros: i64,
+    /// Unix microseconds.
+    pub transaction_start_micros: Option<i64>,
+    /// Unix microseconds.
+    pub query_start_micros: i64,
+    /// `active`, `idle`, …
+    pub state: &'static str,
+    /// Text of the statement.
+    pub query: String,
 }
 
 /// A table of pg_catalog and the like.
