@@ -14,7 +14,7 @@ pub use expr::{
     SortKey, SubqueryKind, WindowCall, WindowFrame, WindowFunction,
 };
 pub use rel::{
-    Cte, JoinKind, OutputColumn, Rel, RowLock, ScanColumn, SetOpKind, TableFunctionKind,
+    Cte, JoinKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, SetOpKind, TableFunctionKind,
 };
 pub use statement::{
     Assignment, BoundStatement, Delete, Insert, InsertSource, OnConflict, Query, Returning,
