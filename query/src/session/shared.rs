@@ -193,7 +193,7 @@ impl Host for SessionShared {
             .get(&sequence)
             .cloned()
             .ok_or_else(|| Error::internal(format!("no sequence with OID {sequence}")))?;
-        let value = self.engine()?.sequences().next(&descriptor)?;
+        let value = self.engine()?.sequences().next(self.database, &descriptor)?;
         let mut memory = self.sequences.lock();
         memory.current.insert(sequence, value);
         memory.last = Some(sequence);
@@ -230,7 +230,7 @@ impl Host for SessionShared {
                 ),
             ));
         }
-        self.engine()?.sequences().set(&descriptor, value, is_called)?;
+        self.engine()?.sequences().set(self.database, &descriptor, value, is_called)?;
         if is_called {
             let mut memory = self.sequences.lock();
             memory.current.insert(sequence, value);
