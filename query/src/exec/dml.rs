@@ -152,6 +152,11 @@ impl InsertPlan {
         &self.rules
     }
 
+    /// Whether rows come back.
+    pub fn returns(&self) -> bool {
+        self.returning.is_some()
+    }
+
     /// Inserts.
     ///
     /// # Errors

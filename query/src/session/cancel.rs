@@ -93,7 +93,7 @@ impl Cancel {
             biased;
             result = work => result,
             error = self.stopped() => Err(error),
-            () = timeout => Err(Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout")),
+            () = timeout => Err(timed_out()),
         }
     }
 }
@@ -101,6 +101,11 @@ impl Cancel {
 /// When a statement that starts now must have ended.
 pub fn deadline_after(timeout_ms: u64) -> Option<Instant> {
     (timeout_ms > 0).then(|| Instant::now() + Duration::from_millis(timeout_ms))
+}
+
+/// 57014 of `statement_timeout`.
+pub fn timed_out() -> Error {
+    Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout")
 }
 
 /// 57P01.

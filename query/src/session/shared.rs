@@ -56,6 +56,8 @@ pub struct SessionShared {
     pub cancel: Cancel,
     pub(super) settings: Mutex<Settings>,
     pub(super) activity: Mutex<Activity>,
+    /// When the running statement must have ended.
+    pub(super) deadline: Mutex<Option<tokio::time::Instant>>,
     sequences: Mutex<SequenceMemory>,
     pub(super) catalog: Mutex<Arc<Snapshot>>,
     /// Number of the running transaction, 0 for none.
@@ -88,6 +90,7 @@ impl SessionShared {
             cancel: Cancel::default(),
             settings: Mutex::new(settings),
             activity: Mutex::new(Activity { state: "idle", ..Activity::default() }),
+            deadline: Mutex::default(),
             sequences: Mutex::default(),
             catalog: Mutex::new(catalog),
             transaction_id: 0.into(),
@@ -126,6 +129,18 @@ impl SessionShared {
             ));
         }
         Ok(())
+    }
+
+    /// The error with which the running statement must stop: cancelled, or out of its time.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check_statement(&self) -> Result<()> {
+        self.cancel.check()?;
+        match *self.deadline.lock() {
+            Some(deadline) if tokio::time::Instant::now() >= deadline => Err(super::cancel::timed_out()),
+            _ => Ok(()),
+        }
     }
 
     /// Forgets what sequences gave (`DISCARD SEQUENCES`).
@@ -245,7 +260,7 @@ impl Host for SessionShared {
     }
 
     fn check_canceled(&self) -> Result<()> {
-        self.cancel.check()
+        self.check_statement()
     }
 
     fn transaction_id(&self) -> u64 {
