@@ -69,6 +69,22 @@ pub fn parse(text: &str) -> Option<Verifier> {
     })
 }
 
+/// Whether the client's proof shows that it knows the password (RFC 5802, section 3). Takes the same time for every proof.
+pub fn proves(verifier: &Verifier, transcript: &[u8], proof: &[u8]) -> bool {
+    let signature = hmac(&verifier.stored_key, &[transcript]);
+    if proof.len() != signature.len() {
+        return false;
+    }
+    let client_key: Vec<u8> = proof.iter().zip(signature).map(|(p, s)| p ^ s).collect();
+    let stored: [u8; 32] = Sha256::digest(client_key).into();
+    stored.iter().zip(verifier.stored_key).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// What the server shows in return.
+pub fn server_signature(verifier: &Verifier, transcript: &[u8]) -> [u8; 32] {
+    hmac(&verifier.server_key, &[transcript])
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
