@@ -68,7 +68,7 @@ impl Assignments {
 }
 
 /// Runs the query that feeds a data-changing statement.
-async fn source_rows(
+pub(super) async fn source_rows(
     context: &mut StatementContext<'_>,
     rel: &Rel,
 ) -> Result<crate::lower::RowStream> {

@@ -9,6 +9,8 @@
 pub mod direct;
 pub mod dml;
 pub mod foreign_keys;
+pub mod jobs;
+pub mod row_locks;
 pub mod rules;
 pub mod violations;
 pub mod write;

@@ -51,6 +51,13 @@ pub struct TableWriter<'a> {
     row_ids: std::ops::Range<u64>,
 }
 
+/// What a [`TableWriter`] remembers between the pieces of one statement.
+#[derive(Debug, Default)]
+pub struct WriterState {
+    locks_taken: usize,
+    row_ids: std::ops::Range<u64>,
+}
+
 /// How many row ids a statement takes from the store at once.
 const ROW_ID_BLOCK: u64 = 64;
 
@@ -58,6 +65,16 @@ impl<'a> TableWriter<'a> {
     /// A writer for the rows that `rules` are about.
     pub fn new(rules: &'a TableRules) -> Self {
         TableWriter { rules, locks_taken: 0, row_ids: 0..0 }
+    }
+
+    /// Goes on where another writer of the same statement stopped.
+    pub fn resume(rules: &'a TableRules, state: WriterState) -> Self {
+        TableWriter { rules, locks_taken: state.locks_taken, row_ids: state.row_ids }
+    }
+
+    /// What the next writer of the statement has to know.
+    pub fn suspend(self) -> WriterState {
+        WriterState { locks_taken: self.locks_taken, row_ids: self.row_ids }
     }
 
     fn table(&self) -> &'a Table {
