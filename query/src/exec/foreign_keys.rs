@@ -60,13 +60,43 @@ pub async fn require_parents(
 ) -> Result<()> {
     for outgoing in &rules.outgoing {
         let values = values_of(&rules.table, &outgoing.key.columns, new);
-        // MATCH SIMPLE: a NULL anywhere refers to nothing.
-        if values.iter().any(Datum::is_null) {
-            continue;
-        }
         if old.is_some_and(|old| values_of(&rules.table, &outgoing.key.columns, old) == values) {
             continue;
         }
+        require_parent(context, rules, outgoing, values, new).await?;
+    }
+    Ok(())
+}
+
+/// The same for one constraint, by its OID, when it is added to a table that has rows.
+///
+/// # Errors
+/// As [`require_parents`].
+pub async fn require_parents_of(
+    context: &mut StatementContext<'_>,
+    rules: &TableRules,
+    constraint: u32,
+    row: &[Datum],
+) -> Result<()> {
+    for outgoing in rules.outgoing.iter().filter(|o| o.constraint.oid == constraint) {
+        let values = values_of(&rules.table, &outgoing.key.columns, row);
+        require_parent(context, rules, outgoing, values, row).await?;
+    }
+    Ok(())
+}
+
+async fn require_parent(
+    context: &mut StatementContext<'_>,
+    rules: &TableRules,
+    outgoing: &Outgoing,
+    values: Vec<Datum>,
+    row: &[Datum],
+) -> Result<()> {
+    // MATCH SIMPLE: a NULL anywhere refers to nothing.
+    if values.iter().any(Datum::is_null) {
+        return Ok(());
+    }
+    {
         let casted = cast_to_parent(outgoing, &rules.table, values, context)?;
         let key = parent_key(outgoing, &casted)?;
         let outcome = stored(context.transaction.lock(&key, LockMode::KeyShare, context.wait).await)?;
@@ -76,7 +106,7 @@ pub async fn require_parents(
                 &outgoing.constraint,
                 &outgoing.key,
                 &outgoing.parent.name,
-                new,
+                row,
                 &context.eval.format,
             ));
         }
