@@ -57,6 +57,10 @@ impl<V> Leader<V> {
     /// The primary of a commit over several shards wants to take `timestamp`. Its locks keep others out, so it need not be
     /// in the order of the log.
     pub fn admit_primary(&mut self, timestamp: Timestamp) -> Admission {
+        // Asked again while the first proposal is on its way: it must not be told that it came too late.
+        if self.in_flight.contains(&timestamp) {
+            return Admission::Propose;
+        }
         if self.has_read(timestamp) {
             return Admission::Redraw;
         }

@@ -138,6 +138,8 @@ pub struct TwoPhase {
     /// Outstanding validations.
     validating: std::collections::BTreeSet<usize>,
     commit_ts: Timestamp,
+    /// The newest timestamp that was given back: its answer may be repeated, and must not be taken for a fresh one.
+    discarded: Timestamp,
     status: Option<TxnStatus>,
     redraws: u32,
     mutations: Mutations,
@@ -153,6 +155,7 @@ impl TwoPhase {
             outstanding: Default::default(),
             validating: Default::default(),
             commit_ts: Timestamp::ZERO,
+            discarded: Timestamp::ZERO,
             status: None,
             redraws: 0,
             mutations,
@@ -173,7 +176,7 @@ impl TwoPhase {
             }
             (Phase::Prewriting, Event::Prewritten(piece, result)) => self.prewritten(piece, result),
             (Phase::Prewriting, Event::LockHandled(piece, remedy)) => self.lock_handled(piece, remedy),
-            (Phase::Drawing, Event::Drawn(timestamp)) => self.drawn(timestamp),
+            (Phase::Drawing, Event::Drawn(timestamp)) if timestamp > self.discarded => self.drawn(timestamp),
             // A timestamp that arrives when nobody needs it any more (an answer that was repeated).
             (_, Event::Drawn(timestamp)) if timestamp != self.commit_ts => vec![Action::Discard(timestamp)],
             (Phase::Validating, Event::Validated { part, at, holds }) if at == self.commit_ts => {
@@ -254,9 +257,9 @@ impl TwoPhase {
         if self.redraws > REDRAWS_MAX {
             return self.fail(Failure::Serialization);
         }
-        let discarded = std::mem::take(&mut self.commit_ts);
+        self.discarded = std::mem::take(&mut self.commit_ts);
         self.phase = Phase::Drawing;
-        vec![Action::Discard(discarded), Action::Draw]
+        vec![Action::Discard(self.discarded), Action::Draw]
     }
 
     fn primary_committed(&mut self, result: CommandResult) -> Vec<Action> {

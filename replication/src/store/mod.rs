@@ -24,6 +24,7 @@ mod background;
 mod commit;
 pub mod data;
 mod machine;
+mod open;
 mod oracle;
 mod pins;
 mod read_set;
