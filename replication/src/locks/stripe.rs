@@ -50,12 +50,13 @@ impl Holders {
     }
 
     fn set(&mut self, transaction: TxnId, mode: LockMode) {
-        let present =
-            self.first.iter_mut().chain(self.others.iter_mut()).find(|holder| holder.transaction == transaction);
-        match present {
-            Some(holder) => holder.mode = mode,
-            None if self.first.is_none() => self.first = Some(Holder { transaction, mode }),
-            None => self.others.push(Holder { transaction, mode }),
+        match &mut self.first {
+            None => self.first = Some(Holder { transaction, mode }),
+            Some(first) if first.transaction == transaction => first.mode = mode,
+            Some(_) => match self.others.iter_mut().find(|holder| holder.transaction == transaction) {
+                Some(holder) => holder.mode = mode,
+                None => self.others.push(Holder { transaction, mode }),
+            },
         }
     }
 

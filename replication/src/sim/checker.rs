@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::client::{Outcome, Transaction, decode};
 use super::world::{World, keys, shard_of};
 use crate::api::{Isolation, Key, Timestamp, TxnId};
-use crate::engine::{Family, Reads};
+use crate::engine::Family;
 use crate::mvcc::record;
 
 /// What happened in some runs.

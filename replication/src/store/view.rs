@@ -180,7 +180,7 @@ impl ScanCursor {
     /// What lies over the versions of the span: committed but unresolved prewrites, and then the transaction's own writes.
     fn over(&self) -> Result<Option<Arc<Writes>>> {
         let inner = &self.view.inner;
-        let own = self.view.overlay.as_ref().filter(|own| own.range(self.span_range()).next().is_some());
+        let own = self.view.overlay.as_ref().filter(|own| own.range::<Key, _>(self.span_range()).next().is_some());
         if !inner.data.any_locks() || self.span.is_empty() {
             return Ok(own.cloned());
         }
@@ -194,7 +194,7 @@ impl ScanCursor {
             return Ok(own.cloned());
         }
         if let Some(own) = own {
-            visible.extend(own.range(self.span_range()).map(|(key, write)| (key.clone(), write.clone())));
+            visible.extend(own.range::<Key, _>(self.span_range()).map(|(key, write)| (key.clone(), write.clone())));
         }
         Ok(Some(Arc::new(visible)))
     }
@@ -244,7 +244,7 @@ impl Merge {
             (Direction::Forward, Some(done)) => (Bound::Excluded(done), high),
             (Direction::Backward, Some(done)) => (low, Bound::Excluded(done)),
         };
-        let mut forward = over.range(bounds);
+        let mut forward = over.range::<Key, _>(bounds);
         let mut next_over = |from: Direction| match from {
             Direction::Forward => forward.next(),
             Direction::Backward => forward.next_back(),
