@@ -199,8 +199,8 @@ impl<'a> Pending<'a> {
 
     /// The earliest start of a transaction that holds a lock in the shard.
     pub(crate) fn oldest_lock_start(&self) -> Option<Timestamp> {
-        // Locks that this group removes only make the answer more careful.
-        let old = self.locks.oldest_start(Some(&self.state.descriptor.span));
+        let span = &self.state.descriptor.span;
+        let old = self.locks.oldest_start_where(|key| span.contains(key) && !self.lock_changes.contains_key(key));
         let new = self.lock_changes.values().flatten().map(|lock| lock.start_ts).min();
         old.into_iter().chain(new).min()
     }
