@@ -61,14 +61,17 @@ impl LockTable {
         found.map(|(key, lock)| (key.clone(), Arc::clone(lock)))
     }
 
-    /// The earliest start of a transaction that holds a lock in the span, or anywhere.
-    pub fn oldest_start(&self, span: Option<&Span>) -> Option<Timestamp> {
+    /// The earliest start of a transaction that holds a lock anywhere on this node.
+    pub fn oldest_start(&self) -> Option<Timestamp> {
+        self.oldest_start_where(|_| true)
+    }
+
+    /// The earliest start of a transaction that holds a lock on a key that `counts`.
+    pub(crate) fn oldest_start_where(&self, counts: impl Fn(&[u8]) -> bool) -> Option<Timestamp> {
         if self.is_empty() {
             return None;
         }
-        let locks = self.locks.read();
-        let inside = locks.iter().filter(|(key, _)| span.is_none_or(|span| span.contains(key)));
-        inside.map(|(_, lock)| lock.start_ts).min()
+        self.locks.read().iter().filter(|(key, _)| counts(key)).map(|(_, lock)| lock.start_ts).min()
     }
 
     /// Sets and removes locks.

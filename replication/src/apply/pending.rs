@@ -199,8 +199,8 @@ impl<'a> Pending<'a> {
 
     /// The earliest start of a transaction that holds a lock in the shard.
     pub(crate) fn oldest_lock_start(&self) -> Option<Timestamp> {
-        // Locks that this group removes only make the answer more careful.
-        let old = self.locks.oldest_start(Some(&self.state.descriptor.span));
+        let span = &self.state.descriptor.span;
+        let old = self.locks.oldest_start_where(|key| span.contains(key) && !self.lock_changes.contains_key(key));
         let new = self.lock_changes.values().flatten().map(|lock| lock.start_ts).min();
         old.into_iter().chain(new).min()
     }
@@ -243,13 +243,13 @@ impl<'a> Pending<'a> {
             return Ok(Some(span.start.clone()));
         }
         let overlay = (Bound::Included(span.start.as_ref()), Bound::Excluded(span.end.as_ref()));
-        if let Some((key, _)) = self.latest.range::<[u8], _>(overlay).find(|(_, (ts, _))| *ts > base) {
-            return Ok(Some(key.clone()));
-        }
+        let changed = self.latest.range::<[u8], _>(overlay).find(|(_, (ts, _))| *ts > base).map(|(key, _)| key);
         if self.prefixes_unchanged(span, base) {
-            return Ok(None);
+            return Ok(changed.cloned());
         }
-        let mut cursor = self.engine.cursor(Family::Latest, &span.start, Some(&span.end))?;
+        // The first key is answered, however the entries were grouped.
+        let end = changed.unwrap_or(&span.end);
+        let mut cursor = self.engine.cursor(Family::Latest, &span.start, Some(end))?;
         cursor.seek_first()?;
         while let Some((key, stored)) = cursor.item() {
             let version = record::decode_version(stored).ok_or_else(|| crate::mvcc::damaged(key))?;
@@ -258,7 +258,7 @@ impl<'a> Pending<'a> {
             }
             cursor.next()?;
         }
-        Ok(None)
+        Ok(changed.cloned())
     }
 
     /// Whether no key from `first` to `last` (both included) has a version.

@@ -203,7 +203,9 @@ impl Pending<'_> {
             let prior = if empty {
                 None
             } else {
-                if self.prior(key)?.is_some_and(|prior| prior.ts >= commit_ts) {
+                // As in `is_newer`, an old tombstone is as good as none.
+                let prior = self.prior(key)?.filter(|prior| prior.value_bytes.is_some() || prior.ts > threshold);
+                if prior.is_some_and(|prior| prior.ts >= commit_ts) {
                     continue;
                 }
                 self.supersede(key, commit_ts)?

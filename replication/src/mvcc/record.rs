@@ -191,6 +191,6 @@ mod tests {
         assert_eq!(decode_status(&[2, 0, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(decode_status(&[1, 0]), None);
         assert_eq!(decode_history_key(b"short"), None);
-        assert_eq!(LockRecord::decode(&Bytes::from_static(&[1; 30])), None);
+        assert_eq!(LockRecord::decode(&Bytes::from_static(&[1; 20])), None);
     }
 }
