@@ -48,8 +48,8 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub spare: Mutex<Spare>,
     pub spare_ready: Condvar,
-    /// The next segment could not be prepared for lack of space.
-    low_space: AtomicBool,
+    /// The next segment could not be prepared, or the log has failed: new work needs a closer look.
+    troubled: AtomicBool,
 }
 
 impl Shared {
@@ -73,7 +73,7 @@ impl Shared {
             counters: Counters::default(),
             spare: Mutex::new(Spare::default()),
             spare_ready: Condvar::new(),
-            low_space: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
         }
     }
 
@@ -104,6 +104,11 @@ impl Shared {
         }
     }
 
+    /// Lets `check_room` look at the failure that was put into the queue.
+    pub fn mark_failed(&self) {
+        self.troubled.store(true, Relaxed);
+    }
+
     pub fn made_room(&self) {
         self.room.notify_all();
     }
@@ -119,12 +124,12 @@ impl Shared {
     /// Refuses new work of `bytes` while it could hit a full disk halfway: once the next segment cannot be
     /// prepared, the rest of the current one is kept for what is under way.
     pub fn check_room(self: &Arc<Self>, bytes: usize) -> Result<()> {
+        if !self.troubled.load(Relaxed) {
+            return Ok(());
+        }
         let queue = self.queue.lock();
         if let Some(error) = &queue.failed {
             return Err(error.clone());
-        }
-        if !self.low_space.load(Relaxed) {
-            return Ok(());
         }
         let needed = self.options.segment_bytes / RESERVE_DIVISOR + bytes as u64;
         let refused = queue.segment_room() < needed;
@@ -163,12 +168,12 @@ impl Shared {
             Ok(file) => {
                 spare.file = Some(file);
                 spare.failed_at = None;
-                self.low_space.store(false, Relaxed);
+                self.troubled.store(self.queue.lock().failed.is_some(), Relaxed);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot prepare the next log segment");
                 spare.failed_at = Some(Instant::now());
-                self.low_space.store(true, Relaxed);
+                self.troubled.store(true, Relaxed);
             }
         }
         self.spare_ready.notify_all();

@@ -202,6 +202,7 @@ impl Writer {
         let batches = std::mem::take(&mut queue.batches);
         queue.queued_bytes = 0;
         drop(queue);
+        self.shared.mark_failed();
         self.shared.made_room();
         for done in batches.into_iter().flat_map(|batch| batch.callbacks) {
             done(Err(error.clone()));
