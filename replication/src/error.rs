@@ -66,10 +66,12 @@ pub enum Error {
         what: String,
     },
     /// Another process uses the data directory.
-    #[error("the data directory {} is in use by another process", dir.display())]
+    #[error("the data directory {} is in use by {}", dir.display(), holder(*pid))]
     AlreadyRunning {
         /// The directory.
         dir: PathBuf,
+        /// The process, if it left its number.
+        pid: Option<u32>,
     },
     /// The data was written by a newer version of the program.
     #[error("the data directory has format {found}, but this version supports formats up to {supported}")]
@@ -90,6 +92,16 @@ pub enum Error {
         /// The node that does, if known.
         leader: Option<u64>,
     },
+    /// The group stopped or lost its leadership with the proposal under way: the command is applied or not.
+    /// Proposing it again is safe for commands that are applied once.
+    #[error("the outcome of the proposal to shard {shard} is unknown")]
+    OutcomeUnknown {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// More is under way already than the node can take.
+    #[error("too many proposals are under way")]
+    Overloaded,
     /// No shard of this node has that id.
     #[error("there is no shard {shard} on this node")]
     UnknownShard {
@@ -116,6 +128,11 @@ pub enum Error {
         /// The report.
         message: String,
     },
+}
+
+/// Names the process that holds a data directory.
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 impl Error {

@@ -28,15 +28,16 @@ pub struct LogPosition {
 /// A state machine for the logs of many shards. All functions block; call them where blocking is allowed.
 /// Calls for different shards may run at the same time; calls of `apply` and `import` for one shard may not.
 pub trait ApplyTarget: Send + Sync + 'static {
-    /// Applies consecutive committed entries of one shard, all or nothing, and answers one `Bytes` per entry
-    /// (an encoded `CommandResult`). An entry with no bytes changes nothing except the position (blank
+    /// Applies consecutive committed entries of one shard and answers one `Bytes` per entry (an encoded
+    /// `CommandResult`). Each entry is applied wholly or not at all, together with its position. An entry with no bytes changes nothing except the position (blank
     /// entries, membership changes) and has an empty answer. `membership`, when given, replaces the stored
     /// membership together with the entries.
     ///
     /// A command that cannot be decoded, is outside the shard or fails its checks is *answered*, not an error.
     ///
     /// # Errors
-    /// The store cannot write or finds itself damaged; the shard's state is unchanged and it must not go on.
+    /// The store cannot write or finds itself damaged. The shard must not go on; entries after `applied` are not
+    /// applied.
     fn apply(&self, shard: ShardId, entries: &[(LogPosition, Bytes)], membership: Option<Bytes>) -> Result<Vec<Bytes>>;
 
     /// Position of the last applied entry; `None` before the first.

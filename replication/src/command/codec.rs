@@ -100,8 +100,19 @@ impl<'a> Reader<'a> {
         Ok(items)
     }
 
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.data.len()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&mut self) -> Bytes {
+        let rest = self.data.slice(self.at..);
+        self.at = self.data.len();
+        rest
+    }
+
     /// Ends reading: nothing may be left.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
-        if self.at == self.data.len() { Ok(()) } else { Err(DecodeError("bytes after the last field")) }
+        if self.is_at_end() { Ok(()) } else { Err(DecodeError("bytes after the last field")) }
     }
 }
