@@ -4,6 +4,7 @@
 //! by key) or a DataFusion plan → rows. [`catalog`] says what exists, [`functions`] what can be called, [`session`] holds
 //! what a connection has set.
 
+pub mod binder;
 pub mod catalog;
 pub mod functions;
 pub mod ir;
