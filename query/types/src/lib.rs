@@ -1,19 +1,35 @@
 //! Values and types of the SQL surface, with Postgres's semantics and no I/O.
 //!
-//! - [`PgType`]: the types that exist, with Postgres's OIDs, and [`TypeMod`]-bearing [`ColumnType`]
+//! - [`PgType`]: the types that exist, with Postgres's OIDs, and [`ColumnType`], which carries a modifier
 //! - [`Datum`]: one value; [`Numeric`] and [`Interval`] are ours, the rest are plain Rust
 //! - [`Error`] and [`ErrorKind`]: what a statement can answer with; the server maps kinds to SQLSTATEs
+//! - [`text`](Datum::from_text), [`binary`](Datum::from_binary): the two wire forms of every type
+//! - [`cast`]: conversions between types, and which of them Postgres applies unasked
+//! - [`datetime`]: calendar, zones, parsing, printing, arithmetic, `to_char`
+//! - [`json`]: validation, jsonb's canonical form, and what its operators need
+//! - [`key`] and [`row`]: the bytes that the store keeps
 //!
 //! Data takes this path: wire text or binary → [`Datum`] → key and row bytes, and back.
 
+mod binary;
+pub mod cast;
+pub mod datetime;
 mod datum;
 mod error;
 mod format;
-mod numeric;
+pub mod json;
+pub mod key;
+pub mod numeric;
 mod pgtype;
+pub mod row;
+mod sortable;
+mod text;
 
+pub use cast::{CastContext, cast, cast_kind};
 pub use datum::{ArrayDatum, Datum, Interval, TimeTz};
 pub use error::{Error, ErrorKind, Result};
 pub use format::{ByteaOutput, DateOrder, DateStyle, FormatOptions, IntervalStyle, TimeZone};
-pub use numeric::Numeric;
+pub use numeric::{Numeric, NumericSum};
 pub use pgtype::{ColumnType, PgType, Scalar, TypeCategory};
+pub use sortable::{sortable_key, sortable_value_len};
+pub use text::{float4_text, float8_text};
