@@ -5,6 +5,7 @@
 //! what a connection has set.
 
 pub mod catalog;
+pub mod eval;
 pub mod functions;
 pub mod ir;
 pub mod session;

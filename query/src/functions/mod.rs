@@ -2,6 +2,23 @@
 //!
 //! An operator is a function with a symbol. Every function has a row implementation over [`Datum`]s, which is the meaning;
 //! the lowering may use an Arrow kernel instead where the two agree.
+//!
+//! [`by_name`], [`operators::by_symbol`], [`aggregates::by_name`], [`set_returning::by_name`] and [`window::by_name`] find
+//! candidates; the binder chooses among them. Signatures are the tables in `table`, one row a function, with the numbers of
+//! `pg_proc.dat` and `pg_operator.dat` of PostgreSQL 15.
+
+mod args;
+mod arithmetic;
+mod compare;
+pub mod catalog_info;
+pub mod keywords;
+pub mod operators;
+mod registry;
+mod table;
+mod text;
+
+pub use compare::compare;
+pub use registry::{all, by_name, by_oid};
 
 use std::fmt;
 
@@ -36,6 +53,8 @@ pub enum ArgType {
     Is(PgType),
     AnyElement,
     AnyArray,
+    /// As `AnyElement`, and not an array (`text || x`).
+    AnyNonArray,
     /// Any type at all, each argument its own (`concat`, `format`).
     Any,
 }

@@ -1,0 +1,5 @@
+//! Evaluating typed expressions over rows.
+
+mod cast;
+
+pub use cast::{cast, to_text, write_text};
