@@ -3,10 +3,11 @@
 //! An operator is a function with a symbol. Every function has a row implementation over [`Datum`]s, which is the meaning;
 //! the lowering may use an Arrow kernel instead where the two agree.
 //!
-//! [`by_name`], [`operators::by_symbol`], [`aggregates::by_name`], [`set_returning::by_name`] and [`window::by_name`] find
+//! [`by_name`], [`operators::by_symbol`], [`aggregates::by_name`] and [`window::by_name`] find
 //! candidates; the binder chooses among them. Signatures are the tables in `table`, one row a function, with the numbers of
 //! `pg_proc.dat` and `pg_operator.dat` of PostgreSQL 15.
 
+pub mod aggregates;
 mod args;
 mod arithmetic;
 mod compare;
@@ -16,6 +17,7 @@ pub mod operators;
 mod registry;
 mod table;
 mod text;
+pub mod window;
 
 pub use compare::compare;
 pub use registry::{all, by_name, by_oid};
@@ -132,6 +134,7 @@ pub enum AggregateKind {
     BoolOr,
     BitAnd,
     BitOr,
+    BitXor,
     StringAgg,
     ArrayAgg,
     JsonAgg,
@@ -146,6 +149,15 @@ pub enum AggregateKind {
     PercentileCont,
     PercentileDisc,
     Mode,
+    RegrCount,
+    RegrAvgX,
+    RegrAvgY,
+    RegrSxx,
+    RegrSyy,
+    RegrSxy,
+    RegrR2,
+    RegrSlope,
+    RegrIntercept,
 }
 
 /// A binary or prefix operator.
