@@ -10,10 +10,14 @@
 pub mod aggregates;
 mod args;
 mod arithmetic;
+mod arrays;
 mod compare;
 pub mod catalog_info;
+mod datetime;
 pub mod keywords;
+mod math;
 pub mod operators;
+pub mod pattern;
 mod registry;
 mod table;
 mod text;

@@ -1,8 +1,12 @@
 //! The signatures. Numbers, strictness and volatility are those of `pg_proc.dat` and `pg_operator.dat` of PostgreSQL 15.
 
 mod arithmetic;
+mod arrays;
 mod compare;
+mod datetime;
+mod math;
 pub mod operators;
+mod pattern;
 mod text;
 
 use stratos_types::{PgType, Scalar};
@@ -18,6 +22,10 @@ pub static ALL: &[&[Function]] = &[
     compare::FUNCTIONS,
     arithmetic::FUNCTIONS,
     text::FUNCTIONS,
+    pattern::FUNCTIONS,
+    datetime::FUNCTIONS,
+    math::FUNCTIONS,
+    arrays::FUNCTIONS,
 ];
 
 /// An immutable, strict function; the methods say otherwise.
@@ -111,8 +119,10 @@ short_names! {
     RECORD = PgType::Record;
     UUID = PgType::Uuid;
     JSONB = PgType::Jsonb;
+    I4S = PgType::Array(Scalar::Int4);
     TEXTS = PgType::Array(Scalar::Text);
 }
+const ELEMENT: ArgType = ArgType::AnyElement;
 const ARRAY: ArgType = ArgType::AnyArray;
 const NON_ARRAY: ArgType = ArgType::AnyNonArray;
 const ANY: ArgType = ArgType::Any;
