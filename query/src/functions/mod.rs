@@ -14,6 +14,8 @@ mod arrays;
 mod compare;
 pub mod catalog_info;
 mod datetime;
+mod encoding;
+mod jsons;
 pub mod keywords;
 mod math;
 pub mod operators;

@@ -4,6 +4,8 @@ mod arithmetic;
 mod arrays;
 mod compare;
 mod datetime;
+mod encoding;
+mod jsons;
 mod math;
 pub mod operators;
 mod pattern;
@@ -26,6 +28,8 @@ pub static ALL: &[&[Function]] = &[
     datetime::FUNCTIONS,
     math::FUNCTIONS,
     arrays::FUNCTIONS,
+    encoding::FUNCTIONS,
+    jsons::FUNCTIONS,
 ];
 
 /// An immutable, strict function; the methods say otherwise.
@@ -105,6 +109,7 @@ short_names! {
     OID = PgType::Oid;
     XID = PgType::Xid;
     OIDV = PgType::OidVector;
+    JSON = PgType::Json;
     F4 = PgType::Float4;
     F8 = PgType::Float8;
     ACL = PgType::AclItem;
