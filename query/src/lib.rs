@@ -6,6 +6,7 @@
 
 pub mod binder;
 pub mod catalog;
+pub mod eval;
 pub mod functions;
 pub mod ir;
 pub mod session;
