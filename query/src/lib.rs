@@ -4,7 +4,9 @@
 //! by key) or a DataFusion plan → rows. [`catalog`] says what exists, [`functions`] what can be called, [`session`] holds
 //! what a connection has set.
 
+pub mod binder;
 pub mod catalog;
+pub mod eval;
 pub mod functions;
 pub mod ir;
 pub mod session;

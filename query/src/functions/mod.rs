@@ -2,6 +2,31 @@
 //!
 //! An operator is a function with a symbol. Every function has a row implementation over [`Datum`]s, which is the meaning;
 //! the lowering may use an Arrow kernel instead where the two agree.
+//!
+//! [`by_name`], [`operators::by_symbol`], [`aggregates::by_name`] and [`window::by_name`] find
+//! candidates; the binder chooses among them. Signatures are the tables in `table`, one row a function, with the numbers of
+//! `pg_proc.dat` and `pg_operator.dat` of PostgreSQL 15.
+
+pub mod aggregates;
+mod args;
+mod arithmetic;
+mod arrays;
+mod compare;
+pub mod catalog_info;
+mod datetime;
+mod encoding;
+mod jsons;
+pub mod keywords;
+mod math;
+pub mod operators;
+pub mod pattern;
+mod registry;
+mod table;
+mod text;
+pub mod window;
+
+pub use compare::compare;
+pub use registry::{all, by_name, by_oid};
 
 use std::fmt;
 
@@ -36,6 +61,8 @@ pub enum ArgType {
     Is(PgType),
     AnyElement,
     AnyArray,
+    /// As `AnyElement`, and not an array (`text || x`).
+    AnyNonArray,
     /// Any type at all, each argument its own (`concat`, `format`).
     Any,
 }
@@ -113,6 +140,7 @@ pub enum AggregateKind {
     BoolOr,
     BitAnd,
     BitOr,
+    BitXor,
     StringAgg,
     ArrayAgg,
     JsonAgg,
@@ -127,6 +155,15 @@ pub enum AggregateKind {
     PercentileCont,
     PercentileDisc,
     Mode,
+    RegrCount,
+    RegrAvgX,
+    RegrAvgY,
+    RegrSxx,
+    RegrSyy,
+    RegrSxy,
+    RegrR2,
+    RegrSlope,
+    RegrIntercept,
 }
 
 /// A binary or prefix operator.

@@ -8,6 +8,7 @@
 mod expr;
 mod rel;
 mod statement;
+mod walk;
 
 pub use expr::{
     AggregateCall, CaseBranch, ColumnId, Expr, ExprKind, FrameBound, FrameUnits, Quantifier,
@@ -20,3 +21,5 @@ pub use statement::{
     Assignment, BoundStatement, Delete, Insert, InsertSource, OnConflict, Query, Returning,
     StatementKind, Update,
 };
+pub use walk::Walk;
+

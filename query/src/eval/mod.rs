@@ -1,0 +1,13 @@
+//! Evaluating typed expressions over rows.
+//!
+//! [`eval`] walks an expression with columns looked up by identity; a [`Program`] has them resolved to positions, for
+//! expressions that run on many rows. Both call the functions' row implementations: nothing here knows what a function means.
+
+mod cast;
+mod fast;
+mod program;
+mod row;
+
+pub use cast::{cast, to_text, write_text};
+pub use program::{Layout, Program};
+pub use row::{ColumnSource, call, eval, eval_condition};

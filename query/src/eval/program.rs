@@ -1,0 +1,143 @@
+//! Expressions whose columns are resolved to positions of a row once.
+
+use std::collections::HashMap;
+
+use stratos_types::{ColumnType, Datum, Error, Result};
+
+use super::row::{eval, eval_condition};
+use crate::ir::{ColumnId, Expr, ExprKind};
+use crate::session::EvalContext;
+
+/// Positions of columns in the rows that a program runs on.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    slots: HashMap<ColumnId, u32>,
+    width: u32,
+}
+
+impl Layout {
+    /// Columns in the order of the row's values.
+    pub fn new(columns: impl IntoIterator<Item = ColumnId>) -> Layout {
+        let mut layout = Layout::default();
+        layout.extend(columns);
+        layout
+    }
+
+    /// Further columns after those there are: a row that is the concatenation of two.
+    pub fn extend(&mut self, columns: impl IntoIterator<Item = ColumnId>) {
+        for id in columns {
+            self.slots.insert(id, self.width);
+            self.width += 1;
+        }
+    }
+
+    /// The position of a column.
+    pub fn slot(&self, id: ColumnId) -> Option<usize> {
+        self.slots.get(&id).map(|slot| *slot as usize)
+    }
+
+    /// How many values a row has.
+    pub fn width(&self) -> usize {
+        self.width as usize
+    }
+}
+
+/// An expression ready to run on rows of one layout.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its columns are positions.
+    expr: Expr,
+}
+
+impl Program {
+    /// Resolves the expression's columns.
+    ///
+    /// # Errors
+    /// Internal: a column that the layout lacks, or a subquery.
+    pub fn compile(expr: &Expr, layout: &Layout) -> Result<Program> {
+        let mut expr = expr.clone();
+        resolve(&mut expr, layout)?;
+        Ok(Program { expr })
+    }
+
+    /// Type of the result.
+    pub fn ty(&self) -> ColumnType {
+        self.expr.ty
+    }
+
+    /// The value for one row.
+    ///
+    /// # Errors
+    /// As the expression's functions and casts.
+    pub fn run(&self, row: &[Datum], params: &[Datum], context: &EvalContext) -> Result<Datum> {
+        match &self.expr.kind {
+            ExprKind::Column(slot) => row
+                .get(slot.0 as usize)
+                .cloned()
+                .ok_or_else(|| Error::internal("the row is shorter than its layout")),
+            ExprKind::Literal(value) => Ok(value.clone()),
+            _ => eval(&self.expr, row, params, context),
+        }
+    }
+
+    /// Whether a condition holds for a row: NULL is no.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn holds(&self, row: &[Datum], params: &[Datum], context: &EvalContext) -> Result<bool> {
+        eval_condition(&self.expr, row, params, context)
+    }
+}
+
+fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
+    let mut all = |exprs: &mut [Expr]| exprs.iter_mut().try_for_each(|e| resolve(e, layout));
+    match &mut expr.kind {
+        ExprKind::Literal(_) | ExprKind::Param(_) => Ok(()),
+        ExprKind::Column(id) => {
+            let slot = layout.slots.get(id).ok_or_else(|| {
+                Error::internal(format_args!("column {} is not in the row", id.0))
+            })?;
+            *id = ColumnId(*slot);
+            Ok(())
+        }
+        ExprKind::Call { args, .. }
+        | ExprKind::And(args)
+        | ExprKind::Or(args)
+        | ExprKind::Coalesce(args)
+        | ExprKind::Extremum { args, .. }
+        | ExprKind::Array(args)
+        | ExprKind::Row(args) => all(args),
+        ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => {
+            resolve(arg, layout)
+        }
+        ExprKind::NotDistinct { left, right, .. } => {
+            resolve(left, layout)?;
+            resolve(right, layout)
+        }
+        ExprKind::Case {
+            branches,
+            otherwise,
+        } => {
+            for branch in branches {
+                resolve(&mut branch.when, layout)?;
+                resolve(&mut branch.then, layout)?;
+            }
+            otherwise.as_mut().map_or(Ok(()), |e| resolve(e, layout))
+        }
+        ExprKind::InList { arg, list, .. } => {
+            resolve(arg, layout)?;
+            all(list)
+        }
+        ExprKind::Quantified { left, array, .. } => {
+            resolve(left, layout)?;
+            resolve(array, layout)
+        }
+        ExprKind::Subscript { array, index } => {
+            resolve(array, layout)?;
+            resolve(index, layout)
+        }
+        ExprKind::Subquery { .. } => {
+            Err(Error::internal("a subquery cannot be evaluated row by row"))
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Array functions. Arrays have one dimension here, and count from 1.
+
+use std::sync::Arc;
+
+use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
+
+use super::args::{array, int4, type_of};
+use super::compare::{compare, compare_nullable};
+use crate::session::EvalContext;
+
+fn build(element: PgType, values: Vec<Datum>) -> Result<Datum> {
+    Ok(Datum::Array(Arc::new(ArrayDatum { element, values })))
+}
+
+fn count(n: usize) -> Result<Datum> {
+    i32::try_from(n)
+        .map(Datum::Int4)
+        .map_err(|_| Error::out_of_range("integer"))
+}
+
+/// The catalogs' vectors count from 0.
+fn lower_bound(types: &[PgType]) -> i32 {
+    match type_of(types, 0) {
+        PgType::Int2Vector | PgType::OidVector => 0,
+        _ => 1,
+    }
+}
+
+/// `array_length(a, dimension)`
+pub fn array_length(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let values = &array(&a[0])?.values;
+    if int4(&a[1])? != 1 || values.is_empty() {
+        return Ok(Datum::Null);
+    }
+    count(values.len())
+}
+
+/// `cardinality`
+pub fn cardinality(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    count(array(&a[0])?.values.len())
+}
+
+/// `array_ndims`
+pub fn array_ndims(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let empty = array(&a[0])?.values.is_empty();
+    Ok(if empty { Datum::Null } else { Datum::Int4(1) })
+}
+
+/// `array_dims`
+pub fn array_dims(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let n = array(&a[0])?.values.len() as i32;
+    let low = lower_bound(types);
+    Ok(if n == 0 {
+        Datum::Null
+    } else {
+        Datum::text(format!("[{low}:{}]", n - 1 + low))
+    })
+}
+
+/// `array_lower(a, dimension)`
+pub fn array_lower(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let empty = array(&a[0])?.values.is_empty() || int4(&a[1])? != 1;
+    Ok(if empty { Datum::Null } else { Datum::Int4(lower_bound(types)) })
+}
+
+/// `array_upper(a, dimension)`
+pub fn array_upper(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let n = array(&a[0])?.values.len();
+    if n == 0 || int4(&a[1])? != 1 {
+        return Ok(Datum::Null);
+    }
+    Ok(Datum::Int4(n as i32 - 1 + lower_bound(types)))
+}
+
+/// The elements of an array argument that may be NULL, which counts as empty.
+fn elements(d: &Datum) -> Result<&[Datum]> {
+    match d {
+        Datum::Null => Ok(&[]),
+        other => Ok(&array(other)?.values),
+    }
+}
+
+/// Type of the elements of argument `i`.
+fn element_type(types: &[PgType], i: usize) -> PgType {
+    type_of(types, i).element().unwrap_or(PgType::Unknown)
+}
+
+/// `array_append(a, x)`, `a || x`
+pub fn array_append(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let mut values = elements(&a[0])?.to_vec();
+    values.push(a[1].clone());
+    build(element_type(types, 0), values)
+}
+
+/// `array_prepend(x, a)`, `x || a`
+pub fn array_prepend(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let mut values = vec![a[0].clone()];
+    values.extend_from_slice(elements(&a[1])?);
+    build(element_type(types, 1), values)
+}
+
+/// `array_cat(a, b)`, `a || b`
+pub fn array_cat(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    if a[0].is_null() || a[1].is_null() {
+        return Ok(if a[0].is_null() { a[1].clone() } else { a[0].clone() });
+    }
+    let values = [elements(&a[0])?, elements(&a[1])?].concat();
+    build(element_type(types, 0), values)
+}
+
+/// `array_position(a, x[, start])`
+pub fn array_position(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let start = match a.get(2) {
+        Some(Datum::Null) => {
+            return Err(Error::new(
+                ErrorKind::NullValueNotAllowed,
+                "initial position must not be null",
+            ));
+        }
+        Some(start) => int4(start)?.max(1) as usize - 1,
+        None => 0,
+    };
+    for (i, value) in elements(&a[0])?.iter().enumerate().skip(start) {
+        if compare_nullable(ctx, value, &a[1])?.is_eq() {
+            return count(i + 1);
+        }
+    }
+    Ok(Datum::Null)
+}
+
+/// `array_positions(a, x)`
+pub fn array_positions(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let mut found = Vec::new();
+    for (i, value) in elements(&a[0])?.iter().enumerate() {
+        if compare_nullable(ctx, value, &a[1])?.is_eq() {
+            found.push(count(i + 1)?);
+        }
+    }
+    build(PgType::Int4, found)
+}
+
+/// `array_remove(a, x)`
+pub fn array_remove(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let mut kept = Vec::new();
+    for value in elements(&a[0])? {
+        if compare_nullable(ctx, value, &a[1])?.is_ne() {
+            kept.push(value.clone());
+        }
+    }
+    build(element_type(types, 0), kept)
+}
+
+/// `array_replace(a, from, to)`
+pub fn array_replace(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let mut values = Vec::new();
+    for value in elements(&a[0])? {
+        let hit = compare_nullable(ctx, value, &a[1])?.is_eq();
+        values.push(if hit { a[2].clone() } else { value.clone() });
+    }
+    build(element_type(types, 0), values)
+}
+
+/// `trim_array(a, n)`
+pub fn trim_array(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let values = elements(&a[0])?;
+    let n = usize::try_from(int4(&a[1])?).ok().filter(|n| *n <= values.len());
+    let Some(n) = n else {
+        return Err(Error::new(
+            ErrorKind::ArraySubscriptError,
+            format!(
+                "number of elements to trim must be between 0 and {}",
+                values.len()
+            ),
+        ));
+    };
+    build(element_type(types, 0), values[..values.len() - n].to_vec())
+}
+
+/// Most elements that `array_fill` makes.
+const MAX_FILL: i32 = 1 << 24;
+
+/// `array_fill(x, array[n])`
+pub fn array_fill(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    match elements(&a[1])? {
+        [] => build(type_of(types, 0), Vec::new()),
+        [n] => {
+            let n = int4(n)?;
+            if !(0..=MAX_FILL).contains(&n) {
+                return Err(Error::new(
+                    ErrorKind::ProgramLimitExceeded,
+                    "array size exceeds the maximum allowed",
+                ));
+            }
+            build(type_of(types, 0), vec![a[0].clone(); n as usize])
+        }
+        _ => Err(Error::unsupported("multidimensional array")),
+    }
+}
+
+/// Whether every element of `inner` equals one of `outer`; NULLs equal nothing.
+fn contains_all(ctx: &EvalContext, outer: &[Datum], inner: &[Datum]) -> Result<bool> {
+    for wanted in inner {
+        if !contains_one(ctx, outer, wanted)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn contains_one(ctx: &EvalContext, values: &[Datum], wanted: &Datum) -> Result<bool> {
+    if wanted.is_null() {
+        return Ok(false);
+    }
+    for value in values {
+        if !value.is_null() && compare(ctx, value, wanted)?.is_eq() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `@>`
+pub fn contains(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    contains_all(ctx, elements(&a[0])?, elements(&a[1])?).map(Datum::Bool)
+}
+
+/// `<@`
+pub fn contained(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    contains_all(ctx, elements(&a[1])?, elements(&a[0])?).map(Datum::Bool)
+}
+
+/// `&&`
+pub fn overlap(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let right = elements(&a[1])?;
+    for value in elements(&a[0])? {
+        if contains_one(ctx, right, value)? {
+            return Ok(Datum::Bool(true));
+        }
+    }
+    Ok(Datum::Bool(false))
+}

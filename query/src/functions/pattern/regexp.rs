@@ -1,0 +1,393 @@
+//! `~`, and the `regexp_…` functions.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use regex::{Captures, Regex, RegexBuilder};
+use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
+
+use super::super::args::{int4, text};
+use super::translate::{Flags, invalid, translate};
+use crate::session::EvalContext;
+
+/// How many compiled expressions a thread keeps; it forgets all when there are more.
+const MAX_CACHED: usize = 64;
+/// Bytes that a compiled expression may take.
+const MAX_COMPILED_BYTES: usize = 4 << 20;
+
+type Key = (String, Flags);
+
+thread_local! {
+    static CACHE: RefCell<HashMap<Key, Arc<Regex>>> = RefCell::new(HashMap::new());
+}
+
+fn compile(pattern: &str, flags: Flags) -> Result<Arc<Regex>> {
+    let key = (pattern.to_owned(), flags);
+    if let Some(found) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
+        return Ok(found);
+    }
+    let (translated, flags) = translate(pattern, flags)?;
+    let regex = RegexBuilder::new(&translated)
+        .case_insensitive(flags.ignore_case)
+        .dot_matches_new_line(!flags.newline_stops_dot)
+        .multi_line(flags.line_anchors)
+        .ignore_whitespace(flags.expanded)
+        .size_limit(MAX_COMPILED_BYTES)
+        .build()
+        .map_err(|error| compile_error(&error))?;
+    let regex = Arc::new(regex);
+    CACHE.with_borrow_mut(|cache| {
+        if cache.len() >= MAX_CACHED {
+            cache.clear();
+        }
+        cache.insert(key, regex.clone());
+    });
+    Ok(regex)
+}
+
+/// Postgres's words for what the `regex` crate found.
+fn compile_error(error: &regex::Error) -> Error {
+    let text = match error {
+        regex::Error::Syntax(text) => text.as_str(),
+        regex::Error::CompiledTooBig(_) => return invalid("regular expression is too complex"),
+        _ => "",
+    };
+    let reasons = [
+        ("unclosed group", "parentheses () not balanced"),
+        ("unopened group", "parentheses () not balanced"),
+        ("unclosed character class", "brackets [] not balanced"),
+        ("repetition operator missing", "quantifier operand invalid"),
+        ("invalid character class range", "invalid character range"),
+        ("repetition quantifier", "invalid repetition count(s)"),
+        ("decimal literal", "invalid repetition count(s)"),
+        ("unclosed counted repetition", "braces {} not balanced"),
+        ("escape", "invalid escape \\ sequence"),
+        ("POSIX", "invalid character class"),
+    ];
+    let reason = reasons.iter().find(|(sign, _)| text.contains(sign));
+    invalid(reason.map_or("unknown regex error", |(_, reason)| reason))
+}
+
+fn is_match(a: &[Datum], ignore_case: bool) -> Result<bool> {
+    let flags = Flags {
+        ignore_case,
+        ..Flags::default()
+    };
+    Ok(compile(text(&a[1])?, flags)?.is_match(text(&a[0])?))
+}
+
+/// `~`
+pub fn matches(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    is_match(a, false).map(Datum::Bool)
+}
+
+/// `!~`
+pub fn not_matches(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    is_match(a, false).map(|b| Datum::Bool(!b))
+}
+
+/// `~*`
+pub fn icase(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    is_match(a, true).map(Datum::Bool)
+}
+
+/// `!~*`
+pub fn not_icase(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    is_match(a, true).map(|b| Datum::Bool(!b))
+}
+
+/// Matches from a byte offset on, as Postgres steps: past an empty match by one character. With `split`, empty matches at
+/// the ends and right after another match do not count.
+fn find<'s>(re: &Regex, s: &'s str, start: usize, global: bool, split: bool) -> Vec<Captures<'s>> {
+    let mut found = Vec::new();
+    let mut at = start;
+    let mut previous_end = 0;
+    while at <= s.len() {
+        let Some(captures) = re.captures_at(s, at) else {
+            break;
+        };
+        let Some(whole) = captures.get(0) else {
+            break;
+        };
+        let (from, to) = (whole.start(), whole.end());
+        if !split || (from < s.len() && to > previous_end) {
+            found.push(captures);
+            if !global {
+                break;
+            }
+        }
+        previous_end = to;
+        at = if from == to {
+            to + s[to..].chars().next().map_or(1, char::len_utf8)
+        } else {
+            to
+        };
+    }
+    found
+}
+
+fn groups(captures: &Captures<'_>) -> Datum {
+    let group = |i: usize| {
+        captures
+            .get(i)
+            .map_or(Datum::Null, |m| Datum::text(m.as_str()))
+    };
+    let values = if captures.len() == 1 {
+        vec![group(0)]
+    } else {
+        (1..captures.len()).map(group).collect()
+    };
+    Datum::Array(Arc::new(ArrayDatum {
+        element: PgType::Text,
+        values,
+    }))
+}
+
+fn flags_at(a: &[Datum], i: usize) -> Result<Flags> {
+    a.get(i)
+        .map_or(Ok(Flags::default()), |d| Flags::default().parse(text(d)?))
+}
+
+fn refuse_global(flags: Flags, function: &str) -> Result<()> {
+    if flags.global {
+        return Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("{function}() does not support the \"global\" option"),
+        ));
+    }
+    Ok(())
+}
+
+/// The rows of `regexp_matches(s, pattern[, flags])`, arrays of text.
+///
+/// # Errors
+/// As compiling the pattern.
+pub fn all_matches(a: &[Datum]) -> Result<Vec<Datum>> {
+    let flags = flags_at(a, 2)?;
+    let re = compile(text(&a[1])?, without_global(flags))?;
+    let found = find(&re, text(&a[0])?, 0, flags.global, false);
+    Ok(found.iter().map(groups).collect())
+}
+
+/// The parts of `regexp_split_to_table(s, pattern[, flags])`.
+///
+/// # Errors
+/// As compiling the pattern.
+pub fn split(a: &[Datum], function: &str) -> Result<Vec<Datum>> {
+    let flags = flags_at(a, 2)?;
+    refuse_global(flags, function)?;
+    let s = text(&a[0])?;
+    let re = compile(text(&a[1])?, flags)?;
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for captures in find(&re, s, 0, true, true) {
+        if let Some(whole) = captures.get(0) {
+            parts.push(Datum::text(&s[from..whole.start()]));
+            from = whole.end();
+        }
+    }
+    parts.push(Datum::text(&s[from..]));
+    Ok(parts)
+}
+
+/// `regexp_split_to_array`
+pub fn regexp_split_to_array(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    Ok(Datum::Array(Arc::new(ArrayDatum {
+        element: PgType::Text,
+        values: split(a, "regexp_split_to_array")?,
+    })))
+}
+
+fn without_global(flags: Flags) -> Flags {
+    Flags {
+        global: false,
+        ..flags
+    }
+}
+
+/// `regexp_match`
+pub fn regexp_match(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let flags = flags_at(a, 2)?;
+    refuse_global(flags, "regexp_match")
+        .map_err(|e| e.with_hint("Use the regexp_matches function instead."))?;
+    let re = compile(text(&a[1])?, flags)?;
+    let captures = re.captures(text(&a[0])?);
+    Ok(captures.map_or(Datum::Null, |c| groups(&c)))
+}
+
+/// `regexp_like`
+pub fn regexp_like(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let flags = flags_at(a, 2)?;
+    refuse_global(flags, "regexp_like")?;
+    Ok(Datum::Bool(
+        compile(text(&a[1])?, flags)?.is_match(text(&a[0])?),
+    ))
+}
+
+/// `substring(s from pattern)`: the first group, or all of the match.
+pub fn substring_regex(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let re = compile(text(&a[1])?, Flags::default())?;
+    let Some(captures) = re.captures(text(&a[0])?) else {
+        return Ok(Datum::Null);
+    };
+    let group = captures.get(usize::from(captures.len() > 1));
+    Ok(group.map_or(Datum::Null, |m| Datum::text(m.as_str())))
+}
+
+/// A `start` argument, in characters from 1, as a byte offset; `None` when it is beyond the end.
+fn start_offset(a: &[Datum], i: usize, s: &str) -> Result<Option<usize>> {
+    let start = a.get(i).map_or(Ok(1), int4)?;
+    if start <= 0 {
+        return Err(bad_parameter("start", start));
+    }
+    let skipped = start as usize - 1;
+    let mut offsets = s.char_indices().map(|(o, _)| o).chain([s.len()]);
+    Ok(offsets.nth(skipped))
+}
+
+fn bad_parameter(name: &str, value: i32) -> Error {
+    Error::new(
+        ErrorKind::InvalidParameterValue,
+        format!("invalid value for parameter \"{name}\": {value}"),
+    )
+}
+
+fn positive(a: &[Datum], i: usize, name: &str) -> Result<usize> {
+    let value = a.get(i).map_or(Ok(1), int4)?;
+    if value <= 0 {
+        return Err(bad_parameter(name, value));
+    }
+    Ok(value as usize)
+}
+
+fn not_negative(a: &[Datum], i: usize, name: &str) -> Result<usize> {
+    let value = a.get(i).map_or(Ok(0), int4)?;
+    usize::try_from(value).map_err(|_| bad_parameter(name, value))
+}
+
+/// `regexp_count(s, pattern[, start[, flags]])`
+pub fn regexp_count(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let s = text(&a[0])?;
+    let flags = flags_at(a, 3)?;
+    refuse_global(flags, "regexp_count")?;
+    let re = compile(text(&a[1])?, flags)?;
+    let found = match start_offset(a, 2, s)? {
+        Some(offset) => find(&re, s, offset, true, false).len(),
+        None => 0,
+    };
+    Ok(Datum::Int4(i32::try_from(found).unwrap_or(i32::MAX)))
+}
+
+/// `regexp_instr(s, pattern[, start[, n[, end_option[, flags[, group]]]]])`
+pub fn regexp_instr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let s = text(&a[0])?;
+    let start = start_offset(a, 2, s)?;
+    let n = positive(a, 3, "n")?;
+    let at_end = a.get(4).map_or(Ok(0), int4)?;
+    if !(0..=1).contains(&at_end) {
+        return Err(bad_parameter("endoption", at_end));
+    }
+    let flags = flags_at(a, 5)?;
+    refuse_global(flags, "regexp_instr")?;
+    let group = not_negative(a, 6, "subexpr")?;
+    let re = compile(text(&a[1])?, flags)?;
+    let Some(start) = start else {
+        return Ok(Datum::Int4(0));
+    };
+    let found = find(&re, s, start, true, false);
+    let part = found.get(n - 1).and_then(|c| c.get(group));
+    Ok(Datum::Int4(part.map_or(0, |m| {
+        let offset = if at_end == 1 { m.end() } else { m.start() };
+        s[..offset].chars().count() as i32 + 1
+    })))
+}
+
+/// `regexp_substr(s, pattern[, start[, n[, flags[, group]]]])`
+pub fn regexp_substr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let s = text(&a[0])?;
+    let start = start_offset(a, 2, s)?;
+    let n = positive(a, 3, "n")?;
+    let flags = flags_at(a, 4)?;
+    refuse_global(flags, "regexp_substr")?;
+    let group = not_negative(a, 5, "subexpr")?;
+    let re = compile(text(&a[1])?, flags)?;
+    let Some(start) = start else {
+        return Ok(Datum::Null);
+    };
+    let found = find(&re, s, start, true, false);
+    let part = found.get(n - 1).and_then(|c| c.get(group));
+    Ok(part.map_or(Datum::Null, |m| Datum::text(m.as_str())))
+}
+
+/// `regexp_replace(s, pattern, new[, flags])` and `regexp_replace(s, pattern, new, start[, n[, flags]])`
+pub fn regexp_replace(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let (s, new) = (text(&a[0])?, text(&a[2])?);
+    let (start, n, flags) = match a.get(3) {
+        Some(Datum::Text(letters)) => {
+            if let Some(digit) = letters.chars().next().filter(char::is_ascii_digit) {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameterValue,
+                    format!("invalid regular expression option: \"{digit}\""),
+                )
+                .with_hint("If you meant to use regexp_replace() with a start parameter, cast the fourth argument to integer explicitly."));
+            }
+            (Some(0), None, Flags::default().parse(letters)?)
+        }
+        _ => {
+            let start = start_offset(a, 3, s)?;
+            let n = a.get(4).map(|_| not_negative(a, 4, "n")).transpose()?;
+            let flags = flags_at(a, 5)?;
+            (start, n, flags)
+        }
+    };
+    let re = compile(text(&a[1])?, without_global(flags))?;
+    let Some(start) = start else {
+        return Ok(a[0].clone());
+    };
+    // n = 0 replaces all; without n, the g flag decides.
+    let (all, nth) = match n {
+        Some(0) => (true, 1),
+        Some(n) => (false, n),
+        None => (flags.global, 1),
+    };
+    let mut out = String::with_capacity(s.len());
+    let mut from = 0;
+    let found = find(&re, s, start, all || nth > 1, false);
+    for (i, captures) in found.iter().enumerate() {
+        let Some(whole) = captures.get(0) else {
+            continue;
+        };
+        if !all && i + 1 != nth {
+            continue;
+        }
+        out.push_str(&s[from..whole.start()]);
+        expand(new, captures, &mut out);
+        from = whole.end();
+    }
+    out.push_str(&s[from..]);
+    Ok(Datum::text(out))
+}
+
+/// Appends a replacement: `\1` to `\9`, `\&`, `\\`.
+fn expand(new: &str, captures: &Captures<'_>, out: &mut String) {
+    let mut chars = new.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some(d @ '1'..='9') => {
+                let group = captures.get(d as usize - '0' as usize);
+                out.push_str(group.map_or("", |m| m.as_str()));
+            }
+            Some('&') => out.push_str(&captures[0]),
+            Some('\\') | None => out.push('\\'),
+            Some(other) => {
+                out.push('\\');
+                out.push(other);
+            }
+        }
+    }
+}
