@@ -17,6 +17,7 @@ mod cte;
 mod error;
 mod explain;
 mod expr;
+mod finish;
 mod kernel;
 mod lateral;
 mod rel;
@@ -26,9 +27,6 @@ mod udf;
 mod unnest;
 mod walk;
 mod window;
-
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::SendableRecordBatchStream;
@@ -86,6 +86,10 @@ impl QueryRuntime {
     /// Memory that running queries hold now, in bytes.
     pub fn memory_used_bytes(&self) -> usize {
         self.0.env.memory_pool.reserved()
+    }
+
+    pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
+        &self.0.env.memory_pool
     }
 
     pub(crate) fn session(
