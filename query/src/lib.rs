@@ -5,6 +5,8 @@
 //! what a connection has set.
 
 pub mod catalog;
+pub mod ddl;
 pub mod functions;
 pub mod ir;
 pub mod session;
+pub mod system;
