@@ -47,7 +47,7 @@ pub(crate) fn column_wishes<'a>(
     if wishes.serial {
         wishes.not_null = Some(true);
     }
-    let mut set_null = |wishes: &mut ColumnWishes<'a>, not_null: bool| {
+    let set_null = |wishes: &mut ColumnWishes<'a>, not_null: bool| {
         if wishes.not_null.is_some_and(|before| before != not_null) {
             return Err(conflict(format!(
                 "conflicting NULL/NOT NULL declarations for column \"{column}\" of table \"{table}\""

@@ -12,7 +12,7 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
-use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result, TypeCategory};
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::{Ddl, fold};
 use crate::catalog::{Column, Relation, Snapshot, Table, quote_identifier};
@@ -253,6 +253,24 @@ fn normalize(expression: &mut Expr) {
     });
 }
 
+/// The text to store: types print in lower case, as Postgres prints them.
+pub(crate) fn stored_text(expression: &mut Expr) -> String {
+    let _: ControlFlow<()> = visit_expressions_mut(expression, |e| {
+        if let Expr::Cast { data_type, .. } = e
+            && *data_type == DataType::Regclass
+        {
+            *data_type = regclass();
+        }
+        ControlFlow::Continue(())
+    });
+    expression.to_string()
+}
+
+/// The type's name as an identifier, because sqlparser prints its own form in capitals.
+fn regclass() -> DataType {
+    DataType::Custom(ast::ObjectName::from(vec![Ident::new("regclass")]), Vec::new())
+}
+
 /// Gives columns of a stored expression new names.
 ///
 /// # Errors
@@ -268,7 +286,7 @@ pub fn rename_columns_in(sql: &str, old: &str, new: &str) -> Result<String> {
         }
         ControlFlow::Continue(())
     });
-    Ok(expression.to_string())
+    Ok(stored_text(&mut expression))
 }
 
 /// The string inside `'…'` or `'…'::regclass`.
@@ -425,7 +443,7 @@ impl Ddl<'_, '_> {
                 bare_type_name(ty)
             )));
         }
-        Ok(Some(stored.to_string()))
+        Ok(Some(stored_text(&mut stored)))
     }
 
     /// Checks a CHECK condition over a table's columns; gives its stored text and the columns that it mentions.
@@ -447,7 +465,7 @@ impl Ddl<'_, '_> {
         self.context
             .binder
             .bind_check(self.snapshot(), table, &stored)?;
-        Ok((stored.to_string(), columns))
+        Ok((stored_text(&mut stored), columns))
     }
 }
 
@@ -457,14 +475,6 @@ pub(crate) fn bare_type_name(ty: ColumnType) -> String {
         PgType::Bpchar => "bpchar".into(),
         other => other.sql_name(),
     }
-}
-
-/// Whether constants of the type print without quotes.
-pub(crate) fn prints_bare(ty: PgType) -> bool {
-    matches!(
-        ty.category(),
-        TypeCategory::Numeric | TypeCategory::Boolean
-    )
 }
 
 fn is_null_literal(expression: &Expr) -> bool {

@@ -33,6 +33,7 @@ use crate::catalog::{
     CatalogReader, NAME_BYTES_MAX, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table,
 };
 
+pub(crate) use expressions::{name_in_string, sequences_in as sequences_named_in};
 pub use expressions::{
     DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression,
     rename_columns_in,
@@ -499,4 +500,4 @@ pub(crate) fn still_needed(what: &str, dependents: &[String]) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -447,7 +447,7 @@ impl Ddl<'_, '_> {
                 ) {
                     let table = new_table.get_or_insert_with(|| (**table).clone());
                     if let Some(default) = &mut table.columns[position].default {
-                        default.sql = expression.to_string();
+                        default.sql = super::expressions::stored_text(&mut expression);
                     }
                 }
             }

@@ -34,7 +34,7 @@ impl CatalogReader for Memory {
     }
 }
 
-struct Db {
+pub(crate) struct Db {
     store: Memory,
     oids: OidPool,
     role: u32,
@@ -43,7 +43,7 @@ struct Db {
 }
 
 impl Db {
-    fn new() -> Db {
+    pub(crate) fn new() -> Db {
         let oids = OidPool::default();
         oids.add(0..100_000).unwrap();
         Db {
@@ -55,7 +55,7 @@ impl Db {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         load_snapshot(&self.store, DEFAULT_DATABASE).unwrap()
     }
 
@@ -100,7 +100,7 @@ impl Db {
         Ok(outcome)
     }
 
-    fn ok(&mut self, sql: &str) -> DdlOutcome {
+    pub(crate) fn ok(&mut self, sql: &str) -> DdlOutcome {
         self.run(sql)
             .unwrap_or_else(|e| panic!("{sql}: {e} {:?}", e.detail()))
     }
