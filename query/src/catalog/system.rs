@@ -7,6 +7,21 @@ use stratos_types::{ColumnType, Datum, Result};
 
 use super::Snapshot;
 
+/// OID of `pg_class` itself: the class of tables, indexes and sequences in pg_description and pg_depend.
+pub const PG_CLASS: u32 = 1259;
+/// OID of `pg_namespace` itself.
+pub const PG_NAMESPACE: u32 = 2615;
+/// OID of `pg_database` itself.
+pub const PG_DATABASE: u32 = 1262;
+/// OID of `pg_authid` itself.
+pub const PG_AUTHID: u32 = 1260;
+/// OID of `pg_constraint` itself.
+pub const PG_CONSTRAINT: u32 = 2606;
+/// OID of `pg_attrdef` itself.
+pub const PG_ATTRDEF: u32 = 2604;
+/// OID of `pg_type` itself.
+pub const PG_TYPE: u32 = 1247;
+
 /// What a system table may look at.
 #[derive(Clone)]
 pub struct SystemContext {
@@ -18,6 +33,8 @@ pub struct SystemContext {
     pub sessions: Arc<Vec<SessionFacts>>,
     /// Role of the session, for privileges and `current_user`.
     pub role: String,
+    /// Schemas in order of search, without the implicit ones: whether names need a schema when they print.
+    pub search_path: Arc<Vec<String>>,
     /// Name/value/description of the session's settings, for `pg_settings`.
     pub settings: Arc<Vec<(String, String, String)>>,
 }
@@ -28,6 +45,40 @@ pub trait StoreFacts: Send + Sync {
     fn statistics(&self, prefix: &[u8]) -> stratos_replication::PrefixStatistics;
     /// The shards.
     fn shards(&self) -> Vec<stratos_replication::ShardInfo>;
+    /// Where a sequence stands, by its storage number; none before the first `nextval`, or where it is not known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn sequence_value(
+        &self,
+        _database: u32,
+        _storage: u32,
+    ) -> Result<Option<super::keys::SequenceValue>> {
+        Ok(None)
+    }
+    /// Locks held and awaited, for `pg_locks`.
+    fn locks(&self) -> Vec<LockFacts> {
+        Vec::new()
+    }
+}
+
+/// A row of `pg_locks`: a lock, or the wait for one.
+#[derive(Debug, Clone, Default)]
+pub struct LockFacts {
+    /// `locktype`: `tuple`, `advisory`.
+    pub kind: &'static str,
+    /// OID of the database.
+    pub database: u32,
+    /// OID of the table, if it is a table's.
+    pub relation: Option<u32>,
+    /// For an advisory lock: `classid`, `objid`, `objsubid`.
+    pub object: Option<(u32, u32, i16)>,
+    /// Backend number of the holder or waiter.
+    pub pid: i32,
+    /// Postgres's name of the mode.
+    pub mode: &'static str,
+    /// Held; else awaited.
+    pub granted: bool,
 }
 
 /// A row of `pg_stat_activity`.
