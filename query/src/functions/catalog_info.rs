@@ -10,7 +10,7 @@ pub const BUILT_IN_SCHEMAS: [(u32, &str); 4] = [
     (11, "pg_catalog"),
     (99, "pg_toast"),
     (2200, "public"),
-    (13182, "information_schema"),
+    (13207, "information_schema"),
 ];
 
 /// A name as it has to be written in SQL: quoted unless it is plain lower case and no keyword.

@@ -9,6 +9,7 @@ mod jsons;
 mod math;
 pub mod operators;
 mod pattern;
+mod system;
 mod text;
 
 use stratos_types::{PgType, Scalar};
@@ -30,6 +31,7 @@ pub static ALL: &[&[Function]] = &[
     arrays::FUNCTIONS,
     encoding::FUNCTIONS,
     jsons::FUNCTIONS,
+    system::FUNCTIONS,
 ];
 
 /// An immutable, strict function; the methods say otherwise.
@@ -105,11 +107,13 @@ short_names! {
     I8 = PgType::Int8;
     I2 = PgType::Int2;
     I4 = PgType::Int4;
+    REGPROC = PgType::Regproc;
     TEXT = PgType::Text;
     OID = PgType::Oid;
     XID = PgType::Xid;
     OIDV = PgType::OidVector;
     JSON = PgType::Json;
+    NODE = PgType::PgNodeTree;
     F4 = PgType::Float4;
     F8 = PgType::Float8;
     ACL = PgType::AclItem;
@@ -121,9 +125,15 @@ short_names! {
     INTERVAL = PgType::Interval;
     TIMETZ = PgType::TimeTz;
     NUM = PgType::Numeric;
+    REGCLASS = PgType::Regclass;
+    REGTYPE = PgType::Regtype;
     RECORD = PgType::Record;
+    VOID = PgType::Void;
     UUID = PgType::Uuid;
     JSONB = PgType::Jsonb;
+    REGNAMESPACE = PgType::Regnamespace;
+    REGROLE = PgType::Regrole;
+    NAMES = PgType::Array(Scalar::Name);
     I4S = PgType::Array(Scalar::Int4);
     TEXTS = PgType::Array(Scalar::Text);
 }
