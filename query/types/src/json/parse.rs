@@ -3,7 +3,7 @@
 use crate::{Error, ErrorKind, Numeric, Result};
 
 /// Deepest nesting of arrays and objects that is taken.
-pub(super) const MAX_DEPTH: u32 = 1000;
+pub(super) const MAX_DEPTH: u32 = 500;
 
 /// A JSON value. Objects keep their members in the order of the text, duplicates too, until made canonical.
 #[derive(Debug, Clone, PartialEq)]
