@@ -207,6 +207,7 @@ impl PhysicalLog {
         {
             tracing::error!("the writer of the log panicked");
         }
+        self.shared.drop_spare();
         match self.failure() {
             Some(error) => Err(error),
             None => Ok(()),
