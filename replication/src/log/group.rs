@@ -84,6 +84,9 @@ impl GroupLog {
         let entries: Vec<LogEntry> = entries.into_iter().collect();
         self.shared.wait_for_room();
         let mut index = self.group.index.lock();
+        if index.removed {
+            return Err(LogError::UnknownGroup { group: self.group.id });
+        }
         let mut expected = index.next().unwrap_or(0);
         for entry in &entries {
             if entry.position.index != expected {

@@ -158,7 +158,8 @@ impl PhysicalLog {
         let Some(group) = self.shared.groups.lock().remove(&id) else { return Ok(()) };
         let mut index = group.index.lock();
         let mut queue = self.shared.queue()?;
-        *index = index::GroupIndex { removed: true, ..Default::default() };
+        *index = index::GroupIndex::default();
+        index.removed = true;
         queue.meta.remove(&id);
         queue.push(id, &format::Record::Remove);
         queue.batch().collect = true;
@@ -206,6 +207,7 @@ impl PhysicalLog {
         {
             tracing::error!("the writer of the log panicked");
         }
+        self.shared.drop_spare();
         match self.failure() {
             Some(error) => Err(error),
             None => Ok(()),

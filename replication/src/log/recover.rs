@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::{LogError, Result};
 use super::format::{self, BadHeader, FRAME_HEADER_BYTES, FRAME_MAGIC, Record, SEGMENT_HEADER_BYTES};
 use super::index::{GroupIndex, Place};
-use super::segment::{self, Disk, SPARE_NAME, Segment};
+use super::segment::{self, Disk, Segment};
 
 /// The log as it was found.
 pub(crate) struct Recovered {
@@ -20,13 +20,7 @@ pub(crate) struct Recovered {
 
 /// Reads all segments in `dir` and seals the last one at the end of its last intact frame.
 pub(crate) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered> {
-    let spare = dir.join(SPARE_NAME);
-    match std::fs::remove_file(&spare) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(LogError::io("remove", &spare, &error));
-        }
-        _ => {}
-    }
+    segment::remove_spares(dir)?;
     let sequences = segment::list(dir)?;
     let mut recovered = Recovered { groups: BTreeMap::new(), segments: BTreeMap::new(), torn_bytes: 0 };
     for (at, &sequence) in sequences.iter().enumerate() {

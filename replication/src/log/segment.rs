@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use fs4::fs_std::FileExt as _;
 
@@ -11,8 +12,12 @@ use super::error::{LogError, Result};
 use super::format;
 
 const SEGMENT_SUFFIX: &str = ".log";
-/// Name of a file that is being prepared; whatever it holds is worthless after a restart.
-pub(crate) const SPARE_NAME: &str = "spare.tmp";
+/// A file that is being prepared is named with these and a number in between; whatever it holds is worthless
+/// after a restart.
+const SPARE_PREFIX: &str = "spare-";
+const SPARE_SUFFIX: &str = ".tmp";
+/// Every spare of the process has its own name, so that no two ever write into the same file.
+static SPARES: AtomicU64 = AtomicU64::new(0);
 
 /// One file of the log.
 #[derive(Debug)]
@@ -36,14 +41,13 @@ impl Segment {
 
     /// Turns the spare file into the segment `sequence`, durably: when the call returns, the directory shows
     /// a segment with an intact header.
-    pub fn create(disk: &Disk, dir: &Path, sequence: u64, spare: File) -> Result<Segment> {
-        let spare_path = dir.join(SPARE_NAME);
+    pub fn create(disk: &Disk, dir: &Path, sequence: u64, spare: SpareFile) -> Result<Segment> {
         let path = dir.join(file_name(sequence));
-        disk.write(&spare, &spare_path, &format::encode_segment_header(sequence), 0)?;
-        disk.sync_all(&spare, &spare_path)?;
-        std::fs::rename(&spare_path, &path).map_err(|error| LogError::io("rename", &spare_path, &error))?;
+        disk.write(&spare.file, &spare.path, &format::encode_segment_header(sequence), 0)?;
+        disk.sync_all(&spare.file, &spare.path)?;
+        std::fs::rename(&spare.path, &path).map_err(|error| LogError::io("rename", &spare.path, &error))?;
         disk.sync_directory(dir)?;
-        Ok(Segment { sequence, path, file: spare })
+        Ok(Segment { sequence, path, file: spare.file })
     }
 
     /// Reads `length` bytes at `offset`.
@@ -63,6 +67,25 @@ impl Segment {
     pub fn corruption(&self, offset: u64, what: impl Into<String>) -> LogError {
         LogError::Corruption { path: self.path.clone(), offset, what: what.into() }
     }
+}
+
+/// A file with reserved space that is to become a segment.
+#[derive(Debug)]
+pub(crate) struct SpareFile {
+    pub path: PathBuf,
+    pub file: File,
+}
+
+/// Removes what was being prepared when the log was left.
+pub(crate) fn remove_spares(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(|error| LogError::io("list", dir, &error))? {
+        let entry = entry.map_err(|error| LogError::io("list", dir, &error))?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(SPARE_PREFIX) && name.ends_with(SPARE_SUFFIX)) {
+            std::fs::remove_file(entry.path()).map_err(|error| LogError::io("remove", &entry.path(), &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// The name of a segment's file; names sort as the sequence numbers do.
@@ -124,21 +147,20 @@ impl Disk {
 
     /// An empty spare file with room for `bytes` reserved on the disk, so that writing into it cannot fail
     /// for lack of space.
-    pub fn prepare_spare(&self, dir: &Path, bytes: u64) -> Result<File> {
-        let path = dir.join(SPARE_NAME);
+    pub fn prepare_spare(&self, dir: &Path, bytes: u64) -> Result<SpareFile> {
+        let path = dir.join(format!("{SPARE_PREFIX}{:08x}{SPARE_SUFFIX}", SPARES.fetch_add(1, Relaxed)));
         #[cfg(test)]
         self.faults.before_write(&path, 0)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .open(&path)
             .map_err(|error| LogError::io("create", &path, &error))?;
         match file.allocate(bytes) {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(SpareFile { path, file }),
             // Not every file system can reserve; then the file grows as it is written.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(SpareFile { path, file }),
             Err(error) => {
                 // A half-allocated file would hold the space that others need; losing the name is harmless.
                 let _ = std::fs::remove_file(&path);

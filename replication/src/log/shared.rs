@@ -12,7 +12,7 @@ use super::LogOptions;
 use super::error::{LogError, Result};
 use super::group::Group;
 use super::queue::{QUEUE_BYTES_MAX, Queue};
-use super::segment::{Disk, Segment};
+use super::segment::{Disk, Segment, SpareFile};
 
 /// Without a next segment prepared, this share of a segment stays reserved for what is already under way.
 const RESERVE_DIVISOR: u64 = 4;
@@ -31,7 +31,7 @@ pub(crate) struct Counters {
 /// A prepared next segment, or why there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
-    pub file: Option<std::fs::File>,
+    pub file: Option<SpareFile>,
     pub preparing: bool,
     pub failed_at: Option<Instant>,
 }
@@ -161,7 +161,7 @@ impl Shared {
         }
     }
 
-    fn finish_spare(&self, result: Result<std::fs::File>) {
+    fn finish_spare(&self, result: Result<SpareFile>) {
         let mut spare = self.spare.lock();
         spare.preparing = false;
         match result {
@@ -180,7 +180,7 @@ impl Shared {
     }
 
     /// The prepared file, or one made now.
-    pub fn take_spare(&self) -> Result<std::fs::File> {
+    pub fn take_spare(&self) -> Result<SpareFile> {
         let mut spare = self.spare.lock();
         while spare.preparing {
             self.spare_ready.wait(&mut spare);
@@ -188,6 +188,19 @@ impl Shared {
         match spare.file.take() {
             Some(file) => Ok(file),
             None => self.disk.prepare_spare(&self.dir, self.options.segment_bytes),
+        }
+    }
+
+    /// Gives back the prepared file, and waits for one that is being prepared.
+    pub fn drop_spare(&self) {
+        let mut spare = self.spare.lock();
+        while spare.preparing {
+            self.spare_ready.wait(&mut spare);
+        }
+        if let Some(file) = spare.file.take()
+            && let Err(error) = std::fs::remove_file(&file.path)
+        {
+            tracing::warn!(path = %file.path.display(), %error, "cannot remove a prepared log segment");
         }
     }
 }

@@ -111,11 +111,15 @@ impl Writer {
 
     fn process(&mut self, mut batch: Batch) {
         let result = self.write(&mut batch);
+        if let Err(error) = &result {
+            // Before anybody hears of it, so that whoever asks why finds the answer.
+            self.fail(error.clone());
+        }
         for done in batch.callbacks.drain(..) {
             done(result.clone());
         }
-        if let Err(error) = result {
-            return self.fail(error);
+        if result.is_err() {
+            return;
         }
         for cached in batch.cached.drain(..) {
             self.cached_bytes += cached.bytes;

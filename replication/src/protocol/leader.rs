@@ -46,7 +46,8 @@ impl<V> Leader<V> {
 
     /// A one-shard commit wants to take `timestamp`.
     pub fn admit_commit(&mut self, timestamp: Timestamp) -> Admission {
-        if timestamp <= self.last_proposed || self.has_read(timestamp) {
+        let read = timestamp <= self.reads && !self.mutations.ignore_reads;
+        if timestamp <= self.last_proposed || read {
             return Admission::Redraw;
         }
         self.last_proposed = timestamp;
@@ -61,15 +62,13 @@ impl<V> Leader<V> {
         if self.in_flight.contains(&timestamp) {
             return Admission::Propose;
         }
-        if self.has_read(timestamp) {
+        // Its own validation has read at exactly this moment; nobody else can have, because a snapshot stays below a commit
+        // that is not finished, and no two commits draw the same timestamp.
+        if timestamp < self.reads && !self.mutations.ignore_reads {
             return Admission::Redraw;
         }
         self.in_flight.insert(timestamp);
         Admission::Propose
-    }
-
-    fn has_read(&self, timestamp: Timestamp) -> bool {
-        timestamp <= self.reads && !self.mutations.ignore_reads
     }
 
     /// The proposal at `timestamp` is applied, or is known never to be. Returns the validations that may go on.
@@ -123,6 +122,7 @@ mod tests {
         leader.read(Timestamp(20));
         assert_eq!(leader.admit_commit(Timestamp(20)), Admission::Redraw);
         assert_eq!(leader.admit_primary(Timestamp(15)), Admission::Redraw);
+        assert_eq!(leader.admit_primary(Timestamp(20)), Admission::Propose);
         assert_eq!(leader.admit_commit(Timestamp(21)), Admission::Propose);
     }
 

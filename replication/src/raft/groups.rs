@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use openraft::alias::SnapshotOf;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{InitializeError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, ServerState, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
@@ -267,7 +268,7 @@ impl Groups {
     /// `UnknownShard`.
     pub fn leader(&self, shard: ShardId) -> Result<Option<u64>> {
         let metrics = self.group(shard)?.raft.metrics();
-        let leader = metrics.borrow().current_leader;
+        let leader = metrics.borrow_watched().current_leader;
         Ok(leader)
     }
 
@@ -278,7 +279,7 @@ impl Groups {
     pub fn status(&self, shard: ShardId) -> Result<GroupStatus> {
         let group = self.group(shard)?;
         let metrics = group.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         let stopped = group.stopped(&self.inner.log).map(|error| error.to_string());
         Ok(GroupStatus {
             shard,
@@ -309,7 +310,7 @@ impl Groups {
         group.raft.runtime_config().tick(true);
         let known: Vec<u64> = {
             let metrics = group.raft.metrics();
-            let metrics = metrics.borrow();
+            let metrics = metrics.borrow_watched();
             metrics.membership_config.nodes().map(|(id, _)| *id).collect()
         };
         let ids: std::collections::BTreeSet<u64> = voters.keys().copied().collect();

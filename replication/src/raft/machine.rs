@@ -60,11 +60,6 @@ impl Machine {
         }
     }
 
-    /// The membership as of the applied position.
-    pub fn membership(&self) -> &StoredMembership {
-        &self.membership
-    }
-
     fn load(&mut self) -> Result<(), Error> {
         self.applied = self.target.applied(self.shard)?;
         self.membership = match self.target.membership(self.shard)? {
@@ -185,7 +180,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { snapshot: Some(self.snapshot()) }
+        Builder { meta: self.snapshot_meta(), target: Arc::clone(&self.target), shard: self.shard }
     }
 
     async fn install_snapshot(
@@ -214,16 +209,21 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// "Builds" the snapshot that was taken when the builder was made.
+/// "Builds" the snapshot of the moment when the builder was made.
 pub(crate) struct Builder {
-    snapshot: Option<SnapshotOf<Types, ShardSnapshot>>,
+    meta: SnapshotMetaOf<Types>,
+    target: Arc<dyn ApplyTarget>,
+    shard: ShardId,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = ShardSnapshot;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, ShardSnapshot>, io::Error> {
-        self.snapshot.take().ok_or_else(|| io::Error::other("a builder builds one snapshot"))
+        Ok(SnapshotOf::<Types, ShardSnapshot> {
+            meta: self.meta.clone(),
+            snapshot: ShardSnapshot::outgoing(Arc::clone(&self.target), self.shard),
+        })
     }
 }
 

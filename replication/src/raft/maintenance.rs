@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
+use openraft::async_runtime::watch::WatchReceiver as _;
 
 use super::group::Group;
 use super::groups::Inner;
@@ -69,7 +70,7 @@ async fn purge(group: &Group, upto: u64) -> Result<()> {
     let stopped = |error: &dyn std::error::Error| Error::Io { context: "purge", message: error.to_string() };
     let covered = |snapshot: &Option<types::LogId>| snapshot.as_ref().is_some_and(|id| id.index >= upto);
     let metrics = group.raft.metrics();
-    let known = covered(&metrics.borrow().snapshot);
+    let known = covered(&metrics.borrow_watched().snapshot);
     if !known {
         group.raft.trigger().snapshot().await.map_err(|error| stopped(&error))?;
         group

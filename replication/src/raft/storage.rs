@@ -5,7 +5,6 @@ use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::vote::RaftVote as _;
 use openraft::{LogState, OptionalSend, RaftLogReader};
 
 use super::codec;

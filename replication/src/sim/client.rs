@@ -70,6 +70,8 @@ enum Phase {
     Snapshot { asked: u64 },
     Reading { span: Span, known: BTreeMap<TxnId, bool>, asking: Vec<crate::store::data::KeyLock>, write: Option<Key> },
     OneShard { writes: Vec<Write>, checks: Vec<Check>, met: Option<CommandResult>, retries: u32 },
+    /// A one-shard commit was refused, but only this copy of it: whether another one may still succeed is decided by an abort.
+    Closing,
     TwoPhase(Box<Commit>),
     /// Committed: waits for the watermark.
     Acknowledging { at: Timestamp },
@@ -244,6 +246,10 @@ impl Client {
                 self.reading(body, span, known, asking, write, network, history);
             }
             phase @ Phase::OneShard { .. } => self.one_shard(phase, body, network, history),
+            Phase::Closing => match body {
+                Body::Result(CommandResult::Committed { commit_ts }) => self.committed(commit_ts, network, history),
+                _ => self.finish(Outcome::Aborted, history),
+            },
             Phase::TwoPhase(commit) => {
                 self.phase = Phase::TwoPhase(commit);
                 self.two_phase(tag, body, network, history);
@@ -412,6 +418,13 @@ impl Client {
         self.ask(shard, network, |request| Message::Commit { request, txn, writes, checks });
     }
 
+    fn close(&mut self, primary: Key, network: &mut Network) {
+        self.phase = Phase::Closing;
+        let command = Command::Abort { txn: self.id(), now: Timestamp::from_micros(network.now), primary: primary.clone() };
+        let shard = To::Shard(shard_of(&primary));
+        self.ask(shard, network, |request| Message::Propose { waiter: Waiter::Client(request), command });
+    }
+
     fn committed(&mut self, at: Timestamp, network: &mut Network, history: &mut Vec<Transaction>) {
         if self.sabotage.early_acknowledgement {
             return self.finish(Outcome::Committed { at, acknowledged: network.now }, history);
@@ -430,16 +443,16 @@ impl Client {
             (Body::Result(result @ CommandResult::Locked { .. }), None) => {
                 retries += 1;
                 if retries > 3 {
-                    return self.finish(Outcome::Aborted, history);
+                    return self.close(writes[0].key.clone(), network);
                 }
                 met = Some(result);
                 ask_status = true;
             }
-            (Body::Result(_), None) => return self.finish(Outcome::Aborted, history),
+            (Body::Result(_), None) => return self.close(writes[0].key.clone(), network),
             (Body::Status(status), Some(lock)) => match judge(lock, status, network.now) {
                 Remedy::Resolve(status) => resolve = Some(status),
                 Remedy::AbortAtPrimary => abort = true,
-                Remedy::Wait => return self.finish(Outcome::Aborted, history),
+                Remedy::Wait => return self.close(writes[0].key.clone(), network),
             },
             // The abort at the primary was answered.
             (Body::Result(CommandResult::Committed { commit_ts }), Some(_)) => {
@@ -471,11 +484,15 @@ impl Client {
         let now = network.now;
         let own = self.id();
         let Phase::TwoPhase(commit) = &mut self.phase else { return };
-        let lock_of = |commit: &Commit, piece: &Piece| commit.met.get(piece).cloned();
+        // An answer about a lock that this piece met before is late.
+        let lock_of = |commit: &Commit, piece: &Piece, asked: TxnId| {
+            let met = commit.met.get(piece).filter(|met| matches!(met, CommandResult::Locked { txn, .. } if *txn == asked));
+            met.cloned()
+        };
         let mut step = None;
         let event = match (tag, body) {
             (Tag::Prewrite(piece), Body::Result(result)) => Some(Event::Prewritten(piece, result)),
-            (Tag::LockStatus(piece), Body::Status(status)) => match lock_of(commit, &piece) {
+            (Tag::LockStatus(piece, asked), Body::Status(status)) => match lock_of(commit, &piece, asked) {
                 Some(met) => match judge(&met, status, now) {
                     Remedy::Wait => Some(Event::LockHandled(piece, Remedy::Wait)),
                     Remedy::AbortAtPrimary => {
@@ -489,18 +506,18 @@ impl Client {
                 },
                 None => None,
             },
-            (Tag::LockAbort(piece), Body::Result(result)) => {
+            (Tag::LockAbort(piece, asked), Body::Result(result)) => {
                 let status = match result {
                     CommandResult::Committed { commit_ts } => TxnStatus::Committed(commit_ts),
                     _ => TxnStatus::Aborted(Timestamp::ZERO),
                 };
-                step = lock_of(commit, &piece).map(|met| (piece, met, Some(status)));
+                step = lock_of(commit, &piece, asked).map(|met| (piece, met, Some(status)));
                 None
             }
-            (Tag::LockResolve(piece), Body::Result(_)) => {
+            (Tag::LockResolve(piece, asked), Body::Result(_)) => lock_of(commit, &piece, asked).map(|_| {
                 commit.met.remove(&piece);
-                Some(Event::LockHandled(piece, Remedy::AbortAtPrimary))
-            }
+                Event::LockHandled(piece, Remedy::AbortAtPrimary)
+            }),
             (Tag::Draw, Body::Moment(at)) => Some(Event::Drawn(at)),
             (Tag::Validate(part, at), Body::Validated(holds)) => Some(Event::Validated { part, at, holds }),
             (Tag::CommitPrimary(at), Body::TooLow) => Some(Event::PrimaryTooLow(at)),
@@ -514,11 +531,11 @@ impl Client {
             let (tag, shard, command) = match status {
                 Some(status) => {
                     let shard = shard_of(&key);
-                    (Tag::LockResolve(piece), shard, Command::Resolve { txn, status, keys: vec![key] })
+                    (Tag::LockResolve(piece, txn), shard, Command::Resolve { txn, status, keys: vec![key] })
                 }
                 None => {
                     let shard = shard_of(&primary);
-                    (Tag::LockAbort(piece), shard, Command::Abort { txn, now: Timestamp::from_micros(now), primary })
+                    (Tag::LockAbort(piece, txn), shard, Command::Abort { txn, now: Timestamp::from_micros(now), primary })
                 }
             };
             let waiter = Waiter::Client(self.request(tag));
@@ -555,7 +572,7 @@ impl Client {
                 Action::HandleLock(piece, met) => {
                     if let CommandResult::Locked { txn, primary, .. } = &met {
                         let message = Message::Status {
-                            request: request(Tag::LockStatus(piece)),
+                            request: request(Tag::LockStatus(piece, *txn)),
                             txn: *txn,
                             primary: primary.clone(),
                             at: None,

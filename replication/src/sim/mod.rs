@@ -62,7 +62,8 @@ fn all_seeds(isolation: Isolation) {
     // A simulation in which nothing happens finds nothing.
     if !alone {
         assert!(total.committed > total.transactions / 10, "too few commits: {total:?}");
-        assert!(total.over_several_shards > 0 && total.unknown > 0 && total.refused > 0, "too tame: {total:?}");
+        assert!(total.over_several_shards > total.committed / 10, "too simple: {total:?}");
+        assert!(total.unknown > 0 && total.refused > 0, "too tame: {total:?}");
     }
 }
 

@@ -169,7 +169,7 @@ impl ShardProcess {
         }
         let Some(Commit { request, txn, writes, checks }) = self.commits.remove(&number) else { return };
         let checks = if self.sabotage.rules.skip_validation { Vec::new() } else { checks };
-        let command = Command::Commit { txn, start_ts: at, commit_ts: at, writes, checks };
+        let command = Command::Commit { txn, start_ts: Timestamp(at.0 - 1), commit_ts: at, writes, checks };
         self.propose(command, Some(Waiter::Client(request)), Some(at), true, network);
     }
 

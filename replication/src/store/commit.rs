@@ -243,7 +243,9 @@ impl<'a> OneShard<'a> {
                             if let Some(Command::Commit { start_ts, commit_ts, .. }) = &mut self.command {
                                 *commit_ts = timestamp;
                                 if *start_ts == Timestamp::ZERO {
-                                    *start_ts = timestamp;
+                                    // The beginning is before the commit, and drawing another timestamp for it would
+                                    // tell nothing more.
+                                    *start_ts = Timestamp(timestamp.0 - 1);
                                 }
                             }
                             let descriptor = &self.shard.descriptor;

@@ -196,7 +196,8 @@ async fn write_skew_is_refused_under_serializable_only() {
             }
             one.put(key("a"), value(0)).unwrap();
             two.put(key("b"), value(0)).unwrap();
-            one.commit().await.unwrap();
+            let first = one.commit().await;
+            assert!(first.is_ok(), "{isolation:?}, split: {split}, {first:?}");
             let second = two.commit().await;
             assert_eq!(second.is_ok(), both, "{isolation:?}, split: {split}, {second:?}");
             if !both {

@@ -42,7 +42,8 @@ pub(super) fn position(index: u64) -> LogPosition {
 /// An engine that can be brought to the state after a crash.
 pub(super) enum TestEngine {
     Memory(Arc<MemoryEngine>),
-    Rocks(Arc<RocksEngine>, tempfile::TempDir),
+    /// The directory lives as long as the engine.
+    Rocks { engine: Arc<RocksEngine>, _dir: tempfile::TempDir },
 }
 
 impl TestEngine {
@@ -56,20 +57,21 @@ impl TestEngine {
 
     fn rocks_in(dir: tempfile::TempDir) -> TestEngine {
         let options = RocksOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
-        TestEngine::Rocks(Arc::new(RocksEngine::open(dir.path(), options).unwrap()), dir)
+        let engine = Arc::new(RocksEngine::open(dir.path(), options).unwrap());
+        TestEngine::Rocks { engine, _dir: dir }
     }
 
     pub(super) fn engine(&self) -> Arc<dyn Engine> {
         match self {
             TestEngine::Memory(engine) => engine.clone(),
-            TestEngine::Rocks(engine, _) => engine.clone(),
+            TestEngine::Rocks { engine, .. } => engine.clone(),
         }
     }
 
     pub(super) fn after_crash(&self) -> TestEngine {
         match self {
             TestEngine::Memory(engine) => TestEngine::Memory(Arc::new(engine.after_crash())),
-            TestEngine::Rocks(engine, _) => {
+            TestEngine::Rocks { engine, .. } => {
                 let dir = tempfile::tempdir().unwrap();
                 engine.copy_files(dir.path());
                 TestEngine::rocks_in(dir)

@@ -357,9 +357,9 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_machine_on_disk_follows_the_model(steps in prop::collection::vec(step(), 40..120)) {
+    fn the_machine_on_disk_follows_the_model(steps in prop::collection::vec(step(), 40..100)) {
         run(TestEngine::rocks(), steps);
     }
 }
