@@ -19,6 +19,14 @@ pub(super) fn is_structural(command: &Command) -> bool {
     matches!(command, Command::DeleteRange { .. } | Command::Split { .. } | Command::CreateShard { .. })
 }
 
+/// How the statistics of one prefix are divided between a span and the keys outside.
+struct Division {
+    prefix: Vec<u8>,
+    inside: PrefixRecord,
+    /// `None` when all keys of the prefix are inside.
+    outside: Option<PrefixRecord>,
+}
+
 /// Where a prefix lies relative to a span.
 enum Place {
     Inside,
@@ -136,14 +144,10 @@ impl StateMachine {
         parent.applied = Some(position);
 
         let mut batch = Batch::new();
-        for (prefix, moved, kept) in self.divide_statistics(&parent, &child.descriptor.span)? {
-            put_statistics(&mut batch, new_shard, &prefix, Some(moved));
-            put_statistics(&mut batch, id, &prefix, kept);
-            child.statistics.insert(prefix.clone(), moved);
-            match kept {
-                Some(kept) => parent.statistics.insert(prefix, kept),
-                None => parent.statistics.remove(&prefix),
-            };
+        for Division { prefix, inside, outside } in self.divide_statistics(&parent, &child.descriptor.span)? {
+            put_statistics(&mut batch, new_shard, &prefix, Some(inside));
+            child.statistics.insert(prefix.clone(), inside);
+            keep_statistics(&mut batch, &mut parent, prefix, outside);
         }
         put_descriptor(&mut batch, &parent.descriptor);
         put_descriptor(&mut batch, &child.descriptor);
@@ -156,25 +160,20 @@ impl StateMachine {
         Ok(CommandResult::Done)
     }
 
-    /// What of a shard's statistics belongs to `span`: prefix, the span's part, and the rest if the prefix has
-    /// keys outside.
-    fn divide_statistics(
-        &self,
-        state: &ShardState,
-        span: &Span,
-    ) -> Result<Vec<(Vec<u8>, PrefixRecord, Option<PrefixRecord>)>> {
+    /// The statistics of the prefixes that have keys in `span`.
+    fn divide_statistics(&self, state: &ShardState, span: &Span) -> Result<Vec<Division>> {
         let mut parts = Vec::new();
         for (prefix, record) in &state.statistics {
             match place(prefix, span) {
                 Place::Outside => {}
-                Place::Inside => parts.push((prefix.clone(), *record, None)),
+                Place::Inside => parts.push(Division { prefix: prefix.clone(), inside: *record, outside: None }),
                 Place::Across => {
                     let inside = count(self.engine.as_ref(), span, prefix, record.last_ts)?;
                     let rest = record.rows.checked_sub(inside.rows).zip(record.bytes.checked_sub(inside.bytes));
                     let (rows, bytes) =
                         rest.ok_or_else(|| Error::corruption("fewer rows are counted than are there"))?;
-                    let rest = PrefixRecord { rows, bytes, last_ts: record.last_ts };
-                    parts.push((prefix.clone(), inside, Some(rest)));
+                    let outside = Some(PrefixRecord { rows, bytes, last_ts: record.last_ts });
+                    parts.push(Division { prefix: prefix.clone(), inside, outside });
                 }
             }
         }
@@ -198,12 +197,8 @@ impl StateMachine {
             return Ok(CommandResult::refused("snapshots may still read the range"));
         }
         let mut batch = Batch::new();
-        for (prefix, _, rest) in self.divide_statistics(&state, span)? {
-            put_statistics(&mut batch, id, &prefix, rest);
-            match rest {
-                Some(rest) => state.statistics.insert(prefix, rest),
-                None => state.statistics.remove(&prefix),
-            };
+        for Division { prefix, outside, .. } in self.divide_statistics(&state, span)? {
+            keep_statistics(&mut batch, &mut state, prefix, outside);
         }
         for family in [Family::Latest, Family::History, Family::Locks] {
             batch.delete_range(family, &span.start, &span.end);
@@ -265,6 +260,15 @@ pub(crate) fn count(reads: &dyn Reads, span: &Span, prefix: &[u8], last_ts: Time
         cursor.next()?;
     }
     Ok(counted)
+}
+
+/// Replaces the statistics of a prefix, here and in the batch.
+fn keep_statistics(batch: &mut Batch, state: &mut ShardState, prefix: Vec<u8>, kept: Option<PrefixRecord>) {
+    put_statistics(batch, state.descriptor.shard, &prefix, kept);
+    match kept {
+        Some(kept) => state.statistics.insert(prefix, kept),
+        None => state.statistics.remove(&prefix),
+    };
 }
 
 fn put_descriptor(batch: &mut Batch, descriptor: &ShardDescriptor) {
