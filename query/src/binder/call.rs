@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
-use super::casts::cast_kind;
+use stratos_types::cast_kind;
 use super::resolve::{Choice, choose};
 use super::scope::{fold_ident, name_parts, name_span};
 use super::table_function::returns_set;

@@ -6,7 +6,7 @@ use stratos_types::{Error, ErrorKind, FormatOptions, Result};
 
 use super::source::SourceText;
 use crate::catalog::{Sequence, Snapshot, SystemTable, Table};
-use crate::functions::{Aggregate, Function, Operator};
+use crate::functions::{self, Aggregate, Function, Operator};
 
 /// OID of `public`, which is there in every database.
 const PUBLIC_OID: u32 = 2200;
@@ -25,6 +25,24 @@ pub trait Registry: Send + Sync {
     fn aggregates(&self, name: &str) -> Vec<&'static Aggregate>;
     /// Operators of a symbol.
     fn operators(&self, symbol: &str) -> Vec<&'static Operator>;
+}
+
+/// The registry of this build.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Builtins;
+
+impl Registry for Builtins {
+    fn functions(&self, name: &str) -> Vec<&'static Function> {
+        functions::by_name(name).to_vec()
+    }
+
+    fn aggregates(&self, name: &str) -> Vec<&'static Aggregate> {
+        functions::aggregates::by_name(name).to_vec()
+    }
+
+    fn operators(&self, symbol: &str) -> Vec<&'static Operator> {
+        functions::operators::by_symbol(symbol).to_vec()
+    }
 }
 
 /// The surroundings of a statement that is being bound.

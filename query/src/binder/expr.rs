@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
-use super::casts::CastContext;
+use stratos_types::CastContext;
 use super::resolve::{Choice, choose, settle};
 use super::scope::name_parts;
 use super::types::column_type;

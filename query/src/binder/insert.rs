@@ -9,7 +9,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
-use super::casts::CastContext;
+use stratos_types::CastContext;
 use super::parse::{OVERRIDING_MARKER, parse_expr};
 use super::query::is_default;
 use super::scope::{Scope, ScopeTable, fold_ident, name_parts, name_span};

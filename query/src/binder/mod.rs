@@ -10,7 +10,6 @@
 //! Clauses of the AST are taken apart without `..`, so that none is ignored by accident.
 
 mod call;
-mod casts;
 mod coerce;
 mod context;
 mod dml;
@@ -39,7 +38,7 @@ use sqlparser::ast::Statement;
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
-pub use context::{BindContext, Registry, Relation, SystemTables};
+pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
 pub use parse::{MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
@@ -49,7 +48,7 @@ use crate::catalog::Table;
 use crate::ir::{
     AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall,
 };
-use casts::CastContext;
+use stratos_types::CastContext;
 use scope::{Scope, ScopeColumn, ScopeTable};
 use table_function::SetReturning;
 use with::CteBinding;
@@ -452,3 +451,6 @@ impl<'a> Binder<'a> {
         Expr::literal(Datum::Null, ty)
     }
 }
+
+#[cfg(test)]
+mod tests;

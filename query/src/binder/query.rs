@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Span;
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::casts::CastContext;
+use stratos_types::CastContext;
 use super::parse::LOCK_MARKER;
 use super::scope::{Scope, ScopeColumn, ScopeTable, fold_ident};
 use super::{Binder, Clause, Level};

@@ -6,7 +6,7 @@ use sqlparser::ast::{
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::call::{CallShape, window_name};
-use super::casts::CastContext;
+use stratos_types::CastContext;
 use super::resolve::{Choice, choose};
 use super::{Binder, Clause};
 use crate::functions::{Aggregate, ArgType, ReturnType};

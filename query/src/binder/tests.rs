@@ -1,0 +1,181 @@
+//! Statements against what they bind to, and errors against those of a real PostgreSQL 15.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use stratos_types::{ColumnType, FormatOptions, PgType};
+
+use super::{
+    BindContext, Builtins, ScalarUse, SourceText, SystemTables, bind, bind_scalar, parse,
+};
+use crate::catalog::{
+    Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState,
+    Snapshot, SystemTable, Table,
+};
+
+struct NoSystem;
+impl SystemTables for NoSystem {
+    fn table(&self, _: &str, _: &str) -> Option<Arc<dyn SystemTable>> {
+        None
+    }
+}
+
+fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Table {
+    let columns: Vec<Column> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, (name, ty))| Column {
+            attnum: i16::try_from(i + 1).unwrap(),
+            name: (*name).to_owned(),
+            ty: *ty,
+            not_null: false,
+            default: None,
+            identity: None,
+            missing: None,
+            comment: None,
+        })
+        .collect();
+    Table {
+        oid,
+        schema: 2200,
+        schema_name: "public".into(),
+        database: 5,
+        name: name.into(),
+        owner: 10,
+        storage: oid,
+        next_attnum: i16::try_from(columns.len() + 1).unwrap(),
+        columns,
+        indexes: vec![Index {
+            oid: if key { oid + 1 } else { 0 },
+            name: format!("{name}_pkey"),
+            id: 1,
+            columns: key
+                .then_some(IndexColumn {
+                    attnum: 1,
+                    descending: false,
+                    nulls_first: false,
+                })
+                .into_iter()
+                .collect(),
+            unique: key,
+            primary: key,
+            state: IndexState::Public,
+            comment: None,
+        }],
+        constraints: key
+            .then_some(Constraint {
+                oid: oid + 2,
+                name: format!("{name}_pkey"),
+                kind: ConstraintKind::Unique {
+                    index: oid + 1,
+                    primary: true,
+                },
+            })
+            .into_iter()
+            .collect(),
+        comment: None,
+        version: 1,
+    }
+}
+
+/// t (id int primary key, name text, n int8, at timestamptz), u (id int, t_id int, v varchar(3)),
+/// g (id int generated always as identity, d int default 7).
+fn snapshot() -> Arc<Snapshot> {
+    let t = |ty: PgType| ColumnType::from(ty);
+    let mut snapshot = Snapshot {
+        version: 1,
+        database: 5,
+        ..Snapshot::default()
+    };
+    let varchar = ColumnType {
+        ty: PgType::Varchar,
+        typmod: 7,
+    };
+    let mut g = table(
+        16600,
+        "g",
+        &[("id", t(PgType::Int4)), ("d", t(PgType::Int4))],
+        false,
+    );
+    g.columns[0].identity = Some(Identity {
+        always: true,
+        sequence: 16700,
+    });
+    g.columns[1].default = Some(ColumnDefault {
+        oid: 16701,
+        sql: "7".into(),
+        owned_sequence: None,
+    });
+    for table in [
+        table(
+            16400,
+            "t",
+            &[
+                ("id", t(PgType::Int4)),
+                ("name", t(PgType::Text)),
+                ("n", t(PgType::Int8)),
+                ("at", t(PgType::TimestampTz)),
+            ],
+            true,
+        ),
+        table(
+            16500,
+            "u",
+            &[
+                ("id", t(PgType::Int4)),
+                ("t_id", t(PgType::Int4)),
+                ("v", varchar),
+            ],
+            false,
+        ),
+        g,
+    ] {
+        snapshot
+            .relations
+            .insert((2200, table.name.clone()), table.oid);
+        snapshot.tables.insert(table.oid, Arc::new(table));
+    }
+    Arc::new(snapshot)
+}
+
+fn context(sql: &str) -> BindContext {
+    BindContext {
+        catalog: snapshot(),
+        system: Arc::new(NoSystem),
+        registry: Arc::new(Builtins),
+        search_path: vec!["public".into()],
+        database: "db".into(),
+        format: Arc::new(FormatOptions::default()),
+        source: Arc::new(SourceText::new(sql)),
+    }
+}
+
+fn show(sql: &str) -> String {
+    let result = parse(sql).and_then(|statements| {
+        let statement = statements.into_iter().next().unwrap();
+        bind(&statement.statement, &context(sql), &[])
+    });
+    match result {
+        Ok(bound) => {
+            let mut text = bound.to_string();
+            if !bound.params.is_empty() {
+                let types: Vec<String> = bound.params.iter().map(ToString::to_string).collect();
+                text.push_str(&format!("\nParams {}", types.join(", ")));
+            }
+            text
+        }
+        Err(e) => {
+            let at = e.position().map_or_else(String::new, |p| format!(" @{p}"));
+            let hint = e.hint().map_or_else(String::new, |h| format!(" HINT {h}"));
+            format!("{:?}: {}{at}{hint}", e.kind(), e.message())
+        }
+    }
+}
+
+#[test]
+fn scratch() {
+    let path = std::env::var("SCRATCH").unwrap_or_default();
+    for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+        println!("-- {line}\n{}", show(line));
+    }
+}
