@@ -11,7 +11,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 use super::Binder;
 use stratos_types::CastContext;
 use super::resolve::{Choice, choose, settle};
-use super::scope::name_parts;
+use super::scope::{name_parts, name_span};
 use super::types::column_type;
 use super::MAX_DEPTH;
 use crate::functions::{ArgType, Function, Operator};
@@ -67,13 +67,16 @@ impl Binder<'_> {
                     return Err(Error::unsupported("CAST with FORMAT or ARRAY"));
                 }
                 let place = match kind {
-                    CastKind::Cast => span,
-                    CastKind::DoubleColon => span,
+                    CastKind::Cast => self.cx.source.symbol_before(span, "cast"),
+                    CastKind::DoubleColon => self.cx.source.symbol_after(span, "::"),
                     CastKind::TryCast | CastKind::SafeCast => {
                         return Err(Error::unsupported("TRY_CAST"));
                     }
                 };
-                let ty = column_type(data_type).map_err(|e| self.at(e, place))?;
+                let ty = column_type(data_type).map_err(|e| match data_type {
+                    ast::DataType::Custom(name, _) => self.at(e, name_span(name)),
+                    _ => self.at(e, span),
+                })?;
                 if let (E::Array(items), Some(element)) = (&**expr, ty.ty.element())
                     && items.elem.is_empty()
                 {
@@ -90,7 +93,13 @@ impl Binder<'_> {
                 } else {
                     self.expr(expr)?
                 };
-                self.cast(arg, ty, span)
+                // A literal that does not read is reported where it stands, a missing cast where the cast does.
+                let literal = arg.ty.ty == PgType::Unknown;
+                let at = if literal { span } else { Span::empty() };
+                self.cast(arg, ty, at).map_err(|e| match place {
+                    Some(p) => e.at(p),
+                    None => e,
+                })
             }
             E::BinaryOp {
                 left: _,
@@ -488,8 +497,9 @@ impl Binder<'_> {
         }
         let mut result = self.expr(first)?;
         for (right, symbol, place) in chain.into_iter().rev() {
+            let spans = [first.span(), right.span()];
             let right = self.expr(right)?;
-            result = self.operator(&symbol, Some(result), right, place)?;
+            result = self.operator_at(&symbol, Some(result), right, place, &spans)?;
         }
         Ok(result)
     }
@@ -544,15 +554,35 @@ impl Binder<'_> {
         right: Expr,
         place: Option<usize>,
     ) -> Result<Expr> {
+        self.operator_at(symbol, left, right, place, &[])
+    }
+
+    /// As [`Binder::operator`], with the places of the operands for errors in literals.
+    fn operator_at(
+        &mut self,
+        symbol: &str,
+        left: Option<Expr>,
+        right: Expr,
+        place: Option<usize>,
+        spans: &[Span],
+    ) -> Result<Expr> {
         let actual: Vec<PgType> = left.iter().chain([&right]).map(|e| e.ty.ty).collect();
         let operator = self.find_operator(symbol, &actual, place)?;
         let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
         let args: Vec<Expr> = left.into_iter().chain([right]).collect();
-        self.apply(operator.function, &formal, args, Span::empty())
+        let (args, ret) = self
+            .settle_args_at(&formal, operator.function.ret, args, spans)
             .map_err(|e| match place {
                 Some(p) => e.at(p),
                 None => e,
-            })
+            })?;
+        Ok(Expr {
+            kind: ExprKind::Call {
+                function: operator.function,
+                args,
+            },
+            ty: ret.into(),
+        })
     }
 
     /// The operator for operands of these types.
@@ -573,10 +603,17 @@ impl Binder<'_> {
             .into_iter()
             .filter(|o| o.left.is_some() == (actual.len() == 2))
             .collect();
-        let candidates: Vec<Vec<ArgType>> = operators
-            .iter()
-            .map(|o| o.left.into_iter().chain([o.right]).collect())
-            .collect();
+        // Types that share a representation may give one signature twice: the first counts.
+        let mut candidates: Vec<Vec<ArgType>> = Vec::with_capacity(operators.len());
+        let mut distinct: Vec<&'static Operator> = Vec::with_capacity(operators.len());
+        for operator in operators {
+            let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
+            if !candidates.contains(&formal) {
+                candidates.push(formal);
+                distinct.push(operator);
+            }
+        }
+        let operators = distinct;
         // With one operand unknown, first see whether both of the same type would do.
         if let [a, b] = actual {
             let same = match (*a, *b) {
@@ -645,11 +682,23 @@ impl Binder<'_> {
         args: Vec<Expr>,
         span: Span,
     ) -> Result<(Vec<Expr>, PgType)> {
+        let spans = vec![span; args.len()];
+        self.settle_args_at(formal, ret, args, &spans)
+    }
+
+    fn settle_args_at(
+        &mut self,
+        formal: &[ArgType],
+        ret: crate::functions::ReturnType,
+        args: Vec<Expr>,
+        spans: &[Span],
+    ) -> Result<(Vec<Expr>, PgType)> {
         let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
-        let (targets, ret) =
-            settle(&actual, formal, ret).map_err(|e| self.at(e, span))?;
+        let at = |i: usize| spans.get(i).copied().unwrap_or_else(Span::empty);
+        let (targets, ret) = settle(&actual, formal, ret).map_err(|e| self.at(e, at(0)))?;
         let mut cast = Vec::with_capacity(args.len());
-        for (arg, target) in args.into_iter().zip(targets) {
+        for (i, (arg, target)) in args.into_iter().zip(targets).enumerate() {
+            let span = at(i);
             cast.push(match target {
                 Some(ty) => self.implicit(arg, ty, span)?,
                 None => self.known(arg)?,

@@ -55,7 +55,7 @@ impl Binder<'_> {
             all = Some(match all {
                 None => bound,
                 Some(mut sofar) => {
-                    self.check_duplicates(&sofar.scope, &bound.scope, item.relation.span())?;
+                    Self::check_duplicates(&sofar.scope, &bound.scope)?;
                     sofar.scope.append(bound.scope);
                     FromItem {
                         rel: Rel::Join {
@@ -73,7 +73,7 @@ impl Binder<'_> {
         Ok(all)
     }
 
-    fn check_duplicates(&self, a: &Scope, b: &Scope, span: Span) -> Result<()> {
+    fn check_duplicates(a: &Scope, b: &Scope) -> Result<()> {
         for t in &b.tables {
             let clash = a.tables.iter().any(|o| {
                 o.name == t.name
@@ -81,12 +81,9 @@ impl Binder<'_> {
                     && (o.schema.is_none() || t.schema.is_none() || o.schema == t.schema)
             });
             if clash {
-                return Err(self.at(
-                    Error::new(
-                        ErrorKind::DuplicateAlias,
-                        format!("table name \"{}\" specified more than once", t.name),
-                    ),
-                    span,
+                return Err(Error::new(
+                    ErrorKind::DuplicateAlias,
+                    format!("table name \"{}\" specified more than once", t.name),
                 ));
             }
         }
@@ -109,7 +106,7 @@ impl Binder<'_> {
             let mut visible = left.clone();
             visible.append(bound.scope.clone());
             let (right, right_lateral) = self.factor(relation, &visible)?;
-            self.check_duplicates(&bound.scope, &right.scope, relation.span())?;
+            Self::check_duplicates(&bound.scope, &right.scope)?;
             use JoinOperator as J;
             let (kind, constraint) = match join_operator {
                 J::Join(c) | J::Inner(c) | J::CrossJoin(c) => (JoinKind::Inner, c),
@@ -128,7 +125,7 @@ impl Binder<'_> {
                 ));
             }
             lateral |= right_lateral;
-            bound = self.join(bound, right, kind, constraint, right_lateral, left)?;
+            bound = self.join(bound, right, kind, constraint, right_lateral)?;
         }
         Ok((bound, lateral))
     }
@@ -140,7 +137,6 @@ impl Binder<'_> {
         kind: JoinKind,
         constraint: &JoinConstraint,
         lateral: bool,
-        outside: &Scope,
     ) -> Result<FromItem> {
         let mut tables = left.scope.tables.clone();
         tables.extend(right.scope.tables.clone());
@@ -164,7 +160,6 @@ impl Binder<'_> {
                     tables: tables.clone(),
                     star: plain_star(),
                 };
-                let _ = outside;
                 let on = self.with_scope(scope, Clause::JoinOn, |b| {
                     let on = b.expr(condition)?;
                     b.boolean(on, "JOIN/ON", condition.span())
@@ -297,12 +292,11 @@ impl Binder<'_> {
                 ),
                 span,
             )),
-            (None, _) => Err(self.at(
-                Error::new(
-                    ErrorKind::UndefinedColumn,
-                    format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+            (None, _) => Err(Error::new(
+                ErrorKind::UndefinedColumn,
+                format!(
+                    "column \"{name}\" specified in USING clause does not exist in {side} table"
                 ),
-                span,
             )),
         }
     }

@@ -376,7 +376,11 @@ impl Binder<'_> {
     ) -> Result<(Rel, OutputColumn)> {
         let (rel, mut columns) = self.subquery(query)?;
         if columns.len() != 1 {
-            return Err(self.at(Error::new(ErrorKind::SyntaxError, many), query.span()));
+            let e = Error::new(ErrorKind::SyntaxError, many);
+            return Err(match self.cx.source.symbol_before(query.span(), "(") {
+                Some(p) => e.at(p),
+                None => e,
+            });
         }
         Ok((rel, columns.remove(0)))
     }
@@ -479,10 +483,11 @@ impl Binder<'_> {
         let left_expr = self.expr(left)?;
         let (rel, mut columns) = self.subquery(query)?;
         if columns.len() != 1 {
-            return Err(self.at(
-                Error::new(ErrorKind::SyntaxError, "subquery has too many columns"),
-                left.span(),
-            ));
+            let e = Error::new(ErrorKind::SyntaxError, "subquery has too many columns");
+            return Err(match place {
+                Some(p) => e.at(p),
+                None => e,
+            });
         }
         let column = columns.remove(0);
         let right = Expr::column(column.id, column.ty);
