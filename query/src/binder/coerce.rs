@@ -98,10 +98,7 @@ impl Binder<'_> {
             }
             ExprKind::Literal(Datum::Null) => Ok(Expr::literal(Datum::Null, to)),
             ExprKind::Literal(Datum::Text(text)) => {
-                match self
-                    .read_literal(&text, to)
-                    .map_err(|e| self.at(e, span))?
-                {
+                match self.read_literal(&text, to).map_err(|e| self.at(e, span))? {
                     Some(value) => Ok(with_modifier(Expr::literal(value, to.ty), to, explicit)),
                     None => Ok(Expr {
                         kind: ExprKind::Cast {
@@ -263,8 +260,7 @@ impl Binder<'_> {
         let ty = common_type(&types, context).map_err(|e| {
             let first = types.iter().copied().find(|t| *t != PgType::Unknown);
             let odd = types.iter().position(|t| {
-                *t != PgType::Unknown
-                    && first.is_some_and(|f| f.category() != t.category())
+                *t != PgType::Unknown && first.is_some_and(|f| f.category() != t.category())
             });
             let span = odd.and_then(|i| spans.get(i)).copied();
             self.at(e, span.unwrap_or_else(Span::empty))

@@ -3,19 +3,19 @@
 
 use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, ExtractSyntax,
-    Spanned, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
+    Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
-use stratos_types::CastContext;
-use super::resolve::{Choice, choose, settle};
-use super::scope::{name_parts, name_span};
-use super::types::column_type;
 use super::MAX_DEPTH;
+use super::resolve::{Choice, choose, settle};
+use super::scope::{Place, name_parts, name_span};
+use super::types::column_type;
 use crate::functions::{ArgType, Function, Operator};
 use crate::ir::{CaseBranch, Expr, ExprKind};
+use stratos_types::CastContext;
 
 impl Binder<'_> {
     /// Binds an expression. Literals and parameters that nothing decided yet have type `unknown`.
@@ -36,7 +36,7 @@ impl Binder<'_> {
 
     fn expr_inner(&mut self, e: &ast::Expr) -> Result<Expr> {
         use ast::Expr as E;
-        let span = e.span();
+        let span = e.place();
         match e {
             E::Identifier(ident) => self.column_named(ident),
             E::CompoundIdentifier(idents) => self.qualified_column(idents),
@@ -303,9 +303,9 @@ impl Binder<'_> {
                     [schema, name] if schema == "pg_catalog" => Some(name),
                     _ => None,
                 };
-                if !known.is_some_and(|n| {
-                    matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic")
-                }) {
+                if !known
+                    .is_some_and(|n| matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic"))
+                {
                     return Err(self.at(
                         Error::unsupported(format!("collation \"{}\"", parts.join("."))),
                         span,
@@ -324,10 +324,7 @@ impl Binder<'_> {
                 }
                 Ok(inner)
             }
-            other => Err(self.at(
-                Error::unsupported(format!("expression {other}")),
-                span,
-            )),
+            other => Err(self.at(Error::unsupported(format!("expression {other}")), span)),
         }
     }
 
@@ -371,7 +368,7 @@ impl Binder<'_> {
             last_field,
             fractional_seconds_precision,
         } = interval;
-        let span = value.span();
+        let span = value.place();
         if leading_precision.is_some() {
             return Err(self.at(Error::unsupported("interval precision"), span));
         }
@@ -457,7 +454,7 @@ impl Binder<'_> {
         let mut bound = Vec::with_capacity(terms.len());
         for term in terms.into_iter().rev() {
             let expr = self.expr(term)?;
-            bound.push(self.boolean(expr, what, term.span())?);
+            bound.push(self.boolean(expr, what, term.place())?);
         }
         Ok(Expr {
             kind: if and {
@@ -469,14 +466,9 @@ impl Binder<'_> {
         })
     }
 
-    fn binary(
-        &mut self,
-        left: &ast::Expr,
-        op: &BinaryOperator,
-        right: &ast::Expr,
-    ) -> Result<Expr> {
+    fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Expr> {
         let symbol = symbol(op)?;
-        let place = self.operator_position(&symbol, op, right.span());
+        let place = self.operator_position(&symbol, op, right.place());
         if let Some(rows) = self.row_operands(left, right)? {
             return self.compare_rows(&symbol, rows, place);
         }
@@ -491,13 +483,13 @@ impl Binder<'_> {
                 break;
             }
             let s = symbol_of(op)?;
-            let p = self.operator_position(&s, op, right.span());
+            let p = self.operator_position(&s, op, right.place());
             chain.push((right, s, p));
             first = left;
         }
         let mut result = self.expr(first)?;
         for (right, symbol, place) in chain.into_iter().rev() {
-            let spans = [first.span(), right.span()];
+            let spans = [first.place(), right.place()];
             let right = self.expr(right)?;
             result = self.operator_at(&symbol, Some(result), right, place, &spans)?;
         }
@@ -518,7 +510,7 @@ impl Binder<'_> {
     }
 
     fn unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
-        let span = inner.span();
+        let span = inner.place();
         let symbol = match op {
             UnaryOperator::Not => {
                 let expr = self.expr(inner)?;
@@ -617,9 +609,7 @@ impl Binder<'_> {
         // With one operand unknown, first see whether both of the same type would do.
         if let [a, b] = actual {
             let same = match (*a, *b) {
-                (PgType::Unknown, known) | (known, PgType::Unknown)
-                    if known != PgType::Unknown =>
-                {
+                (PgType::Unknown, known) | (known, PgType::Unknown) if known != PgType::Unknown => {
                     Some(known)
                 }
                 _ => None,
@@ -708,7 +698,7 @@ impl Binder<'_> {
     }
 
     fn access(&mut self, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Expr> {
-        let span = root.span();
+        let span = root.place();
         // `t.a[1]` comes as root `t` and a chain of `.a` and `[1]`.
         let mut idents = match root {
             ast::Expr::Identifier(ident) => vec![ident.clone()],
@@ -750,7 +740,7 @@ impl Binder<'_> {
                             span,
                         ));
                     };
-                    let at = index.span();
+                    let at = index.place();
                     let index = self.expr(index)?;
                     let from = index.ty.ty;
                     let index = self
@@ -799,7 +789,7 @@ impl Binder<'_> {
             let mut results = Vec::with_capacity(conditions.len() + 1);
             let mut spans = Vec::with_capacity(conditions.len() + 1);
             for ast::CaseWhen { condition, result } in conditions {
-                let span = condition.span();
+                let span = condition.place();
                 let when = match operand {
                     Some(operand) => {
                         let left = b.expr(operand)?;
@@ -812,17 +802,15 @@ impl Binder<'_> {
                 };
                 whens.push(b.boolean(when, "CASE/WHEN", span)?);
                 results.push(b.expr(result)?);
-                spans.push(result.span());
+                spans.push(result.place());
             }
             if let Some(otherwise) = otherwise {
                 // Postgres looks at ELSE first when it chooses the type.
                 results.insert(0, b.expr(otherwise)?);
-                spans.insert(0, otherwise.span());
+                spans.insert(0, otherwise.place());
             }
             let (mut results, ty) = b.unify(results, &spans, "CASE")?;
-            let otherwise = otherwise
-                .is_some()
-                .then(|| Box::new(results.remove(0)));
+            let otherwise = otherwise.is_some().then(|| Box::new(results.remove(0)));
             let branches = whens
                 .into_iter()
                 .zip(results)
@@ -895,10 +883,10 @@ impl Binder<'_> {
             if bound.ty.ty.element().is_some() {
                 return Err(self.at(
                     Error::unsupported("array of more than one dimension"),
-                    item.span(),
+                    item.place(),
                 ));
             }
-            spans.push(item.span());
+            spans.push(item.place());
             items.push(bound);
         }
         Ok((items, spans))

@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::context::Relation;
-use super::scope::{Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
+use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
 use super::table_function::returns_set;
 use super::{Binder, Clause};
 use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, TableFunctionKind};
@@ -162,7 +162,7 @@ impl Binder<'_> {
                 };
                 let on = self.with_scope(scope, Clause::JoinOn, |b| {
                     let on = b.expr(condition)?;
-                    b.boolean(on, "JOIN/ON", condition.span())
+                    b.boolean(on, "JOIN/ON", condition.place())
                 })?;
                 (Some(on), plain_star())
             }
@@ -234,12 +234,7 @@ impl Binder<'_> {
             let a = self.using_column(left, name, "left", *span)?;
             let b = self.using_column(right, name, "right", *span)?;
             let place = self.position(*span);
-            conditions.push(self.operator(
-                "=",
-                Some(a.expr.clone()),
-                b.expr.clone(),
-                place,
-            )?);
+            conditions.push(self.operator("=", Some(a.expr.clone()), b.expr.clone(), place)?);
             let (mut sides, ty) =
                 self.unify(vec![a.expr.clone(), b.expr.clone()], &[*span], "JOIN/USING")?;
             let b_expr = sides.remove(1);
@@ -383,15 +378,11 @@ impl Binder<'_> {
                 if *with_offset || with_offset_alias.is_some() {
                     return Err(Error::unsupported("WITH OFFSET"));
                 }
-                let args: Vec<Expr> =
-                    self.with_scope(left.clone(), Clause::FromFunction, |b| {
-                        array_exprs.iter().map(|e| b.expr(e)).collect()
-                    })?;
+                let args: Vec<Expr> = self.with_scope(left.clone(), Clause::FromFunction, |b| {
+                    array_exprs.iter().map(|e| b.expr(e)).collect()
+                })?;
                 if args.len() != 1 {
-                    return Err(self.at(
-                        Error::unsupported("unnest of several arrays"),
-                        span,
-                    ));
+                    return Err(self.at(Error::unsupported("unnest of several arrays"), span));
                 }
                 self.table_function_item("unnest", args, alias.as_ref(), *with_ordinality, span)
             }
@@ -406,9 +397,15 @@ impl Binder<'_> {
                 }
                 let Some(alias) = alias else {
                     let what = if matches!(*subquery.body, ast::SetExpr::Values(_)) {
-                        ("VALUES in FROM must have an alias", "For example, FROM (VALUES ...) [AS] foo.")
+                        (
+                            "VALUES in FROM must have an alias",
+                            "For example, FROM (VALUES ...) [AS] foo.",
+                        )
                     } else {
-                        ("subquery in FROM must have an alias", "For example, FROM (SELECT ...) [AS] foo.")
+                        (
+                            "subquery in FROM must have an alias",
+                            "For example, FROM (SELECT ...) [AS] foo.",
+                        )
                     };
                     let e = Error::new(ErrorKind::SyntaxError, what.0).with_hint(what.1);
                     let at = self.cx.source.symbol_before(subquery.span(), "(");
@@ -424,9 +421,8 @@ impl Binder<'_> {
                     }
                     visible.star.clear();
                 }
-                let rel = self.with_scope(visible, Clause::FromFunction, |b| {
-                    b.query(subquery, true)
-                })?;
+                let rel =
+                    self.with_scope(visible, Clause::FromFunction, |b| b.query(subquery, true))?;
                 let item = self.derived(rel, alias)?;
                 Ok((item, *lateral))
             }

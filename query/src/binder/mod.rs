@@ -31,7 +31,6 @@ mod types;
 mod window;
 mod with;
 
-
 use std::sync::Arc;
 
 use sqlparser::ast::Statement;
@@ -48,8 +47,8 @@ use crate::catalog::Table;
 use crate::ir::{
     AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall,
 };
-use stratos_types::CastContext;
 use scope::{Scope, ScopeColumn, ScopeTable};
+use stratos_types::CastContext;
 use table_function::SetReturning;
 use with::CteBinding;
 

@@ -3,8 +3,8 @@
 
 use stratos_types::{Error, ErrorKind, PgType, Result, TypeCategory};
 
-use stratos_types::{CastContext, cast_kind};
 use crate::functions::{ArgType, ReturnType};
+use stratos_types::{CastContext, cast_kind};
 
 /// Outcome of a choice among candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,14 +213,12 @@ pub(crate) fn settle(
     ret: ReturnType,
 ) -> Result<(Vec<Option<PgType>>, PgType)> {
     let element = element_type(actual, formal)?;
-    let polymorphic = formal
-        .iter()
-        .any(|f| {
-            matches!(
-                f,
-                ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyArray
-            )
-        });
+    let polymorphic = formal.iter().any(|f| {
+        matches!(
+            f,
+            ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyArray
+        )
+    });
     let undetermined = || {
         Error::new(
             ErrorKind::DatatypeMismatch,
@@ -238,9 +236,7 @@ pub(crate) fn settle(
         targets.push(match f {
             ArgType::Is(ty) => Some(*ty),
             ArgType::Any => None,
-            ArgType::AnyElement | ArgType::AnyNonArray => {
-                Some(element.ok_or_else(undetermined)?)
-            }
+            ArgType::AnyElement | ArgType::AnyNonArray => Some(element.ok_or_else(undetermined)?),
             // int2vector and oidvector are taken as they are.
             ArgType::AnyArray if matches!(a, PgType::Int2Vector | PgType::OidVector) => Some(*a),
             ArgType::AnyArray => Some(array.ok_or_else(undetermined)?),

@@ -89,7 +89,10 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::SyntaxError,
-                    format!("each {} query must have the same number of columns", word(op)),
+                    format!(
+                        "each {} query must have the same number of columns",
+                        word(op)
+                    ),
                 ),
                 column_span(ast, 0),
             ));
@@ -162,10 +165,8 @@ impl Binder<'_> {
                     return Ok(());
                 };
                 if output.ty.ty == PgType::Unknown {
-                    let taken = std::mem::replace(
-                        expr,
-                        Expr::literal(Datum::Null, PgType::Unknown),
-                    );
+                    let taken =
+                        std::mem::replace(expr, Expr::literal(Datum::Null, PgType::Unknown));
                     *expr = self.implicit(taken, ty.ty, Span::empty())?;
                     output.ty = expr.ty;
                 }

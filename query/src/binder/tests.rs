@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use stratos_types::{ColumnType, FormatOptions, PgType};
 
-use super::{
-    BindContext, Builtins, ScalarUse, SourceText, SystemTables, bind, bind_scalar, parse,
-};
+use super::{BindContext, Builtins, ScalarUse, SourceText, SystemTables, bind, bind_scalar, parse};
 use crate::catalog::{
     Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState,
     Snapshot, SystemTable, Table,

@@ -301,12 +301,7 @@ impl Rel {
                         let partition: Vec<String> =
                             w.partition_by.iter().map(ToString::to_string).collect();
                         let frame = w.frame.as_ref().map_or_else(String::new, |f| {
-                            format!(
-                                " {:?} {} TO {}",
-                                f.units,
-                                bound(&f.start),
-                                bound(&f.end)
-                            )
+                            format!(" {:?} {} TO {}", f.units, bound(&f.start), bound(&f.end))
                         });
                         format!(
                             "{}={function} OVER (by [{}] order [{}]{frame})",
@@ -321,7 +316,8 @@ impl Rel {
             Rel::Sort { keys: k, .. } => format!("Sort {}", keys(k)),
             Rel::Limit { limit, offset, .. } => {
                 let part = |name: &str, e: &Option<Expr>| {
-                    e.as_ref().map_or_else(String::new, |e| format!(" {name} {e}"))
+                    e.as_ref()
+                        .map_or_else(String::new, |e| format!(" {name} {e}"))
                 };
                 format!("Limit{}{}", part("limit", limit), part("offset", offset))
             }
@@ -345,7 +341,11 @@ impl Rel {
                             "{}@{}{}",
                             c.name,
                             c.id,
-                            if c.recursive.is_some() { " recursive" } else { "" }
+                            if c.recursive.is_some() {
+                                " recursive"
+                            } else {
+                                ""
+                            }
                         )
                     })
                     .collect();
@@ -411,7 +411,11 @@ impl fmt::Display for BoundStatement {
                 if let Some(on) = &insert.on_conflict {
                     write!(f, "\nOn conflict {:?}", on.arbiters)?;
                     for a in on.update.iter().flatten() {
-                        write!(f, " set {}={}", insert.table.columns[a.column].name, a.value)?;
+                        write!(
+                            f,
+                            " set {}={}",
+                            insert.table.columns[a.column].name, a.value
+                        )?;
                     }
                     if let Some(filter) = &on.filter {
                         write!(f, " where {filter}")?;
@@ -422,7 +426,11 @@ impl fmt::Display for BoundStatement {
             StatementKind::Update(update) => {
                 write!(f, "Update {}", update.table.name)?;
                 for a in &update.assignments {
-                    write!(f, " set {}={}", update.table.columns[a.column].name, a.value)?;
+                    write!(
+                        f,
+                        " set {}={}",
+                        update.table.columns[a.column].name, a.value
+                    )?;
                 }
                 update.source.write(f, 1)?;
                 returning(f, update.returning.as_ref())
