@@ -17,6 +17,15 @@ pub trait SystemTables: Send + Sync {
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn SystemTable>>;
 }
 
+impl<F> SystemTables for F
+where
+    F: Fn(&str, &str) -> Option<Arc<dyn SystemTable>> + Send + Sync,
+{
+    fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn SystemTable>> {
+        self(schema, name)
+    }
+}
+
 /// Functions, aggregates and operators, by name.
 pub trait Registry: Send + Sync {
     /// Functions of a name.
@@ -90,6 +99,29 @@ impl Relation {
 }
 
 impl BindContext {
+    /// The context of a statement in a database, with this build's functions and default settings for literals; `source`
+    /// is the text that positions count in, `None` leaves errors without positions.
+    pub fn new(
+        catalog: Arc<Snapshot>,
+        system: Arc<dyn SystemTables>,
+        search_path: Vec<String>,
+        source: Option<Arc<SourceText>>,
+    ) -> BindContext {
+        let database = catalog
+            .databases
+            .get(&catalog.database)
+            .map_or_else(String::new, |d| d.name.clone());
+        BindContext {
+            catalog,
+            system,
+            registry: Arc::new(Builtins),
+            search_path,
+            database,
+            format: Arc::new(FormatOptions::default()),
+            source: source.unwrap_or_default(),
+        }
+    }
+
     /// The OID of a user's schema or `public`.
     pub fn schema_oid(&self, name: &str) -> Option<u32> {
         if name == "public" {

@@ -196,6 +196,18 @@ pub fn bind(
     })
 }
 
+/// Whether [`bind`] handles a statement; the others go from the AST to their executors.
+pub fn is_bound(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
+    )
+}
+
 /// What a bound scalar expression is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScalarUse {

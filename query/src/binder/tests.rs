@@ -3,19 +3,16 @@
 
 use std::sync::Arc;
 
-use stratos_types::{ColumnType, FormatOptions, PgType};
+use stratos_types::{ColumnType, PgType};
 
-use super::{BindContext, Builtins, ScalarUse, SourceText, SystemTables, bind, bind_scalar, parse};
+use super::{BindContext, ScalarUse, SourceText, bind, bind_scalar, parse};
 use crate::catalog::{
     Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState,
     Snapshot, SystemTable, Table,
 };
 
-struct NoSystem;
-impl SystemTables for NoSystem {
-    fn table(&self, _: &str, _: &str) -> Option<Arc<dyn SystemTable>> {
-        None
-    }
+fn no_system(_: &str, _: &str) -> Option<Arc<dyn SystemTable>> {
+    None
 }
 
 fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Table {
@@ -137,15 +134,12 @@ fn snapshot() -> Arc<Snapshot> {
 }
 
 fn context(sql: &str) -> BindContext {
-    BindContext {
-        catalog: snapshot(),
-        system: Arc::new(NoSystem),
-        registry: Arc::new(Builtins),
-        search_path: vec!["public".into()],
-        database: "db".into(),
-        format: Arc::new(FormatOptions::default()),
-        source: Arc::new(SourceText::new(sql)),
-    }
+    BindContext::new(
+        snapshot(),
+        Arc::new(no_system),
+        vec!["public".into()],
+        Some(Arc::new(SourceText::new(sql))),
+    )
 }
 
 fn show(sql: &str) -> String {
