@@ -7,13 +7,13 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
-use super::casts::cast_kind;
 use super::resolve::{Choice, choose};
-use super::scope::{fold_ident, name_parts, name_span};
+use super::scope::{Place, fold_ident, name_parts, name_span};
 use super::table_function::returns_set;
 use super::{Binder, Clause};
 use crate::functions::{Aggregate, AggregateKind, ArgType, Function};
 use crate::ir::{AggregateCall, CaseBranch, Expr, ExprKind, SortKey};
+use stratos_types::cast_kind;
 
 /// Whether it is `ROW(…)`.
 pub(crate) fn is_row_constructor(function: &ast::Function) -> bool {
@@ -95,7 +95,10 @@ impl Binder<'_> {
             && (arg.ty.ty == PgType::Unknown || cast_kind(arg.ty.ty, ty).is_some())
             && (fitting.is_empty() || arg.ty.ty == PgType::Unknown)
         {
-            let arg = args.into_iter().next().ok_or_else(|| Error::internal("one argument"))?;
+            let arg = args
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::internal("one argument"))?;
             return self.cast(arg, ty.into(), span);
         }
         match choose(&actual, &candidates) {
@@ -263,7 +266,10 @@ impl Binder<'_> {
         if !qualified && let Some(expr) = self.syntax_function(base, args, span)? {
             return Ok(expr);
         }
-        let args: Vec<Expr> = args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
+        let args: Vec<Expr> = args
+            .iter()
+            .map(|a| self.plain_arg(a))
+            .collect::<Result<_>>()?;
         if returns_set(base) {
             return self.set_in_select(base, args, span);
         }
@@ -286,7 +292,9 @@ impl Binder<'_> {
                 };
                 let spans: Vec<Span> = args.iter().map(Spanned::span).collect();
                 let bound = self.conditionally(what, |b| {
-                    args.iter().map(|a| b.plain_arg(a)).collect::<Result<Vec<_>>>()
+                    args.iter()
+                        .map(|a| b.plain_arg(a))
+                        .collect::<Result<Vec<_>>>()
                 })?;
                 if bound.is_empty() {
                     return Err(self.at(
@@ -301,18 +309,20 @@ impl Binder<'_> {
                         ty,
                     }));
                 }
-                let less = self.find_operator("<", &[ty.ty, ty.ty], None).map_err(|_| {
-                    self.at(
-                        Error::new(
-                            ErrorKind::UndefinedFunction,
-                            format!(
-                                "could not identify a comparison function for type {}",
-                                ty.ty
+                let less = self
+                    .find_operator("<", &[ty.ty, ty.ty], None)
+                    .map_err(|_| {
+                        self.at(
+                            Error::new(
+                                ErrorKind::UndefinedFunction,
+                                format!(
+                                    "could not identify a comparison function for type {}",
+                                    ty.ty
+                                ),
                             ),
-                        ),
-                        span,
-                    )
-                })?;
+                            span,
+                        )
+                    })?;
                 // `<` may be that of another type (varchar compares as text).
                 let target = match less.right {
                     ArgType::Is(t) => t,
@@ -663,7 +673,7 @@ impl Binder<'_> {
             if let Some(level) = b.levels.last_mut() {
                 level.references.truncate(references);
             }
-            b.boolean(expr, "FILTER", filter.span())
+            b.boolean(expr, "FILTER", filter.place())
         });
         if let Some(level) = self.levels.last_mut() {
             level.in_aggregate = before;

@@ -1,10 +1,12 @@
 //! Making a value be of a wanted type: literals are read, parameters learn their type, the rest is cast.
 
 use sqlparser::tokenizer::Span;
-use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+use stratos_types::{
+    CastContext, ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result, TypeCategory,
+    cast, cast_kind,
+};
 
 use super::Binder;
-use super::casts::{CastContext, cast_kind};
 use super::resolve::common_type;
 use crate::ir::{Expr, ExprKind};
 
@@ -53,7 +55,7 @@ impl Binder<'_> {
             _ => return Ok(None),
         }
         if let ExprKind::Literal(value) = &expr.kind
-            && let Some(folded) = fold(value, from, to)
+            && let Some(folded) = fold(value, from, to.ty, explicit, &self.cx.format)
         {
             return Ok(Some(with_modifier(
                 Expr::literal(folded, to.ty),
@@ -96,10 +98,7 @@ impl Binder<'_> {
             }
             ExprKind::Literal(Datum::Null) => Ok(Expr::literal(Datum::Null, to)),
             ExprKind::Literal(Datum::Text(text)) => {
-                match self
-                    .read_literal(&text, to)
-                    .map_err(|e| self.at(e, span))?
-                {
+                match self.read_literal(&text, to).map_err(|e| self.at(e, span))? {
                     Some(value) => Ok(with_modifier(Expr::literal(value, to.ty), to, explicit)),
                     None => Ok(Expr {
                         kind: ExprKind::Cast {
@@ -125,17 +124,45 @@ impl Binder<'_> {
         let number = text.trim();
         Ok(match to.ty {
             PgType::Text | PgType::Varchar | PgType::Unknown => Some(Datum::text(text)),
-            PgType::Int2 => number.parse().ok().map(Datum::Int2),
-            PgType::Int4 => number.parse().ok().map(Datum::Int4),
-            PgType::Int8 => number.parse().ok().map(Datum::Int8),
             PgType::Regclass => Some(Datum::Oid(self.regclass(text)?)),
             PgType::Regtype => Some(Datum::Oid(self.regtype(text)?)),
             PgType::Regnamespace => match number.parse() {
                 Ok(oid) => Some(Datum::Oid(oid)),
                 Err(_) => self.cx.schema_oid(number).map(Datum::Oid),
             },
-            _ => None,
+            PgType::Regproc => self.regproc(number)?,
+            PgType::Regrole => match number.parse() {
+                Ok(oid) => Some(Datum::Oid(oid)),
+                Err(_) => self
+                    .cx
+                    .catalog
+                    .roles
+                    .values()
+                    .find(|r| r.name == number)
+                    .map(|r| Datum::Oid(r.oid)),
+            },
+            // Words that mean the time of evaluation are read then.
+            ty if reads_clock(ty, text) => None,
+            ty => Some(Datum::from_text(ty.into(), text, &self.cx.format)?),
         })
+    }
+
+    fn regproc(&self, name: &str) -> Result<Option<Datum>> {
+        if let Ok(oid) = name.parse() {
+            return Ok(Some(Datum::Oid(oid)));
+        }
+        let base = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        match self.cx.registry.functions(base).as_slice() {
+            [one] => Ok(Some(Datum::Oid(one.oid))),
+            [] => Err(Error::new(
+                ErrorKind::UndefinedFunction,
+                format!("function \"{name}\" does not exist"),
+            )),
+            _ => Err(Error::new(
+                ErrorKind::AmbiguousFunction,
+                format!("more than one function named \"{name}\""),
+            )),
+        }
     }
 
     fn regclass(&self, text: &str) -> Result<u32> {
@@ -233,8 +260,7 @@ impl Binder<'_> {
         let ty = common_type(&types, context).map_err(|e| {
             let first = types.iter().copied().find(|t| *t != PgType::Unknown);
             let odd = types.iter().position(|t| {
-                *t != PgType::Unknown
-                    && first.is_some_and(|f| f.category() != t.category())
+                *t != PgType::Unknown && first.is_some_and(|f| f.category() != t.category())
             });
             let span = odd.and_then(|i| spans.get(i)).copied();
             self.at(e, span.unwrap_or_else(Span::empty))
@@ -269,8 +295,14 @@ fn with_modifier(expr: Expr, to: ColumnType, explicit: bool) -> Expr {
     if to.typmod < 0 || expr.ty.typmod == to.typmod {
         return expr;
     }
-    if matches!(expr.kind, ExprKind::Literal(Datum::Null)) {
-        return Expr::literal(Datum::Null, to);
+    if let ExprKind::Literal(value) = &expr.kind {
+        if value.is_null() {
+            return Expr::literal(Datum::Null, to);
+        }
+        // What does not fit is left to fail when it is evaluated.
+        if let Ok(fitted) = cast(value, to.ty, to, explicit, &FormatOptions::default()) {
+            return Expr::literal(fitted, to);
+        }
     }
     Expr {
         kind: ExprKind::Cast {
@@ -281,32 +313,46 @@ fn with_modifier(expr: Expr, to: ColumnType, explicit: bool) -> Expr {
     }
 }
 
-/// Casts of constants that depend on nothing.
-fn fold(value: &Datum, from: PgType, to: ColumnType) -> Option<Datum> {
+/// Casts of constants that depend on no setting; what fails is left to fail when it is evaluated.
+fn fold(
+    value: &Datum,
+    from: PgType,
+    to: PgType,
+    explicit: bool,
+    format: &FormatOptions,
+) -> Option<Datum> {
+    use TypeCategory as C;
     if value.is_null() {
         return Some(Datum::Null);
     }
-    let wide = match value {
-        Datum::Int2(v) => i64::from(*v),
-        Datum::Int4(v) => i64::from(*v),
-        Datum::Int8(v) => *v,
-        Datum::Text(text)
-            if matches!(from, PgType::Text | PgType::Varchar)
-                && matches!(to.ty, PgType::Text | PgType::Varchar) =>
-        {
-            return Some(Datum::Text(text.clone()));
-        }
-        Datum::Oid(oid) if to.ty.is_oid_like() => return Some(Datum::Oid(*oid)),
-        _ => return None,
-    };
-    match to.ty {
-        PgType::Int2 => i16::try_from(wide).ok().map(Datum::Int2),
-        PgType::Int4 => i32::try_from(wide).ok().map(Datum::Int4),
-        PgType::Int8 => Some(Datum::Int8(wide)),
-        PgType::Float8 if wide.unsigned_abs() < (1 << 53) => Some(Datum::Float8(wide as f64)),
-        ty if ty.is_oid_like() => u32::try_from(wide).ok().map(Datum::Oid),
-        _ => None,
+    if from.is_oid_like() || to.is_oid_like() {
+        return match value {
+            Datum::Oid(oid) if to.is_oid_like() => Some(Datum::Oid(*oid)),
+            _ => None,
+        };
     }
+    let plain = |t: PgType| {
+        matches!(t.category(), C::Numeric | C::Boolean | C::String)
+            || matches!(t, PgType::Uuid | PgType::Json | PgType::Jsonb)
+    };
+    // Floats print by extra_float_digits.
+    let printed_float =
+        matches!(from, PgType::Float4 | PgType::Float8) && to.category() == C::String;
+    if !plain(from) || !plain(to) || printed_float {
+        return None;
+    }
+    cast(value, from, to.into(), explicit, format).ok()
+}
+
+/// Whether a literal of a date or time type means the moment of its reading.
+fn reads_clock(ty: PgType, text: &str) -> bool {
+    if !matches!(ty.category(), TypeCategory::DateTime) {
+        return false;
+    }
+    let lower = text.to_ascii_lowercase();
+    ["now", "today", "tomorrow", "yesterday"]
+        .iter()
+        .any(|w| lower.contains(w))
 }
 
 /// Splits `"A".b` into its folded parts.

@@ -6,7 +6,7 @@ use stratos_types::{Error, ErrorKind, FormatOptions, Result};
 
 use super::source::SourceText;
 use crate::catalog::{Sequence, Snapshot, SystemTable, Table};
-use crate::functions::{Aggregate, Function, Operator};
+use crate::functions::{self, Aggregate, Function, Operator};
 
 /// OID of `public`, which is there in every database.
 const PUBLIC_OID: u32 = 2200;
@@ -17,6 +17,15 @@ pub trait SystemTables: Send + Sync {
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn SystemTable>>;
 }
 
+impl<F> SystemTables for F
+where
+    F: Fn(&str, &str) -> Option<Arc<dyn SystemTable>> + Send + Sync,
+{
+    fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn SystemTable>> {
+        self(schema, name)
+    }
+}
+
 /// Functions, aggregates and operators, by name.
 pub trait Registry: Send + Sync {
     /// Functions of a name.
@@ -25,6 +34,24 @@ pub trait Registry: Send + Sync {
     fn aggregates(&self, name: &str) -> Vec<&'static Aggregate>;
     /// Operators of a symbol.
     fn operators(&self, symbol: &str) -> Vec<&'static Operator>;
+}
+
+/// The registry of this build.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Builtins;
+
+impl Registry for Builtins {
+    fn functions(&self, name: &str) -> Vec<&'static Function> {
+        functions::by_name(name).to_vec()
+    }
+
+    fn aggregates(&self, name: &str) -> Vec<&'static Aggregate> {
+        functions::aggregates::by_name(name).to_vec()
+    }
+
+    fn operators(&self, symbol: &str) -> Vec<&'static Operator> {
+        functions::operators::by_symbol(symbol).to_vec()
+    }
 }
 
 /// The surroundings of a statement that is being bound.
@@ -72,6 +99,29 @@ impl Relation {
 }
 
 impl BindContext {
+    /// The context of a statement in a database, with this build's functions and default settings for literals; `source`
+    /// is the text that positions count in, `None` leaves errors without positions.
+    pub fn new(
+        catalog: Arc<Snapshot>,
+        system: Arc<dyn SystemTables>,
+        search_path: Vec<String>,
+        source: Option<Arc<SourceText>>,
+    ) -> BindContext {
+        let database = catalog
+            .databases
+            .get(&catalog.database)
+            .map_or_else(String::new, |d| d.name.clone());
+        BindContext {
+            catalog,
+            system,
+            registry: Arc::new(Builtins),
+            search_path,
+            database,
+            format: Arc::new(FormatOptions::default()),
+            source: source.unwrap_or_default(),
+        }
+    }
+
     /// The OID of a user's schema or `public`.
     pub fn schema_oid(&self, name: &str) -> Option<u32> {
         if name == "public" {

@@ -10,7 +10,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::from::FromItem;
 use super::query::is_default;
-use super::scope::{Scope, ScopeTable, fold_ident, name_parts, name_span};
+use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
 use crate::catalog::Table;
 use crate::ir::{
@@ -117,7 +117,7 @@ impl Binder<'_> {
         };
         self.in_clause(Clause::Where, |b| {
             let e = b.expr(condition)?;
-            b.boolean(e, "WHERE", condition.span())
+            b.boolean(e, "WHERE", condition.place())
         })
         .map(Some)
     }
@@ -155,11 +155,7 @@ impl Binder<'_> {
             b.assignments(&target.table, assignments)
         })?;
         let filter = self.dml_filter(selection.as_ref())?;
-        let mut scope = self
-            .levels
-            .pop()
-            .map(|l| l.scope)
-            .unwrap_or_default();
+        let mut scope = self.levels.pop().map(|l| l.scope).unwrap_or_default();
         // RETURNING sees the new row in place of the old one.
         let alias = target.scope.name.clone();
         let (mut new_scope, new_row) = self.table_scope(&target.table, Some(&alias));
@@ -205,10 +201,7 @@ impl Binder<'_> {
             return Err(Error::unsupported("this clause of DELETE"));
         }
         let FromTable::WithFromKeyword(from) = from else {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "DELETE without FROM",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "DELETE without FROM"));
         };
         let [item] = from.as_slice() else {
             return Err(Error::unsupported("DELETE from several tables"));
@@ -216,11 +209,7 @@ impl Binder<'_> {
         let target = self.dml_target(item)?;
         let source = self.dml_source(&target, using.as_deref().unwrap_or(&[]))?;
         let filter = self.dml_filter(selection.as_ref())?;
-        let scope = self
-            .levels
-            .pop()
-            .map(|l| l.scope)
-            .unwrap_or_default();
+        let scope = self.levels.pop().map(|l| l.scope).unwrap_or_default();
         let returning = self.returning(returning.as_deref(), scope)?;
         let output = returned(returning.as_ref());
         Ok((
@@ -273,7 +262,7 @@ impl Binder<'_> {
                 Value::Ast(e) => {
                     b.check_identity_update(table, i)?;
                     let expr = b.expr(e)?;
-                    b.assign(table, i, expr, e.span())?
+                    b.assign(table, i, expr, e.place())?
                 }
                 Value::Bound(expr) => {
                     b.check_identity_update(table, i)?;

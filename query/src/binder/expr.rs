@@ -3,19 +3,19 @@
 
 use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, ExtractSyntax,
-    Spanned, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
+    Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
-use super::casts::CastContext;
-use super::resolve::{Choice, choose, settle};
-use super::scope::name_parts;
-use super::types::column_type;
 use super::MAX_DEPTH;
+use super::resolve::{Choice, choose, settle};
+use super::scope::{Place, name_parts, name_span};
+use super::types::column_type;
 use crate::functions::{ArgType, Function, Operator};
 use crate::ir::{CaseBranch, Expr, ExprKind};
+use stratos_types::CastContext;
 
 impl Binder<'_> {
     /// Binds an expression. Literals and parameters that nothing decided yet have type `unknown`.
@@ -36,7 +36,7 @@ impl Binder<'_> {
 
     fn expr_inner(&mut self, e: &ast::Expr) -> Result<Expr> {
         use ast::Expr as E;
-        let span = e.span();
+        let span = e.place();
         match e {
             E::Identifier(ident) => self.column_named(ident),
             E::CompoundIdentifier(idents) => self.qualified_column(idents),
@@ -67,13 +67,16 @@ impl Binder<'_> {
                     return Err(Error::unsupported("CAST with FORMAT or ARRAY"));
                 }
                 let place = match kind {
-                    CastKind::Cast => span,
-                    CastKind::DoubleColon => span,
+                    CastKind::Cast => self.cx.source.symbol_before(span, "cast"),
+                    CastKind::DoubleColon => self.cx.source.symbol_after(span, "::"),
                     CastKind::TryCast | CastKind::SafeCast => {
                         return Err(Error::unsupported("TRY_CAST"));
                     }
                 };
-                let ty = column_type(data_type).map_err(|e| self.at(e, place))?;
+                let ty = column_type(data_type).map_err(|e| match data_type {
+                    ast::DataType::Custom(name, _) => self.at(e, name_span(name)),
+                    _ => self.at(e, span),
+                })?;
                 if let (E::Array(items), Some(element)) = (&**expr, ty.ty.element())
                     && items.elem.is_empty()
                 {
@@ -90,7 +93,13 @@ impl Binder<'_> {
                 } else {
                     self.expr(expr)?
                 };
-                self.cast(arg, ty, span)
+                // A literal that does not read is reported where it stands, a missing cast where the cast does.
+                let literal = arg.ty.ty == PgType::Unknown;
+                let at = if literal { span } else { Span::empty() };
+                self.cast(arg, ty, at).map_err(|e| match place {
+                    Some(p) => e.at(p),
+                    None => e,
+                })
             }
             E::BinaryOp {
                 left: _,
@@ -294,9 +303,9 @@ impl Binder<'_> {
                     [schema, name] if schema == "pg_catalog" => Some(name),
                     _ => None,
                 };
-                if !known.is_some_and(|n| {
-                    matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic")
-                }) {
+                if !known
+                    .is_some_and(|n| matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic"))
+                {
                     return Err(self.at(
                         Error::unsupported(format!("collation \"{}\"", parts.join("."))),
                         span,
@@ -315,10 +324,7 @@ impl Binder<'_> {
                 }
                 Ok(inner)
             }
-            other => Err(self.at(
-                Error::unsupported(format!("expression {other}")),
-                span,
-            )),
+            other => Err(self.at(Error::unsupported(format!("expression {other}")), span)),
         }
     }
 
@@ -362,7 +368,7 @@ impl Binder<'_> {
             last_field,
             fractional_seconds_precision,
         } = interval;
-        let span = value.span();
+        let span = value.place();
         if leading_precision.is_some() {
             return Err(self.at(Error::unsupported("interval precision"), span));
         }
@@ -448,7 +454,7 @@ impl Binder<'_> {
         let mut bound = Vec::with_capacity(terms.len());
         for term in terms.into_iter().rev() {
             let expr = self.expr(term)?;
-            bound.push(self.boolean(expr, what, term.span())?);
+            bound.push(self.boolean(expr, what, term.place())?);
         }
         Ok(Expr {
             kind: if and {
@@ -460,14 +466,9 @@ impl Binder<'_> {
         })
     }
 
-    fn binary(
-        &mut self,
-        left: &ast::Expr,
-        op: &BinaryOperator,
-        right: &ast::Expr,
-    ) -> Result<Expr> {
+    fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Expr> {
         let symbol = symbol(op)?;
-        let place = self.operator_position(&symbol, op, right.span());
+        let place = self.operator_position(&symbol, op, right.place());
         if let Some(rows) = self.row_operands(left, right)? {
             return self.compare_rows(&symbol, rows, place);
         }
@@ -482,14 +483,15 @@ impl Binder<'_> {
                 break;
             }
             let s = symbol_of(op)?;
-            let p = self.operator_position(&s, op, right.span());
+            let p = self.operator_position(&s, op, right.place());
             chain.push((right, s, p));
             first = left;
         }
         let mut result = self.expr(first)?;
         for (right, symbol, place) in chain.into_iter().rev() {
+            let spans = [first.place(), right.place()];
             let right = self.expr(right)?;
-            result = self.operator(&symbol, Some(result), right, place)?;
+            result = self.operator_at(&symbol, Some(result), right, place, &spans)?;
         }
         Ok(result)
     }
@@ -508,7 +510,7 @@ impl Binder<'_> {
     }
 
     fn unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
-        let span = inner.span();
+        let span = inner.place();
         let symbol = match op {
             UnaryOperator::Not => {
                 let expr = self.expr(inner)?;
@@ -544,15 +546,35 @@ impl Binder<'_> {
         right: Expr,
         place: Option<usize>,
     ) -> Result<Expr> {
+        self.operator_at(symbol, left, right, place, &[])
+    }
+
+    /// As [`Binder::operator`], with the places of the operands for errors in literals.
+    fn operator_at(
+        &mut self,
+        symbol: &str,
+        left: Option<Expr>,
+        right: Expr,
+        place: Option<usize>,
+        spans: &[Span],
+    ) -> Result<Expr> {
         let actual: Vec<PgType> = left.iter().chain([&right]).map(|e| e.ty.ty).collect();
         let operator = self.find_operator(symbol, &actual, place)?;
         let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
         let args: Vec<Expr> = left.into_iter().chain([right]).collect();
-        self.apply(operator.function, &formal, args, Span::empty())
+        let (args, ret) = self
+            .settle_args_at(&formal, operator.function.ret, args, spans)
             .map_err(|e| match place {
                 Some(p) => e.at(p),
                 None => e,
-            })
+            })?;
+        Ok(Expr {
+            kind: ExprKind::Call {
+                function: operator.function,
+                args,
+            },
+            ty: ret.into(),
+        })
     }
 
     /// The operator for operands of these types.
@@ -573,16 +595,21 @@ impl Binder<'_> {
             .into_iter()
             .filter(|o| o.left.is_some() == (actual.len() == 2))
             .collect();
-        let candidates: Vec<Vec<ArgType>> = operators
-            .iter()
-            .map(|o| o.left.into_iter().chain([o.right]).collect())
-            .collect();
+        // Types that share a representation may give one signature twice: the first counts.
+        let mut candidates: Vec<Vec<ArgType>> = Vec::with_capacity(operators.len());
+        let mut distinct: Vec<&'static Operator> = Vec::with_capacity(operators.len());
+        for operator in operators {
+            let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
+            if !candidates.contains(&formal) {
+                candidates.push(formal);
+                distinct.push(operator);
+            }
+        }
+        let operators = distinct;
         // With one operand unknown, first see whether both of the same type would do.
         if let [a, b] = actual {
             let same = match (*a, *b) {
-                (PgType::Unknown, known) | (known, PgType::Unknown)
-                    if known != PgType::Unknown =>
-                {
+                (PgType::Unknown, known) | (known, PgType::Unknown) if known != PgType::Unknown => {
                     Some(known)
                 }
                 _ => None,
@@ -645,11 +672,23 @@ impl Binder<'_> {
         args: Vec<Expr>,
         span: Span,
     ) -> Result<(Vec<Expr>, PgType)> {
+        let spans = vec![span; args.len()];
+        self.settle_args_at(formal, ret, args, &spans)
+    }
+
+    fn settle_args_at(
+        &mut self,
+        formal: &[ArgType],
+        ret: crate::functions::ReturnType,
+        args: Vec<Expr>,
+        spans: &[Span],
+    ) -> Result<(Vec<Expr>, PgType)> {
         let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
-        let (targets, ret) =
-            settle(&actual, formal, ret).map_err(|e| self.at(e, span))?;
+        let at = |i: usize| spans.get(i).copied().unwrap_or_else(Span::empty);
+        let (targets, ret) = settle(&actual, formal, ret).map_err(|e| self.at(e, at(0)))?;
         let mut cast = Vec::with_capacity(args.len());
-        for (arg, target) in args.into_iter().zip(targets) {
+        for (i, (arg, target)) in args.into_iter().zip(targets).enumerate() {
+            let span = at(i);
             cast.push(match target {
                 Some(ty) => self.implicit(arg, ty, span)?,
                 None => self.known(arg)?,
@@ -659,7 +698,7 @@ impl Binder<'_> {
     }
 
     fn access(&mut self, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Expr> {
-        let span = root.span();
+        let span = root.place();
         // `t.a[1]` comes as root `t` and a chain of `.a` and `[1]`.
         let mut idents = match root {
             ast::Expr::Identifier(ident) => vec![ident.clone()],
@@ -701,7 +740,7 @@ impl Binder<'_> {
                             span,
                         ));
                     };
-                    let at = index.span();
+                    let at = index.place();
                     let index = self.expr(index)?;
                     let from = index.ty.ty;
                     let index = self
@@ -750,7 +789,7 @@ impl Binder<'_> {
             let mut results = Vec::with_capacity(conditions.len() + 1);
             let mut spans = Vec::with_capacity(conditions.len() + 1);
             for ast::CaseWhen { condition, result } in conditions {
-                let span = condition.span();
+                let span = condition.place();
                 let when = match operand {
                     Some(operand) => {
                         let left = b.expr(operand)?;
@@ -763,17 +802,15 @@ impl Binder<'_> {
                 };
                 whens.push(b.boolean(when, "CASE/WHEN", span)?);
                 results.push(b.expr(result)?);
-                spans.push(result.span());
+                spans.push(result.place());
             }
             if let Some(otherwise) = otherwise {
                 // Postgres looks at ELSE first when it chooses the type.
                 results.insert(0, b.expr(otherwise)?);
-                spans.insert(0, otherwise.span());
+                spans.insert(0, otherwise.place());
             }
             let (mut results, ty) = b.unify(results, &spans, "CASE")?;
-            let otherwise = otherwise
-                .is_some()
-                .then(|| Box::new(results.remove(0)));
+            let otherwise = otherwise.is_some().then(|| Box::new(results.remove(0)));
             let branches = whens
                 .into_iter()
                 .zip(results)
@@ -846,10 +883,10 @@ impl Binder<'_> {
             if bound.ty.ty.element().is_some() {
                 return Err(self.at(
                     Error::unsupported("array of more than one dimension"),
-                    item.span(),
+                    item.place(),
                 ));
             }
-            spans.push(item.span());
+            spans.push(item.place());
             items.push(bound);
         }
         Ok((items, spans))

@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::context::Relation;
-use super::scope::{Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
+use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
 use super::table_function::returns_set;
 use super::{Binder, Clause};
 use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, TableFunctionKind};
@@ -55,7 +55,7 @@ impl Binder<'_> {
             all = Some(match all {
                 None => bound,
                 Some(mut sofar) => {
-                    self.check_duplicates(&sofar.scope, &bound.scope, item.relation.span())?;
+                    Self::check_duplicates(&sofar.scope, &bound.scope)?;
                     sofar.scope.append(bound.scope);
                     FromItem {
                         rel: Rel::Join {
@@ -73,7 +73,7 @@ impl Binder<'_> {
         Ok(all)
     }
 
-    fn check_duplicates(&self, a: &Scope, b: &Scope, span: Span) -> Result<()> {
+    fn check_duplicates(a: &Scope, b: &Scope) -> Result<()> {
         for t in &b.tables {
             let clash = a.tables.iter().any(|o| {
                 o.name == t.name
@@ -81,12 +81,9 @@ impl Binder<'_> {
                     && (o.schema.is_none() || t.schema.is_none() || o.schema == t.schema)
             });
             if clash {
-                return Err(self.at(
-                    Error::new(
-                        ErrorKind::DuplicateAlias,
-                        format!("table name \"{}\" specified more than once", t.name),
-                    ),
-                    span,
+                return Err(Error::new(
+                    ErrorKind::DuplicateAlias,
+                    format!("table name \"{}\" specified more than once", t.name),
                 ));
             }
         }
@@ -109,7 +106,7 @@ impl Binder<'_> {
             let mut visible = left.clone();
             visible.append(bound.scope.clone());
             let (right, right_lateral) = self.factor(relation, &visible)?;
-            self.check_duplicates(&bound.scope, &right.scope, relation.span())?;
+            Self::check_duplicates(&bound.scope, &right.scope)?;
             use JoinOperator as J;
             let (kind, constraint) = match join_operator {
                 J::Join(c) | J::Inner(c) | J::CrossJoin(c) => (JoinKind::Inner, c),
@@ -128,7 +125,7 @@ impl Binder<'_> {
                 ));
             }
             lateral |= right_lateral;
-            bound = self.join(bound, right, kind, constraint, right_lateral, left)?;
+            bound = self.join(bound, right, kind, constraint, right_lateral)?;
         }
         Ok((bound, lateral))
     }
@@ -140,7 +137,6 @@ impl Binder<'_> {
         kind: JoinKind,
         constraint: &JoinConstraint,
         lateral: bool,
-        outside: &Scope,
     ) -> Result<FromItem> {
         let mut tables = left.scope.tables.clone();
         tables.extend(right.scope.tables.clone());
@@ -164,10 +160,9 @@ impl Binder<'_> {
                     tables: tables.clone(),
                     star: plain_star(),
                 };
-                let _ = outside;
                 let on = self.with_scope(scope, Clause::JoinOn, |b| {
                     let on = b.expr(condition)?;
-                    b.boolean(on, "JOIN/ON", condition.span())
+                    b.boolean(on, "JOIN/ON", condition.place())
                 })?;
                 (Some(on), plain_star())
             }
@@ -239,12 +234,7 @@ impl Binder<'_> {
             let a = self.using_column(left, name, "left", *span)?;
             let b = self.using_column(right, name, "right", *span)?;
             let place = self.position(*span);
-            conditions.push(self.operator(
-                "=",
-                Some(a.expr.clone()),
-                b.expr.clone(),
-                place,
-            )?);
+            conditions.push(self.operator("=", Some(a.expr.clone()), b.expr.clone(), place)?);
             let (mut sides, ty) =
                 self.unify(vec![a.expr.clone(), b.expr.clone()], &[*span], "JOIN/USING")?;
             let b_expr = sides.remove(1);
@@ -297,12 +287,11 @@ impl Binder<'_> {
                 ),
                 span,
             )),
-            (None, _) => Err(self.at(
-                Error::new(
-                    ErrorKind::UndefinedColumn,
-                    format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+            (None, _) => Err(Error::new(
+                ErrorKind::UndefinedColumn,
+                format!(
+                    "column \"{name}\" specified in USING clause does not exist in {side} table"
                 ),
-                span,
             )),
         }
     }
@@ -389,15 +378,11 @@ impl Binder<'_> {
                 if *with_offset || with_offset_alias.is_some() {
                     return Err(Error::unsupported("WITH OFFSET"));
                 }
-                let args: Vec<Expr> =
-                    self.with_scope(left.clone(), Clause::FromFunction, |b| {
-                        array_exprs.iter().map(|e| b.expr(e)).collect()
-                    })?;
+                let args: Vec<Expr> = self.with_scope(left.clone(), Clause::FromFunction, |b| {
+                    array_exprs.iter().map(|e| b.expr(e)).collect()
+                })?;
                 if args.len() != 1 {
-                    return Err(self.at(
-                        Error::unsupported("unnest of several arrays"),
-                        span,
-                    ));
+                    return Err(self.at(Error::unsupported("unnest of several arrays"), span));
                 }
                 self.table_function_item("unnest", args, alias.as_ref(), *with_ordinality, span)
             }
@@ -412,9 +397,15 @@ impl Binder<'_> {
                 }
                 let Some(alias) = alias else {
                     let what = if matches!(*subquery.body, ast::SetExpr::Values(_)) {
-                        ("VALUES in FROM must have an alias", "For example, FROM (VALUES ...) [AS] foo.")
+                        (
+                            "VALUES in FROM must have an alias",
+                            "For example, FROM (VALUES ...) [AS] foo.",
+                        )
                     } else {
-                        ("subquery in FROM must have an alias", "For example, FROM (SELECT ...) [AS] foo.")
+                        (
+                            "subquery in FROM must have an alias",
+                            "For example, FROM (SELECT ...) [AS] foo.",
+                        )
                     };
                     let e = Error::new(ErrorKind::SyntaxError, what.0).with_hint(what.1);
                     let at = self.cx.source.symbol_before(subquery.span(), "(");
@@ -430,9 +421,8 @@ impl Binder<'_> {
                     }
                     visible.star.clear();
                 }
-                let rel = self.with_scope(visible, Clause::FromFunction, |b| {
-                    b.query(subquery, true)
-                })?;
+                let rel =
+                    self.with_scope(visible, Clause::FromFunction, |b| b.query(subquery, true))?;
                 let item = self.derived(rel, alias)?;
                 Ok((item, *lateral))
             }

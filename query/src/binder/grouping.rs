@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sqlparser::ast::{self, Spanned};
+use sqlparser::ast::{self};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
-use super::scope::{Scope, fold_ident};
+use super::scope::{Place, Scope, fold_ident};
 use super::targets::Target;
 use super::{Binder, Clause};
 use crate::catalog::ConstraintKind;
@@ -79,9 +79,11 @@ impl Binder<'_> {
             ast::Expr::GroupingSets(sets) => {
                 let mut all = Vec::new();
                 for set in sets {
-                    if let [inner @ (ast::Expr::Rollup(_)
-                    | ast::Expr::Cube(_)
-                    | ast::Expr::GroupingSets(_))] = set.as_slice()
+                    if let [
+                        inner @ (ast::Expr::Rollup(_)
+                        | ast::Expr::Cube(_)
+                        | ast::Expr::GroupingSets(_)),
+                    ] = set.as_slice()
                     {
                         all.extend(self.group_item(inner, targets, group)?);
                     } else {
@@ -95,10 +97,7 @@ impl Binder<'_> {
                 for part in parts {
                     keys.push(self.group_keys(part, targets, group)?);
                 }
-                Ok((0..=keys.len())
-                    .rev()
-                    .map(|n| keys[..n].concat())
-                    .collect())
+                Ok((0..=keys.len()).rev().map(|n| keys[..n].concat()).collect())
             }
             ast::Expr::Cube(parts) => {
                 if parts.len() > MAX_CUBE {
@@ -140,7 +139,7 @@ impl Binder<'_> {
         let mut keys = Vec::with_capacity(parts.len());
         for part in parts {
             let expr = self.group_expr(part, targets)?;
-            self.check_hashable(&expr, part.span())?;
+            self.check_hashable(&expr, part.place())?;
             let i = match group.keys.iter().position(|(_, e)| e.same(&expr)) {
                 Some(i) => i,
                 None => {
@@ -221,11 +220,7 @@ impl Binder<'_> {
     }
 
     /// `GROUPING(a, b)`.
-    pub(crate) fn grouping_call(
-        &mut self,
-        args: &[ast::FunctionArg],
-        span: Span,
-    ) -> Result<Expr> {
+    pub(crate) fn grouping_call(&mut self, args: &[ast::FunctionArg], span: Span) -> Result<Expr> {
         if args.len() > 31 {
             return Err(self.at(
                 Error::new(
@@ -301,12 +296,7 @@ impl Binder<'_> {
         for expr in exprs {
             let own = expr;
             own.try_rewrite(&mut |e| {
-                if let Some((key, _)) = group
-                    .keys
-                    .iter()
-                    .chain(&missing)
-                    .find(|(_, k)| k.same(e))
-                {
+                if let Some((key, _)) = group.keys.iter().chain(&missing).find(|(_, k)| k.same(e)) {
                     *e = Expr::column(key.id, e.ty);
                     return Ok(Walk::Skip);
                 }

@@ -9,15 +9,15 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
-use super::casts::CastContext;
 use super::parse::{OVERRIDING_MARKER, parse_expr};
 use super::query::is_default;
-use super::scope::{Scope, ScopeTable, fold_ident, name_parts, name_span};
+use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
 use crate::catalog::{ConstraintKind, IndexState, Table};
 use crate::ir::{
     ColumnId, Expr, Insert, InsertSource, OnConflict, OutputColumn, Rel, StatementKind,
 };
+use stratos_types::CastContext;
 
 /// `OVERRIDING SYSTEM | USER VALUE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,14 +99,17 @@ impl Binder<'_> {
             .as_ref()
             .map(|TableAliasWithoutColumns { explicit: _, alias }| fold_ident(alias));
         let listed = self.insert_columns(&table, columns)?;
-        let (source, values) =
-            self.insert_source(&table, &listed, source.as_deref(), overriding, !columns.is_empty())?;
+        let (source, values) = self.insert_source(
+            &table,
+            &listed,
+            source.as_deref(),
+            overriding,
+            !columns.is_empty(),
+        )?;
         let (target_scope, target) = self.table_scope(&table, alias.as_deref());
         let on_conflict = match on {
             None => None,
-            Some(OnInsert::OnConflict(on)) => {
-                Some(self.on_conflict(&table, on, &target_scope)?)
-            }
+            Some(OnInsert::OnConflict(on)) => Some(self.on_conflict(&table, on, &target_scope)?),
             Some(_) => return Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
         };
         let returning = self.returning(returning.as_deref(), Scope::of(target_scope))?;
@@ -313,7 +316,7 @@ impl Binder<'_> {
             if is_default(e) {
                 continue;
             }
-            let span = e.span();
+            let span = e.place();
             self.check_identity(table, *i, overriding, false, span)?;
             if overriding == Overriding::User && table.columns[*i].identity.is_some() {
                 continue;
@@ -548,7 +551,7 @@ impl Binder<'_> {
             None => None,
             Some(e) => Some(self.in_clause(Clause::Where, |b| {
                 let bound = b.expr(e)?;
-                b.boolean(bound, "WHERE", e.span())
+                b.boolean(bound, "WHERE", e.place())
             })?),
         };
         self.levels.pop();

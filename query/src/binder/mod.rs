@@ -10,7 +10,6 @@
 //! Clauses of the AST are taken apart without `..`, so that none is ignored by accident.
 
 mod call;
-mod casts;
 mod coerce;
 mod context;
 mod dml;
@@ -32,14 +31,13 @@ mod types;
 mod window;
 mod with;
 
-
 use std::sync::Arc;
 
 use sqlparser::ast::Statement;
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
-pub use context::{BindContext, Registry, Relation, SystemTables};
+pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
 pub use parse::{MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
@@ -49,8 +47,8 @@ use crate::catalog::Table;
 use crate::ir::{
     AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall,
 };
-use casts::CastContext;
 use scope::{Scope, ScopeColumn, ScopeTable};
+use stratos_types::CastContext;
 use table_function::SetReturning;
 use with::CteBinding;
 
@@ -196,6 +194,18 @@ pub fn bind(
         params: binder.params,
         output,
     })
+}
+
+/// Whether [`bind`] handles a statement; the others go from the AST to their executors.
+pub fn is_bound(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
+    )
 }
 
 /// What a bound scalar expression is for.
@@ -452,3 +462,6 @@ impl<'a> Binder<'a> {
         Expr::literal(Datum::Null, ty)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,7 +231,10 @@ fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenW
             Keyword::TABLE
                 if statement_start
                     || matches!(out.last().map(|t| &t.token), Some(Token::LParen))
-                        && !matches!(next.map(|t| &t.token), Some(Token::RParen | Token::Comma)) =>
+                        && !matches!(
+                            next.map(|t| &t.token),
+                            Some(Token::RParen | Token::Comma)
+                        ) =>
             {
                 out.push(word("SELECT", Keyword::SELECT, false, span));
                 out.push(plain(Token::Mul, span));
@@ -264,7 +267,10 @@ fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenW
             Keyword::EXCLUDE
                 if next.is_some_and(|t| {
                     is_word(t, "ties") || is_word(t, "group") || is_word(t, "current")
-                }) && matches!(previous, Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING) =>
+                }) && matches!(
+                    previous,
+                    Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING
+                ) =>
             {
                 return Err(refuse("EXCLUDE in a window frame", token));
             }

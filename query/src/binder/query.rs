@@ -7,11 +7,11 @@ use sqlparser::tokenizer::Span;
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::casts::CastContext;
 use super::parse::LOCK_MARKER;
-use super::scope::{Scope, ScopeColumn, ScopeTable, fold_ident};
+use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident};
 use super::{Binder, Clause, Level};
 use crate::ir::{Expr, ExprKind, OutputColumn, Rel, RowLock, SortKey};
+use stratos_types::CastContext;
 
 /// What stands behind the body of a query.
 pub(crate) struct Tail<'q> {
@@ -261,13 +261,13 @@ impl Binder<'_> {
                             .with_hint(
                                 "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
                             ),
-                            e.span(),
+                            e.place(),
                         ));
                     }
                 },
             };
             let expr = self.known(expr)?;
-            self.check_sortable(&expr, e.span())?;
+            self.check_sortable(&expr, e.place())?;
             keys.push(SortKey {
                 expr,
                 descending,
@@ -360,7 +360,7 @@ impl Binder<'_> {
 
     fn limit_expr(&mut self, e: Option<&ast::Expr>, clause: Clause) -> Result<Option<Expr>> {
         let Some(e) = e else { return Ok(None) };
-        let span = e.span();
+        let span = e.place();
         self.levels.push(Level {
             clause: Some(clause),
             ..Level::default()
@@ -440,11 +440,11 @@ impl Binder<'_> {
                             ErrorKind::SyntaxError,
                             "DEFAULT is not allowed in this context",
                         ),
-                        e.span(),
+                        e.place(),
                     ));
                 }
                 columns_of[i].push(self.expr(e)?);
-                spans[i].push(e.span());
+                spans[i].push(e.place());
             }
         }
         let mut outputs = Vec::with_capacity(width);
@@ -482,14 +482,13 @@ impl Binder<'_> {
             };
             let mut names: Vec<(String, Span)> = Vec::new();
             if let Some(of) = of {
-                let idents: Vec<&ast::Ident> = of
-                    .0
-                    .iter()
-                    .filter_map(|p| match p {
-                        ObjectNamePart::Identifier(ident) => Some(ident),
-                        ObjectNamePart::Function(_) => None,
-                    })
-                    .collect();
+                let idents: Vec<&ast::Ident> =
+                    of.0.iter()
+                        .filter_map(|p| match p {
+                            ObjectNamePart::Identifier(ident) => Some(ident),
+                            ObjectNamePart::Function(_) => None,
+                        })
+                        .collect();
                 match idents.as_slice() {
                     [marker, strength, rest @ ..] if marker.value == LOCK_MARKER => {
                         (mode, wording) = match strength.value.as_str() {
@@ -544,9 +543,7 @@ fn put_lock(
 ) -> Result<bool> {
     use crate::ir::JoinKind;
     match rel {
-        Rel::Scan {
-            alias, lock, ..
-        } => {
+        Rel::Scan { alias, lock, .. } => {
             if name.is_some_and(|n| n != alias) {
                 return Ok(false);
             }
@@ -591,10 +588,8 @@ fn put_lock(
             let b = put_lock(right, name, wanted, wording, nullable || r)?;
             Ok(a || b)
         }
-        Rel::Filter { input, .. }
-        | Rel::Project { input, .. }
-        | Rel::Alias { input, .. }
-        | Rel::Sort { input, .. }
+        Rel::Filter { input, .. } => put_lock(input, name, wanted, wording, nullable),
+        Rel::Project { input, .. } | Rel::Alias { input, .. } | Rel::Sort { input, .. }
             if name.is_none() =>
         {
             put_lock(input, name, wanted, wording, nullable)

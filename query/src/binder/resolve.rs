@@ -3,8 +3,8 @@
 
 use stratos_types::{Error, ErrorKind, PgType, Result, TypeCategory};
 
-use super::casts::{CastContext, cast_kind};
 use crate::functions::{ArgType, ReturnType};
+use stratos_types::{CastContext, cast_kind};
 
 /// Outcome of a choice among candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,7 @@ fn accepts(actual: PgType, formal: ArgType) -> bool {
     match formal {
         ArgType::Is(ty) => implicitly(actual, ty),
         ArgType::AnyElement | ArgType::Any => true,
+        ArgType::AnyNonArray => actual.element().is_none(),
         ArgType::AnyArray => actual == PgType::Unknown || actual.element().is_some(),
     }
 }
@@ -50,7 +51,7 @@ fn element_type(actual: &[PgType], formal: &[ArgType]) -> Result<Option<PgType>>
             continue;
         }
         match f {
-            ArgType::AnyElement => found.push(*a),
+            ArgType::AnyElement | ArgType::AnyNonArray => found.push(*a),
             ArgType::AnyArray => found.extend(a.element()),
             ArgType::Is(_) | ArgType::Any => {}
         }
@@ -212,9 +213,12 @@ pub(crate) fn settle(
     ret: ReturnType,
 ) -> Result<(Vec<Option<PgType>>, PgType)> {
     let element = element_type(actual, formal)?;
-    let polymorphic = formal
-        .iter()
-        .any(|f| matches!(f, ArgType::AnyElement | ArgType::AnyArray));
+    let polymorphic = formal.iter().any(|f| {
+        matches!(
+            f,
+            ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyArray
+        )
+    });
     let undetermined = || {
         Error::new(
             ErrorKind::DatatypeMismatch,
@@ -223,7 +227,7 @@ pub(crate) fn settle(
     };
     // Nothing known: text, as the newer "anycompatible" signatures do.
     let element = match element {
-        None if polymorphic && formal.contains(&ArgType::AnyElement) => Some(PgType::Text),
+        None if polymorphic && !formal.contains(&ArgType::AnyArray) => Some(PgType::Text),
         other => other,
     };
     let array = element.and_then(PgType::array);
@@ -232,7 +236,7 @@ pub(crate) fn settle(
         targets.push(match f {
             ArgType::Is(ty) => Some(*ty),
             ArgType::Any => None,
-            ArgType::AnyElement => Some(element.ok_or_else(undetermined)?),
+            ArgType::AnyElement | ArgType::AnyNonArray => Some(element.ok_or_else(undetermined)?),
             // int2vector and oidvector are taken as they are.
             ArgType::AnyArray if matches!(a, PgType::Int2Vector | PgType::OidVector) => Some(*a),
             ArgType::AnyArray => Some(array.ok_or_else(undetermined)?),

@@ -52,6 +52,27 @@ pub(crate) fn name_span(name: &ObjectName) -> Span {
     }
 }
 
+/// Where an expression begins. As `Spanned::span`, without its recursion down the chains of operators, which may be long.
+pub(crate) trait Place {
+    /// Where it begins.
+    fn place(&self) -> Span;
+}
+
+impl Place for sqlparser::ast::Expr {
+    fn place(&self) -> Span {
+        let mut e = self;
+        while let sqlparser::ast::Expr::BinaryOp {
+            left,
+            op: _,
+            right: _,
+        } = e
+        {
+            e = left;
+        }
+        sqlparser::ast::Spanned::span(e)
+    }
+}
+
 /// A column in sight.
 #[derive(Debug, Clone)]
 pub(crate) struct ScopeColumn {
@@ -151,8 +172,11 @@ impl Binder<'_> {
                 return Ok(Some(expr));
             }
             if SYSTEM_COLUMNS.contains(&name) {
-                let bases: Vec<Arc<Table>> =
-                    scope.tables.iter().filter_map(|t| t.table.clone()).collect();
+                let bases: Vec<Arc<Table>> = scope
+                    .tables
+                    .iter()
+                    .filter_map(|t| t.table.clone())
+                    .collect();
                 if let Some(table) = bases.first() {
                     if bases.len() > 1 {
                         return Err(self.at(
@@ -249,9 +273,10 @@ impl Binder<'_> {
         };
         let mut unreachable = false;
         for level in self.levels.iter().rev() {
-            let mut found = level.scope.tables.iter().filter(|t| {
-                t.name == *name && schema.is_none_or(|s| t.schema.as_ref() == Some(s))
-            });
+            let mut found =
+                level.scope.tables.iter().filter(|t| {
+                    t.name == *name && schema.is_none_or(|s| t.schema.as_ref() == Some(s))
+                });
             if let Some(table) = found.next() {
                 if table.out_of_reach {
                     unreachable = true;
@@ -287,9 +312,7 @@ impl Binder<'_> {
             .iter()
             .rev()
             .flat_map(|l| &l.scope.tables)
-            .find(|t| {
-                t.schema.is_none() && t.table.as_ref().is_some_and(|b| b.name == *name)
-            })
+            .find(|t| t.schema.is_none() && t.table.as_ref().is_some_and(|b| b.name == *name))
             .map(|t| t.name.clone());
         let e = match alias {
             Some(alias) => Error::new(
@@ -329,15 +352,16 @@ impl Binder<'_> {
                         }
                         continue;
                     }
-                    candidates.push((
-                        distance(column, &c.name),
-                        format!("{}.{}", t.name, c.name),
-                    ));
+                    candidates.push((distance(column, &c.name), format!("{}.{}", t.name, c.name)));
                 }
             }
         }
         // Postgres's bounds (`MAX_FUZZY_DISTANCE`, and no more than half of the name wrong).
-        let best = candidates.iter().map(|(d, _)| *d).min().unwrap_or(usize::MAX);
+        let best = candidates
+            .iter()
+            .map(|(d, _)| *d)
+            .min()
+            .unwrap_or(usize::MAX);
         if best > 3 || best > column.chars().count() / 2 {
             return e;
         }

@@ -1,10 +1,10 @@
 //! SELECT: from FROM to the select list, in the order of evaluation.
 
-use sqlparser::ast::{self, Distinct, GroupByExpr, SelectFlavor, Spanned};
+use sqlparser::ast::{self, Distinct, GroupByExpr, SelectFlavor};
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::query::{Tail, order_key, order_options};
-use super::scope::fold_ident;
+use super::scope::{Place, fold_ident};
 use super::targets::Target;
 use super::{Binder, Clause, Level};
 use crate::ir::{Expr, OutputColumn, Rel, SortKey};
@@ -29,12 +29,7 @@ impl Binder<'_> {
         result
     }
 
-    fn select_inner(
-        &mut self,
-        select: &ast::Select,
-        tail: &Tail<'_>,
-        known: bool,
-    ) -> Result<Rel> {
+    fn select_inner(&mut self, select: &ast::Select, tail: &Tail<'_>, known: bool) -> Result<Rel> {
         let ast::Select {
             select_token: _,
             // Comments: they say nothing to Postgres either.
@@ -100,7 +95,7 @@ impl Binder<'_> {
         if let Some(condition) = selection {
             let predicate = self.in_clause(Clause::Where, |b| {
                 let e = b.expr(condition)?;
-                b.boolean(e, "WHERE", condition.span())
+                b.boolean(e, "WHERE", condition.place())
             })?;
             rel = Rel::Filter {
                 input: Box::new(rel),
@@ -110,7 +105,7 @@ impl Binder<'_> {
         let having = match having {
             Some(condition) => Some(self.in_clause(Clause::Having, |b| {
                 let e = b.expr(condition)?;
-                b.boolean(e, "HAVING", condition.span())
+                b.boolean(e, "HAVING", condition.place())
             })?),
             None => None,
         };
@@ -347,7 +342,7 @@ impl Binder<'_> {
             let e = order_key(key)?;
             let (descending, nulls_first) = order_options(key)?;
             let target = self.target_of(e, targets, visible, Clause::OrderBy)?;
-            self.check_sortable(&targets[target].expr, e.span())?;
+            self.check_sortable(&targets[target].expr, e.place())?;
             if order.iter().any(|k| k.target == target) {
                 continue;
             }
@@ -433,13 +428,17 @@ impl Binder<'_> {
             name: "?column?".into(),
             expr,
             origin: None,
-            span: e.span(),
+            span: e.place(),
         });
         Ok(targets.len() - 1)
     }
 
     /// Whether a type has an equality, for DISTINCT and GROUP BY.
-    pub(crate) fn check_hashable(&self, expr: &Expr, span: sqlparser::tokenizer::Span) -> Result<()> {
+    pub(crate) fn check_hashable(
+        &self,
+        expr: &Expr,
+        span: sqlparser::tokenizer::Span,
+    ) -> Result<()> {
         if matches!(expr.ty.ty, PgType::Json) {
             return Err(self.at(
                 Error::new(

@@ -1,6 +1,6 @@
 //! UNION, INTERSECT, EXCEPT.
 
-use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
+use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, Spanned};
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
@@ -15,6 +15,22 @@ const NO_TAIL: Tail<'static> = Tail {
     offset: None,
     locks: &[],
 };
+
+/// Where the `i`-th column of a query body stands.
+fn column_span(body: &SetExpr, i: usize) -> Span {
+    let span = match body {
+        SetExpr::Select(select) => select.projection.get(i).map(Spanned::span),
+        SetExpr::Query(query) => Some(column_span(&query.body, i)),
+        SetExpr::SetOperation { left, .. } => Some(column_span(left, i)),
+        SetExpr::Values(values) => values
+            .rows
+            .first()
+            .and_then(|r| r.content.get(i))
+            .map(Spanned::span),
+        _ => None,
+    };
+    span.unwrap_or_else(Span::empty)
+}
 
 fn word(op: SetOpKind) -> &'static str {
     match op {
@@ -47,9 +63,9 @@ impl Binder<'_> {
             first = left;
         }
         let mut sofar = self.body(first, &NO_TAIL, false)?;
-        for (op, all, right) in chain.into_iter().rev() {
-            let right = self.body(right, &NO_TAIL, false)?;
-            sofar = self.combine(sofar, right, op, all)?;
+        for (op, all, ast) in chain.into_iter().rev() {
+            let right = self.body(ast, &NO_TAIL, false)?;
+            sofar = self.combine(sofar, right, op, all, ast)?;
         }
         if known {
             self.decide_output(sofar)
@@ -65,18 +81,26 @@ impl Binder<'_> {
         right: Rel,
         op: SetOpKind,
         all: bool,
+        ast: &SetExpr,
     ) -> Result<Rel> {
         let a = left.output();
         let b = right.output();
         if a.len() != b.len() {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                format!("each {} query must have the same number of columns", word(op)),
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::SyntaxError,
+                    format!(
+                        "each {} query must have the same number of columns",
+                        word(op)
+                    ),
+                ),
+                column_span(ast, 0),
             ));
         }
         let mut types = Vec::with_capacity(a.len());
-        for (x, y) in a.iter().zip(&b) {
-            let ty = common_type(&[x.ty.ty, y.ty.ty], word(op))?;
+        for (i, (x, y)) in a.iter().zip(&b).enumerate() {
+            let ty = common_type(&[x.ty.ty, y.ty.ty], word(op))
+                .map_err(|e| self.at(e, column_span(ast, i)))?;
             let typmod = if x.ty == y.ty { x.ty.typmod } else { -1 };
             types.push(ColumnType { ty, typmod });
         }
@@ -141,10 +165,8 @@ impl Binder<'_> {
                     return Ok(());
                 };
                 if output.ty.ty == PgType::Unknown {
-                    let taken = std::mem::replace(
-                        expr,
-                        Expr::literal(Datum::Null, PgType::Unknown),
-                    );
+                    let taken =
+                        std::mem::replace(expr, Expr::literal(Datum::Null, PgType::Unknown));
                     *expr = self.implicit(taken, ty.ty, Span::empty())?;
                     output.ty = expr.ty;
                 }

@@ -56,7 +56,8 @@ impl SourceText {
         let end = self.byte_at(at.start)?;
         let head = self.text.get(..end)?;
         let found = if symbol.as_bytes().iter().any(u8::is_ascii_alphabetic) {
-            head.to_ascii_lowercase().rfind(&symbol.to_ascii_lowercase())
+            head.to_ascii_lowercase()
+                .rfind(&symbol.to_ascii_lowercase())
         } else {
             head.rfind(symbol)
         }?;

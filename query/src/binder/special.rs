@@ -8,6 +8,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
 use super::expr::{is_row, not, symbol};
+use super::scope::Place;
 use crate::functions::{Function, ReturnType};
 use crate::ir::{Expr, ExprKind, OutputColumn, Quantifier, Rel, SubqueryKind};
 
@@ -66,7 +67,7 @@ impl Binder<'_> {
         negated: bool,
         what: &str,
     ) -> Result<Expr> {
-        let span = inner.span();
+        let span = inner.place();
         let expr = self.expr(inner)?;
         let expr = self.boolean(expr, what, span)?;
         let test = match value {
@@ -87,7 +88,7 @@ impl Binder<'_> {
 
     /// `left IS NOT DISTINCT FROM right`.
     pub(crate) fn not_distinct(&mut self, left: &ast::Expr, right: &ast::Expr) -> Result<Expr> {
-        let span = right.span();
+        let span = right.place();
         let place = self.cx.source.symbol_before(span, "is");
         let pairs = match self.row_operands(left, right)? {
             Some(pairs) => pairs,
@@ -95,8 +96,9 @@ impl Binder<'_> {
         };
         let mut terms = Vec::with_capacity(pairs.len());
         for (left, right) in pairs {
-            let unknown_null =
-                |e: &Expr| matches!(e.kind, ExprKind::Literal(Datum::Null)) && e.ty.ty == PgType::Unknown;
+            let unknown_null = |e: &Expr| {
+                matches!(e.kind, ExprKind::Literal(Datum::Null)) && e.ty.ty == PgType::Unknown
+            };
             if unknown_null(&right) {
                 let left = self.known(left)?;
                 terms.push(is_null(left));
@@ -157,11 +159,11 @@ impl Binder<'_> {
                     ErrorKind::SyntaxError,
                     "unequal number of entries in row expressions",
                 ),
-                right.span(),
+                right.place(),
             )),
             _ => Err(self.at(
                 Error::unsupported("comparison of a row with something else"),
-                right.span(),
+                right.place(),
             )),
         }
     }
@@ -228,7 +230,9 @@ impl Binder<'_> {
                 ErrorKind::FeatureNotSupported,
                 format!("could not determine interpretation of row comparison operator {other}"),
             )
-            .with_hint("Row comparison operators must be associated with btree operator families.")),
+            .with_hint(
+                "Row comparison operators must be associated with btree operator families.",
+            )),
         }
     }
 
@@ -241,7 +245,7 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let place = list
             .first()
-            .and_then(|f| self.cx.source.symbol_before(f.span(), "in"));
+            .and_then(|f| self.cx.source.symbol_before(f.place(), "in"));
         if is_row(expr) {
             let mut terms = Vec::with_capacity(list.len());
             for item in list {
@@ -264,14 +268,15 @@ impl Binder<'_> {
             .collect();
         let common = super::resolve::common_type(&types, "IN");
         let test = match common {
-            Ok(ty) if items.len() > 1 && types.iter().all(|t| super::resolve::implicitly(*t, ty)) => {
-                let arg = self.implicit(arg, ty, expr.span())?;
+            Ok(ty)
+                if items.len() > 1 && types.iter().all(|t| super::resolve::implicitly(*t, ty)) =>
+            {
+                let arg = self.implicit(arg, ty, expr.place())?;
                 let mut cast = Vec::with_capacity(items.len());
                 for (item, ast) in items.into_iter().zip(list) {
-                    cast.push(self.implicit(item, ty, ast.span())?);
+                    cast.push(self.implicit(item, ty, ast.place())?);
                 }
-                let (equals, arg, first) =
-                    self.binary_operands("=", arg, cast.remove(0), place)?;
+                let (equals, arg, first) = self.binary_operands("=", arg, cast.remove(0), place)?;
                 let to = first.ty.ty;
                 let mut list = vec![first];
                 for item in cast {
@@ -305,7 +310,7 @@ impl Binder<'_> {
         low: &ast::Expr,
         high: &ast::Expr,
     ) -> Result<Expr> {
-        let place = self.cx.source.symbol_before(low.span(), "between");
+        let place = self.cx.source.symbol_before(low.place(), "between");
         let mut low = low.clone();
         let symmetric = take_symmetric(&mut low);
         let side = |b: &mut Self, symbol: &str, bound: &ast::Expr| -> Result<Expr> {
@@ -333,7 +338,7 @@ impl Binder<'_> {
         escape: Option<&ValueWithSpan>,
         keyword: &str,
     ) -> Result<Expr> {
-        let span = pattern.span();
+        let span = pattern.place();
         let place = self.cx.source.symbol_before(span, keyword);
         let left = self.expr(expr)?;
         let mut right = self.expr(pattern)?;
@@ -351,7 +356,7 @@ impl Binder<'_> {
         pattern: &ast::Expr,
         escape: Option<&ValueWithSpan>,
     ) -> Result<Expr> {
-        let span = pattern.span();
+        let span = pattern.place();
         let place = self.cx.source.symbol_before(span, "similar");
         let left = self.expr(expr)?;
         let mut args = vec![self.expr(pattern)?];
@@ -369,14 +374,14 @@ impl Binder<'_> {
         Ok((rel, columns))
     }
 
-    fn one_column(
-        &mut self,
-        query: &ast::Query,
-        many: &str,
-    ) -> Result<(Rel, OutputColumn)> {
+    fn one_column(&mut self, query: &ast::Query, many: &str) -> Result<(Rel, OutputColumn)> {
         let (rel, mut columns) = self.subquery(query)?;
         if columns.len() != 1 {
-            return Err(self.at(Error::new(ErrorKind::SyntaxError, many), query.span()));
+            let e = Error::new(ErrorKind::SyntaxError, many);
+            return Err(match self.cx.source.symbol_before(query.span(), "(") {
+                Some(p) => e.at(p),
+                None => e,
+            });
         }
         Ok((rel, columns.remove(0)))
     }
@@ -445,14 +450,14 @@ impl Binder<'_> {
                 } else {
                     "subquery has too many columns"
                 };
-                return Err(self.at(Error::new(ErrorKind::SyntaxError, few), left.span()));
+                return Err(self.at(Error::new(ErrorKind::SyntaxError, few), left.place()));
             }
             let pairs = fields
                 .into_iter()
                 .zip(columns)
                 .map(|(f, c)| (f, Expr::column(c.id, c.ty)))
                 .collect();
-            let place = self.position(left.span());
+            let place = self.position(left.place());
             let equal = self.compare_rows("=", pairs, place)?;
             matching.push(exists(Rel::Filter {
                 input: Box::new(rel),
@@ -461,10 +466,7 @@ impl Binder<'_> {
         }
         let null = matching.remove(1);
         let found = matching.remove(0);
-        Ok(any(vec![
-            found,
-            all(vec![null, Self::null(PgType::Bool)]),
-        ]))
+        Ok(any(vec![found, all(vec![null, Self::null(PgType::Bool)])]))
     }
 
     fn quantified_subquery(
@@ -479,15 +481,15 @@ impl Binder<'_> {
         let left_expr = self.expr(left)?;
         let (rel, mut columns) = self.subquery(query)?;
         if columns.len() != 1 {
-            return Err(self.at(
-                Error::new(ErrorKind::SyntaxError, "subquery has too many columns"),
-                left.span(),
-            ));
+            let e = Error::new(ErrorKind::SyntaxError, "subquery has too many columns");
+            return Err(match place {
+                Some(p) => e.at(p),
+                None => e,
+            });
         }
         let column = columns.remove(0);
         let right = Expr::column(column.id, column.ty);
-        let (operator, left, right) =
-            self.binary_operands(symbol, left_expr, right, place)?;
+        let (operator, left, right) = self.binary_operands(symbol, left_expr, right, place)?;
         must_be_boolean(operator)?;
         let rel = if matches!(right.kind, ExprKind::Column(_)) {
             rel
@@ -528,12 +530,12 @@ impl Binder<'_> {
             if is_row(left) {
                 return Err(self.at(
                     Error::unsupported("ANY or ALL of a row and a subquery"),
-                    left.span(),
+                    left.place(),
                 ));
             }
             return self.quantified_subquery(left, &symbol, query, quantifier, &symbol);
         }
-        let place = self.cx.source.symbol_before(right.span(), &symbol);
+        let place = self.cx.source.symbol_before(right.place(), &symbol);
         let left = self.expr(left)?;
         let array = self.expr(right)?;
         // An undecided right side is the array of the left side's type.
@@ -568,12 +570,17 @@ impl Binder<'_> {
         let (targets, _) = super::resolve::settle(&actual, &formal, found.function.ret)?;
         let to_left = targets.first().copied().flatten().unwrap_or(left_type);
         let to_right = targets.get(1).copied().flatten().unwrap_or(element);
-        let span = right.span();
+        let span = right.place();
         let left = self.implicit(left, to_left, span)?;
         let to_array = to_right
             .array()
             .ok_or_else(|| Error::unsupported(format!("array of {to_right}")))?;
-        let array = self.implicit(array, to_array, span)?;
+        // int2vector and oidvector hold the same values as the arrays.
+        let array = if element == to_right {
+            array
+        } else {
+            self.implicit(array, to_array, span)?
+        };
         Ok(Expr {
             kind: ExprKind::Quantified {
                 quantifier,

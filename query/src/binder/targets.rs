@@ -1,13 +1,13 @@
 //! Select lists: `*`, aliases, and the names that columns get when nobody names them (`FigureColname` of Postgres).
 
 use sqlparser::ast::{
-    self, SelectItem, SelectItemQualifiedWildcardKind, Spanned, Value, WildcardAdditionalOptions,
+    self, SelectItem, SelectItemQualifiedWildcardKind, Value, WildcardAdditionalOptions,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::Binder;
-use super::scope::{ScopeColumn, fold_ident, name_parts, name_span};
+use super::scope::{Place, ScopeColumn, fold_ident, name_parts, name_span};
 use super::types::column_type;
 use crate::ir::{Expr, ExprKind};
 
@@ -27,11 +27,11 @@ impl Binder<'_> {
             match item {
                 SelectItem::UnnamedExpr(e) => {
                     let expr = self.expr(e)?;
-                    targets.push(self.target(column_name(e), expr, e.span()));
+                    targets.push(self.target(column_name(e), expr, e.place()));
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     let bound = self.expr(expr)?;
-                    targets.push(self.target(fold_ident(alias), bound, expr.span()));
+                    targets.push(self.target(fold_ident(alias), bound, expr.place()));
                 }
                 SelectItem::ExprWithAliases {
                     expr: _,
@@ -206,12 +206,12 @@ fn subquery_name(body: &ast::SetExpr) -> Option<(String, bool)> {
 
 fn type_name(ty: &ast::DataType) -> String {
     match column_type(ty) {
-        Ok(t) => t
-            .ty
-            .element()
-            .filter(|_| t.ty.name().starts_with('_'))
-            .unwrap_or(t.ty)
-            .name(),
+        Ok(t) => {
+            t.ty.element()
+                .filter(|_| t.ty.name().starts_with('_'))
+                .unwrap_or(t.ty)
+                .name()
+        }
         Err(_) => ty.to_string().to_lowercase(),
     }
 }

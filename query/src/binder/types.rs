@@ -141,7 +141,9 @@ fn character(
         "char"
     };
     if n == 0 {
-        return Err(invalid(format!("length for type {name} must be at least 1")));
+        return Err(invalid(format!(
+            "length for type {name} must be at least 1"
+        )));
     }
     if n > MAX_CHAR_LENGTH {
         return Err(invalid(format!(

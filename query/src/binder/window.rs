@@ -6,13 +6,12 @@ use sqlparser::ast::{
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::call::{CallShape, window_name};
-use super::casts::CastContext;
 use super::resolve::{Choice, choose};
+use super::scope::Place;
 use super::{Binder, Clause};
 use crate::functions::{Aggregate, ArgType, ReturnType};
-use crate::ir::{
-    Expr, FrameBound, FrameUnits, SortKey, WindowCall, WindowFrame, WindowFunction,
-};
+use crate::ir::{Expr, FrameBound, FrameUnits, SortKey, WindowCall, WindowFrame, WindowFunction};
+use stratos_types::CastContext;
 
 struct Signature {
     name: &'static str,
@@ -82,10 +81,7 @@ impl Binder<'_> {
         }
         if !clause.is_some_and(Clause::allows_windows) {
             let place = clause.map_or("this clause", Clause::place);
-            return windowing(
-                self,
-                format!("window functions are not allowed in {place}"),
-            );
+            return windowing(self, format!("window functions are not allowed in {place}"));
         }
         if shape.distinct {
             return Err(self.at(
@@ -225,7 +221,7 @@ impl Binder<'_> {
             None => None,
             Some(filter) => Some(self.in_clause(Clause::Filter, |b| {
                 let expr = b.expr(filter)?;
-                b.boolean(expr, "FILTER", filter.span())
+                b.boolean(expr, "FILTER", filter.place())
             })?),
         };
         Ok(crate::ir::AggregateCall {

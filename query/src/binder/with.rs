@@ -131,10 +131,7 @@ impl Binder<'_> {
                 None => Vec::new(),
             };
             if !inner.is_empty() {
-                return Err(self.at(
-                    Error::unsupported("WITH inside a recursive query"),
-                    span,
-                ));
+                return Err(self.at(Error::unsupported("WITH inside a recursive query"), span));
             }
             let tail = Tail {
                 order_by: Vec::new(),

@@ -8,6 +8,7 @@
 mod expr;
 mod rel;
 mod statement;
+mod summary;
 mod walk;
 
 pub use expr::{

@@ -74,9 +74,9 @@ impl Expr {
                 .flat_map(|b| [&mut b.when, &mut b.then])
                 .chain(otherwise.as_deref_mut())
                 .collect(),
-            ExprKind::InList { arg, list, .. } => std::iter::once(&mut **arg)
-                .chain(list.iter_mut())
-                .collect(),
+            ExprKind::InList { arg, list, .. } => {
+                std::iter::once(&mut **arg).chain(list.iter_mut()).collect()
+            }
             ExprKind::Quantified { left, array, .. } => vec![left, array],
             ExprKind::Subscript { array, index } => vec![array, index],
             ExprKind::Subquery { kind, .. } => match kind {
@@ -231,13 +231,9 @@ fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
                 array: a,
             },
         ) => quantifier == q && operator == o && left.same(l) && array.same(a),
-        (
-            K::Subscript { array, index },
-            K::Subscript {
-                array: a,
-                index: i,
-            },
-        ) => array.same(a) && index.same(i),
+        (K::Subscript { array, index }, K::Subscript { array: a, index: i }) => {
+            array.same(a) && index.same(i)
+        }
         (K::Subquery { query, .. }, K::Subquery { query: q, .. }) => Arc::ptr_eq(query, q),
         _ => false,
     }
@@ -435,10 +431,9 @@ impl Rel {
                 .map(|(_, e)| e)
                 .chain(aggregates.iter_mut().flat_map(|(_, a)| a.exprs_mut()))
                 .collect(),
-            Rel::Window { calls, .. } => calls
-                .iter_mut()
-                .flat_map(|(_, c)| c.exprs_mut())
-                .collect(),
+            Rel::Window { calls, .. } => {
+                calls.iter_mut().flat_map(|(_, c)| c.exprs_mut()).collect()
+            }
             Rel::Sort { keys, .. } => keys.iter_mut().map(|k| &mut k.expr).collect(),
             Rel::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).collect(),
             Rel::DistinctOn { on, keys, .. } => on
