@@ -21,6 +21,7 @@ const PAGE_BYTES: u64 = 8192;
 
 struct Relation<'a> {
     number: u32,
+    row_type: u32,
     name: &'a str,
     schema: u32,
     owner: u32,
@@ -41,6 +42,7 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("oid", oid(relation.number)),
         ("relname", text(relation.name)),
         ("relnamespace", oid(relation.schema)),
+        ("reltype", oid(relation.row_type)),
         ("relowner", oid(relation.owner)),
         ("relam", oid(relation.method)),
         ("relfilenode", oid(relation.storage)),
@@ -75,6 +77,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
             rows,
             &Relation {
                 number: table.oid,
+                row_type: 0,
                 name: table.name,
                 schema: built_in_schema(table.schema).unwrap_or(0),
                 owner: BOOTSTRAP_ROLE,
@@ -94,6 +97,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
             rows,
             &Relation {
                 number: table.oid,
+                row_type: table.oid,
                 name: &table.name,
                 schema: table.schema,
                 owner: table.owner,
@@ -112,6 +116,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 rows,
                 &Relation {
                     number: index.oid,
+                row_type: 0,
                     name: &index.name,
                     schema: table.schema,
                     owner: table.owner,
@@ -132,6 +137,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
             rows,
             &Relation {
                 number: sequence.oid,
+                row_type: 0,
                 name: &sequence.name,
                 schema: sequence.schema,
                 owner: sequence.owner,

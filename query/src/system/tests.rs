@@ -256,3 +256,49 @@ fn user_objects_appear() {
     let usage = rows_of(&context, "information_schema", "key_column_usage");
     assert_eq!(usage.len(), 5);
 }
+
+/// The queries of `client_queries.sql`, with their names.
+fn client_queries() -> Vec<(&'static str, &'static str)> {
+    include_str!("data/client_queries.sql")
+        .split("\n\n")
+        .filter_map(|block| {
+            let (name, query) = block.trim().strip_prefix("-- ")?.split_once('\n')?;
+            (!query.starts_with("--")).then_some((name, query))
+        })
+        .collect()
+}
+
+#[test]
+fn client_queries_parse_and_name_tables_that_exist() {
+    use sqlparser::ast::{ObjectName, visit_relations};
+    let queries = client_queries();
+    assert!(queries.len() > 80, "{}", queries.len());
+    let mut failures = Vec::new();
+    let mut missing = std::collections::BTreeSet::new();
+    for (name, query) in queries {
+        let dialect = sqlparser::dialect::PostgreSqlDialect {};
+        match sqlparser::parser::Parser::parse_sql(&dialect, query) {
+            Err(error) => failures.push(format!("{name}: {error}")),
+            Ok(statements) => {
+                let _: std::ops::ControlFlow<()> = visit_relations(&statements, |relation: &ObjectName| {
+                    let text = relation.to_string();
+                    let (schema, table) = match text.split_once('.') {
+                        Some((schema, table)) => (schema, table),
+                        None => ("pg_catalog", text.as_str()),
+                    };
+                    // A function in FROM reads as a relation's name too.
+                    let function = table == "pg_partition_ancestors";
+                    if !function
+                        && (table.starts_with("pg_") || schema == "information_schema")
+                        && find(schema, table).is_none()
+                    {
+                        missing.insert(text.clone());
+                    }
+                    std::ops::ControlFlow::Continue(())
+                });
+            }
+        }
+    }
+    assert_eq!(failures, Vec::<String>::new());
+    assert_eq!(missing.into_iter().collect::<Vec<_>>(), Vec::<String>::new());
+}
