@@ -248,3 +248,94 @@ fn as_type(value: &Datum, ty: PgType) -> Option<Datum> {
         _ => Some(Datum::Int8(integer)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ddl::tests::{Db, Memory};
+
+    /// Two tables with three rows, as the executor would store them.
+    fn stored() -> (Snapshot, Memory) {
+        let mut db = Db::new();
+        db.ok("create table p(a int primary key, b text not null unique)");
+        db.ok("create table c(id bigint primary key, p bigint references p, q text)");
+        db.in_block = true;
+        db.ok("create index on c(q)");
+        let snapshot = db.snapshot();
+        let mut store = Memory::default();
+        let table = |name: &str| snapshot.tables.values().find(|t| t.name == name).unwrap();
+        for (name, row) in [
+            ("p", vec![Datum::Int4(1), Datum::text("x")]),
+            ("c", vec![Datum::Int8(1), Datum::Int8(1), Datum::Null]),
+            ("c", vec![Datum::Int8(2), Datum::Null, Datum::text("z")]),
+        ] {
+            let table = table(name);
+            let key = rows::primary_key(table, &row).unwrap();
+            for index in &table.indexes[1..] {
+                let entry = rows::index_entry(table, index, &key, &row).unwrap();
+                store.0.insert(entry.key.into(), entry.value.into());
+            }
+            let value = rows::encode_row(table, &row).unwrap();
+            store.0.insert(key.into(), value.into());
+        }
+        (snapshot, store)
+    }
+
+    fn problems(snapshot: &Snapshot, store: &Memory) -> Vec<String> {
+        let mut found = Vec::new();
+        let checked =
+            check_database(snapshot, store, &mut |problem| found.push(problem.what.clone())).unwrap();
+        assert_eq!(checked.problems, found.len() as u64);
+        found
+    }
+
+    #[test]
+    fn agreement_is_silent() {
+        let (snapshot, store) = stored();
+        let checked = check_database(&snapshot, &store, &mut |p| panic!("{p}")).unwrap();
+        assert_eq!(
+            checked,
+            Checked { tables: 2, rows: 3, entries: 3, references: 1, problems: 0 }
+        );
+    }
+
+    #[test]
+    fn every_missing_key_is_noticed() {
+        let (snapshot, store) = stored();
+        for key in store.0.keys() {
+            // The second row of c is referenced by nothing but its own index entry, so that every loss shows.
+            let mut damaged = Memory(store.0.clone());
+            damaged.0.remove(key);
+            assert!(!problems(&snapshot, &damaged).is_empty(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_entries_are_noticed() {
+        let (snapshot, mut store) = stored();
+        let c = snapshot.tables.values().find(|t| t.name == "c").unwrap();
+        let key = rows::primary_key(c, &[Datum::Int8(1), Datum::Null, Datum::Null]).unwrap();
+        let other = [Datum::Int8(1), Datum::Null, Datum::text("other")];
+        let entry = rows::index_entry(c, &c.indexes[1], &key, &other).unwrap();
+        store.0.insert(entry.key.into(), entry.value.into());
+        assert_eq!(problems(&snapshot, &store), ["entry does not match its row"]);
+    }
+
+    #[test]
+    fn references_that_lead_nowhere_are_noticed() {
+        let (snapshot, mut store) = stored();
+        let c = snapshot.tables.values().find(|t| t.name == "c").unwrap();
+        for (id, parent) in [(3, 9), (4, i64::MAX)] {
+            let row = [Datum::Int8(id), Datum::Int8(parent), Datum::Null];
+            let key = rows::primary_key(c, &row).unwrap();
+            let entry = rows::index_entry(c, &c.indexes[1], &key, &row).unwrap();
+            store.0.insert(entry.key.into(), entry.value.into());
+            store.0.insert(key.into(), rows::encode_row(c, &row).unwrap().into());
+        }
+        assert_eq!(
+            problems(&snapshot, &store),
+            ["the referenced row does not exist", "the referenced row does not exist"]
+        );
+    }
+}

@@ -14,7 +14,7 @@ use crate::catalog::{
 };
 
 #[derive(Default)]
-struct Memory(BTreeMap<Bytes, Bytes>);
+pub(crate) struct Memory(pub BTreeMap<Bytes, Bytes>);
 
 impl CatalogReader for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -38,7 +38,7 @@ pub(crate) struct Db {
     store: Memory,
     oids: OidPool,
     role: u32,
-    in_block: bool,
+    pub(crate) in_block: bool,
     path: Vec<String>,
 }
 
