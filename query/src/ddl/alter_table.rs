@@ -784,6 +784,24 @@ impl Ddl<'_, '_> {
                 self.alter_identity_type(&sequence, new_type)?;
             }
         }
+        // Conditions mean something else over the new type, or nothing.
+        for (constraint, check) in altering.table.checks() {
+            if !check.columns.contains(&old.attnum) {
+                continue;
+            }
+            let expression = parse_expression(&check.sql)?;
+            self.context
+                .binder
+                .bind_check(self.snapshot(), &altering.table, &expression)?;
+            if !in_place {
+                self.jobs.push(Job::Validate {
+                    table: altering.table.oid,
+                    what: Validation::Check {
+                        constraint: constraint.oid,
+                    },
+                });
+            }
+        }
         if !in_place {
             altering.rewrite = true;
             let expression = match using {

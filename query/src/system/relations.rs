@@ -1,5 +1,6 @@
 //! Tables, indexes, sequences and their columns.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use stratos_types::{ColumnType, Datum, PgType, Result};
@@ -71,7 +72,19 @@ fn statistics(context: &SystemContext, table: &Table, index: &Index) -> (u64, u6
     (found.rows, found.bytes)
 }
 
+/// Tables that a foreign key leads from or to. In Postgres they have triggers, and clients look for foreign keys only
+/// where `relhastriggers` says so.
+fn with_foreign_keys(catalog: &Snapshot) -> BTreeSet<u32> {
+    catalog
+        .tables
+        .values()
+        .flat_map(|table| table.foreign_keys().map(|(_, key)| [table.oid, key.table]))
+        .flatten()
+        .collect()
+}
+
 pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    let keyed = with_foreign_keys(&context.catalog);
     for table in definitions::all() {
         class(
             rows,
@@ -108,7 +121,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 checks: table.checks().count(),
                 has_index: table.indexes.iter().any(|i| i.oid != 0),
                 statistics: statistics(context, table, table.primary_index()),
-                triggers: false,
+                triggers: keyed.contains(&table.oid),
             },
         );
         for index in table.indexes.iter().filter(|i| i.oid != 0) {
@@ -388,6 +401,7 @@ pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
             ("rowsecurity", boolean(false)),
         ]);
     }
+    let keyed = with_foreign_keys(&context.catalog);
     for table in context.catalog.tables.values() {
         rows.push([
             ("schemaname", text(&table.schema_name)),
@@ -398,7 +412,7 @@ pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
                 boolean(table.indexes.iter().any(|i| i.oid != 0)),
             ),
             ("hasrules", boolean(false)),
-            ("hastriggers", boolean(false)),
+            ("hastriggers", boolean(keyed.contains(&table.oid))),
             ("rowsecurity", boolean(false)),
         ]);
     }

@@ -248,6 +248,14 @@ fn user_objects_appear() {
             "{expected:?} in {classes:?}"
         );
     }
+    let triggers = column("pg_catalog", "pg_class", "relhastriggers");
+    for (table, expected) in [("p", true), ("c", true), ("zz", false)] {
+        let row = rows_of(&context, "pg_catalog", "pg_class")
+            .into_iter()
+            .find(|r| r[name].as_str() == Some(table))
+            .unwrap();
+        assert_eq!(row[triggers], Datum::Bool(expected), "{table}");
+    }
     let depend = rows_of(&context, "pg_catalog", "pg_depend");
     assert!(depend.iter().any(|r| r.last().unwrap().as_str() == Some("i")));
     assert_eq!(rows_of(&context, "pg_catalog", "pg_description").len(), 1);
