@@ -11,9 +11,7 @@ use bytes::Bytes;
 use stratos_types::key::encode_column;
 use stratos_types::{Datum, PgType, Result};
 
-use crate::catalog::{
-    CatalogReader, ForeignKey, Index, IndexState, Snapshot, Table,
-};
+use crate::catalog::{CatalogReader, ForeignKey, Index, IndexState, Snapshot, Table};
 use crate::rows;
 
 /// Something that does not agree.
@@ -84,7 +82,13 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn problem(&mut self, table: &Table, object: Option<&str>, key: &[u8], what: impl fmt::Display) {
+    fn problem(
+        &mut self,
+        table: &Table,
+        object: Option<&str>,
+        key: &[u8],
+        what: impl fmt::Display,
+    ) {
         self.checked.problems += 1;
         (self.report)(Problem {
             table: table.qualified_name(),
@@ -102,7 +106,9 @@ impl Checker<'_> {
             self.checked.rows += 1;
             match rows::decode_row(table, key, value) {
                 Ok(row) => self.row(table, key, &row)?,
-                Err(error) => self.problem(table, None, key, format!("row does not decode: {error}")),
+                Err(error) => {
+                    self.problem(table, None, key, format!("row does not decode: {error}"))
+                }
             }
             Ok(())
         })?;
@@ -220,14 +226,30 @@ impl Checker<'_> {
                 return Ok(());
             }
             let Some(own) = as_type(own, ty) else {
-                self.problem(table, Some(constraint), key, "the referenced row does not exist");
+                self.problem(
+                    table,
+                    Some(constraint),
+                    key,
+                    "the referenced row does not exist",
+                );
                 return Ok(());
             };
-            encode_column(&mut target_key, ty, &own, column.descending, column.nulls_first);
+            encode_column(
+                &mut target_key,
+                ty,
+                &own,
+                column.descending,
+                column.nulls_first,
+            );
         }
         self.checked.references += 1;
         if self.reader.get(&target_key)?.is_none() {
-            self.problem(table, Some(constraint), key, "the referenced row does not exist");
+            self.problem(
+                table,
+                Some(constraint),
+                key,
+                "the referenced row does not exist",
+            );
         }
         Ok(())
     }
@@ -284,8 +306,10 @@ mod tests {
 
     fn problems(snapshot: &Snapshot, store: &Memory) -> Vec<String> {
         let mut found = Vec::new();
-        let checked =
-            check_database(snapshot, store, &mut |problem| found.push(problem.what.clone())).unwrap();
+        let checked = check_database(snapshot, store, &mut |problem| {
+            found.push(problem.what.clone())
+        })
+        .unwrap();
         assert_eq!(checked.problems, found.len() as u64);
         found
     }
@@ -296,7 +320,13 @@ mod tests {
         let checked = check_database(&snapshot, &store, &mut |p| panic!("{p}")).unwrap();
         assert_eq!(
             checked,
-            Checked { tables: 2, rows: 3, entries: 3, references: 1, problems: 0 }
+            Checked {
+                tables: 2,
+                rows: 3,
+                entries: 3,
+                references: 1,
+                problems: 0
+            }
         );
     }
 
@@ -319,7 +349,10 @@ mod tests {
         let other = [Datum::Int8(1), Datum::Null, Datum::text("other")];
         let entry = rows::index_entry(c, &c.indexes[1], &key, &other).unwrap();
         store.0.insert(entry.key.into(), entry.value.into());
-        assert_eq!(problems(&snapshot, &store), ["entry does not match its row"]);
+        assert_eq!(
+            problems(&snapshot, &store),
+            ["entry does not match its row"]
+        );
     }
 
     #[test]
@@ -331,11 +364,16 @@ mod tests {
             let key = rows::primary_key(c, &row).unwrap();
             let entry = rows::index_entry(c, &c.indexes[1], &key, &row).unwrap();
             store.0.insert(entry.key.into(), entry.value.into());
-            store.0.insert(key.into(), rows::encode_row(c, &row).unwrap().into());
+            store
+                .0
+                .insert(key.into(), rows::encode_row(c, &row).unwrap().into());
         }
         assert_eq!(
             problems(&snapshot, &store),
-            ["the referenced row does not exist", "the referenced row does not exist"]
+            [
+                "the referenced row does not exist",
+                "the referenced row does not exist"
+            ]
         );
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::rows::Rows;
-use super::{functions, information_schema, internal, objects, relations, shared, statics, statistics};
+use super::{
+    functions, information_schema, internal, objects, relations, shared, statics, statistics,
+};
 use crate::catalog::{SystemContext, SystemTable};
 
 /// Makes the rows of a table.

@@ -8,9 +8,7 @@ use super::statics::{self, equality};
 use crate::catalog::system::{
     PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE,
 };
-use crate::catalog::{
-    Constraint, ConstraintKind, ReferentialAction, SystemContext, Table,
-};
+use crate::catalog::{Constraint, ConstraintKind, ReferentialAction, SystemContext, Table};
 
 /// The built-in types, and the row type of every table. A row type has its table's OID: pg_type and pg_class number their
 /// rows apart.
@@ -131,9 +129,11 @@ fn push_constraint(
             equalities = array(
                 PgType::Oid,
                 key.referenced.iter().map(|attnum| {
-                    let ty = context.catalog.tables.get(&key.table).and_then(|t| {
-                        t.column_index(*attnum).map(|i| t.columns[i].ty.ty)
-                    });
+                    let ty = context
+                        .catalog
+                        .tables
+                        .get(&key.table)
+                        .and_then(|t| t.column_index(*attnum).map(|i| t.columns[i].ty.ty));
                     Datum::Oid(ty.map_or(0, equality))
                 }),
             );
@@ -332,7 +332,12 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
     for table in context.catalog.tables.values() {
         push(PG_CLASS, table.oid, 0, table.comment.as_deref());
         for column in &table.columns {
-            push(PG_CLASS, table.oid, column.attnum, column.comment.as_deref());
+            push(
+                PG_CLASS,
+                table.oid,
+                column.attnum,
+                column.comment.as_deref(),
+            );
         }
         for index in &table.indexes {
             push(PG_CLASS, index.oid, 0, index.comment.as_deref());

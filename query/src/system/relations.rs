@@ -7,9 +7,7 @@ use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::definitions;
 use super::deparse;
-use super::rows::{
-    Rows, boolean, int2, int2_array, int8, oid, oid_array, optional_text, text,
-};
+use super::rows::{Rows, boolean, int2, int2_array, int8, oid, oid_array, optional_text, text};
 use super::statics::{BTREE, operator_class, type_facts};
 use crate::catalog::{
     BOOTSTRAP_ROLE, Index, IndexState, Snapshot, SystemContext, Table, built_in_schema, keys,
@@ -61,7 +59,11 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("relispopulated", boolean(true)),
         (
             "relreplident",
-            text(if relation.kind == "r" && !system { "d" } else { "n" }),
+            text(if relation.kind == "r" && !system {
+                "d"
+            } else {
+                "n"
+            }),
         ),
     ]);
 }
@@ -129,7 +131,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 rows,
                 &Relation {
                     number: index.oid,
-                row_type: 0,
+                    row_type: 0,
                     name: &index.name,
                     schema: table.schema,
                     owner: table.owner,
@@ -329,10 +331,7 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 ("indisprimary", boolean(index.primary)),
                 ("indimmediate", boolean(true)),
                 ("indisvalid", boolean(public)),
-                (
-                    "indisready",
-                    boolean(index.state != IndexState::DeleteOnly),
-                ),
+                ("indisready", boolean(index.state != IndexState::DeleteOnly)),
                 ("indislive", boolean(true)),
                 ("indkey", int2_array(index.columns.iter().map(|c| c.attnum))),
                 (
@@ -355,9 +354,12 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 ),
                 (
                     "indoption",
-                    int2_array(index.columns.iter().map(|c| {
-                        i16::from(c.descending) | (i16::from(c.nulls_first) << 1)
-                    })),
+                    int2_array(
+                        index
+                            .columns
+                            .iter()
+                            .map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1)),
+                    ),
                 ),
             ]);
         }
@@ -437,7 +439,10 @@ pub(super) fn pg_indexes(rows: &mut Rows<'_>, context: &SystemContext) -> Result
                 ("schemaname", text(&table.schema_name)),
                 ("tablename", text(&table.name)),
                 ("indexname", text(&index.name)),
-                ("indexdef", Datum::text(deparse::index_definition(table, index))),
+                (
+                    "indexdef",
+                    Datum::text(deparse::index_definition(table, index)),
+                ),
             ]);
         }
     }
@@ -451,7 +456,10 @@ pub(super) fn pg_sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
             .store
             .sequence_value(catalog.database, sequence.storage)?;
         rows.push([
-            ("schemaname", optional_text(catalog.schema_name(sequence.schema))),
+            (
+                "schemaname",
+                optional_text(catalog.schema_name(sequence.schema)),
+            ),
             ("sequencename", text(&sequence.name)),
             ("sequenceowner", role_name(catalog, sequence.owner)),
             ("data_type", oid(sequence.ty.ty.oid())),
