@@ -8,6 +8,7 @@
 pub mod arrow;
 pub mod binder;
 pub mod catalog;
+pub mod check;
 pub mod copy;
 pub mod ddl;
 pub mod engine;

@@ -182,10 +182,7 @@ impl SnapshotEditor {
     pub fn put_database(&mut self, database: Database) -> Result<()> {
         if !self.snapshot.databases.contains_key(&database.oid) {
             let schema = public_schema(database.owner);
-            self.write(
-                keys::schema(database.oid, schema.oid),
-                Some(json(&schema)?),
-            );
+            self.write(keys::schema(database.oid, schema.oid), Some(json(&schema)?));
         }
         self.write(keys::database(database.oid), Some(json(&database)?));
         self.snapshot

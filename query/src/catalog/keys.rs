@@ -214,7 +214,10 @@ mod tests {
     #[test]
     fn sequence_values_come_back() {
         for last in [i64::MIN, -1, 0, 1, i64::MAX] {
-            let value = SequenceValue { last, called: last > 0 };
+            let value = SequenceValue {
+                last,
+                called: last > 0,
+            };
             assert_eq!(SequenceValue::decode(&value.encode()).unwrap(), value);
         }
         assert!(SequenceValue::decode(&[]).is_err());

@@ -93,7 +93,10 @@ pub fn load_snapshot(reader: &dyn CatalogReader, database: u32) -> Result<Snapsh
             .schema_name(table.schema)
             .ok_or_else(|| damaged(format!("table {} is in no schema", table.oid)))?;
         if table.indexes.is_empty() {
-            return Err(damaged(format!("table {} has no place for rows", table.oid)));
+            return Err(damaged(format!(
+                "table {} has no place for rows",
+                table.oid
+            )));
         }
         table.schema_name = schema.to_owned();
         add_table(&mut snapshot, Arc::new(table));
@@ -182,7 +185,10 @@ impl OidPool {
                 .ok()
                 .and_then(|id| id.checked_add(FIRST_USER_OID))
                 .ok_or_else(|| {
-                    Error::new(ErrorKind::ProgramLimitExceeded, "all object identifiers are used up")
+                    Error::new(
+                        ErrorKind::ProgramLimitExceeded,
+                        "all object identifiers are used up",
+                    )
                 })
         };
         let range = oid(block.start)?..oid(block.end)?;

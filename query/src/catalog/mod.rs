@@ -24,8 +24,9 @@ pub use descriptor::{
 pub use editor::{Change, SnapshotEditor};
 pub use loader::{CatalogReader, OidPool, SnapshotCache, load_snapshot, read_version};
 pub use names::{
-    NAME_BYTES_MAX, built_in_schema, built_in_schema_name, choose_constraint_name, joined_columns,
-    choose_index_name, choose_relation_name, make_object_name, quote_identifier, quote_literal,
+    NAME_BYTES_MAX, built_in_schema, built_in_schema_name, choose_constraint_name,
+    choose_index_name, choose_relation_name, joined_columns, make_object_name, quote_identifier,
+    quote_literal,
 };
 pub use snapshot::{Relation, Snapshot};
 pub use system::{LockFacts, SessionFacts, StoreFacts, SystemContext, SystemTable};

@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, DataType, DropBehavior,
-    Expr, GeneratedAs, Ident, ObjectName, RenameTableNameKind, SequenceOptions,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, DataType, DropBehavior, Expr,
+    GeneratedAs, Ident, ObjectName, RenameTableNameKind, SequenceOptions,
 };
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::constraints::{Wanted, hidden_index, wanted_of, wanted_order};
 use super::create_table::column_wishes;
 use super::expressions::{DefaultValue, parse_expression, rename_columns_in};
-use super::{
-    Ddl, Job, RewriteColumn, Validation, column_missing, column_type, display_name, fold,
-};
+use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type, display_name, fold};
 use crate::catalog::{
     ColumnDefault, ConstraintKind, Identity, Relation, Sequence, Table, choose_relation_name,
 };
@@ -598,9 +596,8 @@ impl Ddl<'_, '_> {
             }
             AlterColumnOperation::DropDefault => {
                 if identity {
-                    return Err(is_identity().with_hint(
-                        "Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.",
-                    ));
+                    return Err(is_identity()
+                        .with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."));
                 }
                 altering.table.columns[position].default = None;
             }
@@ -646,7 +643,9 @@ impl Ddl<'_, '_> {
             )
         };
         if !column.not_null {
-            return Err(refuse("must be declared NOT NULL before identity can be added"));
+            return Err(refuse(
+                "must be declared NOT NULL before identity can be added",
+            ));
         }
         if column.identity.is_some() {
             return Err(refuse("is already an identity column"));
@@ -784,6 +783,24 @@ impl Ddl<'_, '_> {
                 self.alter_identity_type(&sequence, new_type)?;
             }
         }
+        // Conditions mean something else over the new type, or nothing.
+        for (constraint, check) in altering.table.checks() {
+            if !check.columns.contains(&old.attnum) {
+                continue;
+            }
+            let expression = parse_expression(&check.sql)?;
+            self.context
+                .binder
+                .bind_check(self.snapshot(), &altering.table, &expression)?;
+            if !in_place {
+                self.jobs.push(Job::Validate {
+                    table: altering.table.oid,
+                    what: Validation::Check {
+                        constraint: constraint.oid,
+                    },
+                });
+            }
+        }
         if !in_place {
             altering.rewrite = true;
             let expression = match using {
@@ -859,7 +876,13 @@ impl Ddl<'_, '_> {
         let sequences = self.snapshot().sequences_of(table.oid, None);
         for moved in [table.name.as_str()]
             .into_iter()
-            .chain(table.indexes.iter().filter(|i| i.oid != 0).map(|i| i.name.as_str()))
+            .chain(
+                table
+                    .indexes
+                    .iter()
+                    .filter(|i| i.oid != 0)
+                    .map(|i| i.name.as_str()),
+            )
             .chain(sequences.iter().map(|s| s.name.as_str()))
         {
             if self
@@ -880,9 +903,7 @@ impl Ddl<'_, '_> {
                 crate::catalog::quote_identifier(&schema_name),
                 crate::catalog::quote_identifier(&sequence.name)
             );
-            self.rewrite_defaults(&mut |relation| {
-                (relation.oid() == oid).then(|| text.clone())
-            })?;
+            self.rewrite_defaults(&mut |relation| (relation.oid() == oid).then(|| text.clone()))?;
             self.editor.put_sequence(Sequence {
                 schema: target,
                 ..Sequence::clone(&sequence)

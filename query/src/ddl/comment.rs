@@ -139,11 +139,8 @@ impl Ddl<'_, '_> {
                     ),
                 )
             })?;
-        self.editor.set_comment(
-            PG_CONSTRAINT,
-            oid,
-            comment.filter(|text| !text.is_empty()),
-        );
+        self.editor
+            .set_comment(PG_CONSTRAINT, oid, comment.filter(|text| !text.is_empty()));
         Ok("COMMENT")
     }
 }

@@ -57,9 +57,7 @@ pub(crate) fn wanted_order(wanted: &Wanted<'_>) -> u8 {
     }
 }
 
-pub(crate) fn refuse_deferrable(
-    characteristics: Option<&ConstraintCharacteristics>,
-) -> Result<()> {
+pub(crate) fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
     match characteristics {
         None => Ok(()),
         Some(c) => {

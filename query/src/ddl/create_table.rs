@@ -85,9 +85,7 @@ pub(crate) fn column_wishes<'a>(
                 if check.enforced == Some(false) {
                     return Err(Error::unsupported("NOT ENFORCED"));
                 }
-                wishes
-                    .constraints
-                    .push((name, Wanted::Check(&check.expr)));
+                wishes.constraints.push((name, Wanted::Check(&check.expr)));
             }
             ColumnOption::Generated {
                 generated_as,
@@ -230,10 +228,7 @@ impl Ddl<'_, '_> {
                 "CREATE TABLE AS takes column names only",
             ));
         }
-        let columns = self
-            .context
-            .binder
-            .query_columns(self.snapshot(), query)?;
+        let columns = self.context.binder.query_columns(self.snapshot(), query)?;
         if create.columns.len() > columns.len() {
             return Err(Error::new(
                 ErrorKind::SyntaxError,
@@ -241,10 +236,7 @@ impl Ddl<'_, '_> {
             ));
         }
         for (position, (name, ty)) in columns.into_iter().enumerate() {
-            let name = create
-                .columns
-                .get(position)
-                .map_or(name, |c| fold(&c.name));
+            let name = create.columns.get(position).map_or(name, |c| fold(&c.name));
             let ty = match ty.ty {
                 PgType::Unknown => PgType::Text.into(),
                 PgType::Record | PgType::Void => {
@@ -295,9 +287,8 @@ impl Ddl<'_, '_> {
         let serial = super::types::serial_type(&definition.data_type);
         let ty = match serial {
             Some(ty) => ty.into(),
-            None => column_type(&definition.data_type).map_err(|error| {
-                self.at(error, &definition.name)
-            })?,
+            None => column_type(&definition.data_type)
+                .map_err(|error| self.at(error, &definition.name))?,
         };
         must_be_storable(&name, ty.ty)?;
         let position = push_column(table, name.clone(), ty)?;
@@ -341,8 +332,7 @@ impl Ddl<'_, '_> {
                 owner: table.owner,
                 ..sequence
             };
-            let relation =
-                crate::catalog::Relation::Sequence(self.editor.put_sequence(sequence)?);
+            let relation = crate::catalog::Relation::Sequence(self.editor.put_sequence(sequence)?);
             if let Some((always, _)) = wishes.identity {
                 table.columns[position].identity = Some(Identity {
                     always,
@@ -477,26 +467,44 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
         (create.temporary || create.global.is_some(), "TEMPORARY"),
         (create.external, "EXTERNAL"),
         (create.or_replace, "OR REPLACE"),
-        (create.dynamic || create.transient || create.volatile || create.iceberg, "this kind of table"),
+        (
+            create.dynamic || create.transient || create.volatile || create.iceberg,
+            "this kind of table",
+        ),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_of.is_some(), "PARTITION OF"),
         (create.partition_by.is_some(), "PARTITION BY"),
         (create.on_commit.is_some(), "ON COMMIT"),
         (create.clone.is_some(), "CLONE"),
         (create.without_rowid, "WITHOUT ROWID"),
-        (create.file_format.is_some() || create.location.is_some(), "LOCATION"),
+        (
+            create.file_format.is_some() || create.location.is_some(),
+            "LOCATION",
+        ),
         (create.on_cluster.is_some(), "ON CLUSTER"),
-        (create.primary_key.is_some() || create.order_by.is_some(), "ORDER BY"),
-        (create.cluster_by.is_some() || create.clustered_by.is_some(), "CLUSTER BY"),
+        (
+            create.primary_key.is_some() || create.order_by.is_some(),
+            "ORDER BY",
+        ),
+        (
+            create.cluster_by.is_some() || create.clustered_by.is_some(),
+            "CLUSTER BY",
+        ),
         (create.comment.is_some(), "COMMENT"),
         (create.strict, "STRICT"),
         (create.copy_grants, "COPY GRANTS"),
         (create.with_tags.is_some(), "TAG"),
         (create.version.is_some(), "VERSION"),
-        (create.diststyle.is_some() || create.distkey.is_some(), "DISTKEY"),
+        (
+            create.diststyle.is_some() || create.distkey.is_some(),
+            "DISTKEY",
+        ),
         (create.sortkey.is_some(), "SORTKEY"),
         (create.backup.is_some(), "BACKUP"),
-        (create.default_ddl_collation.is_some(), "DEFAULT_DDL_COLLATION"),
+        (
+            create.default_ddl_collation.is_some(),
+            "DEFAULT_DDL_COLLATION",
+        ),
     ];
     match clauses.iter().find(|(present, _)| *present) {
         Some((_, clause)) => Err(Error::unsupported(clause)),

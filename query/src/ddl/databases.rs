@@ -225,11 +225,7 @@ impl Ddl<'_, '_> {
         .with_detail(detail))
     }
 
-    pub(super) fn drop_databases(
-        &mut self,
-        names: &[ObjectName],
-        if_exists: bool,
-    ) -> Result<()> {
+    pub(super) fn drop_databases(&mut self, names: &[ObjectName], if_exists: bool) -> Result<()> {
         self.must_be_alone("DROP DATABASE")?;
         for name in names {
             let name = single_name(name)?;
@@ -323,7 +319,10 @@ fn database_option(option: &str, value: &str) -> Result<()> {
         "encoding" => matches!(lower.as_str(), "utf8" | "utf-8" | "unicode" | "default"),
         "template" => matches!(lower.as_str(), "template0" | "template1" | "default"),
         "lc_collate" | "lc_ctype" | "locale" => {
-            matches!(lower.as_str(), "c" | "posix" | "c.utf-8" | "c.utf8" | "default")
+            matches!(
+                lower.as_str(),
+                "c" | "posix" | "c.utf-8" | "c.utf8" | "default"
+            )
         }
         "tablespace" => matches!(lower.as_str(), "pg_default" | "default"),
         "connection limit" => lower == "-1",

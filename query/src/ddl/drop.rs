@@ -40,9 +40,7 @@ impl Ddl<'_, '_> {
             ObjectType::Schema => self.drop_schemas(names, *if_exists, *cascade)?,
             ObjectType::Database => self.drop_databases(names, *if_exists)?,
             ObjectType::Role | ObjectType::User => self.drop_roles(names, *if_exists)?,
-            ObjectType::View | ObjectType::MaterializedView | ObjectType::Type
-                if *if_exists =>
-            {
+            ObjectType::View | ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
                 // None can exist, so that there is nothing to drop whatever the name.
                 let kind = object_type.to_string().to_lowercase();
                 for name in names {
@@ -273,7 +271,10 @@ impl Ddl<'_, '_> {
                 continue;
             }
             for column in &table.columns {
-                let Some(default) = column.default.as_ref().filter(|d| d.sql.contains("regclass"))
+                let Some(default) = column
+                    .default
+                    .as_ref()
+                    .filter(|d| d.sql.contains("regclass"))
                 else {
                     continue;
                 };
@@ -324,9 +325,9 @@ impl Ddl<'_, '_> {
                 continue;
             };
             let index = table.indexes[position].clone();
-            if let Some(constraint) = table.constraints.iter().find(|c| {
-                matches!(c.kind, ConstraintKind::Unique { index: oid, .. } if oid == index.oid)
-            }) {
+            if let Some(constraint) = table.constraints.iter().find(
+                |c| matches!(c.kind, ConstraintKind::Unique { index: oid, .. } if oid == index.oid),
+            ) {
                 return Err(Error::new(
                     ErrorKind::DependentObjectsStillExist,
                     format!(
@@ -404,7 +405,10 @@ impl Ddl<'_, '_> {
                     .is_some_and(|i| i.sequence == sequence.oid)
             {
                 let table_name = self.shown(&Relation::Table(Arc::clone(table)));
-                let column = format!("column {} of table {table_name}", table.columns[position].name);
+                let column = format!(
+                    "column {} of table {table_name}",
+                    table.columns[position].name
+                );
                 return Err(Error::new(
                     ErrorKind::DependentObjectsStillExist,
                     format!(

@@ -137,20 +137,26 @@ pub fn parse_expression(sql: &str) -> Result<Expr> {
 
 /// Names that read as columns but are functions without parentheses.
 const BARE_FUNCTIONS: &[&str] = &[
-    "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp",
-    "current_user", "localtime", "localtimestamp", "session_user", "user",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
 ];
 
 fn is_bare_function(ident: &Ident) -> bool {
-    ident.quote_style.is_none()
-        && BARE_FUNCTIONS.contains(&ident.value.to_lowercase().as_str())
+    ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&ident.value.to_lowercase().as_str())
 }
 
 fn subquery_in(expression: &Expr) -> bool {
     visit_expressions(expression, |e| match e {
-        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
-            ControlFlow::Break(())
-        }
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     })
     .is_break()
@@ -268,7 +274,10 @@ pub(crate) fn stored_text(expression: &mut Expr) -> String {
 
 /// The type's name as an identifier, because sqlparser prints its own form in capitals.
 fn regclass() -> DataType {
-    DataType::Custom(ast::ObjectName::from(vec![Ident::new("regclass")]), Vec::new())
+    DataType::Custom(
+        ast::ObjectName::from(vec![Ident::new("regclass")]),
+        Vec::new(),
+    )
 }
 
 /// Gives columns of a stored expression new names.

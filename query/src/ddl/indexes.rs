@@ -1,8 +1,6 @@
 //! CREATE INDEX, and the steps of an index that is built while writers go on.
 
-use sqlparser::ast::{
-    AlterIndexOperation, CreateIndex, Expr, IndexType, ObjectName,
-};
+use sqlparser::ast::{AlterIndexOperation, CreateIndex, Expr, IndexType, ObjectName};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::constraints::{INDEX_COLUMNS_MAX, must_be_indexable, too_many_index_columns};

@@ -33,11 +33,11 @@ use crate::catalog::{
     CatalogReader, NAME_BYTES_MAX, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table,
 };
 
-pub(crate) use expressions::{name_in_string, sequences_in as sequences_named_in};
 pub use expressions::{
     DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression,
     rename_columns_in,
 };
+pub(crate) use expressions::{name_in_string, sequences_in as sequences_named_in};
 pub use indexes::{abandon_index, advance_index};
 pub use job::{Job, RewriteColumn, Validation};
 pub use parse::{DdlStatement, Extra, SequenceChange, parse_extra};
@@ -291,7 +291,10 @@ impl Ddl<'_, '_> {
         {
             return Err(Error::new(
                 ErrorKind::InsufficientPrivilege,
-                format!("permission denied: \"{}\" is a system catalog", table.name()),
+                format!(
+                    "permission denied: \"{}\" is a system catalog",
+                    table.name()
+                ),
             ));
         }
         Ok(found)

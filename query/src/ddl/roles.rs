@@ -1,6 +1,8 @@
 //! Roles.
 
-use sqlparser::ast::{AlterRoleOperation, CreateRole, Expr, Ident, ObjectName, Password, RoleOption, Value};
+use sqlparser::ast::{
+    AlterRoleOperation, CreateRole, Expr, Ident, ObjectName, Password, RoleOption, Value,
+};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::{Ddl, fold, single_name};
@@ -8,10 +10,11 @@ use crate::catalog::Role;
 
 fn reserved(name: &str) -> Result<()> {
     if name.starts_with("pg_") {
-        return Err(
-            Error::new(ErrorKind::ReservedName, format!("role name \"{name}\" is reserved"))
-                .with_detail("Role names starting with \"pg_\" are reserved."),
-        );
+        return Err(Error::new(
+            ErrorKind::ReservedName,
+            format!("role name \"{name}\" is reserved"),
+        )
+        .with_detail("Role names starting with \"pg_\" are reserved."));
     }
     if name == "public" || name == "none" {
         return Err(Error::new(

@@ -48,7 +48,9 @@ fn bounds(ty: PgType) -> Result<(i64, i64)> {
         PgType::Int2 => Ok((i16::MIN.into(), i16::MAX.into())),
         PgType::Int4 => Ok((i32::MIN.into(), i32::MAX.into())),
         PgType::Int8 => Ok((i64::MIN, i64::MAX)),
-        _ => Err(invalid("sequence type must be smallint, integer, or bigint")),
+        _ => Err(invalid(
+            "sequence type must be smallint, integer, or bigint",
+        )),
     }
 }
 
@@ -80,10 +82,16 @@ fn read_options(options: &[SequenceOptions]) -> Result<Options> {
         match option {
             SequenceOptions::IncrementBy(value, _) => set(&mut read.increment, integer(value)?)?,
             SequenceOptions::MinValue(value) => {
-                set(&mut read.min_value, value.as_ref().map(integer).transpose()?)?;
+                set(
+                    &mut read.min_value,
+                    value.as_ref().map(integer).transpose()?,
+                )?;
             }
             SequenceOptions::MaxValue(value) => {
-                set(&mut read.max_value, value.as_ref().map(integer).transpose()?)?;
+                set(
+                    &mut read.max_value,
+                    value.as_ref().map(integer).transpose()?,
+                )?;
             }
             SequenceOptions::StartWith(value, _) => set(&mut read.start, integer(value)?)?,
             SequenceOptions::Cache(value) => set(&mut read.cache, integer(value)?)?,
@@ -165,7 +173,9 @@ fn apply(sequence: &mut Sequence, options: &Options, new: bool) -> Result<()> {
     }
     if let Some(cache) = options.cache {
         if cache <= 0 {
-            return Err(invalid(format!("CACHE ({cache}) must be greater than zero")));
+            return Err(invalid(format!(
+                "CACHE ({cache}) must be greater than zero"
+            )));
         }
         sequence.cache = cache;
     }
@@ -254,11 +264,10 @@ impl Ddl<'_, '_> {
             return Ok(None);
         }
         if parts.len() < 2 {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "invalid OWNED BY option",
-            )
-            .with_hint("Specify OWNED BY table.column or OWNED BY NONE."));
+            return Err(
+                Error::new(ErrorKind::SyntaxError, "invalid OWNED BY option")
+                    .with_hint("Specify OWNED BY table.column or OWNED BY NONE."),
+            );
         }
         let table_name = ObjectName(name.0[..name.0.len() - 1].to_vec());
         let table = self.table(&table_name)?;
@@ -416,9 +425,7 @@ impl Ddl<'_, '_> {
             self.snapshot(),
             &Relation::Sequence(std::sync::Arc::new(renamed.clone())),
         );
-        self.rewrite_defaults(&mut |relation| {
-            (relation.oid() == oid).then(|| text.clone())
-        })?;
+        self.rewrite_defaults(&mut |relation| (relation.oid() == oid).then(|| text.clone()))?;
         self.editor.put_sequence(renamed)?;
         Ok(())
     }
@@ -439,12 +446,8 @@ impl Ddl<'_, '_> {
                     continue;
                 }
                 let mut expression = super::parse_expression(&default.sql)?;
-                if super::expressions::map_sequences(
-                    &mut expression,
-                    self.snapshot(),
-                    &[],
-                    change,
-                ) {
+                if super::expressions::map_sequences(&mut expression, self.snapshot(), &[], change)
+                {
                     let table = new_table.get_or_insert_with(|| (**table).clone());
                     if let Some(default) = &mut table.columns[position].default {
                         default.sql = super::expressions::stored_text(&mut expression);

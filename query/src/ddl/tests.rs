@@ -14,7 +14,7 @@ use crate::catalog::{
 };
 
 #[derive(Default)]
-struct Memory(BTreeMap<Bytes, Bytes>);
+pub(crate) struct Memory(pub BTreeMap<Bytes, Bytes>);
 
 impl CatalogReader for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -38,7 +38,7 @@ pub(crate) struct Db {
     store: Memory,
     oids: OidPool,
     role: u32,
-    in_block: bool,
+    pub(crate) in_block: bool,
     path: Vec<String>,
 }
 
@@ -177,9 +177,16 @@ fn generated_names_are_postgres_s() {
         ]
     );
     let snapshot = db.snapshot();
-    let sequences: Vec<&str> = snapshot.sequences.values().map(|s| s.name.as_str()).collect();
+    let sequences: Vec<&str> = snapshot
+        .sequences
+        .values()
+        .map(|s| s.name.as_str())
+        .collect();
     assert_eq!(sequences, ["c_id_seq", "c_i_seq"]);
-    assert_eq!(snapshot.sequences.values().next().unwrap().max_value, i64::from(i32::MAX));
+    assert_eq!(
+        snapshot.sequences.values().next().unwrap().max_value,
+        i64::from(i32::MAX)
+    );
     assert!(c.columns[0].not_null && c.columns[4].not_null && !c.columns[1].not_null);
 }
 
@@ -217,13 +224,33 @@ fn missing_objects() {
         db.notices("drop table if exists nope"),
         ["table \"nope\" does not exist, skipping"]
     );
-    db.fails("drop table nope", UndefinedTable, "table \"nope\" does not exist");
-    db.fails("drop index nope", UndefinedObject, "index \"nope\" does not exist");
-    db.fails("drop sequence nope", UndefinedTable, "sequence \"nope\" does not exist");
-    db.fails("drop schema nope", InvalidSchemaName, "schema \"nope\" does not exist");
+    db.fails(
+        "drop table nope",
+        UndefinedTable,
+        "table \"nope\" does not exist",
+    );
+    db.fails(
+        "drop index nope",
+        UndefinedObject,
+        "index \"nope\" does not exist",
+    );
+    db.fails(
+        "drop sequence nope",
+        UndefinedTable,
+        "sequence \"nope\" does not exist",
+    );
+    db.fails(
+        "drop schema nope",
+        InvalidSchemaName,
+        "schema \"nope\" does not exist",
+    );
     let error = db.fails("drop index c", WrongObjectType, "\"c\" is not an index");
     assert_eq!(error.hint(), Some("Use DROP TABLE to remove a table."));
-    db.fails("drop table c_pkey", WrongObjectType, "\"c_pkey\" is not a table");
+    db.fails(
+        "drop table c_pkey",
+        WrongObjectType,
+        "\"c_pkey\" is not a table",
+    );
     db.fails(
         "drop index c_pkey",
         ErrorKind::DependentObjectsStillExist,
@@ -238,7 +265,11 @@ fn missing_objects() {
         error.detail(),
         Some("default value for column id of table c depends on sequence c_id_seq")
     );
-    db.fails("create table nos.d(a int)", InvalidSchemaName, "schema \"nos\" does not exist");
+    db.fails(
+        "create table nos.d(a int)",
+        InvalidSchemaName,
+        "schema \"nos\" does not exist",
+    );
     db.fails(
         "create table d(a nosuchtype)",
         UndefinedObject,
@@ -250,19 +281,31 @@ fn missing_objects() {
 fn bad_definitions() {
     let mut db = two_tables();
     use ErrorKind::*;
-    db.fails("create table c(a int)", DuplicateTable, "relation \"c\" already exists");
+    db.fails(
+        "create table c(a int)",
+        DuplicateTable,
+        "relation \"c\" already exists",
+    );
     assert_eq!(
         db.notices("create table if not exists c(a int)"),
         ["relation \"c\" already exists, skipping"]
     );
-    db.fails("create table d(a int, a int)", DuplicateColumn, "column \"a\" specified more than once");
+    db.fails(
+        "create table d(a int, a int)",
+        DuplicateColumn,
+        "column \"a\" specified more than once",
+    );
     let error = db.fails(
         "create table d(a int primary key, b int primary key)",
         InvalidTableDefinition,
         "multiple primary keys for table \"d\" are not allowed",
     );
     assert!(error.position().is_some());
-    db.fails("create table d(a int references nope(x))", UndefinedTable, "relation \"nope\" does not exist");
+    db.fails(
+        "create table d(a int references nope(x))",
+        UndefinedTable,
+        "relation \"nope\" does not exist",
+    );
     db.fails(
         "create table d(a text references p(b))",
         InvalidForeignKey,
@@ -293,7 +336,11 @@ fn bad_definitions() {
         "column \"q\" named in key does not exist",
     );
     assert_eq!(error.position(), Some(35));
-    let error = db.fails("create table d(a int, check (q > 1))", UndefinedColumn, "column \"q\" does not exist");
+    let error = db.fails(
+        "create table d(a int, check (q > 1))",
+        UndefinedColumn,
+        "column \"q\" does not exist",
+    );
     assert_eq!(error.position(), Some(30));
     db.fails(
         "create table e(a int not null null)",
@@ -315,7 +362,11 @@ fn bad_definitions() {
         FeatureNotSupported,
         "cannot use subquery in DEFAULT expression",
     );
-    db.fails("create table e(a varchar(0))", InvalidParameterValue, "length for type varchar must be at least 1");
+    db.fails(
+        "create table e(a varchar(0))",
+        InvalidParameterValue,
+        "length for type varchar must be at least 1",
+    );
     db.fails(
         "create table e(a numeric(2000,1))",
         InvalidParameterValue,
@@ -331,8 +382,16 @@ fn bad_definitions() {
         DuplicateColumn,
         "column name \"tableoid\" conflicts with a system column name",
     );
-    db.fails("create table pg_catalog.d(a int)", InsufficientPrivilege, "permission denied to create \"pg_catalog.d\"");
-    db.fails("create schema pg_foo", ReservedName, "unacceptable schema name \"pg_foo\"");
+    db.fails(
+        "create table pg_catalog.d(a int)",
+        InsufficientPrivilege,
+        "permission denied to create \"pg_catalog.d\"",
+    );
+    db.fails(
+        "create schema pg_foo",
+        ReservedName,
+        "unacceptable schema name \"pg_foo\"",
+    );
     db.ok("create table e(a int, unique(a), unique(a), primary key(a))");
     assert_eq!(db.constraints("e"), ["e_pkey"]);
 }
@@ -342,43 +401,106 @@ fn unsupported_clauses_are_named() {
     let mut db = Db::new();
     for (sql, message) in [
         ("create temp table d(a int)", "TEMPORARY is not supported"),
-        ("create table d(a int) partition by range (a)", "PARTITION BY is not supported"),
-        ("create table d(a int generated always as (1+1) stored)", "generated columns is not supported"),
-        ("create table d(a int unique deferrable)", "DEFERRABLE is not supported"),
-        ("create table d(a int) with (autovacuum_enabled=false)", "storage parameter \"autovacuum_enabled\" is not supported"),
+        (
+            "create table d(a int) partition by range (a)",
+            "PARTITION BY is not supported",
+        ),
+        (
+            "create table d(a int generated always as (1+1) stored)",
+            "generated columns is not supported",
+        ),
+        (
+            "create table d(a int unique deferrable)",
+            "DEFERRABLE is not supported",
+        ),
+        (
+            "create table d(a int) with (autovacuum_enabled=false)",
+            "storage parameter \"autovacuum_enabled\" is not supported",
+        ),
         ("grant select on d to public", "GRANT is not supported"),
         ("create table d(a inet)", "type inet is not supported"),
     ] {
         db.fails(sql, ErrorKind::FeatureNotSupported, message);
     }
-    assert!(db.notices("create table d(a int) with (fillfactor=100)").is_empty());
-    assert_eq!(db.notices("create table e(a int) with (fillfactor=70)").len(), 1);
+    assert!(
+        db.notices("create table d(a int) with (fillfactor=100)")
+            .is_empty()
+    );
+    assert_eq!(
+        db.notices("create table e(a int) with (fillfactor=70)")
+            .len(),
+        1
+    );
 }
 
 #[test]
 fn alter_table_errors() {
     let mut db = two_tables();
     use ErrorKind::*;
-    db.fails("alter table c add column x int", DuplicateColumn, "column \"x\" of relation \"c\" already exists");
-    db.fails("alter table c drop column nope", UndefinedColumn, "column \"nope\" of relation \"c\" does not exist");
-    db.fails("alter table c rename column nope to b", UndefinedColumn, "column \"nope\" does not exist");
-    db.fails("alter table c rename column y to z", DuplicateColumn, "column \"z\" of relation \"c\" already exists");
-    db.fails("alter table c rename to p", DuplicateTable, "relation \"p\" already exists");
-    db.fails("alter table nope add column a int", UndefinedTable, "relation \"nope\" does not exist");
+    db.fails(
+        "alter table c add column x int",
+        DuplicateColumn,
+        "column \"x\" of relation \"c\" already exists",
+    );
+    db.fails(
+        "alter table c drop column nope",
+        UndefinedColumn,
+        "column \"nope\" of relation \"c\" does not exist",
+    );
+    db.fails(
+        "alter table c rename column nope to b",
+        UndefinedColumn,
+        "column \"nope\" does not exist",
+    );
+    db.fails(
+        "alter table c rename column y to z",
+        DuplicateColumn,
+        "column \"z\" of relation \"c\" already exists",
+    );
+    db.fails(
+        "alter table c rename to p",
+        DuplicateTable,
+        "relation \"p\" already exists",
+    );
+    db.fails(
+        "alter table nope add column a int",
+        UndefinedTable,
+        "relation \"nope\" does not exist",
+    );
     assert_eq!(
         db.notices("alter table if exists nope add column a int"),
         ["relation \"nope\" does not exist, skipping"]
     );
-    db.fails("alter table c drop constraint nope", UndefinedObject, "constraint \"nope\" of relation \"c\" does not exist");
-    db.fails("alter table c alter id drop not null", InvalidTableDefinition, "column \"id\" is in a primary key");
-    db.fails("alter table c alter i set default 3", SyntaxError, "column \"i\" of relation \"c\" is an identity column");
-    db.fails("alter table c add primary key (y)", InvalidTableDefinition, "multiple primary keys for table \"c\" are not allowed");
+    db.fails(
+        "alter table c drop constraint nope",
+        UndefinedObject,
+        "constraint \"nope\" of relation \"c\" does not exist",
+    );
+    db.fails(
+        "alter table c alter id drop not null",
+        InvalidTableDefinition,
+        "column \"id\" is in a primary key",
+    );
+    db.fails(
+        "alter table c alter i set default 3",
+        SyntaxError,
+        "column \"i\" of relation \"c\" is an identity column",
+    );
+    db.fails(
+        "alter table c add primary key (y)",
+        InvalidTableDefinition,
+        "multiple primary keys for table \"c\" are not allowed",
+    );
     db.fails(
         "alter table c add constraint c_pkey check (id>0)",
         DuplicateObject,
         "constraint \"c_pkey\" for relation \"c\" already exists",
     );
-    db.fails("alter table c owner to nope", UndefinedObject, "role \"nope\" does not exist");
+    db.fails(
+        "alter table c owner to nope",
+        UndefinedObject,
+        "role \"nope\" does not exist",
+    );
     let error = db.fails(
         "alter table p drop column a",
         DependentObjectsStillExist,
@@ -406,13 +528,23 @@ fn alter_table_jobs() {
     assert!(matches!(
         &outcome.jobs[..],
         [
-            Job::Validate { what: Validation::NotNull { attnum: 2 }, .. },
-            Job::Validate { what: Validation::Check { .. }, .. },
+            Job::Validate {
+                what: Validation::NotNull { attnum: 2 },
+                ..
+            },
+            Job::Validate {
+                what: Validation::Check { .. },
+                ..
+            },
             Job::BuildIndex { online: false, .. }
         ]
     ));
     assert!(db.ok("alter table t add c varchar(5)").jobs.is_empty());
-    assert!(db.ok("alter table t alter c type varchar(9)").jobs.is_empty());
+    assert!(
+        db.ok("alter table t alter c type varchar(9)")
+            .jobs
+            .is_empty()
+    );
     assert!(db.ok("alter table t alter c type text").jobs.is_empty());
     let outcome = db.ok("alter table t alter c type int using length(c)");
     assert!(matches!(&outcome.jobs[0], Job::Rewrite { columns, .. }
@@ -441,7 +573,10 @@ fn renames_reach_expressions() {
     db.ok("alter schema public rename to other");
     db.path = vec!["other".into()];
     let c = db.table("c");
-    assert_eq!(c.columns[0].default.as_ref().unwrap().sql, "nextval('other.s2'::regclass)");
+    assert_eq!(
+        c.columns[0].default.as_ref().unwrap().sql,
+        "nextval('other.s2'::regclass)"
+    );
     assert_eq!(c.qualified_name(), "other.c");
     db.ok("alter index c_pkey rename to c_key");
     assert_eq!(db.constraints("c")[0], "c_key");
@@ -453,11 +588,31 @@ fn renames_reach_expressions() {
 fn sequences() {
     let mut db = Db::new();
     use ErrorKind::InvalidParameterValue as Invalid;
-    db.fails("create sequence ss increment 0", Invalid, "INCREMENT must not be zero");
-    db.fails("create sequence ss minvalue 5 maxvalue 3", Invalid, "MINVALUE (5) must be less than MAXVALUE (3)");
-    db.fails("create sequence ss start 0", Invalid, "START value (0) cannot be less than MINVALUE (1)");
-    db.fails("create sequence ss as text", Invalid, "sequence type must be smallint, integer, or bigint");
-    db.fails("create sequence ss cache 0", Invalid, "CACHE (0) must be greater than zero");
+    db.fails(
+        "create sequence ss increment 0",
+        Invalid,
+        "INCREMENT must not be zero",
+    );
+    db.fails(
+        "create sequence ss minvalue 5 maxvalue 3",
+        Invalid,
+        "MINVALUE (5) must be less than MAXVALUE (3)",
+    );
+    db.fails(
+        "create sequence ss start 0",
+        Invalid,
+        "START value (0) cannot be less than MINVALUE (1)",
+    );
+    db.fails(
+        "create sequence ss as text",
+        Invalid,
+        "sequence type must be smallint, integer, or bigint",
+    );
+    db.fails(
+        "create sequence ss cache 0",
+        Invalid,
+        "CACHE (0) must be greater than zero",
+    );
     db.fails(
         "create sequence ss as smallint maxvalue 100000",
         Invalid,
@@ -465,8 +620,15 @@ fn sequences() {
     );
     db.ok("create sequence s increment by -2 cycle");
     let s = db.snapshot().sequences.values().next().unwrap().clone();
-    assert_eq!((s.increment, s.max_value, s.start, s.cycle), (-2, -1, -1, true));
-    db.fails("alter sequence s restart with 5", Invalid, "RESTART value (5) cannot be greater than MAXVALUE (-1)");
+    assert_eq!(
+        (s.increment, s.max_value, s.start, s.cycle),
+        (-2, -1, -1, true)
+    );
+    db.fails(
+        "alter sequence s restart with 5",
+        Invalid,
+        "RESTART value (5) cannot be greater than MAXVALUE (-1)",
+    );
     db.ok("alter sequence s restart with -7 no cycle");
     let s2 = db.snapshot().sequences.values().next().unwrap().clone();
     assert!(s2.storage != s.storage && !s2.cycle);
@@ -488,10 +650,21 @@ fn schemas_and_databases() {
         "cannot drop schema s1 because other objects depend on it",
     );
     assert_eq!(error.detail(), Some("table s1.t depends on schema s1"));
-    assert_eq!(db.notices("drop schema s1 cascade"), ["drop cascades to table s1.t"]);
+    assert_eq!(
+        db.notices("drop schema s1 cascade"),
+        ["drop cascades to table s1.t"]
+    );
     assert!(db.snapshot().sequences.is_empty());
-    db.fails("create database stratos", ErrorKind::DuplicateDatabase, "database \"stratos\" already exists");
-    db.fails("drop database stratos", ErrorKind::ObjectInUse, "cannot drop the currently open database");
+    db.fails(
+        "create database stratos",
+        ErrorKind::DuplicateDatabase,
+        "database \"stratos\" already exists",
+    );
+    db.fails(
+        "drop database stratos",
+        ErrorKind::ObjectInUse,
+        "cannot drop the currently open database",
+    );
     let outcome = db.ok("create database d2 owner stratos encoding 'utf8'");
     let [Job::CreateDatabase { database }] = outcome.jobs[..] else {
         panic!("{:?}", outcome.jobs)
@@ -500,7 +673,12 @@ fn schemas_and_databases() {
     assert!(other.schema_oid("public").is_some());
     db.ok("drop database d2");
     assert!(load_snapshot(&db.store, database).is_err());
-    assert!(!db.store.0.keys().any(|k| k.starts_with(&crate::catalog::keys::schemas(database))));
+    assert!(
+        !db.store
+            .0
+            .keys()
+            .any(|k| k.starts_with(&crate::catalog::keys::schemas(database)))
+    );
     db.in_block = true;
     db.fails(
         "create database d3",
@@ -516,13 +694,33 @@ fn roles_and_ownership() {
     let u1 = db.snapshot().role_named("u1").unwrap().clone();
     assert!(u1.login && !u1.superuser);
     assert_eq!(u1.verifier.as_deref(), Some("verifier of x"));
-    db.fails("create role u1", ErrorKind::DuplicateObject, "role \"u1\" already exists");
-    db.fails("create role pg_foo", ErrorKind::ReservedName, "role name \"pg_foo\" is reserved");
-    db.fails("drop role stratos", ErrorKind::ObjectInUse, "current user cannot be dropped");
+    db.fails(
+        "create role u1",
+        ErrorKind::DuplicateObject,
+        "role \"u1\" already exists",
+    );
+    db.fails(
+        "create role pg_foo",
+        ErrorKind::ReservedName,
+        "role name \"pg_foo\" is reserved",
+    );
+    db.fails(
+        "drop role stratos",
+        ErrorKind::ObjectInUse,
+        "current user cannot be dropped",
+    );
     db.ok("create table t(a int)");
     db.role = u1.oid;
-    db.fails("drop table t", ErrorKind::InsufficientPrivilege, "must be owner of table t");
-    db.fails("create role u2", ErrorKind::InsufficientPrivilege, "permission denied to create role");
+    db.fails(
+        "drop table t",
+        ErrorKind::InsufficientPrivilege,
+        "must be owner of table t",
+    );
+    db.fails(
+        "create role u2",
+        ErrorKind::InsufficientPrivilege,
+        "permission denied to create role",
+    );
     db.role = BOOTSTRAP_ROLE;
     db.ok("alter table t owner to u1");
     db.fails(
@@ -540,15 +738,27 @@ fn online_index_steps() {
     db.ok("create table t(a int)");
     db.ok("create index on t(a)");
     let index = db.table("t").indexes[1].clone();
-    assert_eq!((index.name.as_str(), index.state), ("t_a_idx", IndexState::DeleteOnly));
+    assert_eq!(
+        (index.name.as_str(), index.state),
+        ("t_a_idx", IndexState::DeleteOnly)
+    );
     let mut editor = SnapshotEditor::new(&Arc::new(db.snapshot()));
-    assert_eq!(advance_index(&mut editor, index.oid).unwrap(), Some(IndexState::WriteOnly));
-    assert_eq!(advance_index(&mut editor, index.oid).unwrap(), Some(IndexState::Public));
+    assert_eq!(
+        advance_index(&mut editor, index.oid).unwrap(),
+        Some(IndexState::WriteOnly)
+    );
+    assert_eq!(
+        advance_index(&mut editor, index.oid).unwrap(),
+        Some(IndexState::Public)
+    );
     assert!(abandon_index(&mut editor, index.oid).unwrap().is_some());
     assert_eq!(advance_index(&mut editor, index.oid).unwrap(), None);
     db.in_block = true;
     let outcome = db.ok("create index on t(a)");
-    assert!(matches!(outcome.jobs[..], [Job::BuildIndex { online: false, .. }]));
+    assert!(matches!(
+        outcome.jobs[..],
+        [Job::BuildIndex { online: false, .. }]
+    ));
     assert_eq!(db.table("t").indexes[2].name, "t_a_idx1");
     assert_eq!(db.table("t").indexes[2].state, IndexState::Public);
 }
@@ -566,7 +776,11 @@ fn comments() {
     assert_eq!(db.snapshot().comments.len(), 3);
     db.ok("drop table c");
     assert_eq!(db.snapshot().comments.len(), 1);
-    db.fails("comment on column p.nope is 'x'", ErrorKind::UndefinedColumn, "column \"nope\" of relation \"p\" does not exist");
+    db.fails(
+        "comment on column p.nope is 'x'",
+        ErrorKind::UndefinedColumn,
+        "column \"nope\" of relation \"p\" does not exist",
+    );
 }
 
 #[test]
@@ -585,6 +799,67 @@ fn self_reference_and_truncate() {
         "cannot truncate a table referenced in a foreign key constraint",
     );
     assert_eq!(error.detail(), Some("Table \"u\" references \"t\"."));
-    assert_eq!(db.notices("truncate t cascade"), ["truncate cascades to table \"u\""]);
+    assert_eq!(
+        db.notices("truncate t cascade"),
+        ["truncate cascades to table \"u\""]
+    );
     assert_eq!(db.ok("truncate t, u restart identity").jobs.len(), 2);
+}
+
+#[test]
+fn pgbench_initializes() {
+    let mut db = Db::new();
+    db.ok(
+        "drop table if exists pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers",
+    );
+    for sql in [
+        "create table pgbench_history(tid int,bid int,aid    int,delta int,mtime timestamp,filler char(22))",
+        "create table pgbench_tellers(tid int not null,bid int,tbalance int,filler char(84)) with (fillfactor=100)",
+        "create table pgbench_accounts(aid    int not null,bid int,abalance int,filler char(84)) with (fillfactor=100)",
+        "create table pgbench_branches(bid int not null,bbalance int,filler char(88)) with (fillfactor=100)",
+        "truncate table pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers",
+        "alter table pgbench_branches add primary key (bid)",
+        "alter table pgbench_tellers add primary key (tid)",
+        "alter table pgbench_accounts add primary key (aid)",
+        "alter table pgbench_tellers add constraint pgbench_tellers_bid_fkey foreign key (bid) references pgbench_branches",
+    ] {
+        assert!(db.notices(sql).is_empty(), "{sql}");
+    }
+    assert_eq!(
+        db.constraints("pgbench_tellers"),
+        ["pgbench_tellers_pkey", "pgbench_tellers_bid_fkey"]
+    );
+}
+
+#[test]
+fn what_frameworks_create() {
+    let mut db = Db::new();
+    for sql in [
+        r#"CREATE TABLE "shop_item" ("id" bigint NOT NULL PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY, "name" varchar(10) NOT NULL UNIQUE, "made" timestamp with time zone NULL)"#,
+        r#"CREATE INDEX "shop_item_made_1" ON "shop_item" ("made")"#,
+        r#"CREATE TABLE "users" ("id" bigserial primary key, "email" character varying, "created_at" timestamp(6) NOT NULL, "uid" uuid DEFAULT gen_random_uuid() NOT NULL)"#,
+        r#"CREATE UNIQUE INDEX "index_users_on_email" ON "users" ("email")"#,
+        r#"ALTER TABLE "users" ADD "item_id" bigint"#,
+        r#"ALTER TABLE "users" ADD CONSTRAINT "fk_rails_1" FOREIGN KEY ("item_id") REFERENCES "shop_item" ("id")"#,
+        r#"ALTER TABLE "users" ALTER COLUMN "email" SET NOT NULL, ALTER COLUMN "email" SET DEFAULT ''"#,
+        r#"ALTER TABLE "users" RENAME COLUMN "email" TO "mail""#,
+        r#"ALTER TABLE IF EXISTS users DROP COLUMN IF EXISTS uid CASCADE"#,
+        "CREATE SCHEMA IF NOT EXISTS app AUTHORIZATION stratos",
+        "ALTER TABLE users SET SCHEMA app",
+        "CREATE SEQUENCE app.s START WITH 10 OWNED BY app.users.id",
+        "ALTER TABLE app.users ALTER id DROP DEFAULT",
+        "ALTER TABLE app.users ALTER COLUMN created_at TYPE timestamptz USING created_at AT TIME ZONE 'UTC'",
+        "ALTER TABLE shop_item SPLIT AT VALUES (100), (200)",
+        "ALTER TABLE shop_item ALTER id SET GENERATED ALWAYS",
+        "ALTER TABLE shop_item ALTER id DROP IDENTITY",
+        "CREATE TABLE copy (LIKE shop_item)",
+    ] {
+        db.ok(sql);
+    }
+    assert_eq!(db.table("copy").columns.len(), 3);
+    db.fails(
+        r#"ALTER TABLE copy ADD CONSTRAINT x FOREIGN KEY (id) REFERENCES shop_item (id) DEFERRABLE INITIALLY DEFERRED"#,
+        ErrorKind::FeatureNotSupported,
+        "DEFERRABLE is not supported",
+    );
 }

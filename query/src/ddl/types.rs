@@ -39,7 +39,11 @@ fn characters(ty: PgType, length: Option<&CharacterLength>, default: i32) -> Res
     let typmod = match length {
         None => default,
         Some(CharacterLength::IntegerLength { length, unit: _ }) => {
-            let name = if ty == PgType::Bpchar { "char" } else { "varchar" };
+            let name = if ty == PgType::Bpchar {
+                "char"
+            } else {
+                "varchar"
+            };
             if *length < 1 {
                 return Err(Error::new(
                     ErrorKind::InvalidParameterValue,
@@ -91,7 +95,9 @@ fn numeric(info: &ExactNumberInfo) -> Result<ColumnType> {
 fn timed(ty: PgType, precision: Option<u64>) -> ColumnType {
     ColumnType {
         ty,
-        typmod: precision.map_or(-1, |p| i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)),
+        typmod: precision.map_or(-1, |p| {
+            i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)
+        }),
     }
 }
 
@@ -168,9 +174,10 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             if matches!(element.ty, PgType::Array(_)) {
                 return Ok(element);
             }
-            let ty = element.ty.array().ok_or_else(|| {
-                missing_type(&format!("{}[]", element.ty.sql_name()))
-            })?;
+            let ty = element
+                .ty
+                .array()
+                .ok_or_else(|| missing_type(&format!("{}[]", element.ty.sql_name())))?;
             return Ok(ColumnType {
                 ty,
                 typmod: element.typmod,
@@ -219,9 +226,32 @@ fn interval_typmod(fields: Option<&IntervalFields>, precision: Option<u64>) -> i
 
 /// Types that Postgres has and this server does not.
 const POSTGRES_ONLY: &[&str] = &[
-    "bit", "box", "cidr", "circle", "hstore", "inet", "int4range", "int8range", "line", "lseg", "macaddr", "macaddr8",
-    "money", "numrange", "path", "pg_lsn", "point", "polygon", "tsquery", "tsrange", "tstzrange", "daterange", "tsvector",
-    "txid_snapshot", "varbit", "xml",
+    "bit",
+    "box",
+    "cidr",
+    "circle",
+    "hstore",
+    "inet",
+    "int4range",
+    "int8range",
+    "line",
+    "lseg",
+    "macaddr",
+    "macaddr8",
+    "money",
+    "numrange",
+    "path",
+    "pg_lsn",
+    "point",
+    "polygon",
+    "tsquery",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "tsvector",
+    "txid_snapshot",
+    "varbit",
+    "xml",
 ];
 
 fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<ColumnType> {
@@ -270,9 +300,7 @@ fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<Col
             -1,
         ),
         (PgType::Numeric, [p]) => numeric(&ExactNumberInfo::Precision(unsigned(*p))),
-        (PgType::Numeric, [p, s]) => {
-            numeric(&ExactNumberInfo::PrecisionAndScale(unsigned(*p), *s))
-        }
+        (PgType::Numeric, [p, s]) => numeric(&ExactNumberInfo::PrecisionAndScale(unsigned(*p), *s)),
         (PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz, [p]) => {
             Ok(timed(ty, Some(unsigned(*p))))
         }

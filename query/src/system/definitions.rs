@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::rows::Rows;
-use super::{information_schema, internal, objects, relations, shared, statics, statistics};
+use super::{
+    functions, information_schema, internal, objects, relations, shared, statics, statistics,
+};
 use crate::catalog::{SystemContext, SystemTable};
 
 /// Makes the rows of a table.
@@ -114,7 +116,9 @@ fn producer(schema: &str, name: &str) -> Option<Producer> {
 fn pg_catalog(name: &str) -> Option<Producer> {
     Some(match name {
         "pg_am" | "pg_amop" | "pg_cast" | "pg_collation" | "pg_language" | "pg_opclass"
-        | "pg_operator" | "pg_opfamily" | "pg_proc" | "pg_tablespace" | "pg_type" => statics::copy,
+        | "pg_operator" | "pg_opfamily" | "pg_tablespace" => statics::copy,
+        "pg_proc" => functions::pg_proc,
+        "pg_type" => objects::pg_type,
         "pg_class" => relations::pg_class,
         "pg_attribute" => relations::pg_attribute,
         "pg_index" => relations::pg_index,

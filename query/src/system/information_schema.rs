@@ -57,8 +57,8 @@ fn enabled_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 }
 
 fn schemata(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    let built_in = ["pg_catalog", "information_schema", "stratos_internal"]
-        .map(|name| (name, BOOTSTRAP_ROLE));
+    let built_in =
+        ["pg_catalog", "information_schema", "stratos_internal"].map(|name| (name, BOOTSTRAP_ROLE));
     let own = context
         .catalog
         .schemas
@@ -343,7 +343,11 @@ fn table_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
             ("enforced", yes(true)),
             (
                 "nulls_distinct",
-                if kind == "UNIQUE" { yes(true) } else { Datum::Null },
+                if kind == "UNIQUE" {
+                    yes(true)
+                } else {
+                    Datum::Null
+                },
             ),
         ]);
     };
@@ -394,7 +398,12 @@ fn key_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> 
                 ConstraintKind::Check(_) => continue,
                 ConstraintKind::ForeignKey(key) => (
                     key.columns.clone(),
-                    Some(positions_in_key(context, key.table, key.index, &key.referenced)),
+                    Some(positions_in_key(
+                        context,
+                        key.table,
+                        key.index,
+                        &key.referenced,
+                    )),
                 ),
             };
             for (place, attnum) in columns.iter().enumerate() {
@@ -526,7 +535,11 @@ fn referential_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
                 ("constraint_name", text(&constraint.name)),
                 (
                     "unique_constraint_catalog",
-                    if unique.is_some() { database(context) } else { Datum::Null },
+                    if unique.is_some() {
+                        database(context)
+                    } else {
+                        Datum::Null
+                    },
                 ),
                 (
                     "unique_constraint_schema",

@@ -7,6 +7,7 @@
 
 mod definitions;
 pub mod deparse;
+mod functions;
 mod information_schema;
 mod internal;
 mod objects;

@@ -4,13 +4,45 @@ use stratos_types::{Datum, PgType, Result};
 
 use super::deparse;
 use super::rows::{Rows, array, boolean, int2_array, oid, optional_text, text};
-use super::statics::equality;
+use super::statics::{self, equality};
 use crate::catalog::system::{
     PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE,
 };
-use crate::catalog::{
-    Constraint, ConstraintKind, ReferentialAction, SystemContext, Table,
-};
+use crate::catalog::{Constraint, ConstraintKind, ReferentialAction, SystemContext, Table};
+
+/// The built-in types, and the row type of every table. A row type has its table's OID: pg_type and pg_class number their
+/// rows apart.
+pub(super) fn pg_type(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    statics::copy(rows, context)?;
+    for table in context.catalog.tables.values() {
+        rows.push([
+            ("oid", oid(table.oid)),
+            ("typname", text(&table.name)),
+            ("typnamespace", oid(table.schema)),
+            ("typowner", oid(table.owner)),
+            ("typlen", Datum::Int2(-1)),
+            ("typtype", text("c")),
+            ("typcategory", text("C")),
+            ("typisdefined", boolean(true)),
+            ("typdelim", text(",")),
+            ("typrelid", oid(table.oid)),
+            ("typinput", oid(RECORD_IN)),
+            ("typoutput", oid(RECORD_OUT)),
+            ("typreceive", oid(RECORD_RECV)),
+            ("typsend", oid(RECORD_SEND)),
+            ("typalign", text("d")),
+            ("typstorage", text("x")),
+            ("typtypmod", Datum::Int4(-1)),
+        ]);
+    }
+    Ok(())
+}
+
+/// OIDs of `record_in` and its kin in `pg_proc`.
+const RECORD_IN: u32 = 2290;
+const RECORD_OUT: u32 = 2291;
+const RECORD_RECV: u32 = 2402;
+const RECORD_SEND: u32 = 2403;
 
 pub(super) fn pg_attrdef(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for table in context.catalog.tables.values() {
@@ -97,9 +129,11 @@ fn push_constraint(
             equalities = array(
                 PgType::Oid,
                 key.referenced.iter().map(|attnum| {
-                    let ty = context.catalog.tables.get(&key.table).and_then(|t| {
-                        t.column_index(*attnum).map(|i| t.columns[i].ty.ty)
-                    });
+                    let ty = context
+                        .catalog
+                        .tables
+                        .get(&key.table)
+                        .and_then(|t| t.column_index(*attnum).map(|i| t.columns[i].ty.ty));
                     Datum::Oid(ty.map_or(0, equality))
                 }),
             );
@@ -298,7 +332,12 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
     for table in context.catalog.tables.values() {
         push(PG_CLASS, table.oid, 0, table.comment.as_deref());
         for column in &table.columns {
-            push(PG_CLASS, table.oid, column.attnum, column.comment.as_deref());
+            push(
+                PG_CLASS,
+                table.oid,
+                column.attnum,
+                column.comment.as_deref(),
+            );
         }
         for index in &table.indexes {
             push(PG_CLASS, index.oid, 0, index.comment.as_deref());

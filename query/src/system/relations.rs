@@ -1,14 +1,13 @@
 //! Tables, indexes, sequences and their columns.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::definitions;
 use super::deparse;
-use super::rows::{
-    Rows, boolean, int2, int2_array, int8, oid, oid_array, optional_text, text,
-};
+use super::rows::{Rows, boolean, int2, int2_array, int8, oid, oid_array, optional_text, text};
 use super::statics::{BTREE, operator_class, type_facts};
 use crate::catalog::{
     BOOTSTRAP_ROLE, Index, IndexState, Snapshot, SystemContext, Table, built_in_schema, keys,
@@ -21,6 +20,7 @@ const PAGE_BYTES: u64 = 8192;
 
 struct Relation<'a> {
     number: u32,
+    row_type: u32,
     name: &'a str,
     schema: u32,
     owner: u32,
@@ -41,6 +41,7 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("oid", oid(relation.number)),
         ("relname", text(relation.name)),
         ("relnamespace", oid(relation.schema)),
+        ("reltype", oid(relation.row_type)),
         ("relowner", oid(relation.owner)),
         ("relam", oid(relation.method)),
         ("relfilenode", oid(relation.storage)),
@@ -58,7 +59,11 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("relispopulated", boolean(true)),
         (
             "relreplident",
-            text(if relation.kind == "r" && !system { "d" } else { "n" }),
+            text(if relation.kind == "r" && !system {
+                "d"
+            } else {
+                "n"
+            }),
         ),
     ]);
 }
@@ -69,12 +74,25 @@ fn statistics(context: &SystemContext, table: &Table, index: &Index) -> (u64, u6
     (found.rows, found.bytes)
 }
 
+/// Tables that a foreign key leads from or to. In Postgres they have triggers, and clients look for foreign keys only
+/// where `relhastriggers` says so.
+fn with_foreign_keys(catalog: &Snapshot) -> BTreeSet<u32> {
+    catalog
+        .tables
+        .values()
+        .flat_map(|table| table.foreign_keys().map(|(_, key)| [table.oid, key.table]))
+        .flatten()
+        .collect()
+}
+
 pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    let keyed = with_foreign_keys(&context.catalog);
     for table in definitions::all() {
         class(
             rows,
             &Relation {
                 number: table.oid,
+                row_type: 0,
                 name: table.name,
                 schema: built_in_schema(table.schema).unwrap_or(0),
                 owner: BOOTSTRAP_ROLE,
@@ -94,6 +112,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
             rows,
             &Relation {
                 number: table.oid,
+                row_type: table.oid,
                 name: &table.name,
                 schema: table.schema,
                 owner: table.owner,
@@ -104,7 +123,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 checks: table.checks().count(),
                 has_index: table.indexes.iter().any(|i| i.oid != 0),
                 statistics: statistics(context, table, table.primary_index()),
-                triggers: false,
+                triggers: keyed.contains(&table.oid),
             },
         );
         for index in table.indexes.iter().filter(|i| i.oid != 0) {
@@ -112,6 +131,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 rows,
                 &Relation {
                     number: index.oid,
+                    row_type: 0,
                     name: &index.name,
                     schema: table.schema,
                     owner: table.owner,
@@ -132,6 +152,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
             rows,
             &Relation {
                 number: sequence.oid,
+                row_type: 0,
                 name: &sequence.name,
                 schema: sequence.schema,
                 owner: sequence.owner,
@@ -310,10 +331,7 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 ("indisprimary", boolean(index.primary)),
                 ("indimmediate", boolean(true)),
                 ("indisvalid", boolean(public)),
-                (
-                    "indisready",
-                    boolean(index.state != IndexState::DeleteOnly),
-                ),
+                ("indisready", boolean(index.state != IndexState::DeleteOnly)),
                 ("indislive", boolean(true)),
                 ("indkey", int2_array(index.columns.iter().map(|c| c.attnum))),
                 (
@@ -336,9 +354,12 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 ),
                 (
                     "indoption",
-                    int2_array(index.columns.iter().map(|c| {
-                        i16::from(c.descending) | (i16::from(c.nulls_first) << 1)
-                    })),
+                    int2_array(
+                        index
+                            .columns
+                            .iter()
+                            .map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1)),
+                    ),
                 ),
             ]);
         }
@@ -382,6 +403,7 @@ pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
             ("rowsecurity", boolean(false)),
         ]);
     }
+    let keyed = with_foreign_keys(&context.catalog);
     for table in context.catalog.tables.values() {
         rows.push([
             ("schemaname", text(&table.schema_name)),
@@ -392,7 +414,7 @@ pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
                 boolean(table.indexes.iter().any(|i| i.oid != 0)),
             ),
             ("hasrules", boolean(false)),
-            ("hastriggers", boolean(false)),
+            ("hastriggers", boolean(keyed.contains(&table.oid))),
             ("rowsecurity", boolean(false)),
         ]);
     }
@@ -417,7 +439,10 @@ pub(super) fn pg_indexes(rows: &mut Rows<'_>, context: &SystemContext) -> Result
                 ("schemaname", text(&table.schema_name)),
                 ("tablename", text(&table.name)),
                 ("indexname", text(&index.name)),
-                ("indexdef", Datum::text(deparse::index_definition(table, index))),
+                (
+                    "indexdef",
+                    Datum::text(deparse::index_definition(table, index)),
+                ),
             ]);
         }
     }
@@ -431,7 +456,10 @@ pub(super) fn pg_sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
             .store
             .sequence_value(catalog.database, sequence.storage)?;
         rows.push([
-            ("schemaname", optional_text(catalog.schema_name(sequence.schema))),
+            (
+                "schemaname",
+                optional_text(catalog.schema_name(sequence.schema)),
+            ),
             ("sequencename", text(&sequence.name)),
             ("sequenceowner", role_name(catalog, sequence.owner)),
             ("data_type", oid(sequence.ty.ty.oid())),

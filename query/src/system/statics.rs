@@ -137,7 +137,14 @@ fn positions<const N: usize>(table: &str, names: [&str; N]) -> Option<[usize; N]
 static TYPE_FACTS: LazyLock<BTreeMap<u32, TypeFacts>> = LazyLock::new(|| {
     let Some([oid, len, by_value, align, storage, collation]) = positions(
         "pg_type",
-        ["oid", "typlen", "typbyval", "typalign", "typstorage", "typcollation"],
+        [
+            "oid",
+            "typlen",
+            "typbyval",
+            "typalign",
+            "typstorage",
+            "typcollation",
+        ],
     ) else {
         return BTreeMap::new();
     };
@@ -166,9 +173,10 @@ pub(super) fn type_facts(ty: PgType) -> Option<&'static TypeFacts> {
 pub(super) const BTREE: u32 = 403;
 
 static OPERATOR_CLASSES: LazyLock<BTreeMap<u32, u32>> = LazyLock::new(|| {
-    let Some([oid, method, input, default]) =
-        positions("pg_opclass", ["oid", "opcmethod", "opcintype", "opcdefault"])
-    else {
+    let Some([oid, method, input, default]) = positions(
+        "pg_opclass",
+        ["oid", "opcmethod", "opcintype", "opcdefault"],
+    ) else {
         return BTreeMap::new();
     };
     rows("pg_opclass")
@@ -180,7 +188,11 @@ static OPERATOR_CLASSES: LazyLock<BTreeMap<u32, u32>> = LazyLock::new(|| {
 
 /// OID of a type's default btree operator class; 0 where there is none.
 pub(super) fn operator_class(ty: PgType) -> u32 {
-    let ty = if ty == PgType::Varchar { PgType::Text } else { ty };
+    let ty = if ty == PgType::Varchar {
+        PgType::Text
+    } else {
+        ty
+    };
     OPERATOR_CLASSES.get(&ty.oid()).copied().unwrap_or(0)
 }
 
@@ -198,7 +210,11 @@ pub(super) fn equality(ty: PgType) -> u32 {
             .map(|row| (as_oid(&row[left]), as_oid(&row[oid])))
             .collect()
     });
-    let ty = if ty == PgType::Varchar { PgType::Text } else { ty };
+    let ty = if ty == PgType::Varchar {
+        PgType::Text
+    } else {
+        ty
+    };
     EQUALITIES.get(&ty.oid()).copied().unwrap_or(0)
 }
 

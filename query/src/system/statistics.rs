@@ -33,7 +33,10 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
                 Datum::TimestampTz(session.backend_start_micros),
             ),
             ("xact_start", time(session.transaction_start_micros)),
-            ("query_start", Datum::TimestampTz(session.query_start_micros)),
+            (
+                "query_start",
+                Datum::TimestampTz(session.query_start_micros),
+            ),
             (
                 "state_change",
                 Datum::TimestampTz(session.query_start_micros),
