@@ -9,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 
 use super::Inner;
+use super::data::was_not_proposed;
 use super::routing::Shard;
 use super::transaction::HeldLocks;
 use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
@@ -51,6 +52,8 @@ impl From<Failure> for Error {
         match failure {
             Failure::WriteConflict(key) => Error::WriteConflict { key },
             Failure::Serialization | Failure::Reroute => Error::SerializationFailure,
+            // Commands are refused with a text; a full disk must keep its name all the way to the client.
+            Failure::Refused(message) if message == Error::DiskFull.to_string() => Error::DiskFull,
             Failure::Refused(message) => Error::Io { context: "a shard refused a command", message },
         }
     }
@@ -206,6 +209,10 @@ impl<'a> OneShard<'a> {
         for _ in 0..LOCK_RETRIES_MAX {
             let result = match self.propose().await {
                 Ok(result) => result,
+                Err(error) if was_not_proposed(&error) => {
+                    self.close();
+                    return Err(Failure::Refused(error.to_string()));
+                }
                 // Not known: ask until it is.
                 Err(_) => match settle(&self.inner, self.txn, &self.primary).await {
                     Ok(TxnStatus::Committed(commit_ts)) => CommandResult::Committed { commit_ts },
@@ -624,6 +631,7 @@ async fn submit_known(inner: &Inner, shard: ShardId, command: &Command, epoch: u
         let answer = inner.proposer.submit(shard, command.encode(epoch)).await;
         match answer.and_then(decode) {
             Ok(result) => return result,
+            Err(error @ Error::DiskFull) => return CommandResult::refused(error.to_string()),
             Err(error) if inner.check_open().is_err() => return CommandResult::refused(error.to_string()),
             Err(_) => pauses.pause().await,
         }

@@ -50,7 +50,7 @@ impl Inner {
             CommandResult::Done => {}
             other => return Err(unexpected("splitting a shard", &other)),
         }
-        self.proposer.start(new_shard).await?;
+        self.proposer.start(new_shard, Some(shard.descriptor.shard)).await?;
         self.refresh_routing().await?;
         Ok(new_shard)
     }
@@ -71,7 +71,7 @@ impl Inner {
             CommandResult::Refused { reason } => return Err(Error::InvalidSpan { reason }),
             other => return Err(unexpected("creating a shard", &other)),
         }
-        self.proposer.start(shard).await?;
+        self.proposer.start(shard, None).await?;
         self.refresh_routing().await?;
         Ok(shard)
     }
