@@ -68,7 +68,10 @@ impl Batch {
 
     /// The present end, to go back to.
     pub fn mark(&self) -> BatchMark {
-        BatchMark { entries: self.entries.len(), bytes: self.buffer.len() }
+        BatchMark {
+            entries: self.entries.len(),
+            bytes: self.buffer.len(),
+        }
     }
 
     /// Forgets what was added after the mark was taken.
@@ -122,7 +125,13 @@ impl Batch {
         for part in second {
             self.buffer.extend_from_slice(part);
         }
-        self.entries.push(Entry { family, kind, start, middle, end: self.buffer.len() });
+        self.entries.push(Entry {
+            family,
+            kind,
+            start,
+            middle,
+            end: self.buffer.len(),
+        });
     }
 }
 
@@ -142,7 +151,10 @@ mod tests {
         let operations: Vec<_> = batch.operations().collect();
         assert_eq!(
             operations,
-            [(Family::Latest, BatchOp::Put(b"ab", b"12")), (Family::Txns, BatchOp::Delete(b"t"))]
+            [
+                (Family::Latest, BatchOp::Put(b"ab", b"12")),
+                (Family::Txns, BatchOp::Delete(b"t"))
+            ]
         );
     }
 

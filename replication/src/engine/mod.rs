@@ -37,7 +37,13 @@ pub enum Family {
 
 impl Family {
     /// All families.
-    pub const ALL: [Family; 5] = [Family::Latest, Family::History, Family::Locks, Family::Txns, Family::Meta];
+    pub const ALL: [Family; 5] = [
+        Family::Latest,
+        Family::History,
+        Family::Locks,
+        Family::Txns,
+        Family::Meta,
+    ];
 
     /// The name on disk.
     pub const fn name(self) -> &'static str {
@@ -74,7 +80,12 @@ pub trait Reads {
     ///
     /// # Errors
     /// The disk cannot be read.
-    fn cursor<'a>(&'a self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>>;
+    fn cursor<'a>(
+        &'a self,
+        family: Family,
+        start: &[u8],
+        end: Option<&[u8]>,
+    ) -> Result<Box<dyn Cursor + 'a>>;
 
     /// A copy of the value of `key`.
     ///

@@ -15,6 +15,6 @@ mod read;
 pub mod record;
 mod scan;
 
-pub(crate) use read::{damaged, hex};
 pub use read::{Latest, read_at, read_latest};
+pub(crate) use read::{damaged, hex};
 pub use scan::VersionScan;

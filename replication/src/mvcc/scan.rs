@@ -23,7 +23,11 @@ pub struct VersionScan {
 impl VersionScan {
     /// A scan of what the snapshot at `ts` sees in `span`.
     pub fn new(span: Span, direction: Direction, ts: Timestamp) -> VersionScan {
-        VersionScan { span, direction, ts }
+        VersionScan {
+            span,
+            direction,
+            ts,
+        }
     }
 
     /// What is left to scan.
