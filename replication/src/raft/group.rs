@@ -40,6 +40,9 @@ impl Group {
 
     /// Puts a command into the group's queue, at once: commands are logged in the order of these calls.
     pub fn propose(&self, physical: &PhysicalLog, command: Bytes) -> Result<oneshot::Receiver<Result<Bytes>>> {
+        if self.failure.lock().is_some() {
+            return Err(self.stopped(physical).unwrap_or(Error::ShuttingDown));
+        }
         let in_flight = InFlight(Arc::clone(&self.in_flight));
         if in_flight.0.fetch_add(1, Relaxed) >= PROPOSALS_MAX {
             return Err(Error::Overloaded);
@@ -114,7 +117,7 @@ pub struct Proposal {
 
 pub(super) enum ProposalState {
     Refused(Option<Error>),
-    Sent { receiver: oneshot::Receiver<Result<Bytes>>, group: Arc<Group>, log: Arc<PhysicalLog> },
+    Sent { receiver: oneshot::Receiver<Result<Bytes>>, shard: ShardId },
 }
 
 impl Future for Proposal {
@@ -123,10 +126,11 @@ impl Future for Proposal {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
         match &mut self.state {
             ProposalState::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(Error::ShuttingDown))),
-            ProposalState::Sent { receiver, group, log } => Poll::Ready(match ready!(receiver.poll_unpin(context)) {
+            ProposalState::Sent { receiver, shard } => Poll::Ready(match ready!(receiver.poll_unpin(context)) {
                 Ok(result) => result,
-                // The group stopped with the proposal in its hands: it may be in the log or not.
-                Err(_) => Err(group.stopped(log).unwrap_or(Error::OutcomeUnknown { shard: group.shard })),
+                // The group stopped with the proposal in its hands: whatever the reason, the proposal may be
+                // in the log, and then a restart applies it.
+                Err(_) => Err(Error::OutcomeUnknown { shard: *shard }),
             }),
         }
     }

@@ -235,7 +235,7 @@ impl Groups {
         let sent = self.group(shard).and_then(|group| {
             self.inner.log.check_room(command.len())?;
             let receiver = group.propose(&self.inner.log, command)?;
-            Ok(ProposalState::Sent { receiver, group, log: Arc::clone(&self.inner.log) })
+            Ok(ProposalState::Sent { receiver, shard })
         });
         Proposal { state: sent.unwrap_or_else(|error| ProposalState::Refused(Some(error))) }
     }
@@ -387,7 +387,7 @@ impl Groups {
         maintenance::purge_flushed(&self.inner).await
     }
 
-    /// Ends all groups and closes the log. Proposals under way end as `OutcomeUnknown` or `ShuttingDown`.
+    /// Ends all groups and closes the log. Proposals under way end as `OutcomeUnknown`.
     ///
     /// # Errors
     /// The failure that the log had before.
