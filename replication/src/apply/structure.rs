@@ -179,6 +179,10 @@ impl StateMachine {
             parent: Some(id),
         });
         child.gc_threshold = parent.gc_threshold;
+        // The child's log begins where the parent's stood, with the parent's members: so every replica of the parent can start
+        // it without asking anybody.
+        child.membership = parent.membership.clone();
+        child.applied = Some(position);
         parent.descriptor.span.end = at;
         parent.descriptor.epoch += 1;
         parent.applied = Some(position);
@@ -202,6 +206,10 @@ impl StateMachine {
             &child.gc_threshold.0.to_be_bytes(),
         );
         put_applied(&mut batch, id, position);
+        put_applied(&mut batch, new_shard, position);
+        if let Some(membership) = &child.membership {
+            batch.put(Family::Meta, &shard_key(kind::MEMBERSHIP, new_shard), membership);
+        }
         self.engine.write(&batch)?;
         *shard.state.write() = parent;
         self.shards.write().insert(new_shard, Shard::new(child));

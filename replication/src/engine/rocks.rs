@@ -79,9 +79,7 @@ impl RocksEngine {
         let db = DB::open_cf_descriptors(&database_options(), dir, families).map_err(|error| {
             // RocksDB tells a held lock apart only in the text of an IO error.
             if error.kind() == ErrorKind::IOError && error.as_ref().contains("lock ") {
-                return Error::AlreadyRunning {
-                    dir: dir.to_path_buf(),
-                };
+                return Error::AlreadyRunning { dir: dir.to_path_buf(), pid: None };
             }
             rocks_error("opening the store", &error)
         })?;

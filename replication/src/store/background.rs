@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::commit::{clear_lock, decode};
+use super::commit::{clear_lock, submit};
 use super::{Inner, Store};
 use crate::api::{Span, Timestamp};
 use crate::command::{Command, CommandResult};
@@ -117,7 +117,7 @@ impl Inner {
                 continue;
             }
             let command = Command::AdvanceGc { threshold }.encode(descriptor.epoch);
-            match decode(self.proposer.submit(descriptor.shard, command).await?)? {
+            match submit(self, descriptor.shard, command).await? {
                 CommandResult::Moment { ts } => reached &= ts >= threshold,
                 other => {
                     reached = false;

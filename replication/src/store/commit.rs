@@ -9,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 
 use super::Inner;
+use super::data::was_not_proposed;
 use super::routing::Shard;
 use super::transaction::HeldLocks;
 use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
@@ -28,6 +29,8 @@ const LOCK_RETRIES_MAX: usize = 16;
 const PIECES_IN_FLIGHT_MAX: usize = 8;
 /// How long a writer waits for the locks of a living coordinator, which are held for two rounds of the log at most.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a command waits for its shard to have a leader.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// First and longest pause between two looks at something that is not ready.
 const PAUSE_FIRST: Duration = Duration::from_micros(200);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
@@ -51,6 +54,8 @@ impl From<Failure> for Error {
         match failure {
             Failure::WriteConflict(key) => Error::WriteConflict { key },
             Failure::Serialization | Failure::Reroute => Error::SerializationFailure,
+            // Commands are refused with a text; a full disk must keep its name all the way to the client.
+            Failure::Refused(message) if message == Error::DiskFull.to_string() => Error::DiskFull,
             Failure::Refused(message) => Error::Io { context: "a shard refused a command", message },
         }
     }
@@ -203,9 +208,21 @@ impl<'a> OneShard<'a> {
     }
 
     async fn attempts(&mut self) -> std::result::Result<Timestamp, Failure> {
-        for _ in 0..LOCK_RETRIES_MAX {
+        let deadline = tokio::time::Instant::now() + LEADER_WAIT_MAX;
+        let mut pauses = Pauses::new();
+        let mut lock_retries = 0;
+        while lock_retries < LOCK_RETRIES_MAX {
             let result = match self.propose().await {
                 Ok(result) => result,
+                Err(error) if is_passing(&error) && tokio::time::Instant::now() < deadline => {
+                    self.close();
+                    pauses.pause().await;
+                    continue;
+                }
+                Err(error) if was_not_proposed(&error) => {
+                    self.close();
+                    return Err(Failure::Refused(error.to_string()));
+                }
                 // Not known: ask until it is.
                 Err(_) => match settle(&self.inner, self.txn, &self.primary).await {
                     Ok(TxnStatus::Committed(commit_ts)) => CommandResult::Committed { commit_ts },
@@ -217,7 +234,7 @@ impl<'a> OneShard<'a> {
             match result {
                 CommandResult::Committed { commit_ts } => return Ok(commit_ts),
                 CommandResult::Locked { .. } => match clear_lock(&self.inner, &result).await {
-                    Ok(Remedy::Resolve(_) | Remedy::AbortAtPrimary) => {}
+                    Ok(Remedy::Resolve(_) | Remedy::AbortAtPrimary) => lock_retries += 1,
                     Ok(Remedy::Wait) => return Err(failure_of(result)),
                     Err(error) => return Err(Failure::Refused(error.to_string())),
                 },
@@ -302,13 +319,33 @@ pub(super) fn decode(answer: bytes::Bytes) -> Result<CommandResult> {
     CommandResult::decode(&answer).map_err(|error| Error::corruption(format!("the answer of a shard: {error}")))
 }
 
+/// Whether a command that was not proposed may be before long: the group of a new shard is about to start, or one elects.
+fn is_passing(error: &Error) -> bool {
+    was_not_proposed(error) && !matches!(error, Error::DiskFull)
+}
+
+/// Hands a command to a shard's log and waits for its result; waits for a shard that nobody leads yet.
+pub(super) async fn submit(inner: &Inner, shard: ShardId, command: bytes::Bytes) -> Result<CommandResult> {
+    let deadline = tokio::time::Instant::now() + LEADER_WAIT_MAX;
+    let mut pauses = Pauses::new();
+    loop {
+        match inner.proposer.submit(shard, command.clone()).await {
+            Err(error) if is_passing(&error) && tokio::time::Instant::now() < deadline => {
+                inner.check_open()?;
+                pauses.pause().await;
+            }
+            answer => return decode(answer?),
+        }
+    }
+}
+
 /// Proposes a command about `key` to whichever shard holds it now.
 pub(super) async fn propose_at(inner: &Inner, key: &[u8], command: &Command) -> Result<CommandResult> {
     let mut pauses = Pauses::new();
     loop {
         let shard = inner.routing.of(key)?;
         let bytes = command.encode(shard.descriptor.epoch);
-        match decode(inner.proposer.submit(shard.descriptor.shard, bytes).await?)? {
+        match submit(inner, shard.descriptor.shard, bytes).await? {
             CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
                 inner.check_open()?;
                 pauses.pause().await;
@@ -348,7 +385,7 @@ pub(super) async fn resolve(inner: &Inner, txn: TxnId, status: TxnStatus, keys: 
         let command = Command::Resolve { txn, status, keys: here };
         let bytes = command.encode(shard.descriptor.epoch);
         keys = rest;
-        match decode(inner.proposer.submit(shard.descriptor.shard, bytes).await?)? {
+        match submit(inner, shard.descriptor.shard, bytes).await? {
             CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
                 inner.check_open()?;
                 pauses.pause().await;
@@ -621,9 +658,9 @@ impl Drop for Driver {
 async fn submit_known(inner: &Inner, shard: ShardId, command: &Command, epoch: u64) -> CommandResult {
     let mut pauses = Pauses::new();
     loop {
-        let answer = inner.proposer.submit(shard, command.encode(epoch)).await;
-        match answer.and_then(decode) {
+        match submit(inner, shard, command.encode(epoch)).await {
             Ok(result) => return result,
+            Err(error @ Error::DiskFull) => return CommandResult::refused(error.to_string()),
             Err(error) if inner.check_open().is_err() => return CommandResult::refused(error.to_string()),
             Err(_) => pauses.pause().await,
         }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::api::{Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, Value};
 use crate::command::{Check, TxnStatus};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mvcc::VersionScan;
 use crate::target::{ApplyTarget, LogPosition};
 
@@ -127,17 +127,26 @@ pub trait Data: Send + Sync + 'static {
 /// The logs of the shards.
 pub trait Proposer: Send + Sync + 'static {
     /// Hands a command to the shard's log and answers with its result once it is applied. Commands of one shard enter the log
-    /// in the order of the calls. An error means that it is not known whether the command will be applied.
+    /// in the order of the calls. An error means that it is not known whether the command will be applied,
+    /// except for those of [`was_not_proposed`].
     fn submit(&self, shard: ShardId, command: Bytes) -> BoxFuture<'static, Result<Bytes>>;
 
-    /// Starts the log of a shard that a split or a creation has just added to the engine.
-    fn start(&self, shard: ShardId) -> BoxFuture<'static, Result<()>>;
+    /// Starts the log of a shard that a split of `parent`, or a creation, has just added to the engine.
+    fn start(&self, shard: ShardId, parent: Option<ShardId>) -> BoxFuture<'static, Result<()>>;
 
     /// The node that leads the shard, if known.
     fn leader(&self, shard: ShardId) -> Option<u64>;
 
     /// Stops all logs; what is applied is flushed.
     fn shutdown(&self) -> BoxFuture<'static, Result<()>>;
+}
+
+/// Whether an error of [`Proposer::submit`] says that the command never entered the log.
+pub fn was_not_proposed(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotLeader { .. } | Error::DiskFull | Error::Overloaded | Error::UnknownShard { .. }
+    )
 }
 
 /// Applies every command at once, with no log: for tests of what is above the logs.
@@ -175,7 +184,7 @@ impl Proposer for DirectProposer {
         })
     }
 
-    fn start(&self, _shard: ShardId) -> BoxFuture<'static, Result<()>> {
+    fn start(&self, _shard: ShardId, _parent: Option<ShardId>) -> BoxFuture<'static, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 

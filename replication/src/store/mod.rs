@@ -127,7 +127,7 @@ impl Inner {
         let until = self.oracle.reservation();
         let shard = self.routing.by_id(SYSTEM_SHARD)?;
         let command = Command::ReserveTimestamps { until }.encode(shard.descriptor.epoch);
-        match commit::decode(self.proposer.submit(SYSTEM_SHARD, command).await?)? {
+        match commit::submit(self, SYSTEM_SHARD, command).await? {
             CommandResult::Moment { ts } => {
                 self.oracle.reserved(ts);
                 Ok(())

@@ -1,17 +1,24 @@
-//! Opening a store on a disk.
+//! Opening a store on a disk: the directory, the engine, the logs, and the transactions on top.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::data::DirectProposer;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::data::Proposer;
 use super::{SYSTEM_SHARD, Store};
-use crate::api::{Span, StoreOptions};
+use crate::api::{ShardId, Span, StoreOptions};
 use crate::apply::StateMachine;
+use crate::directory::DataDirectory;
 use crate::engine::{RocksEngine, RocksOptions};
 use crate::error::{Error, Result};
+use crate::log::LogOptions;
+use crate::raft::{Groups, GroupsConfig, NoPeers, Peer};
 use crate::target::ApplyTarget;
 
-/// Where in the data directory the engine lives.
-const ENGINE_DIR: &str = "data";
+/// Number of this node among the members of its groups, as long as it is alone.
+const NODE: u64 = 1;
 
 /// The keys of the system shard.
 fn system_span() -> Span {
@@ -26,6 +33,54 @@ pub(super) fn bootstrap(machine: &StateMachine) -> Result<()> {
     Ok(())
 }
 
+/// The Raft groups as the store proposes to them, with all that must live as long as they do.
+struct GroupProposer {
+    groups: Groups,
+    machine: Arc<StateMachine>,
+    _directory: DataDirectory,
+}
+
+/// The members of every group: this node.
+fn alone() -> BTreeMap<u64, Peer> {
+    BTreeMap::from([(NODE, Peer { address: String::new() })])
+}
+
+async fn flush(machine: Arc<StateMachine>) -> Result<()> {
+    tokio::task::spawn_blocking(move || machine.flush()).await.map_err(|_| Error::ShuttingDown)?
+}
+
+impl Proposer for GroupProposer {
+    fn submit(&self, shard: ShardId, command: Bytes) -> BoxFuture<'static, Result<Bytes>> {
+        Box::pin(self.groups.propose(shard, command))
+    }
+
+    fn start(&self, shard: ShardId, parent: Option<ShardId>) -> BoxFuture<'static, Result<()>> {
+        let (groups, machine) = (self.groups.clone(), self.machine.clone());
+        Box::pin(async move {
+            if parent.is_some() {
+                return groups.adopt(shard).await;
+            }
+            // The group's log must not outlive a crash in which the shard itself is forgotten.
+            flush(machine).await?;
+            groups.create(shard, alone()).await
+        })
+    }
+
+    fn leader(&self, shard: ShardId) -> Option<u64> {
+        self.groups.leader(shard).ok().flatten()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, Result<()>> {
+        let (groups, machine) = (self.groups.clone(), self.machine.clone());
+        Box::pin(async move {
+            // The log is all that must be whole. The flush only spares the next start the work of applying it again.
+            let closed = groups.shutdown().await;
+            flush(machine).await?;
+            closed
+        })
+    }
+}
+
 impl Store {
     /// Opens the store in a directory, and creates it when there is none. Must be called within a tokio runtime.
     ///
@@ -33,17 +88,26 @@ impl Store {
     /// `AlreadyRunning`, `NewerFormat`, `DiskFull`, `Io`, `Corruption`.
     pub async fn open(options: StoreOptions) -> Result<Store> {
         let opening = options.clone();
-        let machine = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&opening.data_dir).map_err(|error| Error::io("creating the data directory", &error))?;
+        let opened = tokio::task::spawn_blocking(move || {
+            let directory = DataDirectory::open(&opening.data_dir)?;
             let engine_options =
                 RocksOptions { cache_bytes: opening.cache_bytes, memtable_bytes: opening.memtable_bytes };
-            let engine = RocksEngine::open(&opening.data_dir.join(ENGINE_DIR), engine_options)?;
+            let engine = RocksEngine::open(&directory.state(), engine_options)?;
             let machine = StateMachine::open(Arc::new(engine), None)?;
             bootstrap(&machine)?;
-            Ok::<_, Error>(Arc::new(machine))
+            Ok::<_, Error>((directory, Arc::new(machine)))
         });
-        let machine = machine.await.map_err(|_| Error::ShuttingDown)??;
-        let proposer = Arc::new(DirectProposer::new(machine.clone()));
-        Store::assemble(options, machine, proposer).await
+        let (directory, machine) = opened.await.map_err(|_| Error::ShuttingDown)??;
+        let log = LogOptions { durability: options.durability, ..LogOptions::default() };
+        let config = GroupsConfig { log, ..GroupsConfig::default() };
+        let groups = Groups::open(&directory.log(), NODE, machine.clone(), Arc::new(NoPeers), config).await?;
+        for shard in machine.shard_ids() {
+            // New, or created just before a crash.
+            if groups.status(shard)?.voters.is_empty() {
+                groups.create(shard, alone()).await?;
+            }
+        }
+        let proposer = GroupProposer { groups, machine: machine.clone(), _directory: directory };
+        Store::assemble(options, machine, Arc::new(proposer)).await
     }
 }

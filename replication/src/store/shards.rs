@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::commit::{PROPOSAL_BYTES_MAX, decode, propose_at};
+use super::commit::{PROPOSAL_BYTES_MAX, decode, propose_at, submit};
 use super::{Inner, SYSTEM_SHARD, Store, unexpected};
 use crate::api::{Key, ShardId, Span, Timestamp, Value};
 use crate::command::{Command, CommandResult};
@@ -21,7 +21,7 @@ impl Inner {
         loop {
             let epoch = self.routing.by_id(SYSTEM_SHARD)?.descriptor.epoch;
             let command = Command::ReserveIds { name: name.to_owned(), count }.encode(epoch);
-            match decode(self.proposer.submit(SYSTEM_SHARD, command).await?)? {
+            match submit(self, SYSTEM_SHARD, command).await? {
                 CommandResult::Ids { first } => return Ok(first..first + count),
                 CommandResult::StaleEpoch { .. } => self.refresh_routing().await?,
                 other => return Err(unexpected("allocating ids", &other)),
@@ -50,7 +50,7 @@ impl Inner {
             CommandResult::Done => {}
             other => return Err(unexpected("splitting a shard", &other)),
         }
-        self.proposer.start(new_shard).await?;
+        self.proposer.start(new_shard, Some(shard.descriptor.shard)).await?;
         self.refresh_routing().await?;
         Ok(new_shard)
     }
@@ -66,12 +66,12 @@ impl Inner {
         let shard = self.new_shard_id().await?;
         let epoch = self.routing.by_id(SYSTEM_SHARD)?.descriptor.epoch;
         let command = Command::CreateShard { shard, span }.encode(epoch);
-        match decode(self.proposer.submit(SYSTEM_SHARD, command).await?)? {
+        match submit(self, SYSTEM_SHARD, command).await? {
             CommandResult::Done => {}
             CommandResult::Refused { reason } => return Err(Error::InvalidSpan { reason }),
             other => return Err(unexpected("creating a shard", &other)),
         }
-        self.proposer.start(shard).await?;
+        self.proposer.start(shard, None).await?;
         self.refresh_routing().await?;
         Ok(shard)
     }
@@ -156,7 +156,7 @@ impl Inner {
             let descriptor = &shard.descriptor;
             let part = span.intersection(&descriptor.span);
             let command = Command::DeleteRange { span: part, dropped_at, force: false };
-            match decode(self.proposer.submit(descriptor.shard, command.encode(descriptor.epoch)).await?)? {
+            match submit(self, descriptor.shard, command.encode(descriptor.epoch)).await? {
                 CommandResult::Done => {}
                 CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
                     self.refresh_routing().await?;

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod disk;
+
 use std::time::Duration;
 
 use bytes::Bytes;
