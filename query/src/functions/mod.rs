@@ -15,6 +15,8 @@ mod compare;
 pub mod catalog_info;
 mod datetime;
 mod deparse;
+#[cfg(test)]
+mod conformance;
 mod encoding;
 mod jsons;
 pub mod keywords;

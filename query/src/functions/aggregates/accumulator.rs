@@ -171,7 +171,7 @@ impl Accumulator {
             }
             State::Numerics(sum, n) => {
                 match value {
-                    Datum::Numeric(v) => sum.add(v),
+                    Datum::Numeric(v) => sum.add(v)?,
                     other => sum.add_i64(int(other)?),
                 }
                 *n += 1;

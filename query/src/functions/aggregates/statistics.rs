@@ -132,8 +132,8 @@ impl NumericMoments {
     /// When the square has no numeric.
     pub fn add(&mut self, x: &Numeric) -> Result<()> {
         self.n += 1;
-        self.sum.add(x);
-        self.squares.add(&x.mul(x)?);
+        self.sum.add(x)?;
+        self.squares.add(&x.mul(x)?)?;
         Ok(())
     }
 
