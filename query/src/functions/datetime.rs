@@ -75,8 +75,8 @@ pub fn subtract(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     Ok(match a {
         [D::Interval(x)] => D::Interval(span::interval_neg(*x)?),
         [D::Date(d), D::Int4(n)] => {
-            let days = n.checked_neg().ok_or_else(|| Error::out_of_range("date"))?;
-            D::Date(arith::date_plus(*d, days)?)
+            // No date is that far from another, so that one day less than asked for fails just as well.
+            D::Date(arith::date_plus(*d, n.checked_neg().unwrap_or(i32::MAX))?)
         }
         [D::Date(x), D::Date(y)] => D::Int4(arith::date_diff(*x, *y)?),
         [D::Date(d), D::Interval(i)] => {
@@ -186,12 +186,25 @@ fn zone_of(d: &Datum) -> Result<TimeZone> {
                 .map_err(|_| Error::out_of_range("interval"))?;
             zone::zone_from_seconds_east(seconds)
         }
-        other => zone::parse_zone(text(other)?),
+        other => {
+            let name = text(other)?;
+            // A bare offset is a POSIX zone here, which counts west: SET TimeZone counts the same text east.
+            match name.as_bytes() {
+                [b'+', b'0'..=b'9', ..] => zone::parse_zone(&format!("-{}", &name[1..])),
+                [b'-', b'0'..=b'9', ..] => zone::parse_zone(&format!("+{}", &name[1..])),
+                _ => zone::parse_zone(name),
+            }
+        }
     }
 }
 
 /// `timezone(zone, x)`: `x AT TIME ZONE zone`
 pub fn timezone(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    match &a[1] {
+        Datum::Timestamp(t @ (i64::MIN | i64::MAX)) => return Ok(Datum::TimestampTz(*t)),
+        Datum::TimestampTz(t @ (i64::MIN | i64::MAX)) => return Ok(Datum::Timestamp(*t)),
+        _ => {}
+    }
     let tz = zone_of(&a[0])?;
     Ok(match &a[1] {
         Datum::Timestamp(t) => Datum::TimestampTz(arith::timestamp_to_timestamptz(*t, &tz)?),

@@ -413,9 +413,14 @@ pub fn overlay(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             "negative substring length not allowed",
         ));
     }
+    let end_fits = |length: i64| match i32::try_from(start + length) {
+        Ok(_) => Ok(length),
+        Err(_) => Err(Error::out_of_range("integer")),
+    };
     match (&a[0], &a[1]) {
         (Datum::Bytea(s), Datum::Bytea(new)) => {
             let length = a.get(3).map_or(Ok(new.len() as i64), int)?;
+            let length = end_fits(length)?;
             let (head, _) = slice_bounds(start, None, s.len())?;
             let (tail, _) = slice_bounds(start.saturating_add(length), None, s.len())?;
             binary([&s[..head], new, &s[tail..]].concat())
@@ -425,6 +430,7 @@ pub fn overlay(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             let length = a
                 .get(3)
                 .map_or_else(|| Ok(new.chars().count() as i64), int)?;
+            let length = end_fits(length)?;
             let total = s.chars().count();
             let (head, _) = slice_bounds(start, None, total)?;
             let (tail, _) = slice_bounds(start.saturating_add(length), None, total)?;

@@ -250,7 +250,7 @@ impl Accumulator {
                 }
             }
             (State::Numerics(a, n), State::Numerics(b, m)) => {
-                a.merge(&b);
+                a.merge(&b)?;
                 *n += m;
             }
             (State::Float4(a), State::Float4(Some(b))) => *a = Some(a.unwrap_or(0.0) + b),
@@ -264,7 +264,7 @@ impl Accumulator {
                 *n += m;
             }
             (State::Moments(a), State::Moments(b)) => a.merge(&b),
-            (State::NumericMoments(a), State::NumericMoments(b)) => a.merge(&b),
+            (State::NumericMoments(a), State::NumericMoments(b)) => a.merge(&b)?,
             (State::Single(_), State::Single(value)) => {
                 if !value.is_null() {
                     self.update(ctx, &[value])?;

@@ -137,10 +137,12 @@ impl NumericMoments {
         Ok(())
     }
 
-    pub fn merge(&mut self, other: &NumericMoments) {
+    /// # Errors
+    /// When a sum has no numeric.
+    pub fn merge(&mut self, other: &NumericMoments) -> Result<()> {
         self.n += other.n;
-        self.sum.merge(&other.sum);
-        self.squares.merge(&other.squares);
+        self.sum.merge(&other.sum)?;
+        self.squares.merge(&other.squares)
     }
 
     /// Variance or standard deviation, in the scale that Postgres's `numeric_stddev_internal` gives.
