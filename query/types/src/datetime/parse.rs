@@ -38,7 +38,7 @@ fn precision(typmod: i32) -> Option<u32> {
 }
 
 /// Rounds microseconds half away from zero to a number of digits after the second's point.
-pub(super) fn round_micros(micros: i64, precision: Option<u32>) -> i64 {
+pub(crate) fn round_time(micros: i64, precision: Option<u32>) -> i64 {
     match precision {
         Some(p) if p < 6 => {
             let unit = 10i64.pow(6 - p);
@@ -70,7 +70,7 @@ pub fn parse_date(input: &str, options: &FormatOptions, now_micros: i64) -> Resu
 /// 22007 for the syntax, 22008 out of range.
 pub fn parse_time(input: &str, typmod: i32, options: &FormatOptions, now_micros: i64) -> Result<i64> {
     match read(input, "time", options, true, now_micros)? {
-        Moment::At { civil, .. } => Ok(round_micros(civil.time(), precision(typmod))),
+        Moment::At { civil, .. } => Ok(round_time(civil.time(), precision(typmod))),
         _ => Err(Error::internal("a time is never special")),
     }
 }
@@ -112,7 +112,7 @@ pub fn parse_timetz(
         None => local_offset(at()?, &options.time_zone),
     };
     Ok(TimeTz {
-        micros: round_micros(civil.time(), precision(typmod)),
+        micros: round_time(civil.time(), precision(typmod)),
         zone_seconds_west: -east,
     })
 }

@@ -294,7 +294,7 @@ fn iso8601(out: &mut String, v: Interval) {
         return;
     }
     out.push('P');
-    let mut part = |out: &mut String, n: i64, unit: char| {
+    let part = |out: &mut String, n: i64, unit: char| {
         if n != 0 {
             put!(out, "{n}{unit}");
         }

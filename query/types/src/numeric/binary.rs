@@ -197,7 +197,7 @@ impl Numeric {
             match bytes.get(2 * i..2 * i + 2) {
                 Some([a, b]) => Ok(u16::from_be_bytes([*a, *b])),
                 _ => Err(Error::new(
-                    ErrorKind::ProtocolViolation,
+                    ErrorKind::InvalidBinaryRepresentation,
                     "insufficient data left in message",
                 )),
             }

@@ -3,7 +3,7 @@
 //! The functions compute in fixed point with guard digits and round to the scale that numeric.c selects.
 
 use num_bigint::BigInt;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, ToPrimitive, Zero};
 
 use super::{
     MAX_RESULT_SCALE, MIN_SIGNIFICANT_DIGITS, Numeric, digits_big, div_round_big, overflow, pow10,
