@@ -110,7 +110,7 @@ pub fn array_cat(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum
 
 /// `array_position(a, x[, start])`
 pub fn array_position(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    if a[0].is_null() {
+    if elements(&a[0])?.is_empty() {
         return Ok(Datum::Null);
     }
     let start = match a.get(2) {

@@ -13,8 +13,20 @@ use crate::session::{EvalContext, Host};
 
 static FIXTURE: &str = include_str!("../../tests/data/functions.tsv");
 
-/// Calls that are known to answer otherwise, by `oid name`, with the reason.
-static KNOWN: &[(&str, &str)] = &[];
+/// Functions that are known to answer otherwise, by `oid name`, with the reason.
+static KNOWN: &[(&str, &str)] = &[
+    ("1772 to_char", "templates of numbers are refused with 0A000"),
+    ("1773 to_char", "templates of numbers are refused with 0A000"),
+    ("1774 to_char", "templates of numbers are refused with 0A000"),
+    ("1775 to_char", "templates of numbers are refused with 0A000"),
+    ("1776 to_char", "templates of numbers are refused with 0A000"),
+    ("1777 to_number", "templates of numbers are refused with 0A000"),
+];
+
+/// Functions whose last digit is the C library's.
+static LAST_DIGIT: &[&str] = &["cbrt", "dcbrt", "acosh", "pow", "power", "dpow"];
+/// How far those may be from Postgres, relatively.
+const LAST_DIGIT_TOLERANCE: f64 = 4e-16;
 
 /// A session that has nothing.
 struct NoHost;
@@ -67,7 +79,7 @@ impl Host for NoHost {
     }
 }
 
-fn context() -> EvalContext {
+pub(crate) fn context() -> EvalContext {
     EvalContext {
         format: Arc::default(),
         transaction_micros: 0,
@@ -142,6 +154,16 @@ fn result_type(function: &Function, types: &[PgType]) -> PgType {
     }
 }
 
+fn close(got: &str, expected: &str) -> bool {
+    let number = |s: &str| s.strip_prefix('=').and_then(|s| s.parse::<f64>().ok());
+    match (number(got), number(expected)) {
+        (Some(got), Some(expected)) => {
+            (got - expected).abs() <= expected.abs() * LAST_DIGIT_TOLERANCE
+        }
+        _ => false,
+    }
+}
+
 /// Sign of `=-17`.
 fn sign(answer: &str) -> Option<i64> {
     answer.strip_prefix('=')?.parse().ok().map(i64::signum)
@@ -198,6 +220,7 @@ fn functions_answer_as_postgres_does() {
             // 2201G has no condition of its own here.
             (Some(got), Some("2201G")) => got.starts_with("22023"),
             (Some(got), Some(expected)) => got.starts_with(expected),
+            _ if LAST_DIGIT.contains(name) && got != expected => close(&got, &expected),
             // Only the sign of these has a meaning.
             _ if name.ends_with("cmp") => sign(&got) == sign(&expected),
             _ => got == expected,

@@ -16,7 +16,7 @@ pub mod catalog_info;
 mod datetime;
 mod deparse;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod encoding;
 mod jsons;
 pub mod keywords;
