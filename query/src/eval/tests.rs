@@ -117,10 +117,7 @@ fn all_of_an_array() {
             quantifier,
             operator: operator("="),
             left: Box::new(int4(left)),
-            array: Box::new(Expr::literal(
-                array.clone(),
-                PgType::Array(Scalar::Int4),
-            )),
+            array: Box::new(Expr::literal(array.clone(), PgType::Array(Scalar::Int4))),
         };
         value(&expr(kind, PgType::Bool))
     };

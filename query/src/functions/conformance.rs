@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
+use super::aggregates::{self, Accumulator};
 use super::{Function, ReturnType, by_oid};
 use crate::catalog::Snapshot;
 use crate::eval;
@@ -15,12 +16,30 @@ static FIXTURE: &str = include_str!("../../tests/data/functions.tsv");
 
 /// Functions that are known to answer otherwise, by `oid name`, with the reason.
 static KNOWN: &[(&str, &str)] = &[
-    ("1772 to_char", "templates of numbers are refused with 0A000"),
-    ("1773 to_char", "templates of numbers are refused with 0A000"),
-    ("1774 to_char", "templates of numbers are refused with 0A000"),
-    ("1775 to_char", "templates of numbers are refused with 0A000"),
-    ("1776 to_char", "templates of numbers are refused with 0A000"),
-    ("1777 to_number", "templates of numbers are refused with 0A000"),
+    (
+        "1772 to_char",
+        "templates of numbers are refused with 0A000",
+    ),
+    (
+        "1773 to_char",
+        "templates of numbers are refused with 0A000",
+    ),
+    (
+        "1774 to_char",
+        "templates of numbers are refused with 0A000",
+    ),
+    (
+        "1775 to_char",
+        "templates of numbers are refused with 0A000",
+    ),
+    (
+        "1776 to_char",
+        "templates of numbers are refused with 0A000",
+    ),
+    (
+        "1777 to_number",
+        "templates of numbers are refused with 0A000",
+    ),
 ];
 
 /// Functions whose last digit is the C library's.
@@ -136,16 +155,16 @@ fn sqlstate(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn result_type(function: &Function, types: &[PgType]) -> PgType {
+fn result_type(args: &[super::ArgType], ret: ReturnType, types: &[PgType]) -> PgType {
     let at = |wanted: fn(super::ArgType) -> bool| {
-        let position = function.args.iter().position(|a| wanted(*a));
+        let position = args.iter().position(|a| wanted(*a));
         position.and_then(|i| types.get(i)).copied()
     };
     let element = || {
         at(|a| matches!(a, super::ArgType::AnyElement | super::ArgType::AnyNonArray))
             .or_else(|| at(|a| a == super::ArgType::AnyArray).and_then(PgType::element))
     };
-    match function.ret {
+    match ret {
         ReturnType::Is(ty) => ty,
         ReturnType::AnyElement => element().unwrap(),
         ReturnType::AnyArray => at(|a| a == super::ArgType::AnyArray)
@@ -169,30 +188,44 @@ fn sign(answer: &str) -> Option<i64> {
     answer.strip_prefix('=')?.parse().ok().map(i64::signum)
 }
 
+fn type_named(name: &str) -> PgType {
+    match name {
+        "\"char\"" => PgType::Char,
+        other => PgType::from_name(other).unwrap(),
+    }
+}
+
+fn datum(ctx: &EvalContext, ty: PgType, value: &str) -> Result<Datum> {
+    if value == "\\N" {
+        return Ok(Datum::Null);
+    }
+    Datum::from_text(ColumnType::from(ty), &unescape(value), &ctx.format)
+}
+
 fn answer(ctx: &EvalContext, function: &Function, fields: &[&str]) -> Result<String> {
     let mut types = Vec::new();
     let mut args = Vec::new();
     for field in fields {
         let (ty, value) = field.split_once(':').unwrap();
-        let ty = match ty {
-            "\"char\"" => PgType::Char,
-            other => PgType::from_name(other).unwrap(),
-        };
+        let ty = type_named(ty);
         types.push(ty);
-        args.push(if value == "\\N" {
-            Datum::Null
-        } else {
-            Datum::from_text(ColumnType::from(ty), &unescape(value), &ctx.format)?
-        });
+        args.push(datum(ctx, ty, value)?);
     }
     let value = eval::call(ctx, function, &types, &args)?;
+    let ty = result_type(function.args, function.ret, &types);
+    shown(ctx, &value, ty)
+}
+
+fn shown(ctx: &EvalContext, value: &Datum, ty: PgType) -> Result<String> {
     if value.is_null() {
         return Ok("NULL".to_owned());
     }
-    let shown = eval::to_text(ctx, &value, result_type(function, &types))?;
+    let shown = eval::to_text(ctx, value, ty)?;
     // The fixture casts the result to text: booleans print in full there.
     Ok(match value {
         Datum::Bool(b) => format!("={b}"),
+        // … and lose their padding.
+        _ if ty == PgType::Bpchar => format!("={}", shown.trim_end_matches(' ')),
         _ => format!("={shown}"),
     })
 }
@@ -236,4 +269,67 @@ fn functions_answer_as_postgres_does() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+static AGGREGATES: &str = include_str!("../../tests/data/aggregates.tsv");
+
+fn aggregate_answer(ctx: &EvalContext, oid: u32, types: &str, rows: &[&str]) -> Result<String> {
+    let aggregate = aggregates::all().iter().find(|a| a.oid == oid).unwrap();
+    let types: Vec<PgType> = types
+        .split(',')
+        .filter(|t| !t.is_empty())
+        .map(type_named)
+        .collect();
+    let ret = result_type(aggregate.args, aggregate.ret, &types);
+    let mut halves = [
+        Accumulator::new(aggregate, &types, ret)?,
+        Accumulator::new(aggregate, &types, ret)?,
+    ];
+    let mut whole = Accumulator::new(aggregate, &types, ret)?;
+    for (i, row) in rows.iter().enumerate() {
+        let fields = row.split('|').zip(&types);
+        let values: Vec<Datum> = fields
+            .map(|(value, ty)| datum(ctx, *ty, value))
+            .collect::<Result<_>>()?;
+        whole.update(ctx, &values)?;
+        halves[usize::from(i >= rows.len() / 2)].update(ctx, &values)?;
+    }
+    let answer = shown(ctx, &whole.finish(ctx)?, ret)?;
+    let [mut first, second] = halves;
+    if first.merge(ctx, second).is_ok() {
+        let merged = shown(ctx, &first.finish(ctx)?, ret)?;
+        assert!(
+            merged == answer || close_to(&merged, &answer),
+            "{} merged: {merged} whole: {answer}",
+            aggregate.name
+        );
+    }
+    Ok(answer)
+}
+
+/// Sums of floats depend on their order, in the last digits.
+fn close_to(a: &str, b: &str) -> bool {
+    let number = |s: &str| s.strip_prefix('=').and_then(|s| s.parse::<f64>().ok());
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => (a - b).abs() <= b.abs() * 1e-12,
+        _ => false,
+    }
+}
+
+#[test]
+fn aggregates_answer_as_postgres_does() {
+    let ctx = context();
+    let mut wrong = Vec::new();
+    for line in AGGREGATES.lines().filter(|l| !l.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [oid, _, types, rows @ .., "=>", expected] = fields.as_slice() else {
+            panic!("malformed line: {line}");
+        };
+        let got = aggregate_answer(&ctx, oid.parse().unwrap(), types, rows)
+            .unwrap_or_else(|e| format!("!{}", sqlstate(e.kind())));
+        if got != unescape(expected) {
+            wrong.push(format!("{line}\n    got {got:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "differ:\n{}", wrong.join("\n"));
 }

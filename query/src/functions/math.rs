@@ -8,10 +8,7 @@ use super::arithmetic::{float_function, float_overflow, float_underflow};
 use crate::session::EvalContext;
 
 fn out_of_range_input() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "input is out of range",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "input is out of range")
 }
 
 macro_rules! plain {
@@ -38,11 +35,19 @@ mod degree {
     }
 
     fn sin_quadrant(x: f64) -> f64 {
-        if x <= 30.0 { sin_to_30(x) } else { cos_to_60(90.0 - x) }
+        if x <= 30.0 {
+            sin_to_30(x)
+        } else {
+            cos_to_60(90.0 - x)
+        }
     }
 
     fn cos_quadrant(x: f64) -> f64 {
-        if x <= 60.0 { cos_to_60(x) } else { sin_to_30(90.0 - x) }
+        if x <= 60.0 {
+            cos_to_60(x)
+        } else {
+            sin_to_30(90.0 - x)
+        }
     }
 
     /// The angle in the first quadrant, and the signs of sine and cosine there.
@@ -96,7 +101,11 @@ mod degree {
     }
 
     pub fn asin(x: f64) -> f64 {
-        if x >= 0.0 { asin_quadrant(x) } else { -asin_quadrant(-x) }
+        if x >= 0.0 {
+            asin_quadrant(x)
+        } else {
+            -asin_quadrant(-x)
+        }
     }
 
     pub fn acos(x: f64) -> f64 {
@@ -215,7 +224,12 @@ pub fn log10(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `power`, `^`
 pub fn power(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (x, y) = (float(&a[0])?, float(&a[1])?);
-    let refused = |message| Err(Error::new(ErrorKind::InvalidArgumentForPowerFunction, message));
+    let refused = |message| {
+        Err(Error::new(
+            ErrorKind::InvalidArgumentForPowerFunction,
+            message,
+        ))
+    };
     if x == 0.0 && y < 0.0 {
         return refused("zero raised to a negative power is undefined");
     }
@@ -299,12 +313,7 @@ pub fn random(_: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
 /// `width_bucket(x, low, high, count)`
 pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let count = int4(&a[3])?;
-    let refused = |message| {
-        Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            message,
-        ))
-    };
+    let refused = |message| Err(Error::new(ErrorKind::InvalidParameterValue, message));
     if count <= 0 {
         return refused("count must be greater than zero");
     }
@@ -324,11 +333,17 @@ pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
         return refused("lower bound cannot equal upper bound");
     }
     // Falling bounds are rising ones of the negated values.
-    let (x, low, high) = if low < high { (x, low, high) } else { (-x, -low, -high) };
+    let (x, low, high) = if low < high {
+        (x, low, high)
+    } else {
+        (-x, -low, -high)
+    };
     let bucket = if x < low {
         0
     } else if x >= high {
-        count.checked_add(1).ok_or_else(|| Error::out_of_range("integer"))?
+        count
+            .checked_add(1)
+            .ok_or_else(|| Error::out_of_range("integer"))?
     } else {
         // Halved, because the difference of two large bounds may overflow.
         let part = (x / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0);

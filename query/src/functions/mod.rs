@@ -11,12 +11,12 @@ pub mod aggregates;
 mod args;
 mod arithmetic;
 mod arrays;
-mod compare;
 pub mod catalog_info;
-mod datetime;
-mod deparse;
+mod compare;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod datetime;
+mod deparse;
 mod encoding;
 mod jsons;
 pub mod keywords;

@@ -204,10 +204,7 @@ pub fn left(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `right`
 pub fn right(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let s = text(&a[0])?;
-    let skipped = s
-        .chars()
-        .count()
-        .saturating_sub(kept(s, int4(&a[1])?));
+    let skipped = s.chars().count().saturating_sub(kept(s, int4(&a[1])?));
     out(&s[char_offset(s, skipped)..])
 }
 
@@ -223,7 +220,11 @@ fn pad(a: &[Datum], at_left: bool) -> Result<Datum> {
         return out(&s[..char_offset(s, wanted)]);
     }
     let padding: String = fill.chars().cycle().take(wanted - have).collect();
-    out(if at_left { padding + s } else { [s, &padding].concat() })
+    out(if at_left {
+        padding + s
+    } else {
+        [s, &padding].concat()
+    })
 }
 
 /// `lpad`
@@ -480,7 +481,10 @@ pub fn split_for_array(a: &[Datum]) -> Result<Vec<Datum>> {
         return Ok(Vec::new());
     }
     Ok(match &a[1] {
-        Datum::Null => s.chars().map(|c| element(c.encode_utf8(&mut [0; 4]))).collect(),
+        Datum::Null => s
+            .chars()
+            .map(|c| element(c.encode_utf8(&mut [0; 4])))
+            .collect(),
         separator => match text(separator)? {
             "" => vec![element(s)],
             separator => s.split(separator).map(element).collect(),
@@ -541,8 +545,9 @@ pub fn unistr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|d| u32::from_str_radix(d, 16).ok())
             .ok_or_else(|| {
-                invalid("invalid Unicode escape")
-                    .with_hint("Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.")
+                invalid("invalid Unicode escape").with_hint(
+                    "Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.",
+                )
             })?;
         if let Ok(unit) = u16::try_from(code) {
             if unit == 0 {
@@ -624,6 +629,9 @@ fn bad_index(n: i64, total: usize) -> Error {
 
 /// `bit_count(bytea)`
 pub fn bit_count(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    let ones: u64 = bytes(&a[0])?.iter().map(|b| u64::from(b.count_ones())).sum();
+    let ones: u64 = bytes(&a[0])?
+        .iter()
+        .map(|b| u64::from(b.count_ones()))
+        .sum();
     Ok(Datum::Int8(ones as i64))
 }

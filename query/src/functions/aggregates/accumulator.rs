@@ -207,7 +207,9 @@ impl Accumulator {
             State::Moments(moments) => match args {
                 [x] => moments.add(float(x)?, 0.0)?,
                 // The dependent variable comes first.
-                [y, x] if !x.is_null() => moments.add(float(x)?, float(y)?)?,
+                [_, x] if x.is_null() => {}
+                [..] if kind == K::RegrCount => moments.n += 1.0,
+                [y, x] => moments.add(float(x)?, float(y)?)?,
                 _ => {}
             },
             State::NumericMoments(moments) => match value {
@@ -274,7 +276,9 @@ impl Accumulator {
             (State::Ordered(..), State::Ordered(..))
             | (State::Json(_), State::Json(_))
             | (State::Bytes(_), State::Bytes(_)) => {
-                return Err(Error::internal("this aggregate needs its rows in one place"));
+                return Err(Error::internal(
+                    "this aggregate needs its rows in one place",
+                ));
             }
             _ => return Err(Error::internal("accumulators of different aggregates")),
         }

@@ -72,7 +72,9 @@ fn matches(s: &[u8], pattern: &[u8], utf8: bool) -> Result<bool> {
             None => return Ok(false),
         }
     }
-    Ok(pattern.get(p..).is_none_or(|rest| rest.iter().all(|c| *c == b'%')))
+    Ok(pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|c| *c == b'%')))
 }
 
 fn like_of(a: &[Datum]) -> Result<bool> {

@@ -1,7 +1,10 @@
 //! The session, the server and the catalog.
 
 use super::super::{Function, deparse, system};
-use super::{ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC, REGROLE, REGTYPE, TEXT, TSTZ, VOID, f};
+use super::{
+    ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC,
+    REGROLE, REGTYPE, TEXT, TSTZ, VOID, f,
+};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
