@@ -1,11 +1,25 @@
 //! SQL: from a statement's text to rows.
 //!
-//! A statement takes this path: text → sqlparser → [`binder`](ir) → [`ir::BoundStatement`] → a direct program (gets and writes
-//! by key) or a DataFusion plan → rows. [`catalog`] says what exists, [`functions`] what can be called, [`session`] holds
-//! what a connection has set.
+//! A statement takes this path: text → sqlparser → [`binder`] → [`ir::BoundStatement`] → a direct program (gets and writes
+//! by key, [`exec`]) or a DataFusion plan ([`lower`], [`scan`]) → rows ([`result`]). [`catalog`] says what exists and [`ddl`]
+//! changes it, [`system`] shows it; [`functions`] and [`eval`] say what expressions mean; [`session`] holds what a connection
+//! has set and drives all of it; [`engine`] is what the sessions of a node share.
 
+pub mod arrow;
+pub mod binder;
 pub mod catalog;
+pub mod copy;
+pub mod ddl;
+pub mod engine;
 pub mod eval;
+pub mod exec;
 pub mod functions;
 pub mod ir;
+pub mod lower;
+pub mod result;
+pub mod rows;
+pub mod scan;
+pub mod scram;
+pub mod sequences;
 pub mod session;
+pub mod system;

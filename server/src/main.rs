@@ -1,2 +1,34 @@
-//! Stratos.
-fn main() {}
+//! `stratos`: one binary for every role of a node.
+//!
+//! - [`cli`]: the command line
+//! - [`config`]: a node's configuration from file, environment and flags
+//! - [`node`]: assembly, start and stop of a node
+//! - [`wire`]: the Postgres protocol
+//! - [`http`]: health and metrics
+//! - [`tls`]: certificates
+//! - [`sqlstate`]: conditions to SQLSTATEs
+
+mod check;
+mod cli;
+mod config;
+mod http;
+mod node;
+mod sqlstate;
+mod tls;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::init_logging(cli.log.as_deref());
+    match cli::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,15 +2,37 @@
 //!
 //! Descriptors are rows of the system keyspace ([`keys`]); a [`Snapshot`] is an immutable picture of one database's catalog
 //! at one version, shared by every session that is at that version. A transaction that changes the catalog works on its own
-//! copy, so that DDL is seen by the transaction itself, rolls back with it, and becomes visible to others by its commit.
+//! copy ([`SnapshotEditor`]), so that DDL is seen by the transaction itself, rolls back with it, and becomes visible to
+//! others by its commit.
 
+mod bootstrap;
 mod descriptor;
+mod editor;
+pub mod keys;
+mod loader;
+mod names;
 mod snapshot;
-mod system;
+pub mod system;
 
+pub use bootstrap::{
+    BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, PUBLIC_SCHEMA, bootstrap_writes,
+};
 pub use descriptor::{
     CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey,
     Identity, Index, IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,
 };
-pub use snapshot::Snapshot;
-pub use system::{SystemContext, SystemTable};
+pub use editor::{Change, SnapshotEditor};
+pub use loader::{CatalogReader, OidPool, SnapshotCache, load_snapshot, read_version};
+pub use names::{
+    NAME_BYTES_MAX, built_in_schema, built_in_schema_name, choose_constraint_name, joined_columns,
+    choose_index_name, choose_relation_name, make_object_name, quote_identifier, quote_literal,
+};
+pub use snapshot::{Relation, Snapshot};
+pub use system::{LockFacts, SessionFacts, StoreFacts, SystemContext, SystemTable};
+
+/// OID of `pg_catalog`.
+pub const PG_CATALOG: u32 = 11;
+/// OID of `information_schema`.
+pub const INFORMATION_SCHEMA: u32 = 13207;
+/// OID of `stratos_internal`; Postgres has nothing there.
+pub const STRATOS_INTERNAL: u32 = 12000;

@@ -7,17 +7,103 @@ use stratos_types::{ColumnType, Datum, Result};
 
 use super::Snapshot;
 
+/// OID of `pg_class` itself: the class of tables, indexes and sequences in pg_description and pg_depend.
+pub const PG_CLASS: u32 = 1259;
+/// OID of `pg_namespace` itself.
+pub const PG_NAMESPACE: u32 = 2615;
+/// OID of `pg_database` itself.
+pub const PG_DATABASE: u32 = 1262;
+/// OID of `pg_authid` itself.
+pub const PG_AUTHID: u32 = 1260;
+/// OID of `pg_constraint` itself.
+pub const PG_CONSTRAINT: u32 = 2606;
+/// OID of `pg_attrdef` itself.
+pub const PG_ATTRDEF: u32 = 2604;
+/// OID of `pg_type` itself.
+pub const PG_TYPE: u32 = 1247;
+
 /// What a system table may look at.
 #[derive(Clone)]
 pub struct SystemContext {
     /// The catalog of the session's database, as of the statement.
     pub catalog: Arc<Snapshot>,
     /// The store, for statistics and shards.
-    pub store: stratos_replication::Store,
+    pub store: Arc<dyn StoreFacts>,
+    /// Sessions of the node, for `pg_stat_activity`.
+    pub sessions: Arc<Vec<SessionFacts>>,
     /// Role of the session, for privileges and `current_user`.
     pub role: String,
+    /// Schemas in order of search, without the implicit ones: whether names need a schema when they print.
+    pub search_path: Arc<Vec<String>>,
     /// Name/value/description of the session's settings, for `pg_settings`.
     pub settings: Arc<Vec<(String, String, String)>>,
+}
+
+/// What system tables may ask of the store.
+pub trait StoreFacts: Send + Sync {
+    /// Live rows and their bytes under a prefix of keys (at most 13 bytes long).
+    fn statistics(&self, prefix: &[u8]) -> stratos_replication::PrefixStatistics;
+    /// The shards.
+    fn shards(&self) -> Vec<stratos_replication::ShardInfo>;
+    /// Where a sequence stands, by its storage number; none before the first `nextval`, or where it is not known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn sequence_value(
+        &self,
+        _database: u32,
+        _storage: u32,
+    ) -> Result<Option<super::keys::SequenceValue>> {
+        Ok(None)
+    }
+    /// Locks held and awaited, for `pg_locks`.
+    fn locks(&self) -> Vec<LockFacts> {
+        Vec::new()
+    }
+}
+
+/// A row of `pg_locks`: a lock, or the wait for one.
+#[derive(Debug, Clone, Default)]
+pub struct LockFacts {
+    /// `locktype`: `tuple`, `advisory`.
+    pub kind: &'static str,
+    /// OID of the database.
+    pub database: u32,
+    /// OID of the table, if it is a table's.
+    pub relation: Option<u32>,
+    /// For an advisory lock: `classid`, `objid`, `objsubid`.
+    pub object: Option<(u32, u32, i16)>,
+    /// Backend number of the holder or waiter.
+    pub pid: i32,
+    /// Postgres's name of the mode.
+    pub mode: &'static str,
+    /// Held; else awaited.
+    pub granted: bool,
+}
+
+/// A row of `pg_stat_activity`.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// Backend number.
+    pub pid: i32,
+    /// Role.
+    pub user: String,
+    /// Database.
+    pub database: String,
+    /// `application_name`.
+    pub application_name: String,
+    /// Client's address.
+    pub client: String,
+    /// Unix microseconds.
+    pub backend_start_micros: i64,
+    /// Unix microseconds.
+    pub transaction_start_micros: Option<i64>,
+    /// Unix microseconds.
+    pub query_start_micros: i64,
+    /// `active`, `idle`, …
+    pub state: &'static str,
+    /// Text of the statement.
+    pub query: String,
 }
 
 /// A table of pg_catalog and the like.

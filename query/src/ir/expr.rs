@@ -260,3 +260,51 @@ impl Expr {
         }
     }
 }
+
+impl Expr {
+    /// Shows the expression and every expression inside it, parents first. Queries inside are not entered.
+    pub fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
+        visit(self);
+        match &self.kind {
+            ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) => {}
+            ExprKind::Call { args, .. }
+            | ExprKind::And(args)
+            | ExprKind::Or(args)
+            | ExprKind::Coalesce(args)
+            | ExprKind::Extremum { args, .. }
+            | ExprKind::Array(args)
+            | ExprKind::Row(args) => args.iter().for_each(|a| a.walk(visit)),
+            ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => arg.walk(visit),
+            ExprKind::NotDistinct { left, right, .. } => {
+                left.walk(visit);
+                right.walk(visit);
+            }
+            ExprKind::Case { branches, otherwise } => {
+                for branch in branches {
+                    branch.when.walk(visit);
+                    branch.then.walk(visit);
+                }
+                if let Some(otherwise) = otherwise {
+                    otherwise.walk(visit);
+                }
+            }
+            ExprKind::InList { arg, list, .. } => {
+                arg.walk(visit);
+                list.iter().for_each(|e| e.walk(visit));
+            }
+            ExprKind::Quantified { left, array, .. } => {
+                left.walk(visit);
+                array.walk(visit);
+            }
+            ExprKind::Subscript { array, index } => {
+                array.walk(visit);
+                index.walk(visit);
+            }
+            ExprKind::Subquery { kind, .. } => {
+                if let SubqueryKind::Quantified { left, .. } = kind {
+                    left.walk(visit);
+                }
+            }
+        }
+    }
+}

@@ -8,15 +8,18 @@
 mod expr;
 mod rel;
 mod statement;
+mod walk;
 
 pub use expr::{
     AggregateCall, CaseBranch, ColumnId, Expr, ExprKind, FrameBound, FrameUnits, Quantifier,
     SortKey, SubqueryKind, WindowCall, WindowFrame, WindowFunction,
 };
 pub use rel::{
-    Cte, JoinKind, OutputColumn, Rel, RowLock, ScanColumn, SetOpKind, TableFunctionKind,
+    Cte, JoinKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, SetOpKind, TableFunctionKind,
 };
 pub use statement::{
     Assignment, BoundStatement, Delete, Insert, InsertSource, OnConflict, Query, Returning,
     StatementKind, Update,
 };
+pub use walk::Walk;
+

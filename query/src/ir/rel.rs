@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stratos_types::ColumnType;
+use stratos_types::{ColumnType, PgType};
 
 use super::expr::{AggregateCall, ColumnId, Expr, SortKey, WindowCall};
 use crate::catalog::{SystemTable, Table};
@@ -20,10 +20,14 @@ pub struct OutputColumn {
     pub origin: Option<(u32, i16)>,
 }
 
+/// How plans name the hidden row id.
+pub const ROW_ID_NAME: &str = "(row id)";
+
 /// A column of a base table that a scan yields.
 #[derive(Debug, Clone)]
 pub struct ScanColumn {
-    /// Index into [`Table::columns`] (not the attribute number).
+    /// Index into [`Table::columns`] (not the attribute number); one past the last is the hidden row id (int8) of a table
+    /// without a primary key, which UPDATE and DELETE ask for.
     pub index: usize,
     /// Its identity in the statement.
     pub id: ColumnId,
@@ -252,14 +256,19 @@ impl Rel {
         match self {
             Rel::Scan { table, columns, .. } => columns
                 .iter()
-                .map(|c| {
-                    let column = &table.columns[c.index];
-                    OutputColumn {
+                .map(|c| match table.columns.get(c.index) {
+                    Some(column) => OutputColumn {
                         id: c.id,
                         name: column.name.clone(),
                         ty: column.ty,
                         origin: Some((table.oid, column.attnum)),
-                    }
+                    },
+                    None => OutputColumn {
+                        id: c.id,
+                        name: ROW_ID_NAME.to_owned(),
+                        ty: PgType::Int8.into(),
+                        origin: None,
+                    },
                 })
                 .collect(),
             Rel::SystemScan { columns, .. }

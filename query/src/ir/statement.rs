@@ -96,7 +96,8 @@ pub struct Assignment {
 pub struct Update {
     /// Target.
     pub table: Arc<Table>,
-    /// Identities of the target's columns (the old row), in the table's order.
+    /// Identities of the target's columns (the old row), in the table's order; then, where the table has no primary key,
+    /// that of the hidden row id, which `source` yields too.
     pub target: Vec<ColumnId>,
     /// The target's scan, joined with `FROM` and filtered: yields all of `target` and the columns of FROM.
     pub source: Rel,
@@ -115,7 +116,7 @@ pub struct Update {
 pub struct Delete {
     /// Target.
     pub table: Arc<Table>,
-    /// Identities of the target's columns, in the table's order.
+    /// As in [`Update::target`].
     pub target: Vec<ColumnId>,
     /// As in [`Update::source`], with `USING`.
     pub source: Rel,

@@ -1,5 +1,38 @@
 //! A connection's session: settings, transaction, prepared statements, portals.
+//!
+//! - [`session`](Session): what the server drives
+//! - [`transaction`]: the transaction block, as Postgres's state machine has it
+//! - [`plan`]: what a statement compiles to, and for how long that holds
+//! - [`execute`]: carrying a planned statement out
+//! - [`utility`]: SET, SHOW and other statements about the session
+//! - [`schema_change`]: DDL and its jobs
+//! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
+//! - [`settings`], [`cancel`], [`shared`]: see there
 
+pub mod cancel;
 mod context;
+mod cursor;
+mod execute;
+mod plan;
+mod schema_change;
+#[allow(clippy::module_inception)]
+mod session;
+mod settings;
+mod shared;
+mod transaction;
+mod utility;
 
 pub use context::{EvalContext, Host};
+pub use plan::{Planned, Prepared};
+pub(crate) use schema_change::scram_verifier;
+pub use session::{Session, StatementDescription, TransactionStatus};
+pub(crate) use settings::quote_if_needed;
+pub use settings::{SERVER_VERSION, SERVER_VERSION_NUM, Settings};
+pub(crate) use shared::Identity;
+pub use shared::{Activity, SessionShared};
+
+/// Microseconds since the Unix epoch by this node's clock: for `now()` and what people read, never for a decision.
+pub fn now_micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

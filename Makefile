@@ -1,0 +1,39 @@
+# The two commands are `make run` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help run test test-long check fix bench setup
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: ## Set up what is missing, build, and start a node on 127.0.0.1:5433
+	@scripts/setup.sh run
+	@cargo build --quiet --locked --bin stratos
+	@exec "$$(scripts/target-dir.sh)/debug/stratos" dev
+
+test: ## Set up what is missing, then every test
+	@scripts/setup.sh test
+	cargo test --locked --workspace
+
+test-long: ## The long versions of the crash, simulation and fuzzing tests
+	@scripts/setup.sh test
+	STRATOS_TEST_LONG=1 cargo test --locked --workspace
+
+check: ## Format, lints, docs, dependency audit, crate arrows: changes nothing
+	@scripts/setup.sh check
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cargo deny --offline check licenses bans sources
+	cargo test --locked -p stratos-tests --test architecture
+
+fix: ## Repair what `make check` can repair
+	@scripts/setup.sh run
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench: ## Speed against PostgreSQL 15 on this machine, in the same run
+	@scripts/setup.sh test
+	cargo build --release --locked --bin stratos
+	@scripts/bench.py

@@ -1,0 +1,707 @@
+//! Calls: functions, what looks like one but is syntax, and aggregates.
+
+use sqlparser::ast::{
+    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Spanned,
+};
+use sqlparser::tokenizer::Span;
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+
+use super::casts::cast_kind;
+use super::resolve::{Choice, choose};
+use super::scope::{fold_ident, name_parts, name_span};
+use super::table_function::returns_set;
+use super::{Binder, Clause};
+use crate::functions::{Aggregate, AggregateKind, ArgType, Function};
+use crate::ir::{AggregateCall, CaseBranch, Expr, ExprKind, SortKey};
+
+/// Whether it is `ROW(…)`.
+pub(crate) fn is_row_constructor(function: &ast::Function) -> bool {
+    matches!(name_parts(&function.name).as_deref(), Ok([name]) if name == "row")
+        && matches!(function.args, FunctionArguments::List(_))
+}
+
+fn types(args: &[Expr]) -> Vec<PgType> {
+    args.iter().map(|e| e.ty.ty).collect()
+}
+
+/// Argument types of a signature for a call with `n` arguments; none if it does not take so many.
+fn expand(args: &[ArgType], variadic: bool, optional: usize, n: usize) -> Option<Vec<ArgType>> {
+    if n <= args.len() {
+        return (n + optional >= args.len()).then(|| args[..n].to_vec());
+    }
+    let last = *args.last()?;
+    if !variadic {
+        return None;
+    }
+    let mut all = args.to_vec();
+    all.resize(n, last);
+    Some(all)
+}
+
+impl Binder<'_> {
+    pub(crate) fn undefined_function(&self, name: &str, args: &[PgType], span: Span) -> Error {
+        let shown: Vec<String> = args.iter().map(ToString::to_string).collect();
+        self.at(
+            Error::new(
+                ErrorKind::UndefinedFunction,
+                format!("function {name}({}) does not exist", shown.join(", ")),
+            )
+            .with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+            span,
+        )
+    }
+
+    pub(crate) fn ambiguous_function(&self, name: &str, args: &[PgType], span: Span) -> Error {
+        let shown: Vec<String> = args.iter().map(ToString::to_string).collect();
+        self.at(
+            Error::new(
+                ErrorKind::AmbiguousFunction,
+                format!("function {name}({}) is not unique", shown.join(", ")),
+            )
+            .with_hint(
+                "Could not choose a best candidate function. You might need to add explicit type casts.",
+            ),
+            span,
+        )
+    }
+
+    /// A call of a plain function.
+    pub(crate) fn call_named(&mut self, name: &str, args: Vec<Expr>, span: Span) -> Result<Expr> {
+        let actual = types(&args);
+        let mut fitting: Vec<&'static Function> = Vec::new();
+        let mut candidates: Vec<Vec<ArgType>> = Vec::new();
+        for function in self.cx.registry.functions(name) {
+            if let Some(formal) = expand(
+                function.args,
+                function.variadic,
+                function.optional,
+                args.len(),
+            ) && !candidates.contains(&formal)
+            {
+                fitting.push(function);
+                candidates.push(formal);
+            }
+        }
+        let exact = candidates
+            .iter()
+            .any(|c| c.iter().zip(&actual).all(|(f, a)| *f == ArgType::Is(*a)));
+        // `text(x)` and `date(x)` are casts, unless a function has exactly these arguments.
+        if !exact
+            && let [arg] = args.as_slice()
+            && let Some(ty) = PgType::from_name(name).filter(|t| t.name() == name)
+            && (arg.ty.ty == PgType::Unknown || cast_kind(arg.ty.ty, ty).is_some())
+            && (fitting.is_empty() || arg.ty.ty == PgType::Unknown)
+        {
+            let arg = args.into_iter().next().ok_or_else(|| Error::internal("one argument"))?;
+            return self.cast(arg, ty.into(), span);
+        }
+        match choose(&actual, &candidates) {
+            Choice::One(i) => self.apply(fitting[i], &candidates[i], args, span),
+            Choice::None => Err(self.undefined_function(name, &actual, span)),
+            Choice::Ambiguous => Err(self.ambiguous_function(name, &actual, span)),
+        }
+    }
+
+    /// An argument that is a plain expression.
+    pub(crate) fn plain_arg(&mut self, arg: &FunctionArg) -> Result<Expr> {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => self.expr(e),
+            FunctionArg::Unnamed(
+                FunctionArgExpr::Wildcard
+                | FunctionArgExpr::QualifiedWildcard(_)
+                | FunctionArgExpr::WildcardWithOptions(_),
+            ) => Err(Error::unsupported("* as an argument")),
+            FunctionArg::Named {
+                name: _,
+                arg: _,
+                operator: _,
+            }
+            | FunctionArg::ExprNamed {
+                name: _,
+                arg: _,
+                operator: _,
+            } => Err(Error::unsupported("named argument")),
+        }
+    }
+
+    /// Anything that has the form of a call.
+    pub(crate) fn function(&mut self, function: &ast::Function) -> Result<Expr> {
+        let ast::Function {
+            name,
+            uses_odbc_syntax,
+            parameters,
+            args,
+            filter,
+            null_treatment,
+            over,
+            within_group,
+        } = function;
+        let span = name_span(name);
+        if *uses_odbc_syntax || !matches!(parameters, FunctionArguments::None) {
+            return Err(self.at(Error::unsupported("this form of a function call"), span));
+        }
+        if null_treatment.is_some() {
+            return Err(self.at(Error::unsupported("IGNORE or RESPECT NULLS"), span));
+        }
+        let parts = name_parts(name)?;
+        let (qualified, base) = match parts.as_slice() {
+            [name] => (false, name.as_str()),
+            [schema, name] if schema == "pg_catalog" => (true, name.as_str()),
+            [_, _] => {
+                return Err(self.at(
+                    Error::new(
+                        ErrorKind::UndefinedFunction,
+                        format!("function {}() does not exist", parts.join(".")),
+                    ),
+                    span,
+                ));
+            }
+            _ => return Err(self.at(Error::unsupported("this function name"), span)),
+        };
+        let list = match args {
+            FunctionArguments::Subquery(query) => {
+                if base == "array" && !qualified {
+                    return self.array_subquery(query);
+                }
+                return Err(self.at(Error::unsupported("subquery without parentheses"), span));
+            }
+            FunctionArguments::None => {
+                return self.keyword_function(base, None, span);
+            }
+            FunctionArguments::List(list) => list,
+        };
+        let FunctionArgumentList {
+            duplicate_treatment,
+            args,
+            clauses,
+        } = list;
+        let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
+        let aggregates = self.cx.registry.aggregates(base);
+        let window_only = super::window::is_window_function(base);
+        let star = matches!(
+            args.as_slice(),
+            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]
+        );
+        if !aggregates.is_empty() || window_only {
+            let mut order_by: &[ast::OrderByExpr] = &[];
+            for clause in clauses {
+                match clause {
+                    FunctionArgumentClause::OrderBy(keys) => order_by = keys,
+                    _ => {
+                        return Err(
+                            self.at(Error::unsupported("this clause in a function call"), span)
+                        );
+                    }
+                }
+            }
+            let shape = CallShape {
+                name: base,
+                span,
+                args,
+                star,
+                distinct,
+                order_by,
+                within_group,
+                filter: filter.as_deref(),
+            };
+            return match over {
+                Some(over) => self.window_call(&shape, &aggregates, over),
+                None if window_only => Err(self.at(
+                    Error::new(
+                        ErrorKind::WrongObjectType,
+                        format!("window function {base} requires an OVER clause"),
+                    ),
+                    span,
+                )),
+                None => self.aggregate_in_query(&shape, &aggregates),
+            };
+        }
+        let refuse = |b: &Self, what: &str| {
+            Err(b.at(
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!("{what} specified, but {base} is not an aggregate function"),
+                ),
+                span,
+            ))
+        };
+        if distinct {
+            return refuse(self, "DISTINCT");
+        }
+        if !within_group.is_empty() {
+            return refuse(self, "WITHIN GROUP");
+        }
+        if filter.is_some() {
+            return refuse(self, "FILTER");
+        }
+        if star {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!("{base}(*) specified, but {base} is not an aggregate function"),
+                ),
+                span,
+            ));
+        }
+        if over.is_some() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!(
+                        "OVER specified, but {base} is not a window function nor an aggregate function"
+                    ),
+                ),
+                span,
+            ));
+        }
+        if !clauses.is_empty() {
+            return refuse(self, "ORDER BY");
+        }
+        if !qualified && let Some(expr) = self.syntax_function(base, args, span)? {
+            return Ok(expr);
+        }
+        let args: Vec<Expr> = args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
+        if returns_set(base) {
+            return self.set_in_select(base, args, span);
+        }
+        self.call_named(base, args, span)
+    }
+
+    /// `COALESCE`, `NULLIF` and others that are syntax in Postgres.
+    fn syntax_function(
+        &mut self,
+        name: &str,
+        args: &[FunctionArg],
+        span: Span,
+    ) -> Result<Option<Expr>> {
+        match name {
+            "coalesce" | "greatest" | "least" => {
+                let what = match name {
+                    "coalesce" => "COALESCE",
+                    "greatest" => "GREATEST",
+                    _ => "LEAST",
+                };
+                let spans: Vec<Span> = args.iter().map(Spanned::span).collect();
+                let bound = self.conditionally(what, |b| {
+                    args.iter().map(|a| b.plain_arg(a)).collect::<Result<Vec<_>>>()
+                })?;
+                if bound.is_empty() {
+                    return Err(self.at(
+                        Error::new(ErrorKind::SyntaxError, "syntax error at or near \")\""),
+                        span,
+                    ));
+                }
+                let (args, ty) = self.unify(bound, &spans, what)?;
+                if what == "COALESCE" {
+                    return Ok(Some(Expr {
+                        kind: ExprKind::Coalesce(args),
+                        ty,
+                    }));
+                }
+                let less = self.find_operator("<", &[ty.ty, ty.ty], None).map_err(|_| {
+                    self.at(
+                        Error::new(
+                            ErrorKind::UndefinedFunction,
+                            format!(
+                                "could not identify a comparison function for type {}",
+                                ty.ty
+                            ),
+                        ),
+                        span,
+                    )
+                })?;
+                // `<` may be that of another type (varchar compares as text).
+                let target = match less.right {
+                    ArgType::Is(t) => t,
+                    _ => ty.ty,
+                };
+                let mut cast = Vec::with_capacity(args.len());
+                for arg in args {
+                    cast.push(self.implicit(arg, target, span)?);
+                }
+                let result = Expr {
+                    kind: ExprKind::Extremum {
+                        greatest: what == "GREATEST",
+                        less: less.function,
+                        args: cast,
+                    },
+                    ty: target.into(),
+                };
+                Ok(Some(self.implicit(result, ty.ty, span)?))
+            }
+            "nullif" => {
+                let [first, second] = args else {
+                    return Err(self.at(
+                        Error::new(ErrorKind::SyntaxError, "NULLIF takes two arguments"),
+                        span,
+                    ));
+                };
+                let left = self.plain_arg(first)?;
+                let right = self.plain_arg(second)?;
+                let place = self.position(span);
+                let (equals, left, right) = self.binary_operands("=", left, right, place)?;
+                let ty = left.ty;
+                let when = Expr {
+                    kind: ExprKind::Call {
+                        function: equals,
+                        args: vec![left.clone(), right],
+                    },
+                    ty: PgType::Bool.into(),
+                };
+                Ok(Some(Expr {
+                    kind: ExprKind::Case {
+                        branches: vec![CaseBranch {
+                            when,
+                            then: Self::null(ty),
+                        }],
+                        otherwise: Some(Box::new(left)),
+                    },
+                    ty,
+                }))
+            }
+            "row" => {
+                let mut fields = Vec::with_capacity(args.len());
+                for arg in args {
+                    let field = self.plain_arg(arg)?;
+                    fields.push(self.known(field)?);
+                }
+                Ok(Some(Expr {
+                    kind: ExprKind::Row(fields),
+                    ty: PgType::Record.into(),
+                }))
+            }
+            "grouping" => self.grouping_call(args, span).map(Some),
+            "current_timestamp" | "current_time" | "localtime" | "localtimestamp" => {
+                let precision = match args {
+                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(v)))] => {
+                        match &v.value {
+                            ast::Value::Number(n, _) => n.parse::<i32>().ok(),
+                            _ => None,
+                        }
+                    }
+                    _ => None,
+                };
+                self.keyword_function(name, precision, span).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `CURRENT_DATE` and others that are called without parentheses.
+    fn keyword_function(&mut self, name: &str, precision: Option<i32>, span: Span) -> Result<Expr> {
+        let precision = precision.map(|p| p.clamp(0, 6)).unwrap_or(-1);
+        let mut clock = |ty: PgType| -> Result<Expr> {
+            let now = self.call_named("now", Vec::new(), span)?;
+            let ty = ColumnType {
+                ty,
+                typmod: precision,
+            };
+            if now.ty == ty {
+                return Ok(now);
+            }
+            self.cast(now, ty, span)
+        };
+        match name {
+            "current_timestamp" => clock(PgType::TimestampTz),
+            "current_date" => {
+                let now = self.call_named("now", Vec::new(), span)?;
+                self.cast(now, PgType::Date.into(), span)
+            }
+            "current_time" => clock(PgType::TimeTz),
+            "localtimestamp" => clock(PgType::Timestamp),
+            "localtime" => clock(PgType::Time),
+            "current_user" | "user" | "current_role" => {
+                self.call_named("current_user", Vec::new(), span)
+            }
+            "session_user" => self.call_named("session_user", Vec::new(), span),
+            "current_catalog" => self.call_named("current_database", Vec::new(), span),
+            "current_schema" => self.call_named("current_schema", Vec::new(), span),
+            other => Err(self.at(
+                Error::new(
+                    ErrorKind::SyntaxError,
+                    format!("syntax error at or near \"{other}\""),
+                ),
+                span,
+            )),
+        }
+    }
+
+    /// An aggregate without OVER: a column of the grouping below.
+    fn aggregate_in_query(
+        &mut self,
+        shape: &CallShape<'_>,
+        aggregates: &[&'static Aggregate],
+    ) -> Result<Expr> {
+        let span = shape.span;
+        let clause = self.clause();
+        let Some(level) = self.levels.last() else {
+            return Err(Error::unsupported("aggregate here"));
+        };
+        if level.in_aggregate {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::GroupingError,
+                    "aggregate function calls cannot be nested",
+                ),
+                span,
+            ));
+        }
+        if !clause.is_some_and(Clause::allows_aggregates) {
+            let place = clause.map_or("this clause", Clause::place);
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::GroupingError,
+                    format!("aggregate functions are not allowed in {place}"),
+                ),
+                span,
+            ));
+        }
+        let call = self.aggregate_call(shape, aggregates)?;
+        let own: Vec<_> = self
+            .levels
+            .last()
+            .map(|l| {
+                l.scope
+                    .tables
+                    .iter()
+                    .flat_map(|t| &t.columns)
+                    .flat_map(|c| c.expr.columns())
+                    .collect()
+            })
+            .unwrap_or_default();
+        let mentioned: Vec<_> = call.exprs().flat_map(Expr::columns).collect();
+        let mut inner = Vec::new();
+        for expr in call.exprs() {
+            expr.visit(&mut |e| {
+                if let ExprKind::Subquery { query, .. } = &e.kind {
+                    inner.extend(query.output().into_iter().map(|c| c.id));
+                }
+                crate::ir::Walk::Into
+            });
+        }
+        if !mentioned.is_empty()
+            && inner.is_empty()
+            && mentioned.iter().all(|c| !own.contains(c))
+            && self.levels.len() > 1
+        {
+            return Err(self.at(
+                Error::unsupported("aggregate over columns of an outer query only"),
+                span,
+            ));
+        }
+        let name = shape.name.to_owned();
+        let ty = call.ty;
+        if let Some(level) = self.levels.last()
+            && let Some((column, _)) = level.aggregates.iter().find(|(_, a)| a.same(&call))
+        {
+            return Ok(Expr::column(column.id, ty));
+        }
+        let column = self.output(name, ty);
+        let expr = Expr::column(column.id, ty);
+        if let Some(level) = self.levels.last_mut() {
+            level.aggregates.push((column, call));
+        }
+        Ok(expr)
+    }
+
+    /// Resolves an aggregate and its arguments.
+    pub(crate) fn aggregate_call(
+        &mut self,
+        shape: &CallShape<'_>,
+        aggregates: &[&'static Aggregate],
+    ) -> Result<AggregateCall> {
+        let span = shape.span;
+        if shape.star {
+            let found = aggregates
+                .iter()
+                .find(|a| a.kind == AggregateKind::CountStar)
+                .copied();
+            let Some(aggregate) = found else {
+                return Err(self.undefined_function(shape.name, &[], span));
+            };
+            if shape.distinct {
+                return Err(self.at(
+                    Error::new(ErrorKind::SyntaxError, "DISTINCT is not allowed with *"),
+                    span,
+                ));
+            }
+            let filter = self.aggregate_filter(shape.filter)?;
+            return Ok(AggregateCall {
+                aggregate,
+                args: Vec::new(),
+                distinct: false,
+                filter,
+                order_by: Vec::new(),
+                ty: PgType::Int8.into(),
+            });
+        }
+        let (args, mut order_by) = self.inside_aggregate(|b| {
+            let mut args = Vec::with_capacity(shape.args.len());
+            for arg in shape.args {
+                args.push(b.aggregate_arg(arg)?);
+            }
+            let keys = if shape.within_group.is_empty() {
+                shape.order_by
+            } else {
+                shape.within_group
+            };
+            let mut order_by = Vec::with_capacity(keys.len());
+            for key in keys {
+                let expr = b.expr(super::query::order_key(key)?)?;
+                let (descending, nulls_first) = super::query::order_options(key)?;
+                order_by.push(SortKey {
+                    expr,
+                    descending,
+                    nulls_first,
+                });
+            }
+            Ok((args, order_by))
+        })?;
+        let ordered_set = !shape.within_group.is_empty();
+        // An ordered-set aggregate's signature has the ordering expressions after the direct arguments.
+        let direct = args.len();
+        let mut all = args;
+        if ordered_set {
+            all.extend(order_by.iter().map(|k| k.expr.clone()));
+        }
+        let actual = types(&all);
+        let fitting: Vec<&'static Aggregate> = aggregates
+            .iter()
+            .copied()
+            .filter(|a| a.args.len() == all.len() && a.kind != AggregateKind::CountStar)
+            .collect();
+        let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|a| a.args.to_vec()).collect();
+        let aggregate = match choose(&actual, &candidates) {
+            Choice::One(i) => fitting[i],
+            Choice::None => return Err(self.undefined_function(shape.name, &actual, span)),
+            Choice::Ambiguous => return Err(self.ambiguous_function(shape.name, &actual, span)),
+        };
+        let is_ordered_set = matches!(
+            aggregate.kind,
+            AggregateKind::PercentileCont | AggregateKind::PercentileDisc | AggregateKind::Mode
+        );
+        if is_ordered_set && !ordered_set {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!(
+                        "WITHIN GROUP is required for ordered-set aggregate {}",
+                        shape.name
+                    ),
+                ),
+                span,
+            ));
+        }
+        if ordered_set && !is_ordered_set {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!(
+                        "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
+                        shape.name
+                    ),
+                ),
+                span,
+            ));
+        }
+        let (mut args, ret) = self.settle_args(aggregate.args, aggregate.ret, all, span)?;
+        if ordered_set {
+            let sorted = args.split_off(direct);
+            for (key, expr) in order_by.iter_mut().zip(sorted) {
+                key.expr = expr;
+            }
+        } else {
+            let keys = std::mem::take(&mut order_by);
+            for key in keys {
+                let expr = self.known(key.expr)?;
+                if shape.distinct && !args.iter().any(|a| a.same(&expr)) {
+                    return Err(self.at(
+                        Error::new(
+                            ErrorKind::InvalidColumnReference,
+                            "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+                        ),
+                        span,
+                    ));
+                }
+                order_by.push(SortKey { expr, ..key });
+            }
+        }
+        let filter = self.aggregate_filter(shape.filter)?;
+        Ok(AggregateCall {
+            aggregate,
+            args,
+            distinct: shape.distinct,
+            filter,
+            order_by,
+            ty: ret.into(),
+        })
+    }
+
+    fn aggregate_arg(&mut self, arg: &FunctionArg) -> Result<Expr> {
+        if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg {
+            // count(t.*): the row as a whole.
+            let table = self.find_table(&name_parts(name)?, name_span(name))?;
+            return Ok(self.whole_row(&table, name_span(name)));
+        }
+        self.plain_arg(arg)
+    }
+
+    fn aggregate_filter(&mut self, filter: Option<&ast::Expr>) -> Result<Option<Expr>> {
+        let Some(filter) = filter else {
+            return Ok(None);
+        };
+        let before = self.levels.last().is_some_and(|l| l.in_aggregate);
+        let expr = self.in_clause(Clause::Filter, |b| {
+            if let Some(level) = b.levels.last_mut() {
+                level.in_aggregate = false;
+            }
+            let references = b.levels.last().map_or(0, |l| l.references.len());
+            let expr = b.expr(filter)?;
+            if let Some(level) = b.levels.last_mut() {
+                level.references.truncate(references);
+            }
+            b.boolean(expr, "FILTER", filter.span())
+        });
+        if let Some(level) = self.levels.last_mut() {
+            level.in_aggregate = before;
+        }
+        expr.map(Some)
+    }
+
+    fn inside_aggregate<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if let Some(level) = self.levels.last_mut() {
+            level.in_aggregate = true;
+        }
+        let result = f(self);
+        if let Some(level) = self.levels.last_mut() {
+            level.in_aggregate = false;
+        }
+        result
+    }
+
+    /// `nextval` of a sequence by OID, for identity columns.
+    pub(crate) fn nextval(&mut self, sequence: u32) -> Result<Expr> {
+        let arg = Expr::literal(Datum::Oid(sequence), PgType::Regclass);
+        self.call_named("nextval", vec![arg], Span::empty())
+    }
+}
+
+/// The parts of an aggregate's or window function's call.
+pub(crate) struct CallShape<'s> {
+    pub name: &'s str,
+    pub span: Span,
+    pub args: &'s [FunctionArg],
+    pub star: bool,
+    pub distinct: bool,
+    pub order_by: &'s [ast::OrderByExpr],
+    pub within_group: &'s [ast::OrderByExpr],
+    pub filter: Option<&'s ast::Expr>,
+}
+
+/// The name of a window, folded.
+pub(crate) fn window_name(ident: &ast::Ident) -> String {
+    fold_ident(ident)
+}

@@ -1,0 +1,346 @@
+//! Making a value be of a wanted type: literals are read, parameters learn their type, the rest is cast.
+
+use sqlparser::tokenizer::Span;
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+
+use super::Binder;
+use super::casts::{CastContext, cast_kind};
+use super::resolve::common_type;
+use crate::ir::{Expr, ExprKind};
+
+impl Binder<'_> {
+    /// The value as `to`, if a cast exists that applies in the given context. `explicit` is for casts that the user wrote:
+    /// they cut strings silently.
+    pub(crate) fn coerce(
+        &mut self,
+        expr: Expr,
+        to: ColumnType,
+        context: CastContext,
+        explicit: bool,
+        span: Span,
+    ) -> Result<Option<Expr>> {
+        let expr = self.refresh(expr);
+        let from = expr.ty.ty;
+        if from == to.ty {
+            return Ok(Some(with_modifier(expr, to, explicit)));
+        }
+        if from == PgType::Unknown {
+            return self.decide(expr, to, explicit, span).map(Some);
+        }
+        // Elements of an array constructor are cast one by one, as Postgres does.
+        let expr = match (expr.kind, to.ty.element()) {
+            (ExprKind::Array(items), Some(element)) if context == CastContext::Explicit => {
+                let mut cast = Vec::with_capacity(items.len());
+                for item in items {
+                    let ty = ColumnType {
+                        ty: element,
+                        typmod: to.typmod,
+                    };
+                    match self.coerce(item, ty, context, explicit, span)? {
+                        Some(item) => cast.push(item),
+                        None => return Ok(None),
+                    }
+                }
+                return Ok(Some(Expr {
+                    kind: ExprKind::Array(cast),
+                    ty: to,
+                }));
+            }
+            (kind, _) => Expr { kind, ty: expr.ty },
+        };
+        match cast_kind(from, to.ty) {
+            Some(kind) if kind >= context => {}
+            _ => return Ok(None),
+        }
+        if let ExprKind::Literal(value) = &expr.kind
+            && let Some(folded) = fold(value, from, to)
+        {
+            return Ok(Some(with_modifier(
+                Expr::literal(folded, to.ty),
+                to,
+                explicit,
+            )));
+        }
+        Ok(Some(Expr {
+            kind: ExprKind::Cast {
+                arg: Box::new(expr),
+                explicit,
+            },
+            ty: to,
+        }))
+    }
+
+    /// A parameter that was seen before its type was known.
+    fn refresh(&self, expr: Expr) -> Expr {
+        match expr.kind {
+            ExprKind::Param(n) if expr.ty.ty == PgType::Unknown => Expr {
+                kind: ExprKind::Param(n),
+                ty: self.params[n].into(),
+            },
+            kind => Expr { kind, ty: expr.ty },
+        }
+    }
+
+    fn decide(&mut self, expr: Expr, to: ColumnType, explicit: bool, span: Span) -> Result<Expr> {
+        match expr.kind {
+            ExprKind::Param(n) => {
+                self.params[n] = to.ty;
+                Ok(with_modifier(
+                    Expr {
+                        kind: ExprKind::Param(n),
+                        ty: to.ty.into(),
+                    },
+                    to,
+                    explicit,
+                ))
+            }
+            ExprKind::Literal(Datum::Null) => Ok(Expr::literal(Datum::Null, to)),
+            ExprKind::Literal(Datum::Text(text)) => {
+                match self
+                    .read_literal(&text, to)
+                    .map_err(|e| self.at(e, span))?
+                {
+                    Some(value) => Ok(with_modifier(Expr::literal(value, to.ty), to, explicit)),
+                    None => Ok(Expr {
+                        kind: ExprKind::Cast {
+                            arg: Box::new(Expr::literal(Datum::Text(text), PgType::Unknown)),
+                            explicit,
+                        },
+                        ty: to,
+                    }),
+                }
+            }
+            kind => Ok(Expr {
+                kind: ExprKind::Cast {
+                    arg: Box::new(Expr { kind, ty: expr.ty }),
+                    explicit,
+                },
+                ty: to,
+            }),
+        }
+    }
+
+    /// The value of a literal, where it can be read now; `None` leaves it to the evaluation.
+    fn read_literal(&self, text: &str, to: ColumnType) -> Result<Option<Datum>> {
+        let number = text.trim();
+        Ok(match to.ty {
+            PgType::Text | PgType::Varchar | PgType::Unknown => Some(Datum::text(text)),
+            PgType::Int2 => number.parse().ok().map(Datum::Int2),
+            PgType::Int4 => number.parse().ok().map(Datum::Int4),
+            PgType::Int8 => number.parse().ok().map(Datum::Int8),
+            PgType::Regclass => Some(Datum::Oid(self.regclass(text)?)),
+            PgType::Regtype => Some(Datum::Oid(self.regtype(text)?)),
+            PgType::Regnamespace => match number.parse() {
+                Ok(oid) => Some(Datum::Oid(oid)),
+                Err(_) => self.cx.schema_oid(number).map(Datum::Oid),
+            },
+            _ => None,
+        })
+    }
+
+    fn regclass(&self, text: &str) -> Result<u32> {
+        let text = text.trim();
+        if text == "-" {
+            return Ok(0);
+        }
+        if let Ok(oid) = text.parse() {
+            return Ok(oid);
+        }
+        let parts = split_name(text)?;
+        Ok(self.cx.relation(&parts)?.oid())
+    }
+
+    fn regtype(&self, text: &str) -> Result<u32> {
+        let text = text.trim();
+        if text == "-" {
+            return Ok(0);
+        }
+        if let Ok(oid) = text.parse() {
+            return Ok(oid);
+        }
+        let lower = text.to_ascii_lowercase();
+        let name = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+        let ty = if name == "\"char\"" {
+            Some(PgType::Char)
+        } else {
+            PgType::from_name(name)
+        };
+        ty.map(PgType::oid).ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedObject,
+                format!("type \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    /// Undecided literals and parameters become text.
+    pub(crate) fn known(&mut self, expr: Expr) -> Result<Expr> {
+        let expr = self.refresh(expr);
+        if expr.ty.ty != PgType::Unknown {
+            return Ok(expr);
+        }
+        self.decide(expr, PgType::Text.into(), false, Span::empty())
+    }
+
+    /// A type that resolution found to fit.
+    pub(crate) fn implicit(&mut self, expr: Expr, to: PgType, span: Span) -> Result<Expr> {
+        let from = expr.ty.ty;
+        if from == to {
+            return Ok(self.refresh(expr));
+        }
+        self.coerce(expr, to.into(), CastContext::Implicit, false, span)?
+            .ok_or_else(|| {
+                self.at(
+                    Error::new(
+                        ErrorKind::CannotCoerce,
+                        format!("cannot cast type {from} to {to}"),
+                    ),
+                    span,
+                )
+            })
+    }
+
+    /// A condition.
+    pub(crate) fn boolean(&mut self, expr: Expr, what: &str, span: Span) -> Result<Expr> {
+        let from = expr.ty.ty;
+        self.coerce(
+            expr,
+            PgType::Bool.into(),
+            CastContext::Implicit,
+            false,
+            span,
+        )?
+        .ok_or_else(|| {
+            self.at(
+                Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!("argument of {what} must be type boolean, not type {from}"),
+                ),
+                span,
+            )
+        })
+    }
+
+    /// All values as their common type.
+    pub(crate) fn unify(
+        &mut self,
+        exprs: Vec<Expr>,
+        spans: &[Span],
+        context: &str,
+    ) -> Result<(Vec<Expr>, ColumnType)> {
+        let exprs: Vec<Expr> = exprs.into_iter().map(|e| self.refresh(e)).collect();
+        let types: Vec<PgType> = exprs.iter().map(|e| e.ty.ty).collect();
+        let ty = common_type(&types, context).map_err(|e| {
+            let first = types.iter().copied().find(|t| *t != PgType::Unknown);
+            let odd = types.iter().position(|t| {
+                *t != PgType::Unknown
+                    && first.is_some_and(|f| f.category() != t.category())
+            });
+            let span = odd.and_then(|i| spans.get(i)).copied();
+            self.at(e, span.unwrap_or_else(Span::empty))
+        })?;
+        // A modifier survives when all have it.
+        let typmod = match exprs.first() {
+            Some(f) if exprs.iter().all(|e| e.ty == f.ty && e.ty.ty == ty) => f.ty.typmod,
+            _ => -1,
+        };
+        let mut cast = Vec::with_capacity(exprs.len());
+        for (i, expr) in exprs.into_iter().enumerate() {
+            let span = spans.get(i).copied().unwrap_or_else(Span::empty);
+            let from = expr.ty.ty;
+            let Some(expr) = self.coerce(expr, ty.into(), CastContext::Implicit, false, span)?
+            else {
+                return Err(self.at(
+                    Error::new(
+                        ErrorKind::CannotCoerce,
+                        format!("{context} could not convert type {from} to {ty}"),
+                    ),
+                    span,
+                ));
+            };
+            cast.push(expr);
+        }
+        Ok((cast, ColumnType { ty, typmod }))
+    }
+}
+
+/// The type's modifier, where one is wanted that the value does not have yet.
+fn with_modifier(expr: Expr, to: ColumnType, explicit: bool) -> Expr {
+    if to.typmod < 0 || expr.ty.typmod == to.typmod {
+        return expr;
+    }
+    if matches!(expr.kind, ExprKind::Literal(Datum::Null)) {
+        return Expr::literal(Datum::Null, to);
+    }
+    Expr {
+        kind: ExprKind::Cast {
+            arg: Box::new(expr),
+            explicit,
+        },
+        ty: to,
+    }
+}
+
+/// Casts of constants that depend on nothing.
+fn fold(value: &Datum, from: PgType, to: ColumnType) -> Option<Datum> {
+    if value.is_null() {
+        return Some(Datum::Null);
+    }
+    let wide = match value {
+        Datum::Int2(v) => i64::from(*v),
+        Datum::Int4(v) => i64::from(*v),
+        Datum::Int8(v) => *v,
+        Datum::Text(text)
+            if matches!(from, PgType::Text | PgType::Varchar)
+                && matches!(to.ty, PgType::Text | PgType::Varchar) =>
+        {
+            return Some(Datum::Text(text.clone()));
+        }
+        Datum::Oid(oid) if to.ty.is_oid_like() => return Some(Datum::Oid(*oid)),
+        _ => return None,
+    };
+    match to.ty {
+        PgType::Int2 => i16::try_from(wide).ok().map(Datum::Int2),
+        PgType::Int4 => i32::try_from(wide).ok().map(Datum::Int4),
+        PgType::Int8 => Some(Datum::Int8(wide)),
+        PgType::Float8 if wide.unsigned_abs() < (1 << 53) => Some(Datum::Float8(wide as f64)),
+        ty if ty.is_oid_like() => u32::try_from(wide).ok().map(Datum::Oid),
+        _ => None,
+    }
+}
+
+/// Splits `"A".b` into its folded parts.
+fn split_name(text: &str) -> Result<Vec<String>> {
+    let invalid = || Error::new(ErrorKind::InvalidName, "invalid name syntax");
+    let mut parts = Vec::new();
+    let mut current = String::new();
+    let mut chars = text.chars().peekable();
+    let mut quoted = false;
+    let mut any = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                current.push('"');
+            }
+            '"' => {
+                quoted = !quoted;
+                any = true;
+            }
+            '.' if !quoted => {
+                if current.is_empty() && !any {
+                    return Err(invalid());
+                }
+                parts.push(std::mem::take(&mut current));
+                any = false;
+            }
+            c if quoted => current.push(c),
+            c => current.push(c.to_ascii_lowercase()),
+        }
+    }
+    if quoted || (current.is_empty() && !any) {
+        return Err(invalid());
+    }
+    parts.push(current);
+    Ok(parts)
+}

@@ -1,0 +1,576 @@
+//! INSERT: column lists, defaults, identity columns, ON CONFLICT.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    self, ConflictTarget, DoUpdate, OnConflictAction, OnInsert, SetExpr, Spanned,
+    TableAliasWithoutColumns, TableObject,
+};
+use sqlparser::tokenizer::Span;
+use stratos_types::{Error, ErrorKind, Result};
+
+use super::casts::CastContext;
+use super::parse::{OVERRIDING_MARKER, parse_expr};
+use super::query::is_default;
+use super::scope::{Scope, ScopeTable, fold_ident, name_parts, name_span};
+use super::{Binder, Clause, Level};
+use crate::catalog::{ConstraintKind, IndexState, Table};
+use crate::ir::{
+    ColumnId, Expr, Insert, InsertSource, OnConflict, OutputColumn, Rel, StatementKind,
+};
+
+/// `OVERRIDING SYSTEM | USER VALUE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overriding {
+    None,
+    System,
+    User,
+}
+
+impl Binder<'_> {
+    pub(crate) fn insert(
+        &mut self,
+        insert: &ast::Insert,
+    ) -> Result<(StatementKind, Vec<OutputColumn>)> {
+        let ast::Insert {
+            insert_token: _,
+            optimizer_hints,
+            or,
+            ignore,
+            into: _,
+            table,
+            table_alias,
+            columns,
+            overwrite,
+            source,
+            assignments,
+            partitioned,
+            after_columns,
+            has_table_keyword,
+            on,
+            returning,
+            output,
+            replace_into,
+            priority,
+            insert_alias,
+            settings,
+            format_clause,
+            multi_table_insert_type,
+            multi_table_into_clauses,
+            multi_table_when_clauses,
+            multi_table_else_clause,
+        } = insert;
+        if or.is_some()
+            || *ignore
+            || *overwrite
+            || !assignments.is_empty()
+            || partitioned.is_some()
+            || !after_columns.is_empty()
+            || *has_table_keyword
+            || output.is_some()
+            || *replace_into
+            || priority.is_some()
+            || insert_alias.is_some()
+            || settings.is_some()
+            || format_clause.is_some()
+            || multi_table_insert_type.is_some()
+            || !multi_table_into_clauses.is_empty()
+            || !multi_table_when_clauses.is_empty()
+            || multi_table_else_clause.is_some()
+        {
+            return Err(Error::unsupported("this clause of INSERT"));
+        }
+        let overriding = optimizer_hints
+            .iter()
+            .find_map(|h| {
+                h.text
+                    .strip_prefix(OVERRIDING_MARKER)
+                    .map(|kind| match kind {
+                        "system" => Overriding::System,
+                        _ => Overriding::User,
+                    })
+            })
+            .unwrap_or(Overriding::None);
+        let TableObject::TableName(name) = table else {
+            return Err(Error::unsupported("INSERT into a function or query"));
+        };
+        let table = self.target_table(name)?;
+        let alias = table_alias
+            .as_ref()
+            .map(|TableAliasWithoutColumns { explicit: _, alias }| fold_ident(alias));
+        let listed = self.insert_columns(&table, columns)?;
+        let (source, values) =
+            self.insert_source(&table, &listed, source.as_deref(), overriding, !columns.is_empty())?;
+        let (target_scope, target) = self.table_scope(&table, alias.as_deref());
+        let on_conflict = match on {
+            None => None,
+            Some(OnInsert::OnConflict(on)) => {
+                Some(self.on_conflict(&table, on, &target_scope)?)
+            }
+            Some(_) => return Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
+        };
+        let returning = self.returning(returning.as_deref(), Scope::of(target_scope))?;
+        let output = returning.as_ref().map_or_else(Vec::new, |r| {
+            r.columns.iter().map(|(c, _)| c.clone()).collect()
+        });
+        Ok((
+            StatementKind::Insert(Box::new(Insert {
+                table,
+                source,
+                values,
+                on_conflict,
+                target,
+                returning,
+            })),
+            output,
+        ))
+    }
+
+    fn insert_columns(
+        &self,
+        table: &Table,
+        columns: &[ast::ObjectName],
+    ) -> Result<Vec<(usize, Span)>> {
+        if columns.is_empty() {
+            return Ok((0..table.columns.len())
+                .map(|i| (i, Span::empty()))
+                .collect());
+        }
+        let mut listed: Vec<(usize, Span)> = Vec::with_capacity(columns.len());
+        for column in columns {
+            let span = name_span(column);
+            let parts = name_parts(column)?;
+            let [name] = parts.as_slice() else {
+                return Err(self.at(Error::unsupported("field of a column in INSERT"), span));
+            };
+            let i = self.column_of(table, name, span)?;
+            if listed.iter().any(|(other, _)| *other == i) {
+                return Err(self.at(
+                    Error::new(
+                        ErrorKind::DuplicateColumn,
+                        format!("column \"{name}\" specified more than once"),
+                    ),
+                    span,
+                ));
+            }
+            listed.push((i, span));
+        }
+        Ok(listed)
+    }
+
+    /// Index of a column of the target.
+    pub(crate) fn column_of(&self, table: &Table, name: &str, span: Span) -> Result<usize> {
+        table.column_named(name).ok_or_else(|| {
+            self.at(
+                Error::new(
+                    ErrorKind::UndefinedColumn,
+                    format!(
+                        "column \"{name}\" of relation \"{}\" does not exist",
+                        table.name
+                    ),
+                ),
+                span,
+            )
+        })
+    }
+
+    fn insert_source(
+        &mut self,
+        table: &Arc<Table>,
+        listed: &[(usize, Span)],
+        source: Option<&ast::Query>,
+        overriding: Overriding,
+        explicit: bool,
+    ) -> Result<(InsertSource, Vec<Expr>)> {
+        let Some(query) = source else {
+            let row = self.insert_row(table, listed, None, overriding)?;
+            return Ok((InsertSource::Rows(vec![row]), Vec::new()));
+        };
+        if let SetExpr::Values(values) = &*query.body
+            && query.with.is_none()
+            && query.order_by.is_none()
+            && query.limit_clause.is_none()
+            && query.fetch.is_none()
+            && query.locks.is_empty()
+        {
+            let mut rows = Vec::with_capacity(values.rows.len());
+            self.levels.push(Level {
+                clause: Some(Clause::Values),
+                ..Level::default()
+            });
+            let width = values.rows.first().map_or(0, |r| r.content.len());
+            for row in &values.rows {
+                let first = row.content.first().map_or(Span::empty(), Spanned::span);
+                if row.content.len() != width {
+                    return Err(self.at(
+                        Error::new(
+                            ErrorKind::SyntaxError,
+                            "VALUES lists must all be the same length",
+                        ),
+                        first,
+                    ));
+                }
+                self.check_width(listed, &row.content, width, explicit)?;
+                rows.push(self.insert_row(table, listed, Some(&row.content), overriding)?);
+            }
+            self.levels.pop();
+            return Ok((InsertSource::Rows(rows), Vec::new()));
+        }
+        let rel = self.query(query, false)?;
+        let output = rel.output();
+        if output.len() > listed.len() {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "INSERT has more expressions than target columns",
+            ));
+        }
+        if output.len() < listed.len() && explicit {
+            let span = listed.get(output.len()).map_or(Span::empty(), |(_, s)| *s);
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::SyntaxError,
+                    "INSERT has more target columns than expressions",
+                ),
+                span,
+            ));
+        }
+        // Undecided literals of the select list take the columns' types.
+        let types: Vec<_> = output
+            .iter()
+            .zip(listed)
+            .map(|(c, (i, _))| {
+                if c.ty.ty == stratos_types::PgType::Unknown {
+                    stratos_types::ColumnType::from(table.columns[*i].ty.ty)
+                } else {
+                    c.ty
+                }
+            })
+            .collect();
+        let rel = self.cast_output(rel, &types)?;
+        let output = rel.output();
+        let mut values = Vec::with_capacity(table.columns.len());
+        for i in 0..table.columns.len() {
+            let given = listed
+                .iter()
+                .position(|(c, _)| *c == i)
+                .and_then(|n| output.get(n));
+            values.push(match given {
+                Some(column) => {
+                    self.check_identity(table, i, overriding, false, Span::empty())?;
+                    if overriding == Overriding::User && table.columns[i].identity.is_some() {
+                        self.default_value(table, i)?
+                    } else {
+                        let expr = Expr::column(column.id, column.ty);
+                        self.assign(table, i, expr, Span::empty())?
+                    }
+                }
+                None => self.default_value(table, i)?,
+            });
+        }
+        Ok((InsertSource::Query(Box::new(rel)), values))
+    }
+
+    fn check_width(
+        &self,
+        listed: &[(usize, Span)],
+        row: &[ast::Expr],
+        width: usize,
+        explicit: bool,
+    ) -> Result<()> {
+        if width > listed.len() {
+            let span = row.get(listed.len()).map_or(Span::empty(), Spanned::span);
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::SyntaxError,
+                    "INSERT has more expressions than target columns",
+                ),
+                span,
+            ));
+        }
+        if width < listed.len() && explicit {
+            let span = listed.get(width).map_or(Span::empty(), |(_, s)| *s);
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::SyntaxError,
+                    "INSERT has more target columns than expressions",
+                ),
+                span,
+            ));
+        }
+        Ok(())
+    }
+
+    /// A row in the table's order, with defaults filled in.
+    fn insert_row(
+        &mut self,
+        table: &Arc<Table>,
+        listed: &[(usize, Span)],
+        row: Option<&[ast::Expr]>,
+        overriding: Overriding,
+    ) -> Result<Vec<Expr>> {
+        let mut bound: Vec<Option<Expr>> = vec![None; table.columns.len()];
+        for ((i, _), e) in listed.iter().zip(row.unwrap_or(&[])) {
+            if is_default(e) {
+                continue;
+            }
+            let span = e.span();
+            self.check_identity(table, *i, overriding, false, span)?;
+            if overriding == Overriding::User && table.columns[*i].identity.is_some() {
+                continue;
+            }
+            let expr = self.expr(e)?;
+            bound[*i] = Some(self.assign(table, *i, expr, span)?);
+        }
+        bound
+            .into_iter()
+            .enumerate()
+            .map(|(i, e)| match e {
+                Some(e) => Ok(e),
+                None => self.default_value(table, i),
+            })
+            .collect()
+    }
+
+    /// A value given for a GENERATED ALWAYS column is an error (428C9).
+    fn check_identity(
+        &self,
+        table: &Table,
+        i: usize,
+        overriding: Overriding,
+        update: bool,
+        _span: Span,
+    ) -> Result<()> {
+        let column = &table.columns[i];
+        if !column.identity.as_ref().is_some_and(|id| id.always) || overriding != Overriding::None {
+            return Ok(());
+        }
+        let detail = format!(
+            "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
+            column.name
+        );
+        if update {
+            return Err(Error::new(
+                ErrorKind::GeneratedAlways,
+                format!("column \"{}\" can only be updated to DEFAULT", column.name),
+            )
+            .with_detail(detail));
+        }
+        Err(Error::new(
+            ErrorKind::GeneratedAlways,
+            format!(
+                "cannot insert a non-DEFAULT value into column \"{}\"",
+                column.name
+            ),
+        )
+        .with_detail(detail)
+        .with_hint("Use OVERRIDING SYSTEM VALUE to override."))
+    }
+
+    pub(crate) fn check_identity_update(&self, table: &Table, i: usize) -> Result<()> {
+        self.check_identity(table, i, Overriding::None, true, Span::empty())
+    }
+
+    /// A value cast for a column.
+    pub(crate) fn assign(
+        &mut self,
+        table: &Table,
+        i: usize,
+        expr: Expr,
+        span: Span,
+    ) -> Result<Expr> {
+        let column = &table.columns[i];
+        let from = expr.ty.ty;
+        self.coerce(expr, column.ty, CastContext::Assignment, false, span)?
+            .ok_or_else(|| {
+                self.at(
+                    Error::new(
+                        ErrorKind::DatatypeMismatch,
+                        format!(
+                            "column \"{}\" is of type {} but expression is of type {from}",
+                            column.name, column.ty.ty
+                        ),
+                    )
+                    .with_hint("You will need to rewrite or cast the expression."),
+                    span,
+                )
+            })
+    }
+
+    /// What DEFAULT means for a column.
+    pub(crate) fn default_value(&mut self, table: &Table, i: usize) -> Result<Expr> {
+        let column = &table.columns[i];
+        let expr = if let Some(identity) = &column.identity {
+            self.nextval(identity.sequence)?
+        } else if let Some(default) = &column.default {
+            let (ast, source) = parse_expr(&default.sql)?;
+            // Spans of the default's own text must not become positions in the statement.
+            let cx = super::BindContext {
+                source: Arc::new(super::SourceText::default()),
+                ..self.cx.clone()
+            };
+            drop(source);
+            let mut inner = Binder::new(&cx);
+            inner.next_column = self.next_column;
+            inner.next_cte = self.next_cte;
+            inner.levels.push(Level {
+                clause: Some(Clause::Default),
+                ..Level::default()
+            });
+            let expr = inner.expr(&ast)?;
+            let expr = inner.known_or_null(expr, column.ty)?;
+            self.next_column = inner.next_column;
+            self.next_cte = inner.next_cte;
+            expr
+        } else {
+            return Ok(Self::null(column.ty));
+        };
+        self.assign(table, i, expr, Span::empty())
+    }
+
+    /// A default's literal is read as the column's type.
+    fn known_or_null(&mut self, expr: Expr, ty: stratos_types::ColumnType) -> Result<Expr> {
+        if expr.ty.ty == stratos_types::PgType::Unknown {
+            return self.implicit(expr, ty.ty, Span::empty());
+        }
+        Ok(expr)
+    }
+
+    fn on_conflict(
+        &mut self,
+        table: &Arc<Table>,
+        on: &ast::OnConflict,
+        target: &ScopeTable,
+    ) -> Result<OnConflict> {
+        let ast::OnConflict {
+            conflict_target,
+            action,
+        } = on;
+        let arbiters = match conflict_target {
+            None => {
+                if matches!(action, OnConflictAction::DoUpdate(_)) {
+                    return Err(Error::new(
+                        ErrorKind::SyntaxError,
+                        "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+                    )
+                    .with_hint("For example, ON CONFLICT (column_name)."));
+                }
+                Vec::new()
+            }
+            Some(ConflictTarget::OnConstraint(name)) => {
+                let parts = name_parts(name)?;
+                let wanted = parts.last().map_or("", String::as_str);
+                let found = table.constraints.iter().find(|c| c.name == wanted);
+                match found.map(|c| &c.kind) {
+                    Some(ConstraintKind::Unique { index, primary: _ }) => vec![*index],
+                    Some(_) => {
+                        return Err(Error::new(
+                            ErrorKind::WrongObjectType,
+                            "constraint in ON CONFLICT clause has no associated index",
+                        ));
+                    }
+                    None => {
+                        return Err(Error::new(
+                            ErrorKind::UndefinedObject,
+                            format!(
+                                "constraint \"{wanted}\" for table \"{}\" does not exist",
+                                table.name
+                            ),
+                        ));
+                    }
+                }
+            }
+            Some(ConflictTarget::Columns(columns)) => {
+                let mut wanted: Vec<i16> = Vec::with_capacity(columns.len());
+                for ident in columns {
+                    let name = fold_ident(ident);
+                    let i = table.column_named(&name).ok_or_else(|| {
+                        self.at(
+                            Error::new(
+                                ErrorKind::UndefinedColumn,
+                                format!("column \"{name}\" does not exist"),
+                            ),
+                            ident.span,
+                        )
+                    })?;
+                    wanted.push(table.columns[i].attnum);
+                }
+                wanted.sort_unstable();
+                wanted.dedup();
+                let found: Vec<u32> = table
+                    .indexes
+                    .iter()
+                    .filter(|index| {
+                        let mut own: Vec<i16> = index.columns.iter().map(|c| c.attnum).collect();
+                        own.sort_unstable();
+                        own.dedup();
+                        index.unique
+                            && index.oid != 0
+                            && index.state == IndexState::Public
+                            && own == wanted
+                    })
+                    .map(|index| index.oid)
+                    .collect();
+                if found.is_empty() {
+                    return Err(Error::new(
+                        ErrorKind::InvalidColumnReference,
+                        "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+                    ));
+                }
+                found
+            }
+        };
+        let (mut excluded_scope, excluded): (ScopeTable, Vec<ColumnId>) =
+            self.table_scope(table, Some("excluded"));
+        excluded_scope.table = None;
+        let DoUpdate {
+            assignments,
+            selection,
+        } = match action {
+            OnConflictAction::DoNothing => {
+                return Ok(OnConflict {
+                    arbiters,
+                    update: None,
+                    excluded,
+                    filter: None,
+                });
+            }
+            OnConflictAction::DoUpdate(update) => update,
+        };
+        let mut scope = Scope::of(target.clone());
+        scope.append(Scope::of(excluded_scope));
+        self.levels.push(Level {
+            scope,
+            clause: Some(Clause::UpdateSet),
+            ..Level::default()
+        });
+        let update = self.assignments(table, assignments)?;
+        let filter = match selection {
+            None => None,
+            Some(e) => Some(self.in_clause(Clause::Where, |b| {
+                let bound = b.expr(e)?;
+                b.boolean(bound, "WHERE", e.span())
+            })?),
+        };
+        self.levels.pop();
+        Ok(OnConflict {
+            arbiters,
+            update: Some(update),
+            excluded,
+            filter,
+        })
+    }
+
+    /// A scan of a whole table, for UPDATE and DELETE.
+    pub(crate) fn scan(table: &Arc<Table>, alias: &str, ids: &[ColumnId]) -> Rel {
+        Rel::Scan {
+            table: Arc::clone(table),
+            alias: alias.to_owned(),
+            columns: ids
+                .iter()
+                .enumerate()
+                .map(|(index, id)| crate::ir::ScanColumn { index, id: *id })
+                .collect(),
+            lock: None,
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! From syntax to meaning: names are looked up, operators and functions chosen, implicit casts made explicit, with
+//! PostgreSQL 15's rules and error texts.
+//!
+//! - [`parse`]: text → [`ParsedStatement`]s (limits, syntax errors with positions)
+//! - [`bind`]: one SELECT, VALUES, INSERT, UPDATE or DELETE → [`BoundStatement`]
+//! - [`bind_scalar`]: a DEFAULT, CHECK or index expression over a table's columns
+//!
+//! Inside, a [`Binder`] keeps a stack of query levels (`select`), each with a name space (`scope`); `expr`, `special` and
+//! `call` bind expressions bottom up, leaving literals and parameters of type `unknown` until `coerce` decides them.
+//! Clauses of the AST are taken apart without `..`, so that none is ignored by accident.
+
+mod call;
+mod casts;
+mod coerce;
+mod context;
+mod dml;
+mod expr;
+mod from;
+mod grouping;
+mod insert;
+mod parse;
+mod query;
+mod resolve;
+mod scope;
+mod select;
+mod setop;
+mod source;
+mod special;
+mod table_function;
+mod targets;
+mod types;
+mod window;
+mod with;
+
+
+use std::sync::Arc;
+
+use sqlparser::ast::Statement;
+use sqlparser::tokenizer::Span;
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+
+pub use context::{BindContext, Registry, Relation, SystemTables};
+pub use parse::{MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
+pub use scope::{fold_ident, name_parts};
+pub use source::SourceText;
+pub use types::column_type;
+
+use crate::catalog::Table;
+use crate::ir::{
+    AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall,
+};
+use casts::CastContext;
+use scope::{Scope, ScopeColumn, ScopeTable};
+use table_function::SetReturning;
+use with::CteBinding;
+
+/// Deepest expression or subquery nesting of a bound statement.
+const MAX_DEPTH: usize = 1_000;
+/// `$n` goes to this; the protocol counts parameters in 16 bits.
+const MAX_PARAMS: usize = 65_535;
+
+/// Which clause is being bound, for the errors about what may not stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clause {
+    SelectList,
+    Where,
+    JoinOn,
+    GroupBy,
+    Having,
+    OrderBy,
+    DistinctOn,
+    Values,
+    FromFunction,
+    Limit,
+    Offset,
+    Returning,
+    UpdateSet,
+    Filter,
+    Window,
+    Default,
+    Check,
+    Index,
+}
+
+impl Clause {
+    /// As in "aggregate functions are not allowed in …".
+    fn place(self) -> &'static str {
+        match self {
+            Clause::SelectList => "SELECT",
+            Clause::Where => "WHERE",
+            Clause::JoinOn => "JOIN conditions",
+            Clause::GroupBy => "GROUP BY",
+            Clause::Having => "HAVING",
+            Clause::OrderBy => "ORDER BY",
+            Clause::DistinctOn => "DISTINCT ON",
+            Clause::Values => "VALUES",
+            Clause::FromFunction => "functions in FROM",
+            Clause::Limit => "LIMIT",
+            Clause::Offset => "OFFSET",
+            Clause::Returning => "RETURNING",
+            Clause::UpdateSet => "UPDATE",
+            Clause::Filter => "FILTER",
+            Clause::Window => "window definitions",
+            Clause::Default => "DEFAULT expressions",
+            Clause::Check => "check constraints",
+            Clause::Index => "index expressions",
+        }
+    }
+
+    fn allows_aggregates(self) -> bool {
+        matches!(
+            self,
+            Clause::SelectList
+                | Clause::Having
+                | Clause::OrderBy
+                | Clause::DistinctOn
+                | Clause::Window
+        )
+    }
+
+    fn allows_windows(self) -> bool {
+        matches!(
+            self,
+            Clause::SelectList | Clause::OrderBy | Clause::DistinctOn
+        )
+    }
+
+    fn allows_sets(self) -> bool {
+        matches!(
+            self,
+            Clause::SelectList | Clause::OrderBy | Clause::GroupBy | Clause::DistinctOn
+        )
+    }
+}
+
+/// One query level: a SELECT being bound.
+#[derive(Default)]
+pub(crate) struct Level {
+    pub scope: Scope,
+    pub clause: Option<Clause>,
+    pub aggregates: Vec<(OutputColumn, AggregateCall)>,
+    pub groupings: Vec<(OutputColumn, Vec<Expr>, Span)>,
+    pub windows: Vec<(OutputColumn, WindowCall)>,
+    pub sets: Vec<SetReturning>,
+    pub named_windows: Vec<(String, sqlparser::ast::WindowSpec)>,
+    /// Columns mentioned outside aggregates, with positions.
+    pub references: Vec<(ColumnId, usize)>,
+    /// Inside the arguments of an aggregate, or of a window function.
+    pub in_aggregate: bool,
+    pub in_window: bool,
+    /// Inside CASE or COALESCE, where set-returning functions may not stand.
+    pub conditional: Option<&'static str>,
+}
+
+/// Binds one statement.
+pub(crate) struct Binder<'a> {
+    pub cx: &'a BindContext,
+    next_column: u32,
+    next_cte: u32,
+    /// `unknown` while undetermined.
+    params: Vec<PgType>,
+    pub levels: Vec<Level>,
+    pub ctes: Vec<CteBinding>,
+    pub depth: usize,
+}
+
+/// Binds a statement. `declared_params` are the types that Parse gave (`None`: to be inferred).
+///
+/// # Errors
+/// Everything that PostgreSQL's parse analysis reports, and 0A000 for what is not supported.
+pub fn bind(
+    statement: &Statement,
+    context: &BindContext,
+    declared_params: &[Option<PgType>],
+) -> Result<BoundStatement> {
+    let mut binder = Binder::new(context);
+    if declared_params.len() > MAX_PARAMS {
+        return Err(Error::new(
+            ErrorKind::TooManyArguments,
+            "too many parameters",
+        ));
+    }
+    binder.params = declared_params
+        .iter()
+        .map(|p| p.unwrap_or(PgType::Unknown))
+        .collect();
+    let (kind, output) = binder.statement(statement)?;
+    if let Some(n) = binder.params.iter().position(|p| *p == PgType::Unknown) {
+        return Err(Error::new(
+            ErrorKind::IndeterminateDatatype,
+            format!("could not determine data type of parameter ${}", n + 1),
+        ));
+    }
+    Ok(BoundStatement {
+        kind,
+        params: binder.params,
+        output,
+    })
+}
+
+/// What a bound scalar expression is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScalarUse {
+    /// A column's DEFAULT: no column may be named.
+    Default,
+    /// A CHECK constraint: boolean.
+    Check,
+    /// An index expression.
+    Index,
+}
+
+/// Binds an expression of a table's definition. The table's columns have the identities 0, 1, … in the table's order;
+/// with `target` the value is cast for assignment to that type.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_scalar(
+    sql: &str,
+    context: &BindContext,
+    table: Option<&Arc<Table>>,
+    target: Option<(&str, ColumnType)>,
+    used: ScalarUse,
+) -> Result<Expr> {
+    let (ast, source) = parse_expr(sql)?;
+    bind_scalar_ast(&ast, source, context, table, target, used)
+}
+
+/// As [`bind_scalar`], for an expression that is parsed already (in CREATE TABLE).
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_scalar_ast(
+    ast: &sqlparser::ast::Expr,
+    source: Arc<SourceText>,
+    context: &BindContext,
+    table: Option<&Arc<Table>>,
+    target: Option<(&str, ColumnType)>,
+    used: ScalarUse,
+) -> Result<Expr> {
+    let own = BindContext {
+        source,
+        ..context.clone()
+    };
+    let mut binder = Binder::new(&own);
+    let clause = match used {
+        ScalarUse::Default => Clause::Default,
+        ScalarUse::Check => Clause::Check,
+        ScalarUse::Index => Clause::Index,
+    };
+    let mut level = Level {
+        clause: Some(clause),
+        ..Level::default()
+    };
+    if let Some(table) = table {
+        let (scope_table, ids) = binder.table_scope(table, None);
+        debug_assert!(ids.first().is_none_or(|id| id.0 == 0));
+        level.scope = Scope::of(scope_table);
+    }
+    binder.levels.push(level);
+    let expr = binder.expr(ast)?;
+    let span = sqlparser::ast::Spanned::span(ast);
+    if used == ScalarUse::Default && !expr.columns().is_empty() {
+        return Err(binder.at(
+            Error::new(
+                ErrorKind::FeatureNotSupported,
+                "cannot use column reference in DEFAULT expression",
+            ),
+            span,
+        ));
+    }
+    let mut subquery = false;
+    expr.visit(&mut |e| {
+        subquery |= matches!(e.kind, crate::ir::ExprKind::Subquery { .. });
+        crate::ir::Walk::Into
+    });
+    if subquery {
+        let what = match used {
+            ScalarUse::Default => "cannot use subquery in DEFAULT expression",
+            ScalarUse::Check => "cannot use subquery in check constraint",
+            ScalarUse::Index => "cannot use subquery in index expression",
+        };
+        return Err(Error::new(ErrorKind::FeatureNotSupported, what));
+    }
+    if !binder.params.is_empty() {
+        return Err(Error::new(
+            ErrorKind::UndefinedParameter,
+            "there is no parameter $1",
+        ));
+    }
+    match (used, target) {
+        (ScalarUse::Check, _) => binder.boolean(expr, "CHECK", span),
+        (_, Some((column, ty))) => {
+            let from = expr.ty.ty;
+            binder
+                .coerce(expr, ty, CastContext::Assignment, false, span)?
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::DatatypeMismatch,
+                        format!(
+                            "column \"{column}\" is of type {} but default expression is of type {from}",
+                            ty.ty
+                        ),
+                    )
+                    .with_hint("You will need to rewrite or cast the expression.")
+                })
+        }
+        (_, None) => binder.known(expr),
+    }
+}
+
+impl<'a> Binder<'a> {
+    pub(crate) fn new(cx: &'a BindContext) -> Binder<'a> {
+        Binder {
+            cx,
+            next_column: 0,
+            next_cte: 0,
+            params: Vec::new(),
+            levels: Vec::new(),
+            ctes: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement) -> Result<(StatementKind, Vec<OutputColumn>)> {
+        match statement {
+            Statement::Query(query) => {
+                if let Some(bound) = self.with_dml(query)? {
+                    return Ok(bound);
+                }
+                let rel = self.top_query(query)?;
+                let output = rel.output();
+                let locks_rows = query::locks_rows(&rel);
+                Ok((StatementKind::Query(Query { rel, locks_rows }), output))
+            }
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Update(update) => self.update(update),
+            Statement::Delete(delete) => self.delete(delete),
+            Statement::Merge(_) => Err(Error::unsupported("MERGE")),
+            other => {
+                let text = other.to_string();
+                let verb = text.split_whitespace().next().unwrap_or("statement");
+                Err(Error::unsupported(verb.to_uppercase()))
+            }
+        }
+    }
+
+    pub(crate) fn fresh(&mut self) -> ColumnId {
+        let id = ColumnId(self.next_column);
+        self.next_column += 1;
+        id
+    }
+
+    pub(crate) fn fresh_cte(&mut self) -> u32 {
+        let id = self.next_cte;
+        self.next_cte += 1;
+        id
+    }
+
+    pub(crate) fn output(&mut self, name: impl Into<String>, ty: ColumnType) -> OutputColumn {
+        OutputColumn {
+            id: self.fresh(),
+            name: name.into(),
+            ty,
+            origin: None,
+        }
+    }
+
+    pub(crate) fn position(&self, span: Span) -> Option<usize> {
+        self.cx.source.position(span)
+    }
+
+    pub(crate) fn at(&self, error: Error, span: Span) -> Error {
+        match self.position(span) {
+            Some(p) => error.at(p),
+            None => error,
+        }
+    }
+
+    pub(crate) fn clause(&self) -> Option<Clause> {
+        self.levels.last().and_then(|l| l.clause)
+    }
+
+    /// Runs `f` with the innermost level in another clause.
+    pub(crate) fn in_clause<T>(
+        &mut self,
+        clause: Clause,
+        f: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let before = self.clause();
+        if let Some(level) = self.levels.last_mut() {
+            level.clause = Some(clause);
+        }
+        let result = f(self);
+        if let Some(level) = self.levels.last_mut() {
+            level.clause = before;
+        }
+        result
+    }
+
+    /// `$n`.
+    pub(crate) fn param(&mut self, text: &str, span: Span) -> Result<Expr> {
+        let number: usize = text
+            .strip_prefix('$')
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        if number == 0 || number > MAX_PARAMS {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::UndefinedParameter,
+                    format!("there is no parameter {text}"),
+                ),
+                span,
+            ));
+        }
+        if self.params.len() < number {
+            self.params.resize(number, PgType::Unknown);
+        }
+        Ok(Expr {
+            kind: crate::ir::ExprKind::Param(number - 1),
+            ty: self.params[number - 1].into(),
+        })
+    }
+
+    /// A base table as a name space with fresh identities.
+    pub(crate) fn table_scope(
+        &mut self,
+        table: &Arc<Table>,
+        alias: Option<&str>,
+    ) -> (ScopeTable, Vec<ColumnId>) {
+        let mut ids = Vec::with_capacity(table.columns.len());
+        let mut columns = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            let id = self.fresh();
+            ids.push(id);
+            columns.push(ScopeColumn {
+                name: column.name.clone(),
+                expr: Expr::column(id, column.ty),
+                origin: Some((table.oid, column.attnum)),
+            });
+        }
+        let scope = ScopeTable {
+            name: alias.unwrap_or(&table.name).to_owned(),
+            schema: alias.is_none().then(|| table.schema_name.clone()),
+            columns,
+            table: Some(Arc::clone(table)),
+            out_of_reach: false,
+        };
+        (scope, ids)
+    }
+
+    pub(crate) fn null(ty: impl Into<ColumnType>) -> Expr {
+        Expr::literal(Datum::Null, ty)
+    }
+}

@@ -1,0 +1,448 @@
+//! Text to AST: limits, Postgres's wording of syntax errors, and the constructs that the parser does not know.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use sqlparser::ast::Statement;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use stratos_types::{Error, ErrorKind, Result};
+
+use super::source::SourceText;
+
+/// Longest query string, bytes.
+pub const MAX_SQL_BYTES: usize = 64 << 20;
+/// Deepest nesting of parentheses, subqueries and the like that the parser follows.
+pub const MAX_NESTING: usize = 200;
+/// Longest chain of operators at one level: each is one level of the tree.
+pub const MAX_CHAIN: usize = 5_000;
+
+/// First part of the synthetic name in `FOR UPDATE OF` that carries a lock strength or a list, which the AST has no place for.
+pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
+/// Text of the synthetic hint comment that carries `OVERRIDING … VALUE`.
+pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
+
+/// One statement of a query string.
+#[derive(Debug, Clone)]
+pub struct ParsedStatement {
+    /// The tree.
+    pub statement: Statement,
+    /// Where its text stands in the query string, bytes, without the semicolon.
+    pub range: Range<usize>,
+    /// The whole query string.
+    pub source: Arc<SourceText>,
+}
+
+impl ParsedStatement {
+    /// The statement's text.
+    pub fn text(&self) -> &str {
+        self.source.text().get(self.range.clone()).unwrap_or("")
+    }
+}
+
+/// Parses a query string into its statements; none for an empty one.
+///
+/// # Errors
+/// Syntax errors (42601) with position, 54001 when it is nested too deeply, 54000 when it is too long.
+pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
+    if sql.len() > MAX_SQL_BYTES {
+        return Err(Error::new(
+            ErrorKind::ProgramLimitExceeded,
+            format!("query string is longer than {MAX_SQL_BYTES} bytes"),
+        ));
+    }
+    let source = Arc::new(SourceText::new(sql));
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| token_error(&source, &e.message, e.location))?;
+    check_chains(&tokens)?;
+    let tokens = rewrite(tokens, &source)?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(MAX_NESTING)
+        .with_tokens_with_locations(tokens);
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        let first = parser.peek_token();
+        if first.token == Token::EOF {
+            return Ok(statements);
+        }
+        let statement = match parser.parse_statement() {
+            Ok(statement) => statement,
+            Err(e) => return Err(parser_error(&source, &e, &parser)),
+        };
+        let next = parser.peek_token();
+        let end = match next.token {
+            Token::EOF => source.text().len(),
+            Token::SemiColon => source
+                .byte_at(next.span.start)
+                .unwrap_or(source.text().len()),
+            _ => return Err(near(&source, &next)),
+        };
+        let start = source.byte_at(first.span.start).unwrap_or(0);
+        let text = source.text().get(start..end).unwrap_or("");
+        statements.push(ParsedStatement {
+            statement,
+            range: start..start + text.trim_end().len(),
+            source: Arc::clone(&source),
+        });
+    }
+}
+
+/// Parses a single expression (a column's default, a CHECK).
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_expr(sql: &str) -> Result<(sqlparser::ast::Expr, Arc<SourceText>)> {
+    let source = Arc::new(SourceText::new(sql));
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| token_error(&source, &e.message, e.location))?;
+    check_chains(&tokens)?;
+    let tokens = rewrite(tokens, &source)?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(MAX_NESTING)
+        .with_tokens_with_locations(tokens);
+    let expr = parser
+        .parse_expr()
+        .map_err(|e| parser_error(&source, &e, &parser))?;
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        return Err(near(&source, &next));
+    }
+    Ok((expr, source))
+}
+
+fn too_complex() -> Error {
+    Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
+        .with_hint("Simplify the statement: it has too many nested expressions.")
+}
+
+/// Left-associative chains are deep trees although nothing nests: bound them before the tree exists.
+fn check_chains(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut levels: Vec<usize> = vec![0];
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => levels.push(0),
+            Token::RParen | Token::RBracket => {
+                if levels.len() > 1 {
+                    levels.pop();
+                }
+            }
+            Token::Comma | Token::SemiColon => {
+                if let Some(top) = levels.last_mut() {
+                    *top = 0;
+                }
+            }
+            Token::Whitespace(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Placeholder(_)
+            | Token::EOF => {}
+            Token::Word(w) => {
+                if matches!(
+                    w.keyword,
+                    Keyword::AND
+                        | Keyword::OR
+                        | Keyword::NOT
+                        | Keyword::UNION
+                        | Keyword::EXCEPT
+                        | Keyword::INTERSECT
+                        | Keyword::LIKE
+                        | Keyword::IS
+                        | Keyword::COLLATE
+                        | Keyword::AT
+                        | Keyword::BETWEEN
+                ) {
+                    bump(&mut levels)?;
+                }
+            }
+            _ => bump(&mut levels)?,
+        }
+    }
+    Ok(())
+}
+
+fn bump(levels: &mut [usize]) -> Result<()> {
+    if let Some(top) = levels.last_mut() {
+        *top += 1;
+        if *top > MAX_CHAIN {
+            return Err(too_complex());
+        }
+    }
+    Ok(())
+}
+
+fn keyword(token: &TokenWithSpan) -> Keyword {
+    match &token.token {
+        Token::Word(w) if w.quote_style.is_none() => w.keyword,
+        _ => Keyword::NoKeyword,
+    }
+}
+
+fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+fn word(value: &str, keyword: Keyword, quoted: bool, span: Span) -> TokenWithSpan {
+    TokenWithSpan {
+        token: Token::Word(Word {
+            value: value.to_owned(),
+            quote_style: quoted.then_some('"'),
+            keyword,
+        }),
+        span,
+    }
+}
+
+fn plain(token: Token, span: Span) -> TokenWithSpan {
+    TokenWithSpan { token, span }
+}
+
+/// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `FOR NO KEY UPDATE`,
+/// `FOR UPDATE OF a, b`, `OVERRIDING … VALUE`. Refuses by name what cannot be said.
+fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
+    let tokens: Vec<TokenWithSpan> = tokens
+        .into_iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
+        .collect();
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
+    let mut insert_at: Option<usize> = None;
+    let mut statement_start = true;
+    let mut i = 0;
+    let refuse = |what: &str, token: &TokenWithSpan| {
+        let e = Error::unsupported(what);
+        match source.position(token.span) {
+            Some(p) => e.at(p),
+            None => e,
+        }
+    };
+    while let Some(token) = tokens.get(i) {
+        let next = tokens.get(i + 1);
+        let next_keyword = next.map_or(Keyword::NoKeyword, keyword);
+        let previous = out.last().map_or(Keyword::NoKeyword, keyword);
+        let span = token.span;
+        match keyword(token) {
+            Keyword::INSERT => insert_at = Some(out.len() + 1),
+            Keyword::TABLE
+                if statement_start
+                    || matches!(out.last().map(|t| &t.token), Some(Token::LParen))
+                        && !matches!(next.map(|t| &t.token), Some(Token::RParen | Token::Comma)) =>
+            {
+                out.push(word("SELECT", Keyword::SELECT, false, span));
+                out.push(plain(Token::Mul, span));
+                out.push(word("FROM", Keyword::FROM, false, span));
+                i += 1;
+                statement_start = false;
+                continue;
+            }
+            Keyword::ONLY
+                if matches!(next.map(|t| &t.token), Some(Token::Word(_)))
+                    && (matches!(
+                        previous,
+                        Keyword::FROM | Keyword::JOIN | Keyword::UPDATE | Keyword::USING
+                    ) || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
+            {
+                i += 1;
+                continue;
+            }
+            Keyword::ROWS if previous != Keyword::NoKeyword && next_keyword == Keyword::FROM => {
+                return Err(refuse("ROWS FROM", token));
+            }
+            Keyword::VARIADIC
+                if matches!(
+                    out.last().map(|t| &t.token),
+                    Some(Token::LParen | Token::Comma)
+                ) =>
+            {
+                return Err(refuse("VARIADIC argument", token));
+            }
+            Keyword::EXCLUDE
+                if next.is_some_and(|t| {
+                    is_word(t, "ties") || is_word(t, "group") || is_word(t, "current")
+                }) && matches!(previous, Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING) =>
+            {
+                return Err(refuse("EXCLUDE in a window frame", token));
+            }
+            _ if is_word(token, "overriding") && insert_at.is_some() => {
+                let kind = next.map(|t| {
+                    if is_word(t, "system") {
+                        "system"
+                    } else {
+                        "user"
+                    }
+                });
+                let value = tokens.get(i + 2).is_some_and(|t| is_word(t, "value"));
+                if let (Some(kind), Some(at), true) = (kind, insert_at, value) {
+                    let hint = Token::Whitespace(Whitespace::MultiLineComment(format!(
+                        "+{OVERRIDING_MARKER}{kind}"
+                    )));
+                    out.insert(at, plain(hint, Span::empty()));
+                    i += 3;
+                    continue;
+                }
+            }
+            Keyword::FOR => {
+                if let Some(used) = lock_clause(&tokens[i..], &mut out) {
+                    i += used;
+                    continue;
+                }
+            }
+            _ if is_word(token, "isnull")
+                && !matches!(
+                    out.last().map(|t| &t.token),
+                    None | Some(Token::Period | Token::LParen | Token::Comma)
+                ) =>
+            {
+                out.push(word("IS", Keyword::IS, false, span));
+                out.push(word("NULL", Keyword::NULL, false, span));
+                i += 1;
+                continue;
+            }
+            _ if is_word(token, "symmetric") && previous == Keyword::BETWEEN => {
+                // The parser has no place for it; a prefix operator that nobody else uses marks the lower bound.
+                out.push(plain(Token::AtDashAt, span));
+                i += 1;
+                continue;
+            }
+            _ if is_word(token, "asymmetric") && previous == Keyword::BETWEEN => {
+                i += 1;
+                continue;
+            }
+            _ => {}
+        }
+        statement_start = matches!(token.token, Token::SemiColon)
+            || (statement_start && token.token == Token::LParen);
+        if token.token == Token::SemiColon {
+            insert_at = None;
+        }
+        out.push(token.clone());
+        i += 1;
+    }
+    Ok(out)
+}
+
+/// `FOR NO KEY UPDATE | KEY SHARE | UPDATE | SHARE [OF a, b.c]` where the parser would not do: how many tokens it took.
+fn lock_clause(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option<usize> {
+    let span = tokens.first()?.span;
+    let at = |i: usize| tokens.get(i).map_or(Keyword::NoKeyword, keyword);
+    let (strength, mut i) = match (at(1), at(2), at(3)) {
+        (Keyword::NO, Keyword::KEY, Keyword::UPDATE) => ("no key update", 4),
+        (Keyword::KEY, Keyword::SHARE, _) => ("key share", 3),
+        (Keyword::UPDATE, _, _) => ("update", 2),
+        (Keyword::SHARE, _, _) => ("share", 2),
+        _ => return None,
+    };
+    let mut names: Vec<&TokenWithSpan> = Vec::new();
+    if at(i) == Keyword::OF {
+        i += 1;
+        loop {
+            let name = tokens.get(i)?;
+            if !matches!(name.token, Token::Word(_)) {
+                return None;
+            }
+            names.push(name);
+            i += 1;
+            if matches!(tokens.get(i).map(|t| &t.token), Some(Token::Comma)) {
+                i += 1;
+            } else {
+                break;
+            }
+        }
+    }
+    if names.len() < 2 && matches!(strength, "update" | "share") {
+        return None;
+    }
+    out.push(tokens.first()?.clone());
+    out.push(word("UPDATE", Keyword::UPDATE, false, span));
+    out.push(word("OF", Keyword::OF, false, span));
+    out.push(word(LOCK_MARKER, Keyword::NoKeyword, true, span));
+    out.push(plain(Token::Period, span));
+    out.push(word(strength, Keyword::NoKeyword, true, span));
+    for name in names {
+        out.push(plain(Token::Period, span));
+        out.push(name.clone());
+    }
+    Some(i)
+}
+
+fn syntax(message: String) -> Error {
+    Error::new(ErrorKind::SyntaxError, message)
+}
+
+fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
+    let Some(start) = source.byte_at(token.span.start) else {
+        return at_end(source);
+    };
+    let end = source.byte_at(token.span.end).unwrap_or(start);
+    let text = source.text().get(start..end).unwrap_or("");
+    if token.token == Token::EOF || text.is_empty() {
+        return at_end(source);
+    }
+    let e = syntax(format!("syntax error at or near \"{text}\""));
+    match source.position_of_byte(start) {
+        Some(p) => e.at(p),
+        None => e,
+    }
+}
+
+fn at_end(source: &SourceText) -> Error {
+    syntax("syntax error at end of input".into()).at(source.text().chars().count() + 1)
+}
+
+fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
+    let byte = source.byte_at(at).unwrap_or(0);
+    let rest = source.text().get(byte..).unwrap_or("");
+    let lower = message.to_ascii_lowercase();
+    let text = if lower.contains("dollar") {
+        format!("unterminated dollar-quoted string at or near \"{rest}\"")
+    } else if lower.contains("comment") {
+        format!("unterminated /* comment at or near \"{rest}\"")
+    } else if lower.contains("delimited identifier") || lower.contains("quoted identifier") {
+        format!("unterminated quoted identifier at or near \"{rest}\"")
+    } else if lower.contains("unterminated") {
+        format!("unterminated quoted string at or near \"{rest}\"")
+    } else {
+        let word: String = rest.chars().take_while(|c| !c.is_whitespace()).collect();
+        format!("syntax error at or near \"{word}\"")
+    };
+    let e = syntax(text);
+    match source.position_of_byte(byte) {
+        Some(p) => e.at(p),
+        None => e,
+    }
+}
+
+fn parser_error(source: &SourceText, error: &ParserError, parser: &Parser<'_>) -> Error {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => return too_complex(),
+        ParserError::TokenizerError(m) | ParserError::ParserError(m) => m,
+    };
+    // Messages end in " at Line: 3, Column: 7" where the place is known.
+    if let Some(at) = location_in(message) {
+        let start = source.byte_at(at);
+        let mut tokens = (0..=parser.get_current_index().saturating_add(4))
+            .rev()
+            .map(|i| parser.token_at(i));
+        if let Some(found) = tokens.find(|t| source.byte_at(t.span.start) == start) {
+            return near(source, found);
+        }
+    }
+    if message.contains("found: EOF") {
+        return at_end(source);
+    }
+    near(source, &parser.peek_token())
+}
+
+fn location_in(message: &str) -> Option<Location> {
+    let (_, rest) = message.rsplit_once(" at Line: ")?;
+    let (line, column) = rest.split_once(", Column: ")?;
+    Some(Location {
+        line: line.trim().parse().ok()?,
+        column: column.trim().parse().ok()?,
+    })
+}

@@ -1,0 +1,457 @@
+//! SELECT: from FROM to the select list, in the order of evaluation.
+
+use sqlparser::ast::{self, Distinct, GroupByExpr, SelectFlavor, Spanned};
+use stratos_types::{Error, ErrorKind, PgType, Result};
+
+use super::query::{Tail, order_key, order_options};
+use super::scope::fold_ident;
+use super::targets::Target;
+use super::{Binder, Clause, Level};
+use crate::ir::{Expr, OutputColumn, Rel, SortKey};
+
+/// An ordering by a select-list column (an index into the targets).
+pub(crate) struct TargetKey {
+    pub target: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+impl Binder<'_> {
+    pub(crate) fn select(
+        &mut self,
+        select: &ast::Select,
+        tail: &Tail<'_>,
+        known: bool,
+    ) -> Result<Rel> {
+        self.levels.push(Level::default());
+        let result = self.select_inner(select, tail, known);
+        self.levels.pop();
+        result
+    }
+
+    fn select_inner(
+        &mut self,
+        select: &ast::Select,
+        tail: &Tail<'_>,
+        known: bool,
+    ) -> Result<Rel> {
+        let ast::Select {
+            select_token: _,
+            // Comments: they say nothing to Postgres either.
+            optimizer_hints: _,
+            distinct,
+            select_modifiers,
+            top,
+            top_before_distinct: _,
+            projection,
+            exclude,
+            into,
+            from,
+            lateral_views,
+            prewhere,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify,
+            window_before_qualify: _,
+            value_table_mode,
+            flavor,
+        } = select;
+        if into.is_some() {
+            return Err(Error::unsupported("SELECT INTO"));
+        }
+        if qualify.is_some() {
+            return Err(Error::unsupported("QUALIFY"));
+        }
+        if select_modifiers.is_some()
+            || top.is_some()
+            || exclude.is_some()
+            || !lateral_views.is_empty()
+            || prewhere.is_some()
+            || !connect_by.is_empty()
+            || !cluster_by.is_empty()
+            || !distribute_by.is_empty()
+            || !sort_by.is_empty()
+            || value_table_mode.is_some()
+            || *flavor != SelectFlavor::Standard
+        {
+            return Err(Error::unsupported("this clause of SELECT"));
+        }
+        let mut rel = match self.from_clause(from, None)? {
+            Some(item) => {
+                if let Some(level) = self.levels.last_mut() {
+                    level.scope = item.scope;
+                }
+                item.rel
+            }
+            None => Rel::Values {
+                columns: Vec::new(),
+                rows: vec![Vec::new()],
+            },
+        };
+        self.define_windows(named_window)?;
+        let mut targets = self.in_clause(Clause::SelectList, |b| b.targets(projection))?;
+        let visible = targets.len();
+        if let Some(condition) = selection {
+            let predicate = self.in_clause(Clause::Where, |b| {
+                let e = b.expr(condition)?;
+                b.boolean(e, "WHERE", condition.span())
+            })?;
+            rel = Rel::Filter {
+                input: Box::new(rel),
+                predicate,
+            };
+        }
+        let having = match having {
+            Some(condition) => Some(self.in_clause(Clause::Having, |b| {
+                let e = b.expr(condition)?;
+                b.boolean(e, "HAVING", condition.span())
+            })?),
+            None => None,
+        };
+        let order = self.select_order(&mut targets, visible, &tail.order_by)?;
+        let group_items: &[ast::Expr] = match group_by {
+            GroupByExpr::Expressions(items, modifiers) => {
+                if !modifiers.is_empty() {
+                    return Err(Error::unsupported("GROUP BY … WITH"));
+                }
+                items
+            }
+            GroupByExpr::All(_) => return Err(Error::unsupported("GROUP BY ALL")),
+        };
+        let mut group = self.group_clause(group_items, &mut targets)?;
+        let on = match distinct {
+            Some(Distinct::On(items)) => Some(self.distinct_on(items, &mut targets, visible)?),
+            Some(Distinct::All | Distinct::Distinct) | None => None,
+        };
+        let is_distinct = matches!(distinct, Some(Distinct::Distinct));
+        let sorted = !order.is_empty() || is_distinct || on.is_some();
+        for target in &mut targets {
+            if known || sorted {
+                let taken = target.expr.clone();
+                target.expr = self.known(taken)?;
+            }
+        }
+        if is_distinct && targets.len() > visible {
+            let span = targets.get(visible).map(|t| t.span);
+            let e = Error::new(
+                ErrorKind::InvalidColumnReference,
+                "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+            );
+            return Err(match span {
+                Some(span) => self.at(e, span),
+                None => e,
+            });
+        }
+        let level = match self.levels.last_mut() {
+            Some(level) => std::mem::take(level),
+            None => return Err(Error::internal("no query level")),
+        };
+        let Level {
+            scope,
+            clause,
+            aggregates,
+            groupings,
+            mut windows,
+            mut sets,
+            named_windows: _,
+            references,
+            in_aggregate: _,
+            in_window: _,
+            conditional: _,
+        } = level;
+        if let Some(restored) = self.levels.last_mut() {
+            restored.scope = scope.clone();
+            restored.clause = clause;
+        }
+        let grouped = !group_items.is_empty() || !aggregates.is_empty() || having.is_some();
+        if !tail.locks.is_empty() {
+            self.may_lock(
+                is_distinct || on.is_some(),
+                !group_items.is_empty(),
+                having.is_some(),
+                !aggregates.is_empty(),
+                !windows.is_empty(),
+            )?;
+            self.lock(&mut rel, tail.locks)?;
+        }
+        if grouped {
+            let mut having = having;
+            let mut exprs: Vec<&mut Expr> = targets.iter_mut().map(|t| &mut t.expr).collect();
+            exprs.extend(having.as_mut());
+            for (_, call) in &mut windows {
+                exprs.extend(call.exprs_mut());
+            }
+            for set in &mut sets {
+                exprs.extend(&mut set.args);
+            }
+            let groupings = self.place_groupings(&group, groupings)?;
+            self.regroup(&mut group, exprs, &rel, &scope, &references)?;
+            rel = Rel::Aggregate {
+                input: Box::new(rel),
+                group_by: group.keys,
+                grouping_sets: group.sets,
+                aggregates,
+                groupings,
+            };
+            if let Some(predicate) = having {
+                rel = Rel::Filter {
+                    input: Box::new(rel),
+                    predicate,
+                };
+            }
+        } else if let Some((_, _, span)) = groupings.first() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::GroupingError,
+                    "arguments to GROUPING must be grouping expressions of the associated query level",
+                ),
+                *span,
+            ));
+        }
+        if !windows.is_empty() {
+            rel = Rel::Window {
+                input: Box::new(rel),
+                calls: windows,
+            };
+        }
+        rel = self.join_sets(rel, sets)?;
+        self.finish_select(rel, targets, visible, order, is_distinct, on, tail)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn finish_select(
+        &mut self,
+        rel: Rel,
+        targets: Vec<Target>,
+        visible: usize,
+        order: Vec<TargetKey>,
+        is_distinct: bool,
+        on: Option<Vec<usize>>,
+        tail: &Tail<'_>,
+    ) -> Result<Rel> {
+        let mut columns: Vec<(OutputColumn, Expr)> = Vec::with_capacity(targets.len());
+        for target in targets {
+            let mut output = self.output(target.name, target.expr.ty);
+            output.origin = target.origin;
+            columns.push((output, target.expr));
+        }
+        let outputs: Vec<OutputColumn> = columns.iter().map(|(c, _)| c.clone()).collect();
+        let column = |i: usize| Expr::column(outputs[i].id, outputs[i].ty);
+        let mut rel = Rel::Project {
+            input: Box::new(rel),
+            columns,
+        };
+        let keys: Vec<SortKey> = order
+            .iter()
+            .map(|k| SortKey {
+                expr: column(k.target),
+                descending: k.descending,
+                nulls_first: k.nulls_first,
+            })
+            .collect();
+        if let Some(on) = on {
+            // The ORDER BY must begin with the ON expressions, in any order of theirs.
+            let mut keys = keys;
+            let leading = order
+                .iter()
+                .take_while(|k| on.contains(&k.target))
+                .map(|k| k.target)
+                .collect::<Vec<_>>();
+            let complete = on.iter().all(|t| leading.contains(t));
+            if !complete && leading.len() < order.len() {
+                return Err(Error::new(
+                    ErrorKind::InvalidColumnReference,
+                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                ));
+            }
+            for target in &on {
+                if !leading.contains(target) {
+                    keys.push(SortKey {
+                        expr: column(*target),
+                        descending: false,
+                        nulls_first: false,
+                    });
+                }
+            }
+            rel = Rel::DistinctOn {
+                input: Box::new(rel),
+                on: on.iter().map(|t| column(*t)).collect(),
+                keys,
+            };
+        } else {
+            if is_distinct {
+                rel = Rel::Distinct {
+                    input: Box::new(rel),
+                };
+            }
+            if !keys.is_empty() {
+                rel = Rel::Sort {
+                    input: Box::new(rel),
+                    keys,
+                };
+            }
+        }
+        rel = self.limited(rel, tail)?;
+        if outputs.len() > visible {
+            let mut shown = Vec::with_capacity(visible);
+            for output in outputs.into_iter().take(visible) {
+                let mut own = self.output(output.name, output.ty);
+                own.origin = output.origin;
+                shown.push((own, output.id));
+            }
+            rel = Rel::Alias {
+                input: Box::new(rel),
+                columns: shown,
+            };
+        }
+        Ok(rel)
+    }
+
+    fn may_lock(
+        &self,
+        distinct: bool,
+        grouped: bool,
+        having: bool,
+        aggregates: bool,
+        windows: bool,
+    ) -> Result<()> {
+        let what = match (distinct, grouped, having, aggregates, windows) {
+            (true, ..) => "DISTINCT clause",
+            (_, true, ..) => "GROUP BY clause",
+            (_, _, true, ..) => "HAVING clause",
+            (_, _, _, true, _) => "aggregate functions",
+            (_, _, _, _, true) => "window functions",
+            _ => return Ok(()),
+        };
+        Err(Error::new(
+            ErrorKind::FeatureNotSupported,
+            format!("FOR UPDATE is not allowed with {what}"),
+        ))
+    }
+
+    /// ORDER BY: output names first, then positions, then expressions of the input.
+    fn select_order(
+        &mut self,
+        targets: &mut Vec<Target>,
+        visible: usize,
+        keys: &[&ast::OrderByExpr],
+    ) -> Result<Vec<TargetKey>> {
+        let mut order: Vec<TargetKey> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let e = order_key(key)?;
+            let (descending, nulls_first) = order_options(key)?;
+            let target = self.target_of(e, targets, visible, Clause::OrderBy)?;
+            self.check_sortable(&targets[target].expr, e.span())?;
+            if order.iter().any(|k| k.target == target) {
+                continue;
+            }
+            order.push(TargetKey {
+                target,
+                descending,
+                nulls_first,
+            });
+        }
+        Ok(order)
+    }
+
+    fn distinct_on(
+        &mut self,
+        items: &[ast::Expr],
+        targets: &mut Vec<Target>,
+        visible: usize,
+    ) -> Result<Vec<usize>> {
+        let mut on = Vec::with_capacity(items.len());
+        for item in items {
+            let target = self.target_of(item, targets, visible, Clause::DistinctOn)?;
+            if !on.contains(&target) {
+                on.push(target);
+            }
+        }
+        Ok(on)
+    }
+
+    /// The target that an ORDER BY or DISTINCT ON item means; a new hidden one where there is none.
+    fn target_of(
+        &mut self,
+        e: &ast::Expr,
+        targets: &mut Vec<Target>,
+        visible: usize,
+        clause: Clause,
+    ) -> Result<usize> {
+        if let ast::Expr::Identifier(ident) = e {
+            let name = fold_ident(ident);
+            let mut found: Option<usize> = None;
+            for (i, target) in targets.iter().take(visible).enumerate() {
+                if target.name != name {
+                    continue;
+                }
+                match found {
+                    Some(first) if !targets[first].expr.same(&target.expr) => {
+                        return Err(self.at(
+                            Error::new(
+                                ErrorKind::AmbiguousColumn,
+                                format!("{} \"{name}\" is ambiguous", clause.place()),
+                            ),
+                            ident.span,
+                        ));
+                    }
+                    Some(_) => {}
+                    None => found = Some(i),
+                }
+            }
+            if let Some(i) = found {
+                return Ok(i);
+            }
+        }
+        let outputs: Vec<OutputColumn> = targets
+            .iter()
+            .take(visible)
+            .map(|t| OutputColumn {
+                id: crate::ir::ColumnId(0),
+                name: String::new(),
+                ty: t.expr.ty,
+                origin: None,
+            })
+            .collect();
+        if let Some(i) = self.output_position(e, &outputs, clause.place())? {
+            return Ok(i);
+        }
+        let expr = self.in_clause(clause, |b| {
+            let e = b.expr(e)?;
+            b.known(e)
+        })?;
+        if let Some(i) = targets.iter().position(|t| t.expr.same(&expr)) {
+            return Ok(i);
+        }
+        targets.push(Target {
+            name: "?column?".into(),
+            expr,
+            origin: None,
+            span: e.span(),
+        });
+        Ok(targets.len() - 1)
+    }
+
+    /// Whether a type has an equality, for DISTINCT and GROUP BY.
+    pub(crate) fn check_hashable(&self, expr: &Expr, span: sqlparser::tokenizer::Span) -> Result<()> {
+        if matches!(expr.ty.ty, PgType::Json) {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::UndefinedFunction,
+                    format!(
+                        "could not identify an equality operator for type {}",
+                        expr.ty.ty
+                    ),
+                ),
+                span,
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! UNION, INTERSECT, EXCEPT.
+
+use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
+use sqlparser::tokenizer::Span;
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+
+use super::Binder;
+use super::query::Tail;
+use super::resolve::common_type;
+use crate::ir::{Expr, OutputColumn, Rel, SetOpKind};
+
+const NO_TAIL: Tail<'static> = Tail {
+    order_by: Vec::new(),
+    limit: None,
+    offset: None,
+    locks: &[],
+};
+
+fn word(op: SetOpKind) -> &'static str {
+    match op {
+        SetOpKind::Union => "UNION",
+        SetOpKind::Intersect => "INTERSECT",
+        SetOpKind::Except => "EXCEPT",
+    }
+}
+
+impl Binder<'_> {
+    pub(crate) fn set_operation(
+        &mut self,
+        left: &SetExpr,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        right: &SetExpr,
+        known: bool,
+    ) -> Result<Rel> {
+        // Chains of set operations are left-deep: walk them without recursion.
+        let mut chain: Vec<(SetOpKind, bool, &SetExpr)> = vec![shape(op, quantifier, right)?];
+        let mut first = left;
+        while let SetExpr::SetOperation {
+            left,
+            op,
+            set_quantifier,
+            right,
+        } = first
+        {
+            chain.push(shape(*op, *set_quantifier, right)?);
+            first = left;
+        }
+        let mut sofar = self.body(first, &NO_TAIL, false)?;
+        for (op, all, right) in chain.into_iter().rev() {
+            let right = self.body(right, &NO_TAIL, false)?;
+            sofar = self.combine(sofar, right, op, all)?;
+        }
+        if known {
+            self.decide_output(sofar)
+        } else {
+            Ok(sofar)
+        }
+    }
+
+    /// Combines two relations, cast to the common types of their columns.
+    pub(crate) fn combine(
+        &mut self,
+        left: Rel,
+        right: Rel,
+        op: SetOpKind,
+        all: bool,
+    ) -> Result<Rel> {
+        let a = left.output();
+        let b = right.output();
+        if a.len() != b.len() {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                format!("each {} query must have the same number of columns", word(op)),
+            ));
+        }
+        let mut types = Vec::with_capacity(a.len());
+        for (x, y) in a.iter().zip(&b) {
+            let ty = common_type(&[x.ty.ty, y.ty.ty], word(op))?;
+            let typmod = if x.ty == y.ty { x.ty.typmod } else { -1 };
+            types.push(ColumnType { ty, typmod });
+        }
+        let left = self.cast_output(left, &types)?;
+        let right = self.cast_output(right, &types)?;
+        let columns = a
+            .iter()
+            .zip(&types)
+            .map(|(c, ty)| self.output(c.name.clone(), *ty))
+            .collect();
+        Ok(Rel::SetOp {
+            op,
+            all,
+            left: Box::new(left),
+            right: Box::new(right),
+            columns,
+        })
+    }
+
+    /// Columns that are still undecided become text.
+    pub(crate) fn decide_output(&mut self, rel: Rel) -> Result<Rel> {
+        let types: Vec<ColumnType> = rel
+            .output()
+            .iter()
+            .map(|c| {
+                if c.ty.ty == PgType::Unknown {
+                    PgType::Text.into()
+                } else {
+                    c.ty
+                }
+            })
+            .collect();
+        self.cast_output(rel, &types)
+    }
+
+    /// The relation with its columns cast: undecided literals in place, others by a projection on top.
+    pub(crate) fn cast_output(&mut self, mut rel: Rel, types: &[ColumnType]) -> Result<Rel> {
+        for (i, ty) in types.iter().enumerate() {
+            self.decide_column(&mut rel, i, *ty)?;
+        }
+        let columns = rel.output();
+        if columns.iter().zip(types).all(|(c, ty)| c.ty.ty == ty.ty) {
+            return Ok(rel);
+        }
+        let mut projected: Vec<(OutputColumn, Expr)> = Vec::with_capacity(columns.len());
+        for (column, ty) in columns.into_iter().zip(types) {
+            let expr = Expr::column(column.id, column.ty);
+            let expr = self.implicit(expr, ty.ty, Span::empty())?;
+            let output = self.output(column.name, expr.ty);
+            projected.push((output, expr));
+        }
+        Ok(Rel::Project {
+            input: Box::new(rel),
+            columns: projected,
+        })
+    }
+
+    fn decide_column(&mut self, rel: &mut Rel, i: usize, ty: ColumnType) -> Result<()> {
+        match rel {
+            Rel::Project { columns, .. } => {
+                let Some((output, expr)) = columns.get_mut(i) else {
+                    return Ok(());
+                };
+                if output.ty.ty == PgType::Unknown {
+                    let taken = std::mem::replace(
+                        expr,
+                        Expr::literal(Datum::Null, PgType::Unknown),
+                    );
+                    *expr = self.implicit(taken, ty.ty, Span::empty())?;
+                    output.ty = expr.ty;
+                }
+                Ok(())
+            }
+            Rel::Limit { input, .. } | Rel::Filter { input, .. } => {
+                self.decide_column(input, i, ty)
+            }
+            Rel::With { body, .. } => self.decide_column(body, i, ty),
+            Rel::SetOp {
+                left,
+                right,
+                columns,
+                ..
+            } => {
+                if columns.get(i).is_some_and(|c| c.ty.ty == PgType::Unknown) {
+                    self.decide_column(left, i, ty)?;
+                    self.decide_column(right, i, ty)?;
+                    columns[i].ty = ty;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn shape(
+    op: SetOperator,
+    quantifier: SetQuantifier,
+    right: &SetExpr,
+) -> Result<(SetOpKind, bool, &SetExpr)> {
+    let op = match op {
+        SetOperator::Union => SetOpKind::Union,
+        SetOperator::Except => SetOpKind::Except,
+        SetOperator::Intersect => SetOpKind::Intersect,
+        SetOperator::Minus => return Err(Error::unsupported("MINUS")),
+    };
+    let all = match quantifier {
+        SetQuantifier::All => true,
+        SetQuantifier::Distinct | SetQuantifier::None => false,
+        SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
+            return Err(Error::unsupported("set operation BY NAME"));
+        }
+    };
+    Ok((op, all, right))
+}

@@ -1,0 +1,259 @@
+//! Set-returning functions: their signatures, and their place in the plan when they stand in a select list.
+
+use sqlparser::ast;
+use sqlparser::tokenizer::Span;
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+
+use super::Binder;
+use super::resolve::{Choice, choose, settle};
+use crate::functions::{ArgType, ReturnType};
+use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, TableFunctionKind};
+
+/// A set-returning call of a select list, to be joined laterally.
+pub(crate) struct SetReturning {
+    pub kind: TableFunctionKind,
+    pub args: Vec<Expr>,
+    pub column: OutputColumn,
+}
+
+/// One signature.
+struct Signature {
+    name: &'static str,
+    kind: TableFunctionKind,
+    args: &'static [ArgType],
+    /// Output columns; an empty name is the function's (or the alias).
+    columns: &'static [(&'static str, ReturnType)],
+}
+
+use PgType as P;
+use TableFunctionKind as K;
+const fn is(ty: PgType) -> ArgType {
+    ArgType::Is(ty)
+}
+const fn one(name: &'static str, ty: PgType) -> (&'static str, ReturnType) {
+    (name, ReturnType::Is(ty))
+}
+
+#[rustfmt::skip]
+static SIGNATURES: &[Signature] = &[
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Int4), is(P::Int4)], columns: &[one("", P::Int4)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Int4), is(P::Int4), is(P::Int4)], columns: &[one("", P::Int4)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Int8), is(P::Int8)], columns: &[one("", P::Int8)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Int8), is(P::Int8), is(P::Int8)], columns: &[one("", P::Int8)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Numeric), is(P::Numeric)], columns: &[one("", P::Numeric)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Numeric), is(P::Numeric), is(P::Numeric)], columns: &[one("", P::Numeric)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::Timestamp), is(P::Timestamp), is(P::Interval)], columns: &[one("", P::Timestamp)] },
+    Signature { name: "generate_series", kind: K::GenerateSeries, args: &[is(P::TimestampTz), is(P::TimestampTz), is(P::Interval)], columns: &[one("", P::TimestampTz)] },
+    Signature { name: "unnest", kind: K::Unnest, args: &[ArgType::AnyArray], columns: &[("", ReturnType::AnyElement)] },
+    Signature { name: "generate_subscripts", kind: K::GenerateSubscripts, args: &[ArgType::AnyArray, is(P::Int4)], columns: &[one("", P::Int4)] },
+    Signature { name: "generate_subscripts", kind: K::GenerateSubscripts, args: &[ArgType::AnyArray, is(P::Int4), is(P::Bool)], columns: &[one("", P::Int4)] },
+    Signature { name: "regexp_split_to_table", kind: K::RegexpSplitToTable, args: &[is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },
+    Signature { name: "regexp_split_to_table", kind: K::RegexpSplitToTable, args: &[is(P::Text), is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },
+    Signature { name: "string_to_table", kind: K::StringToTable, args: &[is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },
+    Signature { name: "string_to_table", kind: K::StringToTable, args: &[is(P::Text), is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },
+    Signature { name: "json_each", kind: K::JsonEach, args: &[is(P::Json)], columns: &[one("key", P::Text), one("value", P::Json)] },
+    Signature { name: "jsonb_each", kind: K::JsonEach, args: &[is(P::Jsonb)], columns: &[one("key", P::Text), one("value", P::Jsonb)] },
+    Signature { name: "json_each_text", kind: K::JsonEachText, args: &[is(P::Json)], columns: &[one("key", P::Text), one("value", P::Text)] },
+    Signature { name: "jsonb_each_text", kind: K::JsonEachText, args: &[is(P::Jsonb)], columns: &[one("key", P::Text), one("value", P::Text)] },
+    Signature { name: "json_array_elements", kind: K::JsonArrayElements, args: &[is(P::Json)], columns: &[one("value", P::Json)] },
+    Signature { name: "jsonb_array_elements", kind: K::JsonArrayElements, args: &[is(P::Jsonb)], columns: &[one("value", P::Jsonb)] },
+    Signature { name: "json_array_elements_text", kind: K::JsonArrayElementsText, args: &[is(P::Json)], columns: &[one("value", P::Text)] },
+    Signature { name: "jsonb_array_elements_text", kind: K::JsonArrayElementsText, args: &[is(P::Jsonb)], columns: &[one("value", P::Text)] },
+    Signature { name: "json_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Json)], columns: &[one("", P::Text)] },
+    Signature { name: "jsonb_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Jsonb)], columns: &[one("", P::Text)] },
+    Signature { name: "pg_get_keywords", kind: K::PgGetKeywords, args: &[], columns: &[one("word", P::Text), one("catcode", P::Char), one("barelabel", P::Bool), one("catdesc", P::Text), one("baredesc", P::Text)] },
+];
+
+/// Whether a name is that of a set-returning function.
+pub(crate) fn returns_set(name: &str) -> bool {
+    SIGNATURES.iter().any(|s| s.name == name)
+}
+
+/// A resolved call: which function, its arguments, names and types of its columns (an empty name is the alias's).
+pub(crate) struct TableCall {
+    pub kind: TableFunctionKind,
+    pub args: Vec<Expr>,
+    pub columns: Vec<(String, ColumnType)>,
+}
+
+impl Binder<'_> {
+    /// Chooses among the signatures of a set-returning function.
+    pub(crate) fn table_call(
+        &mut self,
+        name: &str,
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Result<TableCall> {
+        let fitting: Vec<&Signature> = SIGNATURES
+            .iter()
+            .filter(|s| s.name == name && s.args.len() == args.len())
+            .collect();
+        let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|s| s.args.to_vec()).collect();
+        let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
+        let signature = match choose(&actual, &candidates) {
+            Choice::One(i) => fitting[i],
+            Choice::None => return Err(self.undefined_function(name, &actual, span)),
+            Choice::Ambiguous => return Err(self.ambiguous_function(name, &actual, span)),
+        };
+        let mut columns = Vec::with_capacity(signature.columns.len());
+        for (column, ret) in signature.columns {
+            let (_, ty) =
+                settle(&actual, signature.args, *ret).map_err(|e| self.at(e, span))?;
+            columns.push(((*column).to_owned(), ty.into()));
+        }
+        let ret = signature
+            .columns
+            .first()
+            .map_or(ReturnType::Is(PgType::Void), |(_, r)| *r);
+        let (args, _) = self.settle_args(signature.args, ret, args, span)?;
+        Ok(TableCall {
+            kind: signature.kind,
+            args,
+            columns,
+        })
+    }
+
+    /// A set-returning call outside FROM: the value is a column that a lateral join will give.
+    pub(crate) fn set_in_select(
+        &mut self,
+        name: &str,
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Result<Expr> {
+        let Some(clause) = self.clause() else {
+            return Err(Error::unsupported("set-returning function here"));
+        };
+        let level = self.levels.last();
+        if let Some(what) = level.and_then(|l| l.conditional) {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    format!("set-returning functions are not allowed in {what}"),
+                )
+                .with_hint(
+                    "You might be able to move the set-returning function into a LATERAL FROM item.",
+                ),
+                span,
+            ));
+        }
+        if level.is_some_and(|l| l.in_aggregate) {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    "aggregate function calls cannot contain set-returning function calls",
+                )
+                .with_hint(
+                    "You might be able to move the set-returning function into a LATERAL FROM item.",
+                ),
+                span,
+            ));
+        }
+        if !clause.allows_sets() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    format!(
+                        "set-returning functions are not allowed in {}",
+                        clause.place()
+                    ),
+                ),
+                span,
+            ));
+        }
+        let mut call = self.table_call(name, args, span)?;
+        if call.columns.len() != 1 {
+            return Err(self.at(
+                Error::unsupported(format!("composite result of {name} in a select list")),
+                span,
+            ));
+        }
+        let (_, ty) = call.columns.remove(0);
+        let column = self.output(name, ty);
+        let expr = Expr::column(column.id, ty);
+        if let Some(level) = self.levels.last_mut() {
+            level.sets.push(SetReturning {
+                kind: call.kind,
+                args: call.args,
+                column,
+            });
+        }
+        Ok(expr)
+    }
+
+    /// Joins the set-returning calls of a select list: one call multiplies the rows; several go in step, the shorter
+    /// ones padded with NULLs.
+    pub(crate) fn join_sets(&mut self, input: Rel, mut sets: Vec<SetReturning>) -> Result<Rel> {
+        if sets.is_empty() {
+            return Ok(input);
+        }
+        // A call whose argument is another call is joined after it.
+        let nested = sets.iter().any(|s| {
+            s.args
+                .iter()
+                .flat_map(Expr::columns)
+                .any(|c| sets.iter().any(|o| o.column.id == c))
+        });
+        if nested || sets.len() == 1 {
+            let mut rel = input;
+            for set in sets {
+                rel = Rel::Join {
+                    left: Box::new(rel),
+                    right: Box::new(Rel::TableFunction {
+                        function: set.kind,
+                        args: set.args,
+                        columns: vec![set.column],
+                        ordinality: false,
+                    }),
+                    kind: JoinKind::Inner,
+                    on: None,
+                    lateral: true,
+                };
+            }
+            return Ok(rel);
+        }
+        let first = sets.remove(0);
+        let (mut step, mut number) = self.numbered(first);
+        for set in sets {
+            let (other, other_number) = self.numbered(set);
+            let place = None;
+            let on = self.operator("=", Some(number.clone()), other_number.clone(), place)?;
+            step = Rel::Join {
+                left: Box::new(step),
+                right: Box::new(other),
+                kind: JoinKind::Full,
+                on: Some(on),
+                lateral: false,
+            };
+            number = Expr {
+                kind: ExprKind::Coalesce(vec![number, other_number]),
+                ty: PgType::Int8.into(),
+            };
+        }
+        Ok(Rel::Join {
+            left: Box::new(input),
+            right: Box::new(step),
+            kind: JoinKind::Inner,
+            on: None,
+            lateral: true,
+        })
+    }
+
+    fn numbered(&mut self, set: SetReturning) -> (Rel, Expr) {
+        let number = self.output("ordinality", PgType::Int8.into());
+        let expr = Expr::column(number.id, number.ty);
+        let rel = Rel::TableFunction {
+            function: set.kind,
+            args: set.args,
+            columns: vec![set.column, number],
+            ordinality: true,
+        };
+        (rel, expr)
+    }
+
+    /// Arguments of a function in FROM.
+    pub(crate) fn from_args(&mut self, args: &[ast::FunctionArg]) -> Result<Vec<Expr>> {
+        self.in_clause(super::Clause::FromFunction, |b| {
+            args.iter().map(|a| b.plain_arg(a)).collect()
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! Select lists: `*`, aliases, and the names that columns get when nobody names them (`FigureColname` of Postgres).
+
+use sqlparser::ast::{
+    self, SelectItem, SelectItemQualifiedWildcardKind, Spanned, Value, WildcardAdditionalOptions,
+};
+use sqlparser::tokenizer::Span;
+use stratos_types::{Error, ErrorKind, Result};
+
+use super::Binder;
+use super::scope::{ScopeColumn, fold_ident, name_parts, name_span};
+use super::types::column_type;
+use crate::ir::{Expr, ExprKind};
+
+/// One column of a select list.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub name: String,
+    pub expr: Expr,
+    pub origin: Option<(u32, i16)>,
+    pub span: Span,
+}
+
+impl Binder<'_> {
+    pub(crate) fn targets(&mut self, items: &[SelectItem]) -> Result<Vec<Target>> {
+        let mut targets = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(e) => {
+                    let expr = self.expr(e)?;
+                    targets.push(self.target(column_name(e), expr, e.span()));
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    let bound = self.expr(expr)?;
+                    targets.push(self.target(fold_ident(alias), bound, expr.span()));
+                }
+                SelectItem::ExprWithAliases {
+                    expr: _,
+                    aliases: _,
+                } => return Err(Error::unsupported("several aliases of one expression")),
+                SelectItem::Wildcard(options) => {
+                    let span = wildcard(options)?;
+                    let star = self
+                        .levels
+                        .last()
+                        .map(|l| l.scope.star.clone())
+                        .unwrap_or_default();
+                    let none = self.levels.last().is_none_or(|l| l.scope.tables.is_empty());
+                    if none {
+                        return Err(self.at(
+                            Error::new(
+                                ErrorKind::SyntaxError,
+                                "SELECT * with no tables specified is not valid",
+                            ),
+                            span,
+                        ));
+                    }
+                    self.star(star, span, &mut targets);
+                }
+                SelectItem::QualifiedWildcard(kind, options) => {
+                    wildcard(options)?;
+                    let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
+                        return Err(Error::unsupported("* of a composite value"));
+                    };
+                    let span = name_span(name);
+                    let table = self.find_table(&name_parts(name)?, span)?;
+                    self.star(table.columns, span, &mut targets);
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    fn star(&mut self, columns: Vec<ScopeColumn>, span: Span, targets: &mut Vec<Target>) {
+        for column in columns {
+            self.note_reference(&column.expr, span);
+            targets.push(Target {
+                name: column.name,
+                expr: column.expr,
+                origin: column.origin,
+                span,
+            });
+        }
+    }
+
+    fn target(&self, name: String, expr: Expr, span: Span) -> Target {
+        let origin = match expr.kind {
+            ExprKind::Column(id) => self
+                .levels
+                .iter()
+                .rev()
+                .flat_map(|l| &l.scope.tables)
+                .flat_map(|t| &t.columns)
+                .find(|c| matches!(c.expr.kind, ExprKind::Column(other) if other == id))
+                .and_then(|c| c.origin),
+            _ => None,
+        };
+        Target {
+            name,
+            expr,
+            origin,
+            span,
+        }
+    }
+}
+
+fn wildcard(options: &WildcardAdditionalOptions) -> Result<Span> {
+    let WildcardAdditionalOptions {
+        wildcard_token,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    if opt_ilike.is_some()
+        || opt_exclude.is_some()
+        || opt_except.is_some()
+        || opt_replace.is_some()
+        || opt_rename.is_some()
+        || opt_alias.is_some()
+    {
+        return Err(Error::unsupported("option of *"));
+    }
+    Ok(wildcard_token.0.span)
+}
+
+/// The name of an unnamed column.
+pub(crate) fn column_name(e: &ast::Expr) -> String {
+    named(e).map_or_else(|| "?column?".to_owned(), |(name, _)| name)
+}
+
+/// A name with its strength: a weak one (`false`, of a type or CASE) gives way to a better one.
+fn named(e: &ast::Expr) -> Option<(String, bool)> {
+    use ast::Expr as E;
+    let strong = |s: &str| Some((s.to_owned(), true));
+    match e {
+        E::Identifier(ident) => Some((fold_ident(ident), true)),
+        E::CompoundIdentifier(idents) => idents.last().map(|i| (fold_ident(i), true)),
+        E::CompoundFieldAccess { root, access_chain } => access_chain
+            .iter()
+            .rev()
+            .find_map(|a| match a {
+                ast::AccessExpr::Dot(E::Identifier(ident)) => Some((fold_ident(ident), true)),
+                _ => None,
+            })
+            .or_else(|| named(root)),
+        E::Nested(inner)
+        | E::Collate {
+            expr: inner,
+            collation: _,
+        } => named(inner),
+        E::Cast {
+            expr, data_type, ..
+        } => match named(expr) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some((type_name(data_type), false)),
+        },
+        E::TypedString(s) => Some((type_name(&s.data_type), false)),
+        E::Interval(_) => Some(("interval".into(), false)),
+        E::Value(v) => match v.value {
+            Value::Boolean(_) => Some(("bool".into(), false)),
+            _ => None,
+        },
+        E::Function(f) => {
+            let name = name_parts(&f.name).ok()?.pop()?;
+            Some((name, true))
+        }
+        E::Case { else_result, .. } => match else_result.as_deref().and_then(named) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some(("case".into(), false)),
+        },
+        E::Exists { negated: false, .. } => strong("exists"),
+        E::Array(_) => strong("array"),
+        E::Tuple(_) => strong("row"),
+        E::Subquery(query) => subquery_name(&query.body),
+        E::Extract { .. } => strong("extract"),
+        E::Ceil { .. } => strong("ceil"),
+        E::Floor { .. } => strong("floor"),
+        E::Position { .. } => strong("position"),
+        E::Substring { .. } => strong("substring"),
+        E::Overlay { .. } => strong("overlay"),
+        E::AtTimeZone { .. } => strong("timezone"),
+        E::Trim { trim_where, .. } => strong(match trim_where {
+            None | Some(ast::TrimWhereField::Both) => "btrim",
+            Some(ast::TrimWhereField::Leading) => "ltrim",
+            Some(ast::TrimWhereField::Trailing) => "rtrim",
+        }),
+        _ => None,
+    }
+}
+
+fn subquery_name(body: &ast::SetExpr) -> Option<(String, bool)> {
+    match body {
+        ast::SetExpr::Select(select) => match select.projection.first()? {
+            SelectItem::UnnamedExpr(e) => named(e),
+            SelectItem::ExprWithAlias { alias, .. } => Some((fold_ident(alias), true)),
+            _ => None,
+        },
+        ast::SetExpr::Query(q) => subquery_name(&q.body),
+        ast::SetExpr::SetOperation { left, .. } => subquery_name(left),
+        ast::SetExpr::Values(_) => Some(("column1".into(), true)),
+        _ => None,
+    }
+}
+
+fn type_name(ty: &ast::DataType) -> String {
+    match column_type(ty) {
+        Ok(t) => t
+            .ty
+            .element()
+            .filter(|_| t.ty.name().starts_with('_'))
+            .unwrap_or(t.ty)
+            .name(),
+        Err(_) => ty.to_string().to_lowercase(),
+    }
+}

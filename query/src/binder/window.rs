@@ -1,0 +1,467 @@
+//! Window functions and their windows.
+
+use sqlparser::ast::{
+    self, NamedWindowExpr, Spanned, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+};
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+
+use super::call::{CallShape, window_name};
+use super::casts::CastContext;
+use super::resolve::{Choice, choose};
+use super::{Binder, Clause};
+use crate::functions::{Aggregate, ArgType, ReturnType};
+use crate::ir::{
+    Expr, FrameBound, FrameUnits, SortKey, WindowCall, WindowFrame, WindowFunction,
+};
+
+struct Signature {
+    name: &'static str,
+    args: &'static [ArgType],
+    ret: ReturnType,
+}
+
+const fn sig(name: &'static str, args: &'static [ArgType], ret: ReturnType) -> Signature {
+    Signature { name, args, ret }
+}
+
+use ArgType::AnyElement as E;
+const INT4: ArgType = ArgType::Is(PgType::Int4);
+const INT8: ReturnType = ReturnType::Is(PgType::Int8);
+const FLOAT8: ReturnType = ReturnType::Is(PgType::Float8);
+const SAME: ReturnType = ReturnType::AnyElement;
+
+static SIGNATURES: &[Signature] = &[
+    sig("row_number", &[], INT8),
+    sig("rank", &[], INT8),
+    sig("dense_rank", &[], INT8),
+    sig("percent_rank", &[], FLOAT8),
+    sig("cume_dist", &[], FLOAT8),
+    sig("ntile", &[INT4], ReturnType::Is(PgType::Int4)),
+    sig("lag", &[E], SAME),
+    sig("lag", &[E, INT4], SAME),
+    sig("lag", &[E, INT4, E], SAME),
+    sig("lead", &[E], SAME),
+    sig("lead", &[E, INT4], SAME),
+    sig("lead", &[E, INT4, E], SAME),
+    sig("first_value", &[E], SAME),
+    sig("last_value", &[E], SAME),
+    sig("nth_value", &[E, INT4], SAME),
+];
+
+pub(crate) fn is_window_function(name: &str) -> bool {
+    SIGNATURES.iter().any(|s| s.name == name)
+}
+
+impl Binder<'_> {
+    /// A call with OVER: a column of the window step below.
+    pub(crate) fn window_call(
+        &mut self,
+        shape: &CallShape<'_>,
+        aggregates: &[&'static Aggregate],
+        over: &WindowType,
+    ) -> Result<Expr> {
+        let span = shape.span;
+        let clause = self.clause();
+        let Some(level) = self.levels.last() else {
+            return Err(Error::unsupported("window function here"));
+        };
+        let windowing = |b: &Self, message: String| {
+            Err(b.at(Error::new(ErrorKind::WindowingError, message), span))
+        };
+        if level.in_aggregate {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::GroupingError,
+                    "aggregate function calls cannot contain window function calls",
+                ),
+                span,
+            ));
+        }
+        if level.in_window {
+            return windowing(self, "window function calls cannot be nested".into());
+        }
+        if !clause.is_some_and(Clause::allows_windows) {
+            let place = clause.map_or("this clause", Clause::place);
+            return windowing(
+                self,
+                format!("window functions are not allowed in {place}"),
+            );
+        }
+        if shape.distinct {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    "DISTINCT is not implemented for window functions",
+                ),
+                span,
+            ));
+        }
+        if !shape.order_by.is_empty() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    "aggregate ORDER BY is not implemented for window functions",
+                ),
+                span,
+            ));
+        }
+        if !shape.within_group.is_empty() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    format!(
+                        "OVER is not supported for ordered-set aggregate {}",
+                        shape.name
+                    ),
+                ),
+                span,
+            ));
+        }
+        if let Some(level) = self.levels.last_mut() {
+            level.in_window = true;
+        }
+        let bound = self.window_parts(shape, aggregates, over);
+        if let Some(level) = self.levels.last_mut() {
+            level.in_window = false;
+        }
+        let call = bound?;
+        let ty = call.ty;
+        let column = self.output(shape.name, ty);
+        let expr = Expr::column(column.id, ty);
+        if let Some(level) = self.levels.last_mut() {
+            level.windows.push((column, call));
+        }
+        Ok(expr)
+    }
+
+    fn window_parts(
+        &mut self,
+        shape: &CallShape<'_>,
+        aggregates: &[&'static Aggregate],
+        over: &WindowType,
+    ) -> Result<WindowCall> {
+        let (function, ty) = if aggregates.is_empty() {
+            self.builtin(shape)?
+        } else {
+            // Arguments may hold aggregates of the grouping below, so they are not bound as inside an aggregate.
+            let call = self.aggregate_over(shape, aggregates)?;
+            let ty = call.ty;
+            (WindowFunction::Aggregate(call), ty)
+        };
+        let spec = match over {
+            WindowType::WindowSpec(spec) => self.full_spec(spec, 0)?,
+            WindowType::NamedWindow(name) => {
+                let found = self.named(&window_name(name), name)?;
+                self.full_spec(&found, 0)?
+            }
+        };
+        let WindowSpec {
+            window_name: _,
+            partition_by,
+            order_by,
+            window_frame,
+        } = &spec;
+        self.in_clause(Clause::Window, |b| {
+            let mut partition = Vec::with_capacity(partition_by.len());
+            for e in partition_by {
+                let expr = b.expr(e)?;
+                partition.push(b.known(expr)?);
+            }
+            let mut keys = Vec::with_capacity(order_by.len());
+            for key in order_by {
+                let expr = b.expr(super::query::order_key(key)?)?;
+                let expr = b.known(expr)?;
+                let (descending, nulls_first) = super::query::order_options(key)?;
+                keys.push(SortKey {
+                    expr,
+                    descending,
+                    nulls_first,
+                });
+            }
+            let frame = window_frame
+                .as_ref()
+                .map(|f| b.frame(f, &keys))
+                .transpose()?;
+            Ok(WindowCall {
+                function,
+                partition_by: partition,
+                order_by: keys,
+                frame,
+                ty,
+            })
+        })
+    }
+
+    fn aggregate_over(
+        &mut self,
+        shape: &CallShape<'_>,
+        aggregates: &[&'static Aggregate],
+    ) -> Result<crate::ir::AggregateCall> {
+        if shape.star {
+            return self.aggregate_call(shape, aggregates);
+        }
+        let mut args = Vec::with_capacity(shape.args.len());
+        for arg in shape.args {
+            args.push(self.plain_arg(arg)?);
+        }
+        let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
+        let fitting: Vec<&'static Aggregate> = aggregates
+            .iter()
+            .copied()
+            .filter(|a| {
+                a.args.len() == args.len() && a.kind != crate::functions::AggregateKind::CountStar
+            })
+            .collect();
+        let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|a| a.args.to_vec()).collect();
+        let aggregate = match choose(&actual, &candidates) {
+            Choice::One(i) => fitting[i],
+            Choice::None => return Err(self.undefined_function(shape.name, &actual, shape.span)),
+            Choice::Ambiguous => {
+                return Err(self.ambiguous_function(shape.name, &actual, shape.span));
+            }
+        };
+        let (args, ret) = self.settle_args(aggregate.args, aggregate.ret, args, shape.span)?;
+        let filter = match shape.filter {
+            None => None,
+            Some(filter) => Some(self.in_clause(Clause::Filter, |b| {
+                let expr = b.expr(filter)?;
+                b.boolean(expr, "FILTER", filter.span())
+            })?),
+        };
+        Ok(crate::ir::AggregateCall {
+            aggregate,
+            args,
+            distinct: false,
+            filter,
+            order_by: Vec::new(),
+            ty: ret.into(),
+        })
+    }
+
+    fn builtin(&mut self, shape: &CallShape<'_>) -> Result<(WindowFunction, ColumnType)> {
+        if shape.filter.is_some() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    "FILTER is not implemented for non-aggregate window functions",
+                ),
+                shape.span,
+            ));
+        }
+        let args: Vec<Expr> = shape
+            .args
+            .iter()
+            .map(|a| self.plain_arg(a))
+            .collect::<Result<_>>()?;
+        let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
+        let fitting: Vec<&Signature> = SIGNATURES
+            .iter()
+            .filter(|s| s.name == shape.name && s.args.len() == args.len())
+            .collect();
+        let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|s| s.args.to_vec()).collect();
+        let Choice::One(chosen) = choose(&actual, &candidates) else {
+            return Err(self.undefined_function(shape.name, &actual, shape.span));
+        };
+        let signature = fitting[chosen];
+        let (args, ret) = self.settle_args(signature.args, signature.ret, args, shape.span)?;
+        Ok((
+            WindowFunction::Builtin {
+                name: signature.name,
+                args,
+            },
+            ret.into(),
+        ))
+    }
+
+    fn named(&self, name: &str, ident: &ast::Ident) -> Result<WindowSpec> {
+        self.levels
+            .last()
+            .and_then(|l| l.named_windows.iter().find(|(n, _)| n == name))
+            .map(|(_, spec)| spec.clone())
+            .ok_or_else(|| {
+                self.at(
+                    Error::new(
+                        ErrorKind::UndefinedObject,
+                        format!("window \"{name}\" does not exist"),
+                    ),
+                    ident.span,
+                )
+            })
+    }
+
+    /// A window definition with what it takes over from the one that it names.
+    fn full_spec(&self, spec: &WindowSpec, depth: usize) -> Result<WindowSpec> {
+        let Some(ident) = &spec.window_name else {
+            return Ok(spec.clone());
+        };
+        if depth > 16 {
+            return Err(Error::new(
+                ErrorKind::WindowingError,
+                "window definitions refer to each other too deeply",
+            ));
+        }
+        let name = window_name(ident);
+        let base = self.full_spec(&self.named(&name, ident)?, depth + 1)?;
+        let refuse = |what: &str| {
+            Err(self.at(
+                Error::new(ErrorKind::WindowingError, what.replace("{}", &name)),
+                ident.span,
+            ))
+        };
+        if !spec.partition_by.is_empty() {
+            return refuse("cannot override PARTITION BY clause of window \"{}\"");
+        }
+        if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+            return refuse("cannot override ORDER BY clause of window \"{}\"");
+        }
+        if base.window_frame.is_some() {
+            return refuse("cannot copy window \"{}\" because it has a frame clause");
+        }
+        Ok(WindowSpec {
+            window_name: None,
+            partition_by: base.partition_by,
+            order_by: if spec.order_by.is_empty() {
+                base.order_by
+            } else {
+                spec.order_by.clone()
+            },
+            window_frame: spec.window_frame.clone(),
+        })
+    }
+
+    /// `WINDOW w AS (…)`.
+    pub(crate) fn define_windows(
+        &mut self,
+        definitions: &[ast::NamedWindowDefinition],
+    ) -> Result<()> {
+        for ast::NamedWindowDefinition(ident, definition) in definitions {
+            let name = window_name(ident);
+            let spec = match definition {
+                NamedWindowExpr::WindowSpec(spec) => spec.clone(),
+                NamedWindowExpr::NamedWindow(other) => self.named(&window_name(other), other)?,
+            };
+            let Some(level) = self.levels.last_mut() else {
+                return Err(Error::internal("no query level"));
+            };
+            if level.named_windows.iter().any(|(n, _)| *n == name) {
+                return Err(self.at(
+                    Error::new(
+                        ErrorKind::WindowingError,
+                        format!("window \"{name}\" is already defined"),
+                    ),
+                    ident.span,
+                ));
+            }
+            level.named_windows.push((name, spec));
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &ast::WindowFrame, order_by: &[SortKey]) -> Result<WindowFrame> {
+        let ast::WindowFrame {
+            units,
+            start_bound,
+            end_bound,
+        } = frame;
+        let units = match units {
+            WindowFrameUnits::Rows => FrameUnits::Rows,
+            WindowFrameUnits::Range => FrameUnits::Range,
+            WindowFrameUnits::Groups => FrameUnits::Groups,
+        };
+        let bad = |m: &str| Error::new(ErrorKind::WindowingError, m);
+        if units == FrameUnits::Groups && order_by.is_empty() {
+            return Err(bad("GROUPS mode requires an ORDER BY clause"));
+        }
+        let start = self.bound(start_bound, units, order_by)?;
+        let end = match end_bound {
+            Some(bound) => self.bound(bound, units, order_by)?,
+            None => FrameBound::CurrentRow,
+        };
+        if matches!(start, FrameBound::UnboundedFollowing) {
+            return Err(bad("frame start cannot be UNBOUNDED FOLLOWING"));
+        }
+        if matches!(end, FrameBound::UnboundedPreceding) {
+            return Err(bad("frame end cannot be UNBOUNDED PRECEDING"));
+        }
+        if matches!(start, FrameBound::CurrentRow) && matches!(end, FrameBound::Preceding(_)) {
+            return Err(bad(
+                "frame starting from current row cannot have preceding rows",
+            ));
+        }
+        if matches!(start, FrameBound::Following(_))
+            && matches!(end, FrameBound::Preceding(_) | FrameBound::CurrentRow)
+        {
+            return Err(bad(
+                "frame starting from following row cannot end with current row",
+            ));
+        }
+        Ok(WindowFrame { units, start, end })
+    }
+
+    fn bound(
+        &mut self,
+        bound: &WindowFrameBound,
+        units: FrameUnits,
+        order_by: &[SortKey],
+    ) -> Result<FrameBound> {
+        let (offset, preceding) = match bound {
+            WindowFrameBound::CurrentRow => return Ok(FrameBound::CurrentRow),
+            WindowFrameBound::Preceding(None) => return Ok(FrameBound::UnboundedPreceding),
+            WindowFrameBound::Following(None) => return Ok(FrameBound::UnboundedFollowing),
+            WindowFrameBound::Preceding(Some(offset)) => (offset, true),
+            WindowFrameBound::Following(Some(offset)) => (offset, false),
+        };
+        let span = offset.span();
+        let expr = self.expr(offset)?;
+        let (to, what) = match units {
+            FrameUnits::Rows => (PgType::Int8, "ROWS"),
+            FrameUnits::Groups => (PgType::Int8, "GROUPS"),
+            FrameUnits::Range => {
+                let [key] = order_by else {
+                    return Err(self.at(
+                        Error::new(
+                            ErrorKind::WindowingError,
+                            "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+                        ),
+                        span,
+                    ));
+                };
+                let ty = match key.expr.ty.ty {
+                    PgType::Date
+                    | PgType::Time
+                    | PgType::TimeTz
+                    | PgType::Timestamp
+                    | PgType::TimestampTz => PgType::Interval,
+                    ty => ty,
+                };
+                (ty, "RANGE")
+            }
+        };
+        let from = expr.ty.ty;
+        let expr = self
+            .coerce(expr, to.into(), CastContext::Implicit, false, span)?
+            .ok_or_else(|| {
+                self.at(
+                    Error::new(
+                        ErrorKind::DatatypeMismatch,
+                        format!("argument of {what} must be type {to}, not type {from}"),
+                    ),
+                    span,
+                )
+            })?;
+        if !expr.columns().is_empty() {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::InvalidColumnReference,
+                    format!("argument of {what} must not contain variables"),
+                ),
+                span,
+            ));
+        }
+        Ok(if preceding {
+            FrameBound::Preceding(expr)
+        } else {
+            FrameBound::Following(expr)
+        })
+    }
+}

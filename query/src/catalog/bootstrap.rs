@@ -1,0 +1,63 @@
+//! What a new data directory holds.
+
+use bytes::Bytes;
+use stratos_types::{Error, Result};
+
+use super::{Database, Role, Schema, keys};
+
+/// OID of the first database.
+pub const DEFAULT_DATABASE: u32 = 5;
+/// OID of the first role, as Postgres's bootstrap superuser.
+pub const BOOTSTRAP_ROLE: u32 = 10;
+/// OID of `public`, in every database, as in Postgres.
+pub const PUBLIC_SCHEMA: u32 = 2200;
+/// OIDs of users' objects start here, as in Postgres.
+pub const FIRST_USER_OID: u32 = 16384;
+/// Name of the first database and of the first role.
+const DEFAULT_NAME: &str = "stratos";
+
+/// The first descriptors: a database and a superuser, both `stratos`, and the schema `public`.
+///
+/// # Errors
+/// None that input could cause: a descriptor that cannot be written as JSON.
+pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
+    let database = Database {
+        oid: DEFAULT_DATABASE,
+        name: DEFAULT_NAME.into(),
+        owner: BOOTSTRAP_ROLE,
+    };
+    let role = Role {
+        oid: BOOTSTRAP_ROLE,
+        name: DEFAULT_NAME.into(),
+        verifier: None,
+        login: true,
+        superuser: true,
+        create_db: true,
+        create_role: true,
+    };
+    Ok(vec![
+        (keys::version(), Bytes::copy_from_slice(&1u64.to_be_bytes())),
+        (keys::database(database.oid), json(&database)?),
+        (keys::role(role.oid), json(&role)?),
+        (
+            keys::schema(DEFAULT_DATABASE, PUBLIC_SCHEMA),
+            json(&public_schema(BOOTSTRAP_ROLE))?,
+        ),
+    ])
+}
+
+/// The schema that a new database starts with.
+pub(super) fn public_schema(owner: u32) -> Schema {
+    Schema {
+        oid: PUBLIC_SCHEMA,
+        name: "public".into(),
+        owner,
+    }
+}
+
+/// A descriptor as it is stored.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<Bytes> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| Error::internal(format!("a descriptor cannot be written: {error}")))
+}

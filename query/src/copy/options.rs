@@ -1,0 +1,202 @@
+//! Options of COPY.
+
+use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, Ident};
+use stratos_types::{Error, ErrorKind, Result};
+
+/// The format of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CopyFormat {
+    Text,
+    Csv,
+    Binary,
+}
+
+/// What a COPY statement asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// Format.
+    pub format: CopyFormat,
+    /// Between fields.
+    pub delimiter: u8,
+    /// How NULL is written.
+    pub null: String,
+    /// The first line names the columns.
+    pub header: bool,
+    /// CSV: around fields.
+    pub quote: u8,
+    /// CSV: before a quote inside quotes.
+    pub escape: u8,
+    /// CSV out: columns always quoted; all for `*`.
+    pub force_quote: Vec<String>,
+    /// CSV in: columns whose unquoted NULL string is not NULL.
+    pub force_not_null: Vec<String>,
+    /// CSV in: columns whose quoted NULL string is NULL.
+    pub force_null: Vec<String>,
+}
+
+fn names(idents: &[Ident]) -> Vec<String> {
+    idents.iter().map(|i| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }).collect()
+}
+
+fn one_byte(c: char, option: &str) -> Result<u8> {
+    match u8::try_from(c) {
+        Ok(byte) if c.is_ascii() => Ok(byte),
+        _ => Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("COPY {option} must be a single one-byte character"),
+        )),
+    }
+}
+
+/// Options as written, before defaults.
+#[derive(Default)]
+struct Written {
+    format: Option<CopyFormat>,
+    delimiter: Option<u8>,
+    null: Option<String>,
+    header: bool,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    force_quote: Vec<String>,
+    force_not_null: Vec<String>,
+    force_null: Vec<String>,
+}
+
+impl CopyOptions {
+    /// Reads the options of a statement, in the parenthesised form and in the one of before Postgres 9.0.
+    ///
+    /// # Errors
+    /// 22023 and 42601 for values that cannot be, 0A000 for what is not supported.
+    pub fn new(options: &[CopyOption], legacy: &[CopyLegacyOption], to: bool) -> Result<CopyOptions> {
+        let mut written = Written::default();
+        for option in options {
+            written.option(option)?;
+        }
+        for option in legacy {
+            written.legacy(option)?;
+        }
+        written.complete(to)
+    }
+}
+
+impl Written {
+    fn option(&mut self, option: &CopyOption) -> Result<()> {
+        match option {
+            CopyOption::Format(name) => {
+                self.format = Some(match name.value.to_lowercase().as_str() {
+                    "text" => CopyFormat::Text,
+                    "csv" => CopyFormat::Csv,
+                    "binary" => CopyFormat::Binary,
+                    other => {
+                        return Err(Error::new(
+                            ErrorKind::InvalidParameterValue,
+                            format!("COPY format \"{other}\" not recognized"),
+                        ));
+                    }
+                });
+            }
+            // Rows need no freezing here: visibility is by timestamp.
+            CopyOption::Freeze(_) => {}
+            CopyOption::Delimiter(c) => self.delimiter = Some(one_byte(*c, "delimiter")?),
+            CopyOption::Null(text) => self.null = Some(text.clone()),
+            CopyOption::Header(on) => self.header = *on,
+            CopyOption::Quote(c) => self.quote = Some(one_byte(*c, "quote")?),
+            CopyOption::Escape(c) => self.escape = Some(one_byte(*c, "escape")?),
+            CopyOption::ForceQuote(columns) => self.force_quote = names(columns),
+            CopyOption::ForceNotNull(columns) => self.force_not_null = names(columns),
+            CopyOption::ForceNull(columns) => self.force_null = names(columns),
+            CopyOption::Encoding(name) => match name.to_lowercase().as_str() {
+                "utf8" | "utf-8" | "unicode" => {}
+                other => return Err(Error::unsupported(format_args!("COPY encoding \"{other}\""))),
+            },
+        }
+        Ok(())
+    }
+
+    fn legacy(&mut self, option: &CopyLegacyOption) -> Result<()> {
+        match option {
+            CopyLegacyOption::Binary => self.format = Some(CopyFormat::Binary),
+            CopyLegacyOption::Delimiter(c) => self.delimiter = Some(one_byte(*c, "delimiter")?),
+            CopyLegacyOption::Null(text) => self.null = Some(text.clone()),
+            CopyLegacyOption::Header => self.header = true,
+            CopyLegacyOption::Csv(options) => {
+                self.format = Some(CopyFormat::Csv);
+                for option in options {
+                    match option {
+                        CopyLegacyCsvOption::Header => self.header = true,
+                        CopyLegacyCsvOption::Quote(c) => self.quote = Some(one_byte(*c, "quote")?),
+                        CopyLegacyCsvOption::Escape(c) => self.escape = Some(one_byte(*c, "escape")?),
+                        CopyLegacyCsvOption::ForceQuote(columns) => self.force_quote = names(columns),
+                        CopyLegacyCsvOption::ForceNotNull(columns) => self.force_not_null = names(columns),
+                    }
+                }
+            }
+            other => return Err(Error::unsupported(format_args!("COPY option {other}"))),
+        }
+        Ok(())
+    }
+
+    fn complete(self, to: bool) -> Result<CopyOptions> {
+        let refuse = |message: &str| Err(Error::new(ErrorKind::FeatureNotSupported, message));
+        let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        let format = self.format.unwrap_or(CopyFormat::Text);
+        if format == CopyFormat::Binary {
+            if self.delimiter.is_some() {
+                return Err(Error::new(ErrorKind::SyntaxError, "cannot specify DELIMITER in BINARY mode"));
+            }
+            if self.null.is_some() {
+                return Err(Error::new(ErrorKind::SyntaxError, "cannot specify NULL in BINARY mode"));
+            }
+            if self.header {
+                return refuse("cannot specify HEADER in BINARY mode");
+            }
+        }
+        if format != CopyFormat::Csv {
+            if self.quote.is_some() {
+                return refuse("COPY quote available only in CSV mode");
+            }
+            if self.escape.is_some() {
+                return refuse("COPY escape available only in CSV mode");
+            }
+            if !(self.force_quote.is_empty() && self.force_not_null.is_empty() && self.force_null.is_empty()) {
+                return refuse("COPY force options are available only in CSV mode");
+            }
+        }
+        if !to && !self.force_quote.is_empty() {
+            return refuse("COPY force quote only available using COPY TO");
+        }
+        if to && !(self.force_not_null.is_empty() && self.force_null.is_empty()) {
+            return refuse("COPY force not null and force null only available using COPY FROM");
+        }
+        let delimiter = self.delimiter.unwrap_or(if format == CopyFormat::Csv { b',' } else { b'\t' });
+        let null = self.null.unwrap_or_else(|| if format == CopyFormat::Csv { String::new() } else { "\\N".to_owned() });
+        if delimiter == b'\n' || delimiter == b'\r' {
+            return invalid("COPY delimiter cannot be newline or carriage return");
+        }
+        if null.contains(['\n', '\r']) {
+            return invalid("COPY null representation cannot use newline or carriage return");
+        }
+        if format == CopyFormat::Text && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&delimiter) {
+            return invalid(&format!("COPY delimiter cannot be \"{}\"", char::from(delimiter)));
+        }
+        let quote = self.quote.unwrap_or(b'"');
+        if format == CopyFormat::Csv && quote == delimiter {
+            return invalid("COPY delimiter and quote must be different");
+        }
+        if null.as_bytes().contains(&delimiter) {
+            return invalid("COPY delimiter must not appear in the NULL specification");
+        }
+        Ok(CopyOptions {
+            format,
+            delimiter,
+            null,
+            header: self.header,
+            quote,
+            escape: self.escape.unwrap_or(quote),
+            force_quote: self.force_quote,
+            force_not_null: self.force_not_null,
+            force_null: self.force_null,
+        })
+    }
+}

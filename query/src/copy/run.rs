@@ -1,0 +1,559 @@
+//! COPY FROM STDIN and COPY TO STDOUT of a session.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sqlparser::ast::{CopySource, CopyTarget, Ident, Statement};
+use stratos_replication::LockMode;
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, Result};
+
+use super::binary::{self, Record};
+use super::csv::{self, CsvField};
+use super::options::{CopyFormat, CopyOptions};
+use super::text::{self, END_MARKER};
+use crate::binder::ScalarBinder;
+use crate::catalog::{Snapshot, Table};
+use crate::eval::{Layout, Program};
+use crate::exec::rules::TableRules;
+use crate::exec::write::{Inserted, TableWriter, WriterState};
+use crate::exec::{StatementContext, stored};
+use crate::ir::OutputColumn;
+use crate::result::{ResultSet, StatementResult};
+use crate::session::{Prepared, Session};
+
+/// Longest record in bytes, as Postgres's limit on a string.
+const RECORD_BYTES_MAX: usize = 1 << 30;
+
+/// Rows arriving for a table.
+pub struct CopyIn {
+    rules: Arc<TableRules>,
+    catalog: Arc<Snapshot>,
+    options: CopyOptions,
+    /// Positions of the columns that the data has, in its order.
+    columns: Vec<usize>,
+    /// Values of the others: compiled defaults, NULL where there is none.
+    defaults: Vec<(usize, Option<Program>)>,
+    /// For each of `columns`: whether unquoted NULL text is a value, and whether quoted NULL text is NULL.
+    force: Vec<(bool, bool)>,
+    writer: WriterState,
+    buffer: Vec<u8>,
+    csv_resume: (usize, bool),
+    line: u64,
+    rows: u64,
+    header_pending: bool,
+    ended: bool,
+}
+
+impl CopyIn {
+    /// Whether the data is in the binary format.
+    pub fn is_binary(&self) -> bool {
+        self.options.format == CopyFormat::Binary
+    }
+
+    /// Number of fields in a record.
+    pub fn column_count(&self) -> usize {
+        self.columns.len()
+    }
+}
+
+/// Rows leaving.
+pub struct CopyOut {
+    result: ResultSet,
+    options: CopyOptions,
+    force_quote: Vec<bool>,
+    header_pending: bool,
+    rows: u64,
+    finished: bool,
+}
+
+impl CopyOut {
+    /// Whether the data is in the binary format.
+    pub fn is_binary(&self) -> bool {
+        self.options.format == CopyFormat::Binary
+    }
+
+    /// Number of fields in a record.
+    pub fn column_count(&self) -> usize {
+        self.result.columns.len()
+    }
+
+    /// Rows given out.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn column_positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> {
+    if columns.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut positions = Vec::with_capacity(columns.len());
+    for ident in columns {
+        let name = fold(ident);
+        let at = table.column_named(&name).ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedColumn,
+                format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+            )
+        })?;
+        if positions.contains(&at) {
+            return Err(Error::new(
+                ErrorKind::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            ));
+        }
+        positions.push(at);
+    }
+    Ok(positions)
+}
+
+impl Session {
+    /// Starts a COPY.
+    pub(crate) async fn copy(&mut self, prepared: &Prepared, statement: &Statement) -> Result<StatementResult> {
+        let Statement::Copy { source, to, target, options, legacy_options, values } = statement else {
+            return Err(Error::internal("not a COPY"));
+        };
+        match target {
+            CopyTarget::Stdin | CopyTarget::Stdout => {}
+            CopyTarget::File { .. } | CopyTarget::Program { .. } => {
+                return Err(Error::unsupported("COPY from or to a file or program of the server")
+                    .with_hint("Use COPY FROM STDIN or COPY TO STDOUT, or psql's \\copy."));
+            }
+        }
+        if !values.is_empty() {
+            return Err(Error::unsupported("COPY with rows in the statement"));
+        }
+        let options = CopyOptions::new(options, legacy_options, *to)?;
+        if *to {
+            return self.copy_to(prepared, source, options).await;
+        }
+        let CopySource::Table { table_name, columns } = source else {
+            return Err(Error::new(ErrorKind::SyntaxError, "COPY query must be TO, not FROM"));
+        };
+        if self.ensure_block().read_only {
+            return Err(Error::new(
+                ErrorKind::ReadOnlySqlTransaction,
+                "cannot execute COPY FROM in a read-only transaction",
+            ));
+        }
+        self.ensure_block().used = true;
+        let table = self.existing_table(table_name)?;
+        stored(self.ensure_block().store.begin_statement().await)?;
+        self.lock_table(table.database, table.oid, LockMode::KeyShare).await?;
+        // The catalog may have changed while the lock was awaited; from here on it cannot.
+        let table = self.existing_table(table_name)?;
+        let catalog = self.current_catalog()?;
+        let rules = self.engine.table_rules(&table, &catalog)?;
+        let positions = column_positions(&table, columns)?;
+        let binder = ScalarBinder::new(self.bind_context(&catalog), self.eval_context(&catalog));
+        let mut defaults = Vec::new();
+        for (at, column) in table.columns.iter().enumerate() {
+            if !positions.contains(&at) {
+                let value = binder.column_default(&table, column)?;
+                defaults.push((at, value.map(|e| Program::compile(&e, &Layout::default())).transpose()?));
+            }
+        }
+        let listed = |names: &[String], at: usize| names.iter().any(|n| *n == table.columns[at].name);
+        for name in options.force_null.iter().chain(&options.force_not_null) {
+            if table.column_named(name).is_none_or(|at| !positions.contains(&at)) {
+                return Err(Error::new(
+                    ErrorKind::InvalidColumnReference,
+                    format!("FORCE_NULL or FORCE_NOT_NULL column \"{name}\" not referenced by COPY"),
+                ));
+            }
+        }
+        let force =
+            positions.iter().map(|at| (listed(&options.force_not_null, *at), listed(&options.force_null, *at))).collect();
+        Ok(StatementResult::CopyIn(CopyIn {
+            rules,
+            catalog,
+            header_pending: options.header || options.format == CopyFormat::Binary,
+            options,
+            columns: positions,
+            defaults,
+            force,
+            writer: WriterState::default(),
+            buffer: Vec::new(),
+            csv_resume: (0, false),
+            line: 0,
+            rows: 0,
+            ended: false,
+        }))
+    }
+
+    async fn copy_to(
+        &mut self,
+        prepared: &Prepared,
+        source: &CopySource,
+        options: CopyOptions,
+    ) -> Result<StatementResult> {
+        let query = match source {
+            CopySource::Query(query) => query.as_ref().clone(),
+            CopySource::Table { table_name, columns } => {
+                self.existing_table(table_name)?;
+                let list = if columns.is_empty() {
+                    "*".to_owned()
+                } else {
+                    columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
+                let parsed = crate::binder::parse(&format!("SELECT {list} FROM {table_name}"))?;
+                match parsed.into_iter().next().map(|p| p.statement) {
+                    Some(Statement::Query(query)) => *query,
+                    _ => return Err(Error::internal("COPY made no query")),
+                }
+            }
+        };
+        let statement = Statement::Query(Box::new(query));
+        let result = match Box::pin(self.run_inner(prepared, &statement)).await? {
+            StatementResult::Rows(result) => result,
+            _ => return Err(Error::internal("COPY's query gives no rows")),
+        };
+        let all = options.force_quote.iter().any(|name| name == "*");
+        let force_quote = result.columns.iter().map(|c| all || options.force_quote.contains(&c.name)).collect();
+        Ok(StatementResult::CopyOut(CopyOut {
+            header_pending: options.header || options.format == CopyFormat::Binary,
+            result,
+            options,
+            force_quote,
+            rows: 0,
+            finished: false,
+        }))
+    }
+
+    /// Takes data from the client.
+    ///
+    /// # Errors
+    /// Malformed data, constraint violations, the store's errors; the COPY has failed then.
+    pub async fn copy_in_write(&mut self, copy: &mut CopyIn, data: &[u8]) -> Result<()> {
+        if copy.buffer.len() + data.len() > RECORD_BYTES_MAX {
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "a record of COPY data is too long"));
+        }
+        copy.buffer.extend_from_slice(data);
+        let shared = self.shared().clone();
+        let work = self.copy_records(copy, false);
+        let result = shared.cancel.guard(None, work).await;
+        if result.is_err() {
+            self.fail();
+        }
+        result
+    }
+
+    /// The client has sent everything: gives the command tag.
+    ///
+    /// # Errors
+    /// As [`Session::copy_in_write`].
+    pub async fn copy_in_finish(&mut self, mut copy: CopyIn) -> Result<String> {
+        let result = self.copy_records(&mut copy, true).await;
+        if let Err(error) = result {
+            self.copy_in_abandon(copy);
+            return Err(error);
+        }
+        if let Some(block) = &mut self.block {
+            block.store.finish_statement(true);
+        }
+        Ok(format!("COPY {}", copy.rows))
+    }
+
+    /// The COPY failed: what it wrote is forgotten.
+    pub fn copy_in_abandon(&mut self, copy: CopyIn) {
+        drop(copy);
+        if let Some(block) = &mut self.block {
+            block.store.finish_statement(false);
+        }
+        self.fail();
+    }
+
+    async fn copy_records(&mut self, copy: &mut CopyIn, last: bool) -> Result<()> {
+        let eval = self.eval_context(&copy.catalog);
+        let engine = self.engine.clone();
+        let wait = self.wait_policy();
+        let catalog = copy.catalog.clone();
+        let block = self.block.as_mut().ok_or_else(|| Error::internal("COPY outside of a transaction"))?;
+        let mut context = StatementContext {
+            engine: &engine,
+            transaction: &mut block.store,
+            eval: &eval,
+            params: &[],
+            catalog: &catalog,
+            wait,
+        };
+        let buffer = std::mem::take(&mut copy.buffer);
+        let rules = copy.rules.clone();
+        let mut writer = TableWriter::resume(&rules, std::mem::take(&mut copy.writer));
+        let mut at = 0;
+        let result = loop {
+            if copy.ended {
+                at = buffer.len();
+                break Ok(());
+            }
+            match copy.next_row(&buffer[at..], last, &mut context) {
+                Err(error) => break Err(copy.in_context(error)),
+                Ok(Step::Incomplete) => break Ok(()),
+                Ok(Step::Skip(length)) => at += length,
+                Ok(Step::Row(row, length)) => {
+                    at += length;
+                    match writer.insert(&mut context, &row, None).await {
+                        Ok(Inserted::Yes) => copy.rows += 1,
+                        Ok(Inserted::Conflict(_)) => break Err(Error::internal("COPY tolerated a conflict")),
+                        Err(error) => break Err(copy.in_context(error)),
+                    }
+                }
+            }
+        };
+        copy.writer = writer.suspend();
+        copy.buffer = buffer[at..].to_vec();
+        result?;
+        if last && !copy.buffer.is_empty() {
+            return Err(copy.in_context(Error::new(ErrorKind::BadCopyFileFormat, "unexpected end of COPY data")));
+        }
+        Ok(())
+    }
+
+    /// Up to `rows_max` further records, each to be sent as one message; none at the end.
+    ///
+    /// # Errors
+    /// The query's.
+    pub async fn copy_out(&mut self, copy: &mut CopyOut, rows_max: usize) -> Result<Option<Vec<bytes::Bytes>>> {
+        if copy.finished {
+            return Ok(None);
+        }
+        let mut out: Vec<bytes::Bytes> = Vec::new();
+        if std::mem::take(&mut copy.header_pending) {
+            out.push(copy.header().into());
+        }
+        match self.fetch(&mut copy.result, rows_max).await? {
+            None => {
+                copy.finished = true;
+                if copy.is_binary() {
+                    out.push(binary::trailer().into());
+                }
+            }
+            Some(block) => {
+                let options = self.format_options();
+                let columns = copy.result.columns.clone();
+                for row in 0..block.len() {
+                    let values = columns.iter().enumerate().map(|(at, c)| block.datum(row, at, c.ty.ty));
+                    let values = values.collect::<Result<Vec<_>>>()?;
+                    out.push(copy.record(&columns, &values, &options)?.into());
+                    copy.rows += 1;
+                }
+            }
+        }
+        Ok(Some(out))
+    }
+}
+
+/// What stood at the front of the data.
+enum Step {
+    Row(Vec<Datum>, usize),
+    /// Bytes that are no row: a header, the end marker.
+    Skip(usize),
+    Incomplete,
+}
+
+impl CopyIn {
+    fn in_context(&self, error: Error) -> Error {
+        if error.context().is_some() {
+            return error;
+        }
+        error.with_context(format!("COPY {}, line {}", self.rules.table.name, self.line))
+    }
+
+    fn next_row(&mut self, data: &[u8], last: bool, context: &mut StatementContext<'_>) -> Result<Step> {
+        match self.options.format {
+            CopyFormat::Binary => self.next_binary(data, context),
+            CopyFormat::Text => {
+                let (end, next) = match text::line_end(data, 0) {
+                    Some(found) => found,
+                    None if last && !data.is_empty() => (data.len(), data.len()),
+                    None => return Ok(Step::Incomplete),
+                };
+                self.line += 1;
+                if std::mem::take(&mut self.header_pending) {
+                    return Ok(Step::Skip(next));
+                }
+                if &data[..end] == END_MARKER {
+                    self.ended = true;
+                    return Ok(Step::Skip(next));
+                }
+                let mut fields = Vec::with_capacity(self.columns.len());
+                text::fields(&data[..end], self.options.delimiter, &self.options.null, &mut fields)?;
+                Ok(Step::Row(self.row_of_text(&fields, context)?, next))
+            }
+            CopyFormat::Csv => {
+                let (end, next) = match csv::record_end(data, &self.options, &mut self.csv_resume) {
+                    Some(found) => found,
+                    None if last && !data.is_empty() => (data.len(), data.len()),
+                    None => return Ok(Step::Incomplete),
+                };
+                self.csv_resume = (0, false);
+                self.line += 1;
+                if std::mem::take(&mut self.header_pending) {
+                    return Ok(Step::Skip(next));
+                }
+                if &data[..end] == END_MARKER {
+                    self.ended = true;
+                    return Ok(Step::Skip(next));
+                }
+                let mut fields: Vec<CsvField> = Vec::with_capacity(self.columns.len());
+                csv::fields(&data[..end], &self.options, &mut fields)?;
+                let fields: Vec<Option<Cow<'_, str>>> = fields
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, field)| {
+                        let (not_null, null) = self.force.get(at).copied().unwrap_or_default();
+                        let is_null =
+                            field.text == self.options.null && if field.quoted { null } else { !not_null };
+                        (!is_null).then_some(Cow::Owned(field.text))
+                    })
+                    .collect();
+                Ok(Step::Row(self.row_of_text(&fields, context)?, next))
+            }
+        }
+    }
+
+    fn next_binary(&mut self, data: &[u8], context: &mut StatementContext<'_>) -> Result<Step> {
+        if self.header_pending {
+            return Ok(match binary::header_length(data)? {
+                None => Step::Incomplete,
+                Some(length) => {
+                    self.header_pending = false;
+                    Step::Skip(length)
+                }
+            });
+        }
+        match binary::record(data, self.columns.len())? {
+            Record::Incomplete => Ok(Step::Incomplete),
+            Record::End => {
+                self.ended = true;
+                Ok(Step::Skip(data.len()))
+            }
+            Record::Row(fields, length) => {
+                self.line += 1;
+                let mut row = self.defaults(context)?;
+                for (field, at) in fields.into_iter().zip(&self.columns) {
+                    let ty = self.rules.table.columns[*at].ty;
+                    row[*at] = match field {
+                        None => Datum::Null,
+                        Some(bytes) => self.fit(Datum::from_binary(ty.ty, bytes)?, ty, context)?,
+                    };
+                }
+                Ok(Step::Row(row, length))
+            }
+        }
+    }
+
+    /// A value in the column's length or precision.
+    fn fit(&self, value: Datum, ty: ColumnType, context: &StatementContext<'_>) -> Result<Datum> {
+        if ty.typmod < 0 {
+            return Ok(value);
+        }
+        stratos_types::cast(&value, ty.ty, ty, false, &context.eval.format)
+    }
+
+    fn defaults(&self, context: &StatementContext<'_>) -> Result<Vec<Datum>> {
+        let mut row = vec![Datum::Null; self.rules.table.columns.len()];
+        for (at, program) in &self.defaults {
+            if let Some(program) = program {
+                row[*at] = program.run(&[], &[], context.eval)?;
+            }
+        }
+        Ok(row)
+    }
+
+    fn row_of_text(&self, fields: &[Option<Cow<'_, str>>], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
+        let table = &self.rules.table;
+        if fields.len() > self.columns.len() {
+            return Err(Error::new(ErrorKind::BadCopyFileFormat, "extra data after last expected column"));
+        }
+        let mut row = self.defaults(context)?;
+        for (position, at) in self.columns.iter().enumerate() {
+            let column = &table.columns[*at];
+            let field = fields.get(position).ok_or_else(|| {
+                Error::new(ErrorKind::BadCopyFileFormat, format!("missing data for column \"{}\"", column.name))
+            })?;
+            row[*at] = match field {
+                None => Datum::Null,
+                Some(text) => Datum::from_text(column.ty, text, &context.eval.format).map_err(|error| {
+                    error.with_context(format!(
+                        "COPY {}, line {}, column {}: \"{}\"",
+                        table.name, self.line, column.name, text
+                    ))
+                })?,
+            };
+        }
+        Ok(row)
+    }
+}
+
+impl CopyOut {
+    fn header(&self) -> Vec<u8> {
+        if self.is_binary() {
+            return binary::header();
+        }
+        let mut out = Vec::new();
+        for (at, column) in self.result.columns.iter().enumerate() {
+            if at > 0 {
+                out.push(self.options.delimiter);
+            }
+            self.put_field(&mut out, &column.name, false);
+        }
+        out.push(b'\n');
+        out
+    }
+
+    fn put_field(&self, out: &mut Vec<u8>, text: &str, force_quote: bool) {
+        match self.options.format {
+            CopyFormat::Csv => {
+                csv::put_field(out, text, &self.options, force_quote, self.result.columns.len() == 1);
+            }
+            _ => text::put_field(out, text, self.options.delimiter),
+        }
+    }
+
+    fn record(
+        &self,
+        columns: &[OutputColumn],
+        values: &[Datum],
+        options: &stratos_types::FormatOptions,
+    ) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        if self.is_binary() {
+            let count = i16::try_from(columns.len())
+                .map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?;
+            out.extend_from_slice(&count.to_be_bytes());
+            for (column, value) in columns.iter().zip(values) {
+                if value.is_null() {
+                    out.extend_from_slice(&(-1i32).to_be_bytes());
+                    continue;
+                }
+                let start = out.len();
+                out.extend_from_slice(&[0; 4]);
+                value.write_binary(column.ty.ty, &mut out)?;
+                let length = i32::try_from(out.len() - start - 4)
+                    .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "a value is too long for COPY"))?;
+                out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+            }
+            return Ok(out);
+        }
+        let mut field = String::new();
+        for (at, (column, value)) in columns.iter().zip(values).enumerate() {
+            if at > 0 {
+                out.push(self.options.delimiter);
+            }
+            if value.is_null() {
+                out.extend_from_slice(self.options.null.as_bytes());
+                continue;
+            }
+            field.clear();
+            value.write_text(column.ty.ty, options, &mut field);
+            self.put_field(&mut out, &field, self.force_quote[at]);
+        }
+        out.push(b'\n');
+        Ok(out)
+    }
+}

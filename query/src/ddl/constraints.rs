@@ -1,0 +1,599 @@
+//! Keys, checks and references: from the syntax tree to [`Constraint`]s, for CREATE TABLE and ALTER TABLE alike.
+
+use sqlparser::ast::{
+    self, ConstraintCharacteristics, ConstraintReferenceMatchKind, Expr, Ident,
+    NullsDistinctOption, TableConstraint,
+};
+use stratos_types::{Error, ErrorKind, PgType, Result};
+
+use super::{Ddl, Job, Validation, fold};
+use crate::catalog::{
+    CheckConstraint, Constraint, ConstraintKind, ForeignKey, Index, IndexColumn, IndexState,
+    ReferentialAction, Table, choose_constraint_name, choose_index_name,
+};
+
+/// Number of the primary index among a storage's indexes.
+pub(crate) const PRIMARY_INDEX_ID: u32 = 1;
+/// Most columns of an index, as in Postgres (INDEX_MAX_KEYS).
+pub(crate) const INDEX_COLUMNS_MAX: usize = 32;
+
+/// The primary index of a table without primary key: rows by hidden row id.
+pub(crate) fn hidden_index() -> Index {
+    Index {
+        oid: 0,
+        name: String::new(),
+        id: PRIMARY_INDEX_ID,
+        columns: Vec::new(),
+        unique: true,
+        primary: false,
+        state: IndexState::Public,
+        comment: None,
+    }
+}
+
+/// What a constraint clause asks for, whether written at a column or at the table.
+pub(crate) enum Wanted<'a> {
+    Key {
+        primary: bool,
+        columns: Vec<&'a Ident>,
+    },
+    Check(&'a Expr),
+    Foreign {
+        columns: Vec<&'a Ident>,
+        table: &'a ast::ObjectName,
+        referenced: &'a [Ident],
+        on_delete: Option<ast::ReferentialAction>,
+        on_update: Option<ast::ReferentialAction>,
+    },
+}
+
+/// Where a constraint of that kind comes in Postgres's order of execution: keys, then checks, then foreign keys.
+pub(crate) fn wanted_order(wanted: &Wanted<'_>) -> u8 {
+    match wanted {
+        Wanted::Key { primary: true, .. } => 0,
+        Wanted::Key { .. } => 1,
+        Wanted::Check(_) => 2,
+        Wanted::Foreign { .. } => 3,
+    }
+}
+
+pub(crate) fn refuse_deferrable(
+    characteristics: Option<&ConstraintCharacteristics>,
+) -> Result<()> {
+    match characteristics {
+        None => Ok(()),
+        Some(c) => {
+            if c.deferrable == Some(true)
+                || matches!(c.initially, Some(ast::DeferrableInitial::Deferred))
+            {
+                return Err(Error::unsupported("DEFERRABLE"));
+            }
+            if c.enforced == Some(false) {
+                return Err(Error::unsupported("NOT ENFORCED"));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn refuse_match(kind: Option<&ConstraintReferenceMatchKind>) -> Result<()> {
+    match kind {
+        None | Some(ConstraintReferenceMatchKind::Simple) => Ok(()),
+        Some(other) => Err(Error::unsupported(other.to_string())),
+    }
+}
+
+/// A plain column of a key list; an expression or ordering there is not possible in a constraint.
+fn key_column(column: &ast::IndexColumn) -> Result<&Ident> {
+    match &column.column.expr {
+        Expr::Identifier(ident)
+            if column.operator_class.is_none()
+                && column.column.options.asc.is_none()
+                && column.column.options.nulls_first.is_none() =>
+        {
+            Ok(ident)
+        }
+        other => Err(Error::new(
+            ErrorKind::SyntaxError,
+            format!("syntax error at or near \"{other}\""),
+        )),
+    }
+}
+
+fn refuse_index_options(options: &[ast::IndexOption]) -> Result<()> {
+    match options.first() {
+        None => Ok(()),
+        Some(option) => Err(Error::unsupported(format!("index option {option}"))),
+    }
+}
+
+/// A constraint's PRIMARY KEY clause, at a column (`column`) or at the table.
+pub(crate) fn wanted_primary<'a>(
+    key: &'a ast::PrimaryKeyConstraint,
+    column: Option<&'a Ident>,
+) -> Result<Wanted<'a>> {
+    refuse_deferrable(key.characteristics.as_ref())?;
+    refuse_index_options(&key.index_options)?;
+    let columns = match column {
+        Some(column) => vec![column],
+        None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
+    };
+    Ok(Wanted::Key {
+        primary: true,
+        columns,
+    })
+}
+
+/// A UNIQUE clause.
+pub(crate) fn wanted_unique<'a>(
+    key: &'a ast::UniqueConstraint,
+    column: Option<&'a Ident>,
+) -> Result<Wanted<'a>> {
+    refuse_deferrable(key.characteristics.as_ref())?;
+    refuse_index_options(&key.index_options)?;
+    if matches!(key.nulls_distinct, NullsDistinctOption::NotDistinct) {
+        return Err(Error::unsupported("NULLS NOT DISTINCT"));
+    }
+    let columns = match column {
+        Some(column) => vec![column],
+        None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
+    };
+    Ok(Wanted::Key {
+        primary: false,
+        columns,
+    })
+}
+
+/// A REFERENCES or FOREIGN KEY clause.
+pub(crate) fn wanted_foreign<'a>(
+    key: &'a ast::ForeignKeyConstraint,
+    column: Option<&'a Ident>,
+) -> Result<Wanted<'a>> {
+    refuse_deferrable(key.characteristics.as_ref())?;
+    refuse_match(key.match_kind.as_ref())?;
+    let columns = match column {
+        Some(column) => vec![column],
+        None => key.columns.iter().collect(),
+    };
+    Ok(Wanted::Foreign {
+        columns,
+        table: &key.foreign_table,
+        referenced: &key.referred_columns,
+        on_delete: key.on_delete,
+        on_update: key.on_update,
+    })
+}
+
+/// A table constraint with its name.
+pub(crate) fn wanted_of(constraint: &TableConstraint) -> Result<(Option<&Ident>, Wanted<'_>)> {
+    match constraint {
+        TableConstraint::PrimaryKey(key) => Ok((key.name.as_ref(), wanted_primary(key, None)?)),
+        TableConstraint::Unique(key) => Ok((key.name.as_ref(), wanted_unique(key, None)?)),
+        TableConstraint::ForeignKey(key) => Ok((key.name.as_ref(), wanted_foreign(key, None)?)),
+        TableConstraint::Check(check) => {
+            if check.enforced == Some(false) {
+                return Err(Error::unsupported("NOT ENFORCED"));
+            }
+            Ok((check.name.as_ref(), Wanted::Check(&check.expr)))
+        }
+        TableConstraint::PrimaryKeyUsingIndex(_) | TableConstraint::UniqueUsingIndex(_) => {
+            Err(Error::unsupported("USING INDEX"))
+        }
+        other => Err(Error::unsupported(other.to_string())),
+    }
+}
+
+fn action(action: Option<ast::ReferentialAction>) -> Result<ReferentialAction> {
+    Ok(match action {
+        None | Some(ast::ReferentialAction::NoAction) => ReferentialAction::NoAction,
+        Some(ast::ReferentialAction::Restrict) => ReferentialAction::Restrict,
+        Some(ast::ReferentialAction::Cascade) => ReferentialAction::Cascade,
+        Some(ast::ReferentialAction::SetNull) => ReferentialAction::SetNull,
+        Some(ast::ReferentialAction::SetDefault) => {
+            return Err(Error::unsupported("SET DEFAULT as a referential action"));
+        }
+    })
+}
+
+/// Whether keys of the two types can be compared by an index of the referenced one.
+fn key_types_agree(a: PgType, b: PgType) -> bool {
+    let integer = |ty| matches!(ty, PgType::Int2 | PgType::Int4 | PgType::Int8);
+    let text = |ty| matches!(ty, PgType::Text | PgType::Varchar);
+    a == b || (integer(a) && integer(b)) || (text(a) && text(b))
+}
+
+impl Ddl<'_, '_> {
+    /// Adds a constraint to a table being made or altered. `existing` tells that the table may have rows: then jobs check
+    /// them or build the index.
+    pub fn add_constraint(
+        &mut self,
+        table: &mut Table,
+        name: Option<&Ident>,
+        wanted: &Wanted<'_>,
+        existing: bool,
+    ) -> Result<()> {
+        let name = name.map(fold);
+        if let Some(name) = &name
+            && table.constraints.iter().any(|c| c.name == *name)
+        {
+            return Err(Error::new(
+                ErrorKind::DuplicateObject,
+                format!(
+                    "constraint \"{name}\" for relation \"{}\" already exists",
+                    table.name
+                ),
+            ));
+        }
+        match wanted {
+            Wanted::Key { primary, columns } => {
+                self.add_key(table, name, *primary, columns, existing)
+            }
+            Wanted::Check(expression) => self.add_check(table, name, expression, existing),
+            Wanted::Foreign {
+                columns,
+                table: referenced_table,
+                referenced,
+                on_delete,
+                on_update,
+            } => {
+                let key = self.foreign_key(
+                    table,
+                    columns,
+                    referenced_table,
+                    referenced,
+                    *on_delete,
+                    *on_update,
+                    name.as_deref(),
+                )?;
+                let name = match name {
+                    Some(name) => name,
+                    None => self.foreign_key_name(table, &key.columns),
+                };
+                let oid = self.oid()?;
+                table.constraints.push(Constraint {
+                    oid,
+                    name,
+                    kind: ConstraintKind::ForeignKey(key),
+                });
+                if existing {
+                    self.jobs.push(Job::Validate {
+                        table: table.oid,
+                        what: Validation::ForeignKey { constraint: oid },
+                    });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn foreign_key_name(&self, table: &Table, columns: &[i16]) -> String {
+        let names = crate::catalog::joined_columns(
+            columns
+                .iter()
+                .filter_map(|n| table.column_index(*n))
+                .map(|i| table.columns[i].name.as_str()),
+        );
+        choose_constraint_name(self.snapshot(), table.schema, table, Some(&names), "fkey")
+    }
+
+    fn add_key(
+        &mut self,
+        table: &mut Table,
+        name: Option<String>,
+        primary: bool,
+        columns: &[&Ident],
+        existing: bool,
+    ) -> Result<()> {
+        if primary && table.has_primary_key() {
+            let error = Error::new(
+                ErrorKind::InvalidTableDefinition,
+                format!(
+                    "multiple primary keys for table \"{}\" are not allowed",
+                    table.name
+                ),
+            );
+            return Err(match columns.first() {
+                Some(ident) => self.at(error, ident),
+                None => error,
+            });
+        }
+        if columns.len() > INDEX_COLUMNS_MAX {
+            return Err(too_many_index_columns());
+        }
+        let mut keys: Vec<IndexColumn> = Vec::with_capacity(columns.len());
+        let mut names: Vec<String> = Vec::with_capacity(columns.len());
+        for ident in columns {
+            let column_name = fold(ident);
+            let position = table.column_named(&column_name).ok_or_else(|| {
+                self.at(
+                    Error::new(
+                        ErrorKind::UndefinedColumn,
+                        format!("column \"{column_name}\" named in key does not exist"),
+                    ),
+                    ident,
+                )
+            })?;
+            let attnum = table.columns[position].attnum;
+            if keys.iter().any(|k| k.attnum == attnum) {
+                let kind = if primary { "primary key" } else { "unique" };
+                return Err(self.at(
+                    Error::new(
+                        ErrorKind::DuplicateColumn,
+                        format!("column \"{column_name}\" appears twice in {kind} constraint"),
+                    ),
+                    ident,
+                ));
+            }
+            must_be_indexable(table.columns[position].ty.ty)?;
+            keys.push(IndexColumn {
+                attnum,
+                descending: false,
+                nulls_first: false,
+            });
+            names.push(column_name);
+        }
+        let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let name = match name {
+            Some(name) => {
+                self.must_be_free(table.schema, &name)?;
+                if table.name == name || table.indexes.iter().any(|i| i.name == name) {
+                    return Err(super::duplicate_relation(&name));
+                }
+                name
+            }
+            None => choose_index_name(self.snapshot(), table, &name_refs, primary, true),
+        };
+        let (index_oid, constraint_oid) = (self.oid()?, self.oid()?);
+        let index = Index {
+            oid: index_oid,
+            name: name.clone(),
+            id: if primary { PRIMARY_INDEX_ID } else { index_oid },
+            columns: keys,
+            unique: true,
+            primary,
+            state: IndexState::Public,
+            comment: None,
+        };
+        table.constraints.push(Constraint {
+            oid: constraint_oid,
+            name,
+            kind: ConstraintKind::Unique {
+                index: index_oid,
+                primary,
+            },
+        });
+        if primary {
+            for key in &index.columns {
+                if let Some(position) = table.column_index(key.attnum) {
+                    table.columns[position].not_null = true;
+                }
+            }
+            // The rows' own order changes: whoever calls with existing rows rewrites the table.
+            table.indexes[0] = index;
+        } else {
+            table.indexes.push(index);
+            if existing {
+                self.jobs.push(Job::BuildIndex {
+                    table: table.oid,
+                    index: index_oid,
+                    online: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_check(
+        &mut self,
+        table: &mut Table,
+        name: Option<String>,
+        expression: &Expr,
+        existing: bool,
+    ) -> Result<()> {
+        let (sql, columns) = self.check_text(table, expression)?;
+        let name = match name {
+            Some(name) => name,
+            None => {
+                let only = match columns.as_slice() {
+                    [attnum] => table
+                        .column_index(*attnum)
+                        .map(|i| table.columns[i].name.clone()),
+                    _ => None,
+                };
+                choose_constraint_name(
+                    self.snapshot(),
+                    table.schema,
+                    table,
+                    only.as_deref(),
+                    "check",
+                )
+            }
+        };
+        let oid = self.oid()?;
+        table.constraints.push(Constraint {
+            oid,
+            name,
+            kind: ConstraintKind::Check(CheckConstraint { sql, columns }),
+        });
+        if existing {
+            self.jobs.push(Job::Validate {
+                table: table.oid,
+                what: Validation::Check { constraint: oid },
+            });
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)] // the parts of one clause
+    fn foreign_key(
+        &self,
+        table: &Table,
+        columns: &[&Ident],
+        referenced_table: &ast::ObjectName,
+        referenced: &[Ident],
+        on_delete: Option<ast::ReferentialAction>,
+        on_update: Option<ast::ReferentialAction>,
+        name: Option<&str>,
+    ) -> Result<ForeignKey> {
+        let missing = |column: &str| {
+            Error::new(
+                ErrorKind::UndefinedColumn,
+                format!("column \"{column}\" referenced in foreign key constraint does not exist"),
+            )
+        };
+        // A table may refer to itself before the catalog knows it.
+        let itself = {
+            let (schema, relation) = super::split_name(referenced_table)?;
+            relation == table.name
+                && match schema {
+                    Some(schema) => schema.name == table.schema_name,
+                    None => !matches!(
+                        self.find(referenced_table)?,
+                        Some(found) if found.oid() != table.oid
+                    ),
+                }
+        };
+        let target = if itself {
+            table.clone()
+        } else {
+            let found = self.relation(referenced_table)?;
+            match found {
+                crate::catalog::Relation::Table(found) => (*found).clone(),
+                other => {
+                    return Err(Error::new(
+                        ErrorKind::WrongObjectType,
+                        format!("referenced relation \"{}\" is not a table", other.name()),
+                    ));
+                }
+            }
+        };
+        let (on_delete, on_update) = (action(on_delete)?, action(on_update)?);
+        let attnums = columns
+            .iter()
+            .map(|ident| {
+                let name = fold(ident);
+                table
+                    .column_named(&name)
+                    .map(|i| table.columns[i].attnum)
+                    .ok_or_else(|| missing(&name))
+            })
+            .collect::<Result<Vec<i16>>>()?;
+        let referenced_attnums = if referenced.is_empty() {
+            if !target.has_primary_key() {
+                return Err(Error::new(
+                    ErrorKind::UndefinedObject,
+                    format!(
+                        "there is no primary key for referenced table \"{}\"",
+                        target.name
+                    ),
+                ));
+            }
+            target
+                .primary_index()
+                .columns
+                .iter()
+                .map(|c| c.attnum)
+                .collect()
+        } else {
+            referenced
+                .iter()
+                .map(|ident| {
+                    let name = fold(ident);
+                    target
+                        .column_named(&name)
+                        .map(|i| target.columns[i].attnum)
+                        .ok_or_else(|| missing(&name))
+                })
+                .collect::<Result<Vec<i16>>>()?
+        };
+        if attnums.len() != referenced_attnums.len() {
+            return Err(Error::new(
+                ErrorKind::InvalidForeignKey,
+                "number of referencing and referenced columns for foreign key disagree",
+            ));
+        }
+        let index = target
+            .indexes
+            .iter()
+            .find(|i| {
+                i.unique
+                    && i.oid != 0
+                    && i.state == IndexState::Public
+                    && i.columns.len() == referenced_attnums.len()
+                    && referenced_attnums
+                        .iter()
+                        .all(|n| i.columns.iter().any(|c| c.attnum == *n))
+                    && i.columns
+                        .iter()
+                        .all(|c| referenced_attnums.contains(&c.attnum))
+            })
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidForeignKey,
+                    format!(
+                        "there is no unique constraint matching given keys for referenced table \"{}\"",
+                        target.name
+                    ),
+                )
+            })?;
+        for (from, to) in attnums.iter().zip(&referenced_attnums) {
+            let (Some(from), Some(to)) = (table.column_index(*from), target.column_index(*to))
+            else {
+                return Err(Error::internal("a key column is gone"));
+            };
+            let (from, to) = (&table.columns[from], &target.columns[to]);
+            if !key_types_agree(from.ty.ty, to.ty.ty) {
+                let name = match name {
+                    Some(name) => name.to_owned(),
+                    None => self.foreign_key_name(table, &attnums),
+                };
+                return Err(Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!("foreign key constraint \"{name}\" cannot be implemented"),
+                )
+                .with_detail(format!(
+                    "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
+                    from.name,
+                    to.name,
+                    from.ty.ty.sql_name(),
+                    to.ty.ty.sql_name()
+                )));
+            }
+        }
+        Ok(ForeignKey {
+            columns: attnums,
+            table: target.oid,
+            referenced: referenced_attnums,
+            index: index.oid,
+            on_update,
+            on_delete,
+        })
+    }
+}
+
+pub(crate) fn too_many_index_columns() -> Error {
+    Error::new(
+        ErrorKind::TooManyColumns,
+        format!("cannot use more than {INDEX_COLUMNS_MAX} columns in an index"),
+    )
+}
+
+/// 42704 for types without an order, as Postgres has no btree operator class for them; 0A000 for arrays and jsonb, whose
+/// order Postgres has and the key encoding has not.
+pub(crate) fn must_be_indexable(ty: PgType) -> Result<()> {
+    match ty {
+        PgType::Json | PgType::Xid | PgType::AclItem | PgType::PgNodeTree => Err(Error::new(
+            ErrorKind::UndefinedObject,
+            format!(
+                "data type {ty} has no default operator class for access method \"btree\""
+            ),
+        )
+        .with_hint(
+            "You must specify an operator class for the index or define a default operator class for the data type.",
+        )),
+        PgType::Jsonb | PgType::Array(_) | PgType::Int2Vector | PgType::OidVector => {
+            Err(Error::unsupported(format!("an index on type {ty}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,505 @@
+//! CREATE TABLE.
+
+use sqlparser::ast::{
+    self, ColumnDef, ColumnOption, CreateTable, CreateTableLikeDefaults, CreateTableLikeKind,
+    CreateTableOptions, Expr, GeneratedAs, Ident, SequenceOptions, SqlOption, Value,
+};
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+
+use super::constraints::{
+    Wanted, hidden_index, wanted_foreign, wanted_of, wanted_order, wanted_primary, wanted_unique,
+};
+use super::{Ddl, Job, column_type, fold};
+use crate::catalog::{Column, ColumnDefault, Identity, Table, choose_relation_name};
+
+/// Most columns of a table, as in Postgres (MaxHeapAttributeNumber).
+pub(crate) const COLUMNS_MAX: usize = 1600;
+
+/// Names that Postgres's tables have by themselves.
+const SYSTEM_COLUMNS: &[&str] = &["tableoid", "cmax", "xmax", "cmin", "xmin", "ctid"];
+
+/// What a column definition asks for beside name and type.
+#[derive(Default)]
+pub(crate) struct ColumnWishes<'a> {
+    pub not_null: Option<bool>,
+    pub default: Option<&'a Expr>,
+    pub serial: bool,
+    pub identity: Option<(bool, &'a [SequenceOptions])>,
+    pub constraints: Vec<(Option<&'a Ident>, Wanted<'a>)>,
+}
+
+/// Reads a column's options.
+pub(crate) fn column_wishes<'a>(
+    definition: &'a ColumnDef,
+    table: &str,
+) -> Result<ColumnWishes<'a>> {
+    let column = fold(&definition.name);
+    let conflict = |message: String| Error::new(ErrorKind::SyntaxError, message);
+    let twice = |what: &str| {
+        conflict(format!(
+            "multiple {what} values specified for column \"{column}\" of table \"{table}\""
+        ))
+    };
+    let mut wishes = ColumnWishes {
+        serial: super::types::serial_type(&definition.data_type).is_some(),
+        ..ColumnWishes::default()
+    };
+    if wishes.serial {
+        wishes.not_null = Some(true);
+    }
+    let set_null = |wishes: &mut ColumnWishes<'a>, not_null: bool| {
+        if wishes.not_null.is_some_and(|before| before != not_null) {
+            return Err(conflict(format!(
+                "conflicting NULL/NOT NULL declarations for column \"{column}\" of table \"{table}\""
+            )));
+        }
+        wishes.not_null = Some(not_null);
+        Ok(())
+    };
+    for option in &definition.options {
+        let name = option.name.as_ref();
+        match &option.option {
+            ColumnOption::Null => set_null(&mut wishes, false)?,
+            ColumnOption::NotNull => set_null(&mut wishes, true)?,
+            ColumnOption::Default(expression) => {
+                if wishes.default.is_some() || wishes.serial {
+                    return Err(twice("default"));
+                }
+                wishes.default = Some(expression);
+            }
+            ColumnOption::PrimaryKey(key) => {
+                if wishes.not_null == Some(false) {
+                    set_null(&mut wishes, true)?;
+                }
+                wishes
+                    .constraints
+                    .push((name, wanted_primary(key, Some(&definition.name))?));
+            }
+            ColumnOption::Unique(key) => wishes
+                .constraints
+                .push((name, wanted_unique(key, Some(&definition.name))?)),
+            ColumnOption::ForeignKey(key) => wishes
+                .constraints
+                .push((name, wanted_foreign(key, Some(&definition.name))?)),
+            ColumnOption::Check(check) => {
+                if check.enforced == Some(false) {
+                    return Err(Error::unsupported("NOT ENFORCED"));
+                }
+                wishes
+                    .constraints
+                    .push((name, Wanted::Check(&check.expr)));
+            }
+            ColumnOption::Generated {
+                generated_as,
+                sequence_options,
+                generation_expr: None,
+                ..
+            } => {
+                if wishes.identity.is_some() {
+                    return Err(conflict(format!(
+                        "multiple identity specifications for column \"{column}\" of table \"{table}\""
+                    )));
+                }
+                let always = match generated_as {
+                    GeneratedAs::Always => true,
+                    GeneratedAs::ByDefault => false,
+                    GeneratedAs::ExpStored => return Err(Error::unsupported("generated columns")),
+                };
+                wishes.identity = Some((always, sequence_options.as_deref().unwrap_or(&[])));
+            }
+            ColumnOption::Generated { .. } => return Err(Error::unsupported("generated columns")),
+            ColumnOption::Collation(name) => {
+                let collation = super::display_name(name);
+                // Text is always ordered by bytes, which is what these three are called.
+                if !matches!(
+                    collation.to_lowercase().trim_start_matches("pg_catalog."),
+                    "c" | "posix" | "default"
+                ) {
+                    return Err(Error::unsupported(format!("collation \"{collation}\"")));
+                }
+            }
+            other => return Err(Error::unsupported(format!("column option {other}"))),
+        }
+    }
+    if wishes.identity.is_some() {
+        if wishes.default.is_some() || wishes.serial {
+            return Err(conflict(format!(
+                "both default and identity specified for column \"{column}\" of table \"{table}\""
+            )));
+        }
+        set_null(&mut wishes, true)?;
+    }
+    Ok(wishes)
+}
+
+impl Ddl<'_, '_> {
+    pub(super) fn create_table(&mut self, create: &CreateTable) -> Result<&'static str> {
+        refuse_clauses(create)?;
+        let tag = if create.query.is_some() {
+            "SELECT"
+        } else {
+            "CREATE TABLE"
+        };
+        let (schema, name) = self.creation_schema(&create.name)?;
+        if self
+            .snapshot()
+            .relations
+            .contains_key(&(schema, name.clone()))
+        {
+            if create.if_not_exists {
+                self.notice_of(
+                    ErrorKind::DuplicateTable,
+                    format!("relation \"{name}\" already exists, skipping"),
+                );
+                return Ok(if create.query.is_some() {
+                    "CREATE TABLE AS"
+                } else {
+                    tag
+                });
+            }
+            return Err(super::duplicate_relation(&name));
+        }
+        self.storage_options(&create.table_options)?;
+        let oid = self.oid()?;
+        let mut table = Table {
+            oid,
+            schema,
+            schema_name: self
+                .snapshot()
+                .schema_name(schema)
+                .unwrap_or_default()
+                .to_owned(),
+            database: self.snapshot().database,
+            name,
+            owner: self.context.role,
+            storage: oid,
+            columns: Vec::new(),
+            next_attnum: 1,
+            indexes: vec![hidden_index()],
+            constraints: Vec::new(),
+            comment: None,
+            version: 0,
+        };
+        if let Some(query) = &create.query {
+            return self.create_table_as(create, query, table, tag);
+        }
+        if let Some(like) = &create.like {
+            self.like(&mut table, like)?;
+        }
+        let mut constraints = Vec::new();
+        for definition in &create.columns {
+            let mut wishes = column_wishes(definition, &table.name)?;
+            self.add_column(&mut table, definition, &wishes)?;
+            constraints.append(&mut wishes.constraints);
+        }
+        for constraint in &create.constraints {
+            constraints.push(wanted_of(constraint)?);
+        }
+        constraints.sort_by_key(|(_, wanted)| wanted_order(wanted));
+        let mut keys: Vec<Vec<String>> = Vec::new();
+        for (name, wanted) in &constraints {
+            // Postgres makes one index of a key that is asked for twice.
+            if let Wanted::Key { columns, .. } = wanted {
+                let columns: Vec<String> = columns.iter().map(|c| fold(c)).collect();
+                if name.is_none() && keys.contains(&columns) {
+                    continue;
+                }
+                keys.push(columns);
+            }
+            self.add_constraint(&mut table, *name, wanted, false)?;
+        }
+        self.editor.put_table(table)?;
+        Ok(tag)
+    }
+
+    fn create_table_as(
+        &mut self,
+        create: &CreateTable,
+        query: &ast::Query,
+        mut table: Table,
+        tag: &'static str,
+    ) -> Result<&'static str> {
+        if !create.constraints.is_empty()
+            || create
+                .columns
+                .iter()
+                .any(|c| c.data_type != ast::DataType::Unspecified || !c.options.is_empty())
+        {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "CREATE TABLE AS takes column names only",
+            ));
+        }
+        let columns = self
+            .context
+            .binder
+            .query_columns(self.snapshot(), query)?;
+        if create.columns.len() > columns.len() {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "too many column names were specified",
+            ));
+        }
+        for (position, (name, ty)) in columns.into_iter().enumerate() {
+            let name = create
+                .columns
+                .get(position)
+                .map_or(name, |c| fold(&c.name));
+            let ty = match ty.ty {
+                PgType::Unknown => PgType::Text.into(),
+                PgType::Record | PgType::Void => {
+                    return Err(Error::new(
+                        ErrorKind::InvalidTableDefinition,
+                        format!("column \"{name}\" has pseudo-type {}", ty.ty),
+                    ));
+                }
+                _ => ty,
+            };
+            push_column(&mut table, name, ty)?;
+        }
+        let oid = table.oid;
+        self.editor.put_table(table)?;
+        self.jobs.push(Job::Populate {
+            table: oid,
+            query: Box::new(query.clone()),
+        });
+        Ok(tag)
+    }
+
+    fn like(&mut self, table: &mut Table, like: &CreateTableLikeKind) -> Result<()> {
+        let (CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = like;
+        let source = self.table(&like.name)?;
+        let defaults = matches!(like.defaults, Some(CreateTableLikeDefaults::Including));
+        for column in &source.columns {
+            let position = push_column(table, column.name.clone(), column.ty)?;
+            table.columns[position].not_null = column.not_null;
+            if defaults && let Some(default) = &column.default {
+                table.columns[position].default = Some(ColumnDefault {
+                    oid: self.oid()?,
+                    sql: default.sql.clone(),
+                    owned_sequence: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a column with its default and sequence, but without its constraints. Gives its position.
+    pub fn add_column(
+        &mut self,
+        table: &mut Table,
+        definition: &ColumnDef,
+        wishes: &ColumnWishes<'_>,
+    ) -> Result<usize> {
+        let name = fold(&definition.name);
+        let serial = super::types::serial_type(&definition.data_type);
+        let ty = match serial {
+            Some(ty) => ty.into(),
+            None => column_type(&definition.data_type).map_err(|error| {
+                self.at(error, &definition.name)
+            })?,
+        };
+        must_be_storable(&name, ty.ty)?;
+        let position = push_column(table, name.clone(), ty)?;
+        let attnum = table.columns[position].attnum;
+        table.columns[position].not_null = wishes.not_null == Some(true);
+        if let Some(expression) = wishes.default
+            && let Some(sql) = self.default_text(&name, ty, expression)?
+        {
+            table.columns[position].default = Some(ColumnDefault {
+                oid: self.oid()?,
+                sql,
+                owned_sequence: None,
+            });
+        }
+        if serial.is_some() || wishes.identity.is_some() {
+            let options = wishes.identity.map_or(&[][..], |(_, options)| options);
+            if wishes.identity.is_some()
+                && !matches!(ty.ty, PgType::Int2 | PgType::Int4 | PgType::Int8)
+            {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameterValue,
+                    "identity column type must be smallint, integer, or bigint",
+                ));
+            }
+            let sequence_name = choose_relation_name(
+                self.snapshot(),
+                table.schema,
+                &table.name,
+                Some(&name),
+                "seq",
+                &table
+                    .indexes
+                    .iter()
+                    .map(|i| i.name.clone())
+                    .chain([table.name.clone()])
+                    .collect::<Vec<_>>(),
+            );
+            let sequence = self.new_sequence(table.schema, sequence_name, ty, options)?;
+            let sequence = crate::catalog::Sequence {
+                owned_by: Some((table.oid, attnum)),
+                owner: table.owner,
+                ..sequence
+            };
+            let relation =
+                crate::catalog::Relation::Sequence(self.editor.put_sequence(sequence)?);
+            if let Some((always, _)) = wishes.identity {
+                table.columns[position].identity = Some(Identity {
+                    always,
+                    sequence: relation.oid(),
+                });
+            } else {
+                let qualified = super::expressions::qualified(self.snapshot(), &relation);
+                table.columns[position].default = Some(ColumnDefault {
+                    oid: self.oid()?,
+                    sql: format!(
+                        "nextval({}::regclass)",
+                        crate::catalog::quote_literal(&qualified)
+                    ),
+                    owned_sequence: Some(relation.oid()),
+                });
+            }
+        }
+        Ok(position)
+    }
+
+    /// Storage parameters of `WITH (…)`. Rows are not stored in pages, so that `fillfactor=100` says what is so anyway and
+    /// another fill factor cannot be given.
+    fn storage_options(&mut self, options: &CreateTableOptions) -> Result<()> {
+        let options = match options {
+            CreateTableOptions::None => return Ok(()),
+            CreateTableOptions::With(options) => options,
+            other => return Err(Error::unsupported(other.to_string())),
+        };
+        for option in options {
+            self.storage_option(option)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn storage_option(&mut self, option: &SqlOption) -> Result<()> {
+        let SqlOption::KeyValue { key, value } = option else {
+            return Err(Error::unsupported(format!("storage parameter {option}")));
+        };
+        let name = fold(key);
+        match name.as_str() {
+            "fillfactor" => {
+                let value = match value {
+                    Expr::Value(value) => match &value.value {
+                        Value::Number(text, _) | Value::SingleQuotedString(text) => {
+                            text.parse::<i64>().ok()
+                        }
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                match value {
+                    Some(100) => {}
+                    Some(10..=99) => self.notice(
+                        "storage parameter \"fillfactor\" has no effect: rows are not stored in pages",
+                    ),
+                    Some(other) => {
+                        return Err(Error::new(
+                            ErrorKind::InvalidParameterValue,
+                            format!("value {other} out of bounds for option \"fillfactor\""),
+                        )
+                        .with_detail("Valid values are between \"10\" and \"100\"."));
+                    }
+                    None => {
+                        return Err(Error::new(
+                            ErrorKind::InvalidParameterValue,
+                            "invalid value for integer option \"fillfactor\"",
+                        ));
+                    }
+                }
+                Ok(())
+            }
+            "oids" if value.to_string().eq_ignore_ascii_case("false") => Ok(()),
+            _ => Err(Error::unsupported(format!("storage parameter \"{name}\""))),
+        }
+    }
+}
+
+/// 42P16 for types that only expressions have.
+fn must_be_storable(column: &str, ty: PgType) -> Result<()> {
+    match ty {
+        PgType::Unknown | PgType::Record | PgType::Void => Err(Error::new(
+            ErrorKind::InvalidTableDefinition,
+            format!("column \"{column}\" has pseudo-type {ty}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Appends a column; gives its position.
+pub(crate) fn push_column(table: &mut Table, name: String, ty: ColumnType) -> Result<usize> {
+    if SYSTEM_COLUMNS.contains(&name.as_str()) {
+        return Err(Error::new(
+            ErrorKind::DuplicateColumn,
+            format!("column name \"{name}\" conflicts with a system column name"),
+        ));
+    }
+    if table.column_named(&name).is_some() {
+        return Err(Error::new(
+            ErrorKind::DuplicateColumn,
+            format!("column \"{name}\" specified more than once"),
+        ));
+    }
+    if table.columns.len() >= COLUMNS_MAX {
+        return Err(Error::new(
+            ErrorKind::TooManyColumns,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
+    }
+    let attnum = table.next_attnum;
+    table.next_attnum = attnum.checked_add(1).ok_or_else(|| {
+        Error::new(
+            ErrorKind::TooManyColumns,
+            format!("tables can have at most {} columns in their life", i16::MAX),
+        )
+    })?;
+    table.columns.push(Column {
+        attnum,
+        name,
+        ty,
+        not_null: false,
+        default: None,
+        identity: None,
+        missing: None,
+        comment: None,
+    });
+    Ok(table.columns.len() - 1)
+}
+
+/// 0A000 for the clauses of CREATE TABLE that mean something and are not here.
+fn refuse_clauses(create: &CreateTable) -> Result<()> {
+    let clauses = [
+        (create.temporary || create.global.is_some(), "TEMPORARY"),
+        (create.external, "EXTERNAL"),
+        (create.or_replace, "OR REPLACE"),
+        (create.dynamic || create.transient || create.volatile || create.iceberg, "this kind of table"),
+        (create.inherits.is_some(), "INHERITS"),
+        (create.partition_of.is_some(), "PARTITION OF"),
+        (create.partition_by.is_some(), "PARTITION BY"),
+        (create.on_commit.is_some(), "ON COMMIT"),
+        (create.clone.is_some(), "CLONE"),
+        (create.without_rowid, "WITHOUT ROWID"),
+        (create.file_format.is_some() || create.location.is_some(), "LOCATION"),
+        (create.on_cluster.is_some(), "ON CLUSTER"),
+        (create.primary_key.is_some() || create.order_by.is_some(), "ORDER BY"),
+        (create.cluster_by.is_some() || create.clustered_by.is_some(), "CLUSTER BY"),
+        (create.comment.is_some(), "COMMENT"),
+        (create.strict, "STRICT"),
+        (create.copy_grants, "COPY GRANTS"),
+        (create.with_tags.is_some(), "TAG"),
+        (create.version.is_some(), "VERSION"),
+        (create.diststyle.is_some() || create.distkey.is_some(), "DISTKEY"),
+        (create.sortkey.is_some(), "SORTKEY"),
+        (create.backup.is_some(), "BACKUP"),
+        (create.default_ddl_collation.is_some(), "DEFAULT_DDL_COLLATION"),
+    ];
+    match clauses.iter().find(|(present, _)| *present) {
+        Some((_, clause)) => Err(Error::unsupported(clause)),
+        None => Ok(()),
+    }
+}

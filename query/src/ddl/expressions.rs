@@ -1,0 +1,487 @@
+//! Expressions inside descriptors: DEFAULT and CHECK.
+//!
+//! They are stored as SQL text in a form that reads the same whatever the search_path is, and are bound anew when used.
+//! What can be said without types (which columns an expression mentions, that there is no subquery in it) is said here;
+//! the rest is asked of the binder through [`ExpressionBinder`].
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    self, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Value, visit_expressions, visit_expressions_mut,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+
+use super::{Ddl, fold};
+use crate::catalog::{Column, Relation, Snapshot, Table, quote_identifier};
+
+/// What the binder does for DDL.
+pub trait ExpressionBinder {
+    /// Checks a DEFAULT expression: it can be assigned to a column of that type.
+    ///
+    /// # Errors
+    /// 42804 `column "…" is of type … but default expression is of type …`, 22P02 for a constant that does not read, others
+    /// of the binder's.
+    fn bind_default(
+        &self,
+        snapshot: &Snapshot,
+        column: &str,
+        ty: ColumnType,
+        expression: &Expr,
+    ) -> Result<()>;
+    /// Checks a CHECK condition over a table's columns: it is boolean.
+    ///
+    /// # Errors
+    /// 42804 `argument of CHECK must be type boolean, not type …`, others of the binder's.
+    fn bind_check(&self, snapshot: &Snapshot, table: &Table, expression: &Expr) -> Result<()>;
+    /// Checks the expression of `ALTER COLUMN … TYPE … USING` over the table's columns as they were. Without `expression`,
+    /// whether the column casts to the type by assignment.
+    ///
+    /// # Errors
+    /// 42804 `column "…" cannot be cast automatically to type …` with Postgres's hint, others of the binder's.
+    fn bind_using(
+        &self,
+        snapshot: &Snapshot,
+        table: &Table,
+        column: &str,
+        ty: ColumnType,
+        expression: Option<&Expr>,
+    ) -> Result<()>;
+    /// The value that rows stored before get for a new column with this default.
+    ///
+    /// # Errors
+    /// As the expression's evaluation.
+    fn evaluate_default(
+        &self,
+        snapshot: &Snapshot,
+        ty: ColumnType,
+        expression: &Expr,
+    ) -> Result<DefaultValue>;
+    /// Names and types of a query's columns, for CREATE TABLE AS.
+    ///
+    /// # Errors
+    /// The binder's.
+    fn query_columns(
+        &self,
+        snapshot: &Snapshot,
+        query: &ast::Query,
+    ) -> Result<Vec<(String, ColumnType)>>;
+}
+
+/// See [`ExpressionBinder::evaluate_default`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// The same for every row: a field in the stored form of rows, none for NULL.
+    Constant(Option<Vec<u8>>),
+    /// Volatile: every row its own, so that the table is rewritten.
+    PerRow,
+}
+
+/// Knows nothing about types: accepts every expression and takes every default for volatile. For tests, and tools that
+/// have no binder.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Syntactic;
+
+impl ExpressionBinder for Syntactic {
+    fn bind_default(&self, _: &Snapshot, _: &str, _: ColumnType, _: &Expr) -> Result<()> {
+        Ok(())
+    }
+
+    fn bind_check(&self, _: &Snapshot, _: &Table, _: &Expr) -> Result<()> {
+        Ok(())
+    }
+
+    fn bind_using(
+        &self,
+        _: &Snapshot,
+        _: &Table,
+        _: &str,
+        _: ColumnType,
+        _: Option<&Expr>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn evaluate_default(&self, _: &Snapshot, _: ColumnType, _: &Expr) -> Result<DefaultValue> {
+        Ok(DefaultValue::PerRow)
+    }
+
+    fn query_columns(&self, _: &Snapshot, _: &ast::Query) -> Result<Vec<(String, ColumnType)>> {
+        Err(Error::unsupported("CREATE TABLE AS without a binder"))
+    }
+}
+
+/// Depth to which stored expressions may nest; they were parsed once with the session's limit, so this only guards.
+const EXPRESSION_DEPTH_MAX: usize = 200;
+
+/// Parses a stored expression.
+///
+/// # Errors
+/// XX001 when it does not parse: the catalog is damaged.
+pub fn parse_expression(sql: &str) -> Result<Expr> {
+    let damaged = |error: sqlparser::parser::ParserError| {
+        Error::new(
+            ErrorKind::DataCorrupted,
+            format!("a stored expression does not parse: {error}"),
+        )
+    };
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(EXPRESSION_DEPTH_MAX)
+        .try_with_sql(sql)
+        .map_err(damaged)?;
+    parser.parse_expr().map_err(damaged)
+}
+
+/// Names that read as columns but are functions without parentheses.
+const BARE_FUNCTIONS: &[&str] = &[
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp",
+    "current_user", "localtime", "localtimestamp", "session_user", "user",
+];
+
+fn is_bare_function(ident: &Ident) -> bool {
+    ident.quote_style.is_none()
+        && BARE_FUNCTIONS.contains(&ident.value.to_lowercase().as_str())
+}
+
+fn subquery_in(expression: &Expr) -> bool {
+    visit_expressions(expression, |e| match e {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
+}
+
+/// A column that an expression names, if it is one.
+fn column_of(expression: &Expr) -> Option<(Option<&Ident>, &Ident)> {
+    match expression {
+        Expr::Identifier(ident) if !is_bare_function(ident) => Some((None, ident)),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [table, column] => Some((Some(table), column)),
+            [_, table, column] => Some((Some(table), column)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Attribute numbers of the columns that an expression mentions, in the order in which they first occur.
+///
+/// # Errors
+/// 42703 for one that the table has not, 42P01 for one of another table.
+pub fn mentioned_columns(
+    table: &str,
+    columns: &[Column],
+    expression: &Expr,
+) -> Result<Vec<i16>, (Error, Option<Ident>)> {
+    let mut found: Vec<i16> = Vec::new();
+    let stopped = visit_expressions(expression, |e| {
+        let Some((qualifier, ident)) = column_of(e) else {
+            return ControlFlow::Continue(());
+        };
+        if let Some(qualifier) = qualifier
+            && fold(qualifier) != table
+        {
+            let error = Error::new(
+                ErrorKind::UndefinedTable,
+                format!(
+                    "missing FROM-clause entry for table \"{}\"",
+                    fold(qualifier)
+                ),
+            );
+            return ControlFlow::Break((error, qualifier.clone()));
+        }
+        let name = fold(ident);
+        match columns.iter().find(|c| c.name == name) {
+            Some(column) => {
+                if !found.contains(&column.attnum) {
+                    found.push(column.attnum);
+                }
+                ControlFlow::Continue(())
+            }
+            None => {
+                let error = Error::new(
+                    ErrorKind::UndefinedColumn,
+                    format!("column \"{name}\" does not exist"),
+                );
+                ControlFlow::Break((error, ident.clone()))
+            }
+        }
+    });
+    match stopped {
+        ControlFlow::Break((error, ident)) => Err((error, Some(ident))),
+        ControlFlow::Continue(()) => Ok(found),
+    }
+}
+
+fn plain_ident(name: &str) -> Ident {
+    let quoted = quote_identifier(name);
+    if quoted == name {
+        Ident::new(name)
+    } else {
+        Ident::with_quote('"', name)
+    }
+}
+
+/// Folds names, so that the printed text reads the same wherever it is parsed again, and drops qualifiers of columns.
+fn normalize(expression: &mut Expr) {
+    let _: ControlFlow<()> = visit_expressions_mut(expression, |e| {
+        match e {
+            Expr::Identifier(ident) if is_bare_function(ident) => {}
+            Expr::Identifier(ident) => *ident = plain_ident(&fold(ident)),
+            Expr::CompoundIdentifier(parts) => {
+                if let Some(last) = parts.last() {
+                    *e = Expr::Identifier(plain_ident(&fold(last)));
+                }
+            }
+            Expr::Function(function) => {
+                for part in &mut function.name.0 {
+                    if let ObjectNamePart::Identifier(ident) = part
+                        && !is_bare_function(ident)
+                    {
+                        *ident = plain_ident(&fold(ident));
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// The text to store: types print in lower case, as Postgres prints them.
+pub(crate) fn stored_text(expression: &mut Expr) -> String {
+    let _: ControlFlow<()> = visit_expressions_mut(expression, |e| {
+        if let Expr::Cast { data_type, .. } = e
+            && *data_type == DataType::Regclass
+        {
+            *data_type = regclass();
+        }
+        ControlFlow::Continue(())
+    });
+    expression.to_string()
+}
+
+/// The type's name as an identifier, because sqlparser prints its own form in capitals.
+fn regclass() -> DataType {
+    DataType::Custom(ast::ObjectName::from(vec![Ident::new("regclass")]), Vec::new())
+}
+
+/// Gives columns of a stored expression new names.
+///
+/// # Errors
+/// XX001 when the text does not parse.
+pub fn rename_columns_in(sql: &str, old: &str, new: &str) -> Result<String> {
+    let mut expression = parse_expression(sql)?;
+    let _: ControlFlow<()> = visit_expressions_mut(&mut expression, |e| {
+        if let Expr::Identifier(ident) = e
+            && !is_bare_function(ident)
+            && fold(ident) == old
+        {
+            *ident = plain_ident(new);
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(stored_text(&mut expression))
+}
+
+/// The string inside `'…'` or `'…'::regclass`.
+pub(crate) fn regclass_literal(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        Expr::Cast {
+            expr,
+            data_type: DataType::Regclass,
+            ..
+        } => regclass_literal(expr),
+        Expr::Nested(inner) => regclass_literal(inner),
+        _ => None,
+    }
+}
+
+fn string_literal(text: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text.to_owned()).into())
+}
+
+/// `'text'::data_type`
+fn typed_literal(text: &str, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(string_literal(text)),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+/// The argument of `nextval('…')`, `currval('…')`, `setval('…', …)`.
+fn sequence_argument(expression: &mut Expr) -> Option<&mut Expr> {
+    let Expr::Function(function) = expression else {
+        return None;
+    };
+    let name = function.name.0.last()?.as_ident().map(fold)?;
+    if !matches!(name.as_str(), "nextval" | "currval" | "setval") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &mut function.args else {
+        return None;
+    };
+    match list.args.first_mut()? {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => Some(argument),
+        _ => None,
+    }
+}
+
+/// Reads a possibly qualified and quoted name out of a string, as regclass input does.
+pub(crate) fn name_in_string(text: &str) -> Option<(Option<String>, String)> {
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect).try_with_sql(text).ok()?;
+    let name = parser.parse_object_name(false).ok()?;
+    let (schema, relation) = super::split_name(&name).ok()?;
+    Some((schema.map(|s| s.name), relation))
+}
+
+/// A relation's name with its schema, quoted as needed.
+pub(crate) fn qualified(snapshot: &Snapshot, relation: &Relation) -> String {
+    format!(
+        "{}.{}",
+        quote_identifier(snapshot.schema_name(relation.schema()).unwrap_or_default()),
+        quote_identifier(relation.name())
+    )
+}
+
+/// Rewrites every sequence name in an expression through `change`: given what the name resolves to, the new name or none
+/// to leave it. Tells whether anything changed.
+pub(crate) fn map_sequences(
+    expression: &mut Expr,
+    snapshot: &Snapshot,
+    path: &[String],
+    change: &mut dyn FnMut(&Relation) -> Option<String>,
+) -> bool {
+    let mut changed = false;
+    let _: ControlFlow<()> = visit_expressions_mut(expression, |e| {
+        if let Some(argument) = sequence_argument(e)
+            && let Some(text) = regclass_literal(argument)
+            && let Some((schema, name)) = name_in_string(text)
+            && let Some(relation) = snapshot.find_relation(schema.as_deref(), &name, path)
+            && let Some(new_name) = change(&relation)
+        {
+            *argument = typed_literal(&new_name, DataType::Regclass);
+            changed = true;
+        }
+        ControlFlow::Continue(())
+    });
+    changed
+}
+
+/// OIDs of the sequences that a stored expression names.
+pub(crate) fn sequences_in(sql: &str, snapshot: &Snapshot) -> Vec<u32> {
+    let mut found = Vec::new();
+    // An expression that does not parse names no sequence that could be found; using it gives the error.
+    if let Ok(mut expression) = parse_expression(sql) {
+        map_sequences(&mut expression, snapshot, &[], &mut |relation| {
+            if let Relation::Sequence(sequence) = relation {
+                found.push(sequence.oid);
+            }
+            None
+        });
+    }
+    found
+}
+
+impl Ddl<'_, '_> {
+    /// Checks a DEFAULT expression and gives its stored text; none when it is just NULL, which needs no default.
+    pub fn default_text(
+        &self,
+        column: &str,
+        ty: ColumnType,
+        expression: &Expr,
+    ) -> Result<Option<String>> {
+        if is_null_literal(expression) {
+            return Ok(None);
+        }
+        if subquery_in(expression) {
+            return Err(Error::new(
+                ErrorKind::FeatureNotSupported,
+                "cannot use subquery in DEFAULT expression",
+            ));
+        }
+        let column_reference = visit_expressions(expression, |e| match column_of(e) {
+            Some((_, ident)) => ControlFlow::Break(ident.clone()),
+            None => ControlFlow::Continue(()),
+        });
+        if let ControlFlow::Break(ident) = column_reference {
+            let error = Error::new(
+                ErrorKind::FeatureNotSupported,
+                "cannot use column reference in DEFAULT expression",
+            );
+            return Err(self.at(error, &ident));
+        }
+        self.context
+            .binder
+            .bind_default(self.snapshot(), column, ty, expression)?;
+        let mut stored = expression.clone();
+        normalize(&mut stored);
+        let snapshot = self.snapshot();
+        map_sequences(&mut stored, snapshot, self.context.search_path, &mut |r| {
+            Some(qualified(snapshot, r))
+        });
+        // A bare string takes the column's type, as Postgres prints it.
+        if let Expr::Value(value) = &stored
+            && let Value::SingleQuotedString(text) = &value.value
+        {
+            return Ok(Some(format!(
+                "{}::{}",
+                crate::catalog::quote_literal(text),
+                bare_type_name(ty)
+            )));
+        }
+        Ok(Some(stored_text(&mut stored)))
+    }
+
+    /// Checks a CHECK condition over a table's columns; gives its stored text and the columns that it mentions.
+    pub fn check_text(&self, table: &Table, expression: &Expr) -> Result<(String, Vec<i16>)> {
+        if subquery_in(expression) {
+            return Err(Error::new(
+                ErrorKind::FeatureNotSupported,
+                "cannot use subquery in check constraint",
+            ));
+        }
+        let columns = mentioned_columns(&table.name, &table.columns, expression).map_err(
+            |(error, ident)| match ident {
+                Some(ident) => self.at(error, &ident),
+                None => error,
+            },
+        )?;
+        let mut stored = expression.clone();
+        normalize(&mut stored);
+        self.context
+            .binder
+            .bind_check(self.snapshot(), table, &stored)?;
+        Ok((stored_text(&mut stored), columns))
+    }
+}
+
+/// A type as Postgres prints it behind a constant: without modifier, and `bpchar` for `character`.
+pub(crate) fn bare_type_name(ty: ColumnType) -> String {
+    match ty.ty {
+        PgType::Bpchar => "bpchar".into(),
+        other => other.sql_name(),
+    }
+}
+
+fn is_null_literal(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(value) => matches!(value.value, Value::Null),
+        Expr::Nested(inner) => is_null_literal(inner),
+        Expr::Cast { expr, .. } => is_null_literal(expr),
+        _ => false,
+    }
+}

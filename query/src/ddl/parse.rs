@@ -1,0 +1,454 @@
+//! DDL statements of Postgres that sqlparser does not know, read from its tokens.
+
+use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Owner, SequenceOptions, Statement};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+use stratos_types::{Error, ErrorKind, Result};
+
+/// A DDL statement, parsed.
+#[derive(Debug, Clone)]
+pub enum DdlStatement {
+    /// By sqlparser.
+    Sql(Box<Statement>),
+    /// By [`parse_extra`].
+    Extra(Extra),
+}
+
+/// Statements that sqlparser does not know.
+#[derive(Debug, Clone)]
+pub enum Extra {
+    /// `ALTER SEQUENCE`
+    AlterSequence {
+        /// `IF EXISTS`
+        if_exists: bool,
+        /// Which.
+        name: ObjectName,
+        /// What.
+        changes: Vec<SequenceChange>,
+    },
+    /// `ALTER TABLE … SPLIT AT VALUES (…), (…)`
+    SplitAt {
+        /// Which.
+        table: ObjectName,
+        /// Split points.
+        values: Vec<Vec<Expr>>,
+    },
+    /// `ALTER TABLE … SET SCHEMA …`
+    SetSchema {
+        /// `IF EXISTS`
+        if_exists: bool,
+        /// Which.
+        name: ObjectName,
+        /// Where.
+        schema: Ident,
+    },
+    /// `ALTER TABLE … ALTER COLUMN … DROP IDENTITY [IF EXISTS]` and `SET GENERATED …`.
+    AlterIdentity {
+        /// Which table.
+        table: ObjectName,
+        /// Which column.
+        column: Ident,
+        /// `ALWAYS` or `BY DEFAULT`; none drops the identity.
+        always: Option<bool>,
+        /// `IF EXISTS`
+        if_exists: bool,
+    },
+    /// `ALTER DATABASE … RENAME TO / OWNER TO`
+    AlterDatabase {
+        /// Which.
+        name: ObjectName,
+        /// `RENAME TO`
+        rename: Option<Ident>,
+        /// `OWNER TO`
+        owner: Option<Owner>,
+    },
+    /// `CREATE DATABASE` with options.
+    CreateDatabase {
+        /// Which.
+        name: ObjectName,
+        /// `OWNER`
+        owner: Option<Owner>,
+        /// Other options, by name in lower case with their value.
+        options: Vec<(String, String)>,
+    },
+    /// `DROP DATABASE … WITH (FORCE)` is refused by name.
+    DropDatabaseForce,
+    /// `CREATE USER`, as CREATE ROLE with LOGIN.
+    CreateUser(Box<Statement>),
+    /// `COMMENT ON CONSTRAINT … ON …`
+    CommentOnConstraint {
+        /// Which constraint.
+        constraint: Ident,
+        /// Of which table.
+        table: ObjectName,
+        /// The comment; none removes it.
+        comment: Option<String>,
+    },
+}
+
+/// A clause of `ALTER SEQUENCE`.
+#[derive(Debug, Clone)]
+pub enum SequenceChange {
+    /// As in CREATE SEQUENCE.
+    Option(SequenceOptions),
+    /// `RESTART [WITH n]`
+    Restart(Option<i64>),
+    /// `AS type`
+    Type(DataType),
+    /// `OWNED BY`
+    OwnedBy(ObjectName),
+    /// `OWNER TO`
+    OwnerTo(Owner),
+    /// `RENAME TO`
+    Rename(Ident),
+    /// `SET SCHEMA`
+    SetSchema(Ident),
+}
+
+/// Reads one statement (without a semicolon, or with one at its end) if it is of a form listed in [`Extra`]. To be tried
+/// before sqlparser; `None` means that it is not one of these.
+///
+/// # Errors
+/// 42601 when it starts like one of these and does not go on like it.
+pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect).try_with_sql(sql).ok()?;
+    // Words are compared as text, because some of them are no keywords of sqlparser's.
+    let first = word(&mut parser)?;
+    let second = word(&mut parser)?;
+    let parsed = match (first.as_str(), second.as_str()) {
+        ("alter", "sequence") => alter_sequence(&mut parser),
+        ("alter", "database") => alter_database(&mut parser),
+        ("alter", "table") => return alter_table(&mut parser),
+        ("create", "database") => create_database(&mut parser),
+        ("create", "user") => return create_user(sql),
+        ("drop", "database") => return drop_database(&mut parser),
+        ("comment", "on") => {
+            if word(&mut parser)? != "constraint" {
+                return None;
+            }
+            comment_on_constraint(&mut parser)
+        }
+        _ => return None,
+    };
+    Some(finish(parsed, &mut parser))
+}
+
+fn finish(parsed: Result<Extra, ParserError>, parser: &mut Parser<'_>) -> Result<Extra> {
+    let statement = parsed.map_err(syntax_error)?;
+    accept(parser, &Token::SemiColon);
+    match parser.peek_token().token {
+        Token::EOF => Ok(statement),
+        other => Err(near(&other)),
+    }
+}
+
+fn near(token: &Token) -> Error {
+    match token {
+        Token::EOF => Error::new(ErrorKind::SyntaxError, "syntax error at end of input"),
+        other => Error::new(
+            ErrorKind::SyntaxError,
+            format!("syntax error at or near \"{other}\""),
+        ),
+    }
+}
+
+fn syntax_error(error: ParserError) -> Error {
+    Error::new(ErrorKind::SyntaxError, format!("syntax error: {error}"))
+}
+
+/// The next token as a lower-case word, if it is one; not consumed otherwise.
+fn word(parser: &mut Parser<'_>) -> Option<String> {
+    let Token::Word(word) = parser.peek_token().token else {
+        return None;
+    };
+    if word.quote_style.is_some() {
+        return None;
+    }
+    parser.next_token();
+    Some(word.value.to_lowercase())
+}
+
+fn accept(parser: &mut Parser<'_>, token: &Token) -> bool {
+    let found = parser.peek_token().token == *token;
+    if found {
+        parser.next_token();
+    }
+    found
+}
+
+/// Consumes these words if they come next, all or none.
+fn accept_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
+    let all = words.iter().enumerate().all(|(n, expected)| {
+        matches!(parser.peek_nth_token(n).token, Token::Word(w)
+            if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(expected))
+    });
+    if all {
+        for _ in words {
+            parser.next_token();
+        }
+    }
+    all
+}
+
+fn expect_words(parser: &mut Parser<'_>, words: &[&str]) -> Result<(), ParserError> {
+    if accept_words(parser, words) {
+        return Ok(());
+    }
+    Err(ParserError::ParserError(format!(
+        "expected {} at or near \"{}\"",
+        words.join(" ").to_uppercase(),
+        parser.peek_token().token
+    )))
+}
+
+fn owner(parser: &mut Parser<'_>) -> Result<Owner, ParserError> {
+    if accept_words(parser, &["current_user"]) {
+        return Ok(Owner::CurrentUser);
+    }
+    if accept_words(parser, &["current_role"]) {
+        return Ok(Owner::CurrentRole);
+    }
+    if accept_words(parser, &["session_user"]) {
+        return Ok(Owner::SessionUser);
+    }
+    Ok(Owner::Ident(parser.parse_identifier()?))
+}
+
+/// A signed constant; options take no expressions.
+fn signed(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let negative = accept(parser, &Token::Minus);
+    if !negative {
+        accept(parser, &Token::Plus);
+    }
+    let value = Expr::Value(parser.parse_number_value()?);
+    Ok(if negative {
+        Expr::UnaryOp {
+            op: sqlparser::ast::UnaryOperator::Minus,
+            expr: Box::new(value),
+        }
+    } else {
+        value
+    })
+}
+
+fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
+    let if_exists = accept_words(parser, &["if", "exists"]);
+    let name = parser.parse_object_name(false)?;
+    let mut changes = Vec::new();
+    loop {
+        let change = if accept_words(parser, &["as"]) {
+            SequenceChange::Type(parser.parse_data_type()?)
+        } else if accept_words(parser, &["increment"]) {
+            let by = accept_words(parser, &["by"]);
+            SequenceChange::Option(SequenceOptions::IncrementBy(signed(parser)?, by))
+        } else if accept_words(parser, &["no", "minvalue"]) {
+            SequenceChange::Option(SequenceOptions::MinValue(None))
+        } else if accept_words(parser, &["minvalue"]) {
+            SequenceChange::Option(SequenceOptions::MinValue(Some(signed(parser)?)))
+        } else if accept_words(parser, &["no", "maxvalue"]) {
+            SequenceChange::Option(SequenceOptions::MaxValue(None))
+        } else if accept_words(parser, &["maxvalue"]) {
+            SequenceChange::Option(SequenceOptions::MaxValue(Some(signed(parser)?)))
+        } else if accept_words(parser, &["start"]) {
+            let with = accept_words(parser, &["with"]);
+            SequenceChange::Option(SequenceOptions::StartWith(signed(parser)?, with))
+        } else if accept_words(parser, &["restart"]) {
+            let with = accept_words(parser, &["with"]);
+            let number = matches!(
+                parser.peek_token().token,
+                Token::Number(..) | Token::Minus | Token::Plus
+            );
+            if with || number {
+                let value = signed(parser)?;
+                let value = super::sequences::integer(&value)
+                    .map_err(|error| ParserError::ParserError(error.to_string()))?;
+                SequenceChange::Restart(Some(value))
+            } else {
+                SequenceChange::Restart(None)
+            }
+        } else if accept_words(parser, &["cache"]) {
+            SequenceChange::Option(SequenceOptions::Cache(signed(parser)?))
+        } else if accept_words(parser, &["no", "cycle"]) {
+            SequenceChange::Option(SequenceOptions::Cycle(true))
+        } else if accept_words(parser, &["cycle"]) {
+            SequenceChange::Option(SequenceOptions::Cycle(false))
+        } else if accept_words(parser, &["owned", "by"]) {
+            SequenceChange::OwnedBy(parser.parse_object_name(false)?)
+        } else if accept_words(parser, &["owner", "to"]) {
+            SequenceChange::OwnerTo(owner(parser)?)
+        } else if accept_words(parser, &["rename", "to"]) {
+            SequenceChange::Rename(parser.parse_identifier()?)
+        } else if accept_words(parser, &["set", "schema"]) {
+            SequenceChange::SetSchema(parser.parse_identifier()?)
+        } else {
+            break;
+        };
+        changes.push(change);
+    }
+    if changes.is_empty() {
+        return Err(ParserError::ParserError(format!(
+            "at or near \"{}\"",
+            parser.peek_token().token
+        )));
+    }
+    Ok(Extra::AlterSequence {
+        if_exists,
+        name,
+        changes,
+    })
+}
+
+fn alter_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
+    let name = parser.parse_object_name(false)?;
+    let (mut rename, mut new_owner) = (None, None);
+    if accept_words(parser, &["rename", "to"]) {
+        rename = Some(parser.parse_identifier()?);
+    } else {
+        expect_words(parser, &["owner", "to"])?;
+        new_owner = Some(owner(parser)?);
+    }
+    Ok(Extra::AlterDatabase {
+        name,
+        rename,
+        owner: new_owner,
+    })
+}
+
+fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
+    let name = parser.parse_object_name(false)?;
+    accept_words(parser, &["with"]);
+    let mut database_owner = None;
+    let mut options = Vec::new();
+    while !matches!(parser.peek_token().token, Token::EOF | Token::SemiColon) {
+        let mut option = parser.parse_identifier()?.value.to_lowercase();
+        if option == "connection" {
+            expect_words(parser, &["limit"])?;
+            option = "connection limit".into();
+        }
+        accept(parser, &Token::Eq);
+        if option == "owner" {
+            database_owner = Some(owner(parser)?);
+        } else {
+            let value = match parser.next_token().token {
+                Token::SingleQuotedString(text) => text,
+                Token::Word(word) => word.value,
+                Token::Number(number, _) => number,
+                Token::Minus => format!("-{}", parser.next_token().token),
+                other => {
+                    return Err(ParserError::ParserError(format!("at or near \"{other}\"")));
+                }
+            };
+            options.push((option, value));
+        }
+    }
+    Ok(Extra::CreateDatabase {
+        name,
+        owner: database_owner,
+        options,
+    })
+}
+
+fn drop_database(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
+    accept_words(parser, &["if", "exists"]);
+    parser.parse_object_name(false).ok()?;
+    accept_words(parser, &["with"]);
+    accept(parser, &Token::LParen)
+        .then(|| accept_words(parser, &["force"]))
+        .filter(|force| *force)
+        .map(|_| Ok(Extra::DropDatabaseForce))
+}
+
+fn comment_on_constraint(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
+    let constraint = parser.parse_identifier()?;
+    expect_words(parser, &["on"])?;
+    let table = parser.parse_object_name(false)?;
+    expect_words(parser, &["is"])?;
+    let comment = if accept_words(parser, &["null"]) {
+        None
+    } else {
+        Some(parser.parse_literal_string()?)
+    };
+    Ok(Extra::CommentOnConstraint {
+        constraint,
+        table,
+        comment,
+    })
+}
+
+/// `CREATE USER …` is `CREATE ROLE … LOGIN`.
+fn create_user(sql: &str) -> Option<Result<Extra>> {
+    let dialect = PostgreSqlDialect {};
+    let mut tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql)
+        .tokenize()
+        .ok()?;
+    let user = tokens.iter_mut().find(|t| {
+        matches!(t, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("user"))
+    })?;
+    *user = Token::make_keyword("ROLE");
+    let mut parser = Parser::new(&dialect).with_tokens(tokens);
+    let statement = match parser.parse_statement() {
+        Ok(statement) => statement,
+        Err(error) => return Some(Err(syntax_error(error))),
+    };
+    Some(finish(
+        Ok(Extra::CreateUser(Box::new(statement))),
+        &mut parser,
+    ))
+}
+
+fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
+    let if_exists = accept_words(parser, &["if", "exists"]);
+    accept_words(parser, &["only"]);
+    let table = parser.parse_object_name(false).ok()?;
+    let parsed = if accept_words(parser, &["split", "at", "values"]) {
+        split_points(parser).map(|values| Extra::SplitAt { table, values })
+    } else if accept_words(parser, &["set", "schema"]) {
+        parser.parse_identifier().map(|schema| Extra::SetSchema {
+            if_exists,
+            name: table,
+            schema,
+        })
+    } else if accept_words(parser, &["alter"]) {
+        accept_words(parser, &["column"]);
+        let column = parser.parse_identifier().ok()?;
+        if accept_words(parser, &["drop", "identity"]) {
+            let if_exists = accept_words(parser, &["if", "exists"]);
+            Ok(Extra::AlterIdentity {
+                table,
+                column,
+                always: None,
+                if_exists,
+            })
+        } else if accept_words(parser, &["set", "generated", "always"]) {
+            Ok(Extra::AlterIdentity {
+                table,
+                column,
+                always: Some(true),
+                if_exists: false,
+            })
+        } else if accept_words(parser, &["set", "generated", "by", "default"]) {
+            Ok(Extra::AlterIdentity {
+                table,
+                column,
+                always: Some(false),
+                if_exists: false,
+            })
+        } else {
+            return None;
+        }
+    } else {
+        return None;
+    };
+    Some(finish(parsed, parser))
+}
+
+fn split_points(parser: &mut Parser<'_>) -> Result<Vec<Vec<Expr>>, ParserError> {
+    parser.parse_comma_separated(|parser| {
+        parser.expect_token(&Token::LParen)?;
+        let values = parser.parse_comma_separated(Parser::parse_expr)?;
+        parser.expect_token(&Token::RParen)?;
+        Ok(values)
+    })
+}

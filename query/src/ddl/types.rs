@@ -1,0 +1,284 @@
+//! From a type as written to a [`ColumnType`].
+
+use sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, IntervalFields, TimezoneInfo,
+};
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+
+/// Longest `varchar(n)` and `char(n)` (Postgres's MaxAttrSize).
+const CHARACTERS_MAX: u64 = 10_485_760;
+/// Most digits of `numeric(p,s)`.
+const NUMERIC_PRECISION_MAX: u64 = 1000;
+/// Digits after the point of seconds.
+const TIME_PRECISION_MAX: u64 = 6;
+
+/// A serial pseudo-type: the integer type that it stands for.
+pub fn serial_type(data_type: &DataType) -> Option<PgType> {
+    let DataType::Custom(name, arguments) = data_type else {
+        return None;
+    };
+    if !arguments.is_empty() || name.0.len() != 1 {
+        return None;
+    }
+    match name.to_string().to_lowercase().as_str() {
+        "serial" | "serial4" => Some(PgType::Int4),
+        "bigserial" | "serial8" => Some(PgType::Int8),
+        "smallserial" | "serial2" => Some(PgType::Int2),
+        _ => None,
+    }
+}
+
+fn missing_type(name: &str) -> Error {
+    Error::new(
+        ErrorKind::UndefinedObject,
+        format!("type \"{name}\" does not exist"),
+    )
+}
+
+fn characters(ty: PgType, length: Option<&CharacterLength>, default: i32) -> Result<ColumnType> {
+    let typmod = match length {
+        None => default,
+        Some(CharacterLength::IntegerLength { length, unit: _ }) => {
+            let name = if ty == PgType::Bpchar { "char" } else { "varchar" };
+            if *length < 1 {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameterValue,
+                    format!("length for type {name} must be at least 1"),
+                ));
+            }
+            if *length > CHARACTERS_MAX {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameterValue,
+                    format!("length for type {name} cannot exceed {CHARACTERS_MAX}"),
+                ));
+            }
+            i32::try_from(*length + 4).unwrap_or(-1)
+        }
+        Some(CharacterLength::Max) => return Err(missing_type("max")),
+    };
+    Ok(ColumnType { ty, typmod })
+}
+
+fn numeric(info: &ExactNumberInfo) -> Result<ColumnType> {
+    let (precision, scale) = match *info {
+        ExactNumberInfo::None => return Ok(PgType::Numeric.into()),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    if !(1..=NUMERIC_PRECISION_MAX).contains(&precision) {
+        return Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("NUMERIC precision {precision} must be between 1 and {NUMERIC_PRECISION_MAX}"),
+        ));
+    }
+    if !(-1000..=1000).contains(&scale) {
+        return Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("NUMERIC scale {scale} must be between -1000 and 1000"),
+        ));
+    }
+    let (precision, scale) = (
+        u32::try_from(precision).unwrap_or(1),
+        i32::try_from(scale).unwrap_or(0),
+    );
+    Ok(ColumnType {
+        ty: PgType::Numeric,
+        typmod: ColumnType::numeric_typmod(precision, scale),
+    })
+}
+
+/// A precision above 6 is cut to 6, with Postgres's warning left out.
+fn timed(ty: PgType, precision: Option<u64>) -> ColumnType {
+    ColumnType {
+        ty,
+        typmod: precision.map_or(-1, |p| i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)),
+    }
+}
+
+fn float(info: &ExactNumberInfo) -> Result<PgType> {
+    match *info {
+        ExactNumberInfo::None => Ok(PgType::Float8),
+        ExactNumberInfo::Precision(0) => Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            "precision for type float must be at least 1 bit",
+        )),
+        ExactNumberInfo::Precision(1..=24) => Ok(PgType::Float4),
+        ExactNumberInfo::Precision(25..=53) => Ok(PgType::Float8),
+        _ => Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            "precision for type float must be less than 54 bits",
+        )),
+    }
+}
+
+/// The type that a column, cast or sequence definition names.
+///
+/// # Errors
+/// 42704 for a type that does not exist, 22023 for a modifier out of range, 0A000 for a type of Postgres's that is not here.
+pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
+    let ty = match data_type {
+        DataType::Bool | DataType::Boolean => PgType::Bool,
+        DataType::SmallInt(None) | DataType::Int2(None) => PgType::Int2,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => PgType::Int4,
+        DataType::BigInt(None) | DataType::Int8(None) => PgType::Int8,
+        DataType::Real | DataType::Float4 => PgType::Float4,
+        DataType::DoublePrecision | DataType::Float8 => PgType::Float8,
+        DataType::Float(info) => float(info)?,
+        DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => {
+            return numeric(info);
+        }
+        DataType::Text => PgType::Text,
+        DataType::Varchar(length)
+        | DataType::CharacterVarying(length)
+        | DataType::CharVarying(length) => {
+            return characters(PgType::Varchar, length.as_ref(), -1);
+        }
+        DataType::Char(length) | DataType::Character(length) => {
+            return characters(PgType::Bpchar, length.as_ref(), 5);
+        }
+        DataType::Bytea => PgType::Bytea,
+        DataType::Date => PgType::Date,
+        DataType::Time(precision, zone) => {
+            let ty = match zone {
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => PgType::TimeTz,
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => PgType::Time,
+            };
+            return Ok(timed(ty, *precision));
+        }
+        DataType::Timestamp(precision, zone) => {
+            let ty = match zone {
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => PgType::TimestampTz,
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => PgType::Timestamp,
+            };
+            return Ok(timed(ty, *precision));
+        }
+        DataType::Interval { fields, precision } => {
+            return Ok(ColumnType {
+                ty: PgType::Interval,
+                typmod: interval_typmod(fields.as_ref(), *precision),
+            });
+        }
+        DataType::Uuid => PgType::Uuid,
+        DataType::JSON => PgType::Json,
+        DataType::JSONB => PgType::Jsonb,
+        DataType::Regclass => PgType::Regclass,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+            let element = column_type(element)?;
+            // Postgres ignores declared dimensions: int[][] is int[].
+            if matches!(element.ty, PgType::Array(_)) {
+                return Ok(element);
+            }
+            let ty = element.ty.array().ok_or_else(|| {
+                missing_type(&format!("{}[]", element.ty.sql_name()))
+            })?;
+            return Ok(ColumnType {
+                ty,
+                typmod: element.typmod,
+            });
+        }
+        DataType::Custom(name, arguments) => return custom(name, arguments),
+        other => {
+            return Err(missing_type(&other.to_string().to_lowercase()));
+        }
+    };
+    Ok(ty.into())
+}
+
+/// `interval`'s modifier: a mask of fields above the precision (Postgres's INTERVAL_TYPMOD, utils/timestamp.h).
+fn interval_typmod(fields: Option<&IntervalFields>, precision: Option<u64>) -> i32 {
+    const MONTH: i32 = 1 << 1;
+    const YEAR: i32 = 1 << 2;
+    const DAY: i32 = 1 << 3;
+    const HOUR: i32 = 1 << 10;
+    const MINUTE: i32 = 1 << 11;
+    const SECOND: i32 = 1 << 12;
+    const FULL_RANGE: i32 = 0x7fff;
+    const FULL_PRECISION: i32 = 0xffff;
+    let mask = match fields {
+        None if precision.is_none() => return -1,
+        None => FULL_RANGE,
+        Some(IntervalFields::Year) => YEAR,
+        Some(IntervalFields::Month) => MONTH,
+        Some(IntervalFields::Day) => DAY,
+        Some(IntervalFields::Hour) => HOUR,
+        Some(IntervalFields::Minute) => MINUTE,
+        Some(IntervalFields::Second) => SECOND,
+        Some(IntervalFields::YearToMonth) => YEAR | MONTH,
+        Some(IntervalFields::DayToHour) => DAY | HOUR,
+        Some(IntervalFields::DayToMinute) => DAY | HOUR | MINUTE,
+        Some(IntervalFields::DayToSecond) => DAY | HOUR | MINUTE | SECOND,
+        Some(IntervalFields::HourToMinute) => HOUR | MINUTE,
+        Some(IntervalFields::HourToSecond) => HOUR | MINUTE | SECOND,
+        Some(IntervalFields::MinuteToSecond) => MINUTE | SECOND,
+    };
+    let precision = precision.map_or(FULL_PRECISION, |p| {
+        i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)
+    });
+    (mask << 16) | precision
+}
+
+/// Types that Postgres has and this server does not.
+const POSTGRES_ONLY: &[&str] = &[
+    "bit", "box", "cidr", "circle", "hstore", "inet", "int4range", "int8range", "line", "lseg", "macaddr", "macaddr8",
+    "money", "numrange", "path", "pg_lsn", "point", "polygon", "tsquery", "tsrange", "tstzrange", "daterange", "tsvector",
+    "txid_snapshot", "varbit", "xml",
+];
+
+fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<ColumnType> {
+    let mut parts = super::name_parts(name)?;
+    let (type_name, _) = parts
+        .pop()
+        .ok_or_else(|| Error::internal("a type without a name"))?;
+    if parts.iter().any(|(schema, _)| schema != "pg_catalog") {
+        return Err(missing_type(&super::display_name(name)));
+    }
+    let quoted_char = name
+        .0
+        .last()
+        .and_then(|part| part.as_ident())
+        .is_some_and(|ident| ident.quote_style.is_some() && ident.value == "char");
+    if quoted_char {
+        return Ok(PgType::Char.into());
+    }
+    if POSTGRES_ONLY.contains(&type_name.as_str()) {
+        return Err(Error::unsupported(format!("type {type_name}")));
+    }
+    let ty = PgType::from_name(&type_name).ok_or_else(|| missing_type(&type_name))?;
+    if matches!(ty, PgType::Unknown | PgType::Record | PgType::Void) {
+        return Err(missing_type(&type_name));
+    }
+    let modifiers = arguments
+        .iter()
+        .map(|a| a.trim().parse::<i64>())
+        .collect::<Result<Vec<i64>, _>>()
+        .map_err(|_| {
+            Error::new(
+                ErrorKind::SyntaxError,
+                "type modifiers must be simple constants or identifiers",
+            )
+        })?;
+    let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+    match (ty, modifiers.as_slice()) {
+        (PgType::Bpchar, []) => Ok(ColumnType { ty, typmod: -1 }),
+        (_, []) => Ok(ty.into()),
+        (PgType::Varchar | PgType::Bpchar, [n]) => characters(
+            ty,
+            Some(&CharacterLength::IntegerLength {
+                length: unsigned(*n),
+                unit: None,
+            }),
+            -1,
+        ),
+        (PgType::Numeric, [p]) => numeric(&ExactNumberInfo::Precision(unsigned(*p))),
+        (PgType::Numeric, [p, s]) => {
+            numeric(&ExactNumberInfo::PrecisionAndScale(unsigned(*p), *s))
+        }
+        (PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz, [p]) => {
+            Ok(timed(ty, Some(unsigned(*p))))
+        }
+        _ => Err(Error::new(
+            ErrorKind::SyntaxError,
+            format!("type modifier is not allowed for type \"{type_name}\""),
+        )),
+    }
+}

@@ -1,0 +1,424 @@
+//! The SQL side of a node: what all its sessions share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use stratos_replication::{Isolation, Span, Store};
+use stratos_types::{Datum, Error, ErrorKind, Result};
+use tokio::sync::watch;
+
+use crate::binder::BindContext;
+use crate::catalog::{
+    self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, keys,
+};
+use crate::exec::rules::TableRules;
+use crate::exec::stored;
+use crate::lower::QueryRuntime;
+use crate::rows::{database_prefix, index_prefix};
+use crate::sequences::{RowIds, Sequences};
+use crate::session::{Identity, Session, SessionShared, Settings};
+
+/// How the SQL side of a node is set up.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Connections that may be open at once.
+    pub connections_max: usize,
+    /// Memory that running queries may use together, in bytes; beyond it they spill.
+    pub query_memory_bytes: usize,
+    /// Where they spill to.
+    pub spill_dir: PathBuf,
+    /// Disk that they may use there, in bytes.
+    pub spill_bytes_max: u64,
+}
+
+impl EngineOptions {
+    /// Defaults that suit a small machine.
+    pub fn new(data_dir: &std::path::Path) -> EngineOptions {
+        EngineOptions {
+            connections_max: 200,
+            query_memory_bytes: 512 << 20,
+            spill_dir: data_dir.join("spill"),
+            spill_bytes_max: 64 << 30,
+        }
+    }
+}
+
+/// Compiled rules of tables, kept for reuse; when full, all are dropped and built anew as needed.
+const CACHED_RULES_MAX: usize = 4096;
+
+/// The SQL side of a node.
+pub struct Engine {
+    store: Store,
+    options: EngineOptions,
+    runtime: QueryRuntime,
+    snapshots: SnapshotCache,
+    /// Changes whenever a transaction that changed the catalog commits.
+    catalog_changes: watch::Receiver<u64>,
+    oids: OidPool,
+    sequences: Sequences,
+    row_ids: RowIds,
+    rules: Mutex<HashMap<(u32, u64, u64), Arc<TableRules>>>,
+    sessions: RwLock<HashMap<i32, Arc<SessionShared>>>,
+    next_pid: AtomicI32,
+    started_micros: i64,
+}
+
+/// A view of the store, as the catalog reads it.
+struct ViewReader<'a>(&'a stratos_replication::ReadView);
+
+/// Descriptors taken from the store at once.
+const CATALOG_CHUNK_ROWS: usize = 256;
+const CATALOG_CHUNK_BYTES: usize = 4 << 20;
+
+impl CatalogReader for ViewReader<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>> {
+        stored(self.0.get(key))
+    }
+
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let mut cursor = self.0.scan(Span::prefix(prefix), stratos_replication::Direction::Forward);
+        let mut failure = None;
+        loop {
+            let more = stored(cursor.next_chunk(CATALOG_CHUNK_ROWS, CATALOG_CHUNK_BYTES, &mut |key, value| {
+                if failure.is_none()
+                    && let Err(error) = visit(key, value)
+                {
+                    failure = Some(error);
+                }
+            }))?;
+            if let Some(error) = failure.take() {
+                return Err(error);
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl StoreFacts for Store {
+    fn statistics(&self, prefix: &[u8]) -> stratos_replication::PrefixStatistics {
+        Store::statistics(self, prefix)
+    }
+
+    fn shards(&self) -> Vec<stratos_replication::ShardInfo> {
+        Store::shards(self)
+    }
+}
+
+/// Who connects, and to what.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// Role.
+    pub user: String,
+    /// Database.
+    pub database: String,
+    /// Address of the client.
+    pub client: String,
+    /// Settings that the client asks for at its start.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Engine {
+    /// Starts on an open store; a new one gets its first database and role, both `stratos`.
+    ///
+    /// # Errors
+    /// The store's errors, a spill directory that cannot be made.
+    pub async fn open(store: Store, options: EngineOptions) -> Result<Arc<Engine>> {
+        let runtime = QueryRuntime::new(&options)?;
+        let catalog_changes = store.watch_key(keys::version());
+        bootstrap(&store).await?;
+        Ok(Arc::new(Engine {
+            sequences: Sequences::new(store.clone()),
+            row_ids: RowIds::new(store.clone()),
+            store,
+            options,
+            runtime,
+            snapshots: SnapshotCache::default(),
+            catalog_changes,
+            oids: OidPool::default(),
+            rules: Mutex::default(),
+            sessions: RwLock::default(),
+            next_pid: AtomicI32::new(1),
+            started_micros: crate::session::now_micros(),
+        }))
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// How it was set up.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    pub(crate) fn runtime(&self) -> &QueryRuntime {
+        &self.runtime
+    }
+
+    pub(crate) fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    pub(crate) fn row_ids(&self) -> &RowIds {
+        &self.row_ids
+    }
+
+    /// Changes with every committed change of the catalog.
+    pub(crate) fn catalog_generation(&self) -> u64 {
+        *self.catalog_changes.borrow()
+    }
+
+    /// The catalog of a database as of a view.
+    pub(crate) fn catalog_at(&self, database: u32, view: &stratos_replication::ReadView) -> Result<Arc<Snapshot>> {
+        self.snapshots.snapshot(database, &ViewReader(view))
+    }
+
+    /// The catalog as it is now.
+    pub(crate) fn latest_catalog(&self, database: u32) -> Result<Arc<Snapshot>> {
+        self.catalog_at(database, &self.store.latest_view())
+    }
+
+    /// Gives `use_reader` a reader of the catalog's rows at a view.
+    pub(crate) fn with_reader<T>(
+        &self,
+        view: &stratos_replication::ReadView,
+        use_reader: impl FnOnce(&dyn CatalogReader) -> T,
+    ) -> T {
+        use_reader(&ViewReader(view))
+    }
+
+    /// OIDs, with enough in reserve for a statement.
+    pub(crate) async fn oids(&self) -> Result<&OidPool> {
+        if self.oids.is_low() {
+            self.oids.add(stored(self.store.allocate_ids("oid", OidPool::BLOCK).await)?)?;
+        }
+        Ok(&self.oids)
+    }
+
+    /// A role by name.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn role(&self, name: &str) -> Result<Option<Arc<Role>>> {
+        Ok(self.latest_catalog(catalog::DEFAULT_DATABASE)?.role_named(name).cloned())
+    }
+
+    /// Opens a session for a role that has been authenticated.
+    ///
+    /// # Errors
+    /// Unknown role (28000) or database (3D000), too many connections (53300), bad settings.
+    pub fn connect(self: &Arc<Self>, connect: Connect) -> Result<Session> {
+        let shared = self.latest_catalog(catalog::DEFAULT_DATABASE)?;
+        let role = shared.role_named(&connect.user).filter(|role| role.login).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidAuthorizationSpecification,
+                format!("role \"{}\" does not exist", connect.user),
+            )
+        })?;
+        let database = shared.database_named(&connect.database).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidCatalogName,
+                format!("database \"{}\" does not exist", connect.database),
+            )
+        })?;
+        let mut settings = Settings::default();
+        settings.set_session_default("session_authorization", &connect.user)?;
+        settings.set_session_default("is_superuser", if role.superuser { "on" } else { "off" })?;
+        settings.set_session_default("max_connections", &self.options.connections_max.to_string())?;
+        for (name, value) in &connect.settings {
+            settings.set_session_default(name, value)?;
+        }
+        let catalog = self.latest_catalog(database.oid)?;
+        let mut sessions = self.sessions.write();
+        if sessions.len() >= self.options.connections_max {
+            return Err(Error::new(ErrorKind::TooManyConnections, "sorry, too many clients already"));
+        }
+        let pid = loop {
+            let pid = self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+            if pid != 0 && !sessions.contains_key(&pid) {
+                break pid;
+            }
+        };
+        let identity = Identity {
+            pid,
+            secret: rand::random(),
+            user: connect.user,
+            database_name: connect.database,
+            database: database.oid,
+            client: connect.client,
+        };
+        let shared = Arc::new(SessionShared::new(self, identity, settings, catalog));
+        sessions.insert(pid, shared.clone());
+        drop(sessions);
+        Ok(Session::new(self.clone(), shared))
+    }
+
+    pub(crate) fn disconnect(&self, pid: i32) {
+        self.sessions.write().remove(&pid);
+    }
+
+    /// Stops the statement that a session is running, if the secret is right; nobody is told otherwise.
+    pub fn cancel(&self, pid: i32, secret: i32) {
+        if let Some(session) = self.sessions.read().get(&pid).filter(|s| s.secret == secret) {
+            session.cancel.cancel();
+        }
+    }
+
+    /// Number of open sessions.
+    pub fn session_count(&self) -> usize {
+        self.sessions.read().len()
+    }
+
+    /// Number of sessions that are running a statement.
+    pub fn active_count(&self) -> usize {
+        self.sessions.read().values().filter(|s| s.activity().state == "active").count()
+    }
+
+    /// Sessions of a database other than `except`.
+    pub(crate) fn sessions_of(&self, database: u32, except: i32) -> usize {
+        self.sessions.read().values().filter(|s| s.database == database && s.pid != except).count()
+    }
+
+    pub(crate) fn session_facts(&self) -> Vec<SessionFacts> {
+        let sessions: Vec<Arc<SessionShared>> = self.sessions.read().values().cloned().collect();
+        let mut facts: Vec<SessionFacts> = sessions
+            .iter()
+            .map(|session| {
+                let activity = session.activity();
+                SessionFacts {
+                    pid: session.pid,
+                    user: session.user.clone(),
+                    database: session.database_name.clone(),
+                    application_name: session.application_name(),
+                    client: session.client.clone(),
+                    backend_start_micros: session.connected_micros,
+                    transaction_start_micros: activity.transaction_start_micros,
+                    query_start_micros: activity.query_start_micros,
+                    state: activity.state,
+                    query: activity.query,
+                }
+            })
+            .collect();
+        facts.sort_by_key(|f| f.pid);
+        facts
+    }
+
+    /// Rules of a table as of a catalog, compiled once.
+    pub(crate) fn table_rules(&self, table: &Arc<Table>, catalog: &Arc<Snapshot>) -> Result<Arc<TableRules>> {
+        let context = BindContext::for_rules(catalog);
+        if catalog.private {
+            return Ok(Arc::new(TableRules::new(table, catalog, &context)?));
+        }
+        // Incoming foreign keys are other tables' descriptors, so the catalog's version is part of the key.
+        let key = (table.oid, table.version, catalog.version);
+        if let Some(rules) = self.rules.lock().get(&key) {
+            return Ok(rules.clone());
+        }
+        let built = Arc::new(TableRules::new(table, catalog, &context)?);
+        let mut rules = self.rules.lock();
+        if rules.len() >= CACHED_RULES_MAX {
+            rules.clear();
+        }
+        rules.insert(key, built.clone());
+        Ok(built)
+    }
+
+    /// Rows and bytes of a table or index.
+    pub(crate) fn relation_size(&self, catalog: &Snapshot, oid: u32) -> Option<(u64, u64)> {
+        let (table, index) = match catalog.tables.get(&oid) {
+            Some(table) => (table, table.primary_index()),
+            None => catalog.index(oid)?,
+        };
+        let statistics = self.store.statistics(&index_prefix(table, index));
+        Some((statistics.rows, statistics.bytes))
+    }
+
+    /// Functions that act on the node or on other sessions.
+    pub(crate) fn node_function(&self, session: &SessionShared, name: &str, args: &[Datum]) -> Result<Datum> {
+        let signal = |act: fn(&SessionShared)| {
+            let Some(Datum::Int4(pid)) = args.first() else { return Ok(Datum::Null) };
+            let target = self.sessions.read().get(pid).cloned();
+            if let Some(target) = &target {
+                act(target);
+            }
+            Ok(Datum::Bool(target.is_some()))
+        };
+        match name {
+            "pg_cancel_backend" => signal(|s| s.cancel.cancel()),
+            "pg_terminate_backend" => signal(|s| s.cancel.terminate()),
+            "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(Datum::TimestampTz(self.started_micros)),
+            "pg_sleep" => {
+                let Some(Datum::Float8(seconds)) = args.first() else { return Ok(Datum::Null) };
+                sleep(session, *seconds)?;
+                Ok(Datum::text(""))
+            }
+            other => Err(Error::unsupported(format_args!("function {other}()"))),
+        }
+    }
+
+    /// Ends all sessions: lets running statements end for up to `grace`, then stops them; writes back what sequences hold in
+    /// memory. The store stays open.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub async fn shutdown(&self, grace: Duration) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + grace;
+        while self.active_count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let sessions: Vec<Arc<SessionShared>> = self.sessions.read().values().cloned().collect();
+        for session in sessions {
+            session.cancel.terminate();
+        }
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        while self.session_count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.sequences.flush().await
+    }
+}
+
+/// Longest piece of a sleep, so that a cancel is noticed.
+const SLEEP_STEP: Duration = Duration::from_millis(20);
+/// `pg_sleep` never sleeps longer.
+const SLEEP_SECONDS_MAX: f64 = 30.0 * 86_400.0;
+
+fn sleep(session: &SessionShared, seconds: f64) -> Result<()> {
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Ok(());
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds.min(SLEEP_SECONDS_MAX));
+    tokio::task::block_in_place(|| {
+        loop {
+            session.check_statement()?;
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(SLEEP_STEP));
+        }
+    })
+}
+
+/// Writes the first descriptors into a new store.
+async fn bootstrap(store: &Store) -> Result<()> {
+    let mut transaction = store.begin(Isolation::ReadCommitted, false);
+    stored(transaction.begin_statement().await)?;
+    if stored(transaction.get(&keys::version()))?.is_some() {
+        return Ok(());
+    }
+    for (key, value) in catalog::bootstrap_writes()? {
+        stored(transaction.put(key, value))?;
+    }
+    stored(transaction.commit().await)?;
+    let span = Span::prefix(&database_prefix(catalog::DEFAULT_DATABASE));
+    stored(store.create_shard_for(span).await)?;
+    Ok(())
+}

@@ -1,0 +1,453 @@
+//! Lookups and writes by key, without a query planner and without Arrow.
+//!
+//! A statement over one table whose WHERE clause fixes the first columns of an index (and perhaps bounds the next one)
+//! compiles to an [`Access`]: a span of keys, computed from constants and parameters. What else the WHERE clause says is
+//! asked of each row. Anything else goes through DataFusion; the tests compare the two for every shape.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stratos_replication::{Direction, ReadView, Span};
+use stratos_types::key::encode_column;
+use stratos_types::{ColumnType, Datum, PgType, Result};
+
+use super::dml::{ChangePlan, Target};
+use super::foreign_keys::after_departure;
+use super::write::TableWriter;
+use super::{Changes, StatementContext, stored};
+use crate::catalog::{IndexState, Table};
+use crate::eval::{Layout, Program};
+use crate::functions::Kernel;
+use crate::ir::{ColumnId, Expr, ExprKind, Rel};
+use crate::rows::{INDEX_PREFIX_BYTES, decode_row, index_prefix, row_key_of_entry};
+use crate::session::EvalContext;
+
+/// Rows that a direct scan looks at between two looks at the cancel switch.
+const CHUNK_ROWS: usize = 256;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A bound of the range on the column after the fixed ones.
+#[derive(Debug)]
+struct Bound {
+    value: Program,
+    inclusive: bool,
+}
+
+/// How the rows of one table are found.
+#[derive(Debug)]
+pub struct Access {
+    table: Arc<Table>,
+    /// Position in the table's indexes; 0 is the rows themselves.
+    index: usize,
+    /// Values of the index's first columns.
+    equals: Vec<Program>,
+    low: Option<Bound>,
+    high: Option<Bound>,
+    /// Whether `equals` covers a unique index, so that there is at most one row.
+    single: bool,
+}
+
+/// A comparison of a column with something that does not depend on the row.
+struct Comparison<'a> {
+    column: usize,
+    kernel: Kernel,
+    value: &'a Expr,
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Literal(_) | ExprKind::Param(_) => true,
+        ExprKind::Cast { arg, .. } => is_constant(arg),
+        ExprKind::Call { function, args } => {
+            function.volatility != crate::functions::Volatility::Volatile && args.iter().all(is_constant)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a value of the one type can be brought to the other without changing what it is equal to: the same type, or
+/// integers, where one out of range is equal to nothing.
+fn comparable(value: PgType, column: PgType) -> bool {
+    let integer = |t| matches!(t, PgType::Int2 | PgType::Int4 | PgType::Int8);
+    let string = |t| matches!(t, PgType::Text | PgType::Varchar);
+    value == column || (integer(value) && integer(column)) || (string(value) && string(column))
+}
+
+fn column_position(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> {
+    match &expr.kind {
+        ExprKind::Column(id) => columns.iter().find(|(c, _)| c == id).map(|(_, at)| *at),
+        // varchar compared as text.
+        ExprKind::Cast { arg, .. } if expr.ty.ty == PgType::Text && arg.ty.ty == PgType::Varchar => {
+            column_position(arg, columns)
+        }
+        _ => None,
+    }
+}
+
+fn comparison<'a>(expr: &'a Expr, table: &Table, columns: &[(ColumnId, usize)]) -> Option<Comparison<'a>> {
+    let ExprKind::Call { function, args } = &expr.kind else { return None };
+    let [left, right] = args.as_slice() else { return None };
+    let kernel = function.kernel?;
+    let (column, kernel, value) = match (column_position(left, columns), column_position(right, columns)) {
+        (Some(at), None) if is_constant(right) => (at, kernel, right),
+        (None, Some(at)) if is_constant(left) => {
+            let mirrored = match kernel {
+                Kernel::Lt => Kernel::Gt,
+                Kernel::LtEq => Kernel::GtEq,
+                Kernel::Gt => Kernel::Lt,
+                Kernel::GtEq => Kernel::LtEq,
+                other => other,
+            };
+            (at, mirrored, left)
+        }
+        _ => return None,
+    };
+    let bounds = matches!(kernel, Kernel::Eq | Kernel::Lt | Kernel::LtEq | Kernel::Gt | Kernel::GtEq);
+    (bounds && comparable(value.ty.ty, table.columns.get(column)?.ty.ty)).then_some(Comparison { column, kernel, value })
+}
+
+fn conjuncts(expr: &Expr) -> Vec<&Expr> {
+    match &expr.kind {
+        ExprKind::And(parts) => parts.iter().flat_map(conjuncts).collect(),
+        _ => vec![expr],
+    }
+}
+
+impl Access {
+    /// The best access that the predicate allows: a unique index fixed wholly, else the most fixed columns.
+    fn choose(table: &Arc<Table>, columns: &[(ColumnId, usize)], predicate: &Expr) -> Result<Option<Access>> {
+        let parts = conjuncts(predicate);
+        let comparisons: Vec<Comparison<'_>> = parts.iter().filter_map(|p| comparison(p, table, columns)).collect();
+        let no_columns = Layout::new(std::iter::empty());
+        let mut best: Option<(usize, Access)> = None;
+        for (position, index) in table.indexes.iter().enumerate() {
+            if index.state != IndexState::Public || index.columns.is_empty() {
+                continue;
+            }
+            let mut equals = Vec::new();
+            let (mut low, mut high) = (None, None);
+            for key_column in &index.columns {
+                let Some(at) = table.column_index(key_column.attnum) else { break };
+                let of_column = || comparisons.iter().filter(|c| c.column == at);
+                if let Some(equal) = of_column().find(|c| c.kernel == Kernel::Eq) {
+                    equals.push(Program::compile(equal.value, &no_columns)?);
+                    continue;
+                }
+                for bound in of_column() {
+                    let compiled = |inclusive| {
+                        Program::compile(bound.value, &no_columns).map(|value| Some(Bound { value, inclusive }))
+                    };
+                    let slot = match bound.kernel {
+                        Kernel::Gt | Kernel::GtEq => &mut low,
+                        _ => &mut high,
+                    };
+                    if slot.is_none() {
+                        *slot = compiled(matches!(bound.kernel, Kernel::GtEq | Kernel::LtEq))?;
+                    }
+                }
+                if key_column.descending {
+                    std::mem::swap(&mut low, &mut high);
+                }
+                break;
+            }
+            let single = index.unique && equals.len() == index.columns.len();
+            if equals.is_empty() && (low.is_none() || high.is_none()) {
+                continue;
+            }
+            let score = usize::from(single) * 1000 + equals.len() * 10 + usize::from(low.is_some() && high.is_some())
+                + usize::from(position == 0);
+            if best.as_ref().is_none_or(|(other, _)| score > *other) {
+                best = Some((score, Access { table: table.clone(), index: position, equals, low, high, single }));
+            }
+        }
+        Ok(best.map(|(_, access)| access))
+    }
+
+    /// The value of a bound in the column's type; `None` when nothing can be equal to it.
+    fn value(&self, program: &Program, column: usize, params: &[Datum], context: &EvalContext) -> Result<Option<Datum>> {
+        let value = program.run(&[], params, context)?;
+        let target = self.table.indexes[self.index].columns[column].attnum;
+        let Some(at) = self.table.column_index(target) else { return Ok(None) };
+        Ok(fit(value, self.table.columns[at].ty))
+    }
+
+    /// The keys to look at; `None` when there can be no row.
+    fn span(&self, params: &[Datum], context: &EvalContext) -> Result<Option<Span>> {
+        let index = &self.table.indexes[self.index];
+        let mut prefix = Vec::with_capacity(INDEX_PREFIX_BYTES + 24);
+        prefix.extend_from_slice(&index_prefix(&self.table, index));
+        for (position, program) in self.equals.iter().enumerate() {
+            let Some(value) = self.value(program, position, params, context)? else { return Ok(None) };
+            self.encode(&mut prefix, position, &value);
+        }
+        if self.low.is_none() && self.high.is_none() {
+            return Ok(Some(Span::prefix(&prefix)));
+        }
+        let next = self.equals.len();
+        let whole = Span::prefix(&prefix);
+        let mut start = whole.start.clone();
+        let mut end = whole.end.clone();
+        for (bound, is_low) in [(&self.low, true), (&self.high, false)] {
+            let Some(bound) = bound else { continue };
+            let Some(value) = self.value(&bound.value, next, params, context)? else { return Ok(None) };
+            let mut key = prefix.clone();
+            self.encode(&mut key, next, &value);
+            match (is_low, bound.inclusive) {
+                (true, true) => start = key.into(),
+                (true, false) => start = Span::prefix(&key).end,
+                (false, true) => end = Span::prefix(&key).end,
+                (false, false) => end = key.into(),
+            }
+        }
+        Ok(Some(Span { start, end }))
+    }
+
+    fn encode(&self, out: &mut Vec<u8>, position: usize, value: &Datum) {
+        let column = &self.table.indexes[self.index].columns[position];
+        if let Some(at) = self.table.column_index(column.attnum) {
+            encode_column(out, self.table.columns[at].ty.ty, value, column.descending, column.nulls_first);
+        }
+    }
+
+    /// The one key, where the access is by a whole unique key.
+    fn single_key(&self, params: &[Datum], context: &EvalContext) -> Result<Option<Bytes>> {
+        Ok(self.span(params, context)?.map(|span| span.start))
+    }
+
+    /// Name of the index, for EXPLAIN.
+    pub fn index_name(&self) -> &str {
+        &self.table.indexes[self.index].name
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// Keys of the rows that the access finds, before the rest of the predicate.
+    fn row_keys(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Vec<Bytes>> {
+        let Some(span) = self.span(params, context)? else { return Ok(Vec::new()) };
+        let index = &self.table.indexes[self.index];
+        if self.single && self.index == 0 {
+            return Ok(vec![span.start]);
+        }
+        let mut keys = Vec::new();
+        let mut failure = None;
+        let mut cursor = view.scan(span, Direction::Forward);
+        loop {
+            context.host.check_canceled()?;
+            let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| {
+                if self.index == 0 {
+                    keys.push(Bytes::copy_from_slice(key));
+                } else {
+                    match row_key_of_entry(&self.table, index, key, value) {
+                        Ok(row_key) => keys.push(row_key.into()),
+                        Err(error) => failure = Some(error),
+                    }
+                }
+            }))?;
+            if let Some(error) = failure.take() {
+                return Err(error);
+            }
+            if !more {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+/// Brings a value to a column's integer type; `None` when it does not fit, or is NULL (which equals nothing).
+fn fit(value: Datum, ty: ColumnType) -> Option<Datum> {
+    let wide = match value {
+        Datum::Null => return None,
+        Datum::Int2(v) => i64::from(v),
+        Datum::Int4(v) => i64::from(v),
+        Datum::Int8(v) => v,
+        other => return Some(other),
+    };
+    match ty.ty {
+        PgType::Int2 => i16::try_from(wide).ok().map(Datum::Int2),
+        PgType::Int4 => i32::try_from(wide).ok().map(Datum::Int4),
+        _ => Some(Datum::Int8(wide)),
+    }
+}
+
+/// `SELECT expressions FROM table WHERE …` by an [`Access`].
+#[derive(Debug)]
+pub struct DirectSelect {
+    access: Access,
+    filter: Program,
+    output: Vec<Program>,
+    /// Where the output is just these columns of the row.
+    plain: Option<Vec<usize>>,
+}
+
+/// The table, columns and predicate of `Filter(Scan)`, where nothing else is asked.
+fn filtered_scan(rel: &Rel) -> Option<(&Arc<Table>, Vec<(ColumnId, usize)>, &Expr)> {
+    let Rel::Filter { input, predicate } = rel else { return None };
+    let Rel::Scan { table, columns, lock: None, .. } = input.as_ref() else { return None };
+    Some((table, columns.iter().map(|c| (c.id, c.index)).collect(), predicate))
+}
+
+/// The layout of a stored row: its columns in the table's order.
+fn row_layout(table: &Table, columns: &[(ColumnId, usize)]) -> Layout {
+    let by_position = (0..table.columns.len()).map(|at| {
+        let known = columns.iter().find(|(_, index)| *index == at).map(|(id, _)| *id);
+        known.unwrap_or(ColumnId(u32::MAX))
+    });
+    Layout::new(by_position)
+}
+
+impl DirectSelect {
+    /// Compiles the query, if it has the shape.
+    ///
+    /// # Errors
+    /// Expressions that the row evaluator cannot run.
+    pub fn compile(rel: &Rel) -> Result<Option<DirectSelect>> {
+        let Rel::Project { input, columns: output } = rel else { return Ok(None) };
+        let Some((table, columns, predicate)) = filtered_scan(input) else { return Ok(None) };
+        if has_subquery(predicate) || output.iter().any(|(_, e)| has_subquery(e)) {
+            return Ok(None);
+        }
+        let Some(access) = Access::choose(table, &columns, predicate)? else { return Ok(None) };
+        let layout = row_layout(table, &columns);
+        let plain = output.iter().map(|(_, e)| column_index_of(e, &columns)).collect();
+        Ok(Some(DirectSelect {
+            filter: Program::compile(predicate, &layout)?,
+            output: output.iter().map(|(_, e)| Program::compile(e, &layout)).collect::<Result<_>>()?,
+            plain,
+            access,
+        }))
+    }
+
+    /// How it finds its rows.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Evaluation errors, the store's errors, cancellation.
+    pub fn run(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Vec<Vec<Datum>>> {
+        let mut rows = Vec::new();
+        let table = &self.access.table;
+        if self.access.index == 0 && !self.access.single {
+            let Some(span) = self.access.span(params, context)? else { return Ok(rows) };
+            let mut failure = None;
+            let mut cursor = view.scan(span, Direction::Forward);
+            loop {
+                context.host.check_canceled()?;
+                let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| {
+                    if failure.is_none()
+                        && let Err(error) = self.visit(key, value, params, context, &mut rows)
+                    {
+                        failure = Some(error);
+                    }
+                }))?;
+                if let Some(error) = failure.take() {
+                    return Err(error);
+                }
+                if !more {
+                    return Ok(rows);
+                }
+            }
+        }
+        for key in self.access.row_keys(view, params, context)? {
+            let found = stored(view.get_with(&key, |value| match value {
+                Some(value) => self.visit(&key, value, params, context, &mut rows),
+                None if self.access.index == 0 => Ok(()),
+                None => Err(stratos_types::Error::new(
+                    stratos_types::ErrorKind::DataCorrupted,
+                    format!("index \"{}\" of table \"{}\" names a row that is not there", self.access.index_name(), table.name),
+                )),
+            }))?;
+            found?;
+        }
+        Ok(rows)
+    }
+
+    fn visit(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        params: &[Datum],
+        context: &EvalContext,
+        rows: &mut Vec<Vec<Datum>>,
+    ) -> Result<()> {
+        let row = decode_row(&self.access.table, key, value)?;
+        if self.filter.run(&row, params, context)? != Datum::Bool(true) {
+            return Ok(());
+        }
+        rows.push(match &self.plain {
+            Some(positions) => positions.iter().map(|at| row[*at].clone()).collect(),
+            None => self.output.iter().map(|p| p.run(&row, params, context)).collect::<Result<_>>()?,
+        });
+        Ok(())
+    }
+}
+
+fn column_index_of(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> {
+    match &expr.kind {
+        ExprKind::Column(id) => columns.iter().find(|(c, _)| c == id).map(|(_, at)| *at),
+        _ => None,
+    }
+}
+
+/// Whether the row evaluator cannot run the expression because a query is inside.
+pub fn has_subquery(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |e| found |= matches!(e.kind, ExprKind::Subquery { .. }));
+    found
+}
+
+/// UPDATE or DELETE of the rows that an [`Access`] finds.
+#[derive(Debug)]
+pub struct DirectChange {
+    access: Access,
+    plan: Arc<ChangePlan>,
+}
+
+impl DirectChange {
+    /// Compiles the change, if its source has the shape.
+    ///
+    /// # Errors
+    /// Expressions that the row evaluator cannot run.
+    pub fn compile(source: &Rel, plan: &Arc<ChangePlan>) -> Result<Option<DirectChange>> {
+        let Some((table, columns, predicate)) = filtered_scan(source) else { return Ok(None) };
+        if has_subquery(predicate) {
+            return Ok(None);
+        }
+        let access = Access::choose(table, &columns, predicate)?;
+        Ok(access.map(|access| DirectChange { access, plan: plan.clone() }))
+    }
+
+    /// How it finds its rows.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// As [`ChangePlan::run`].
+    pub async fn run(&self, context: &mut StatementContext<'_>) -> Result<Changes> {
+        let rules = self.plan.rules().clone();
+        let mut writer = TableWriter::new(&rules);
+        let mut changes = Changes::default();
+        let mut departed = Vec::new();
+        let keys = if self.access.single && self.access.index == 0 {
+            self.access.single_key(context.params, context.eval)?.into_iter().collect()
+        } else {
+            self.access.row_keys(&context.transaction.view(), context.params, context.eval)?
+        };
+        for key in keys {
+            let target = Target { key, others: Vec::new(), verify: true };
+            self.plan.change(context, &mut writer, target, &mut changes, &mut departed).await?;
+        }
+        if !rules.incoming.is_empty() {
+            after_departure(context, &rules, departed).await?;
+        }
+        Ok(changes)
+    }
+}

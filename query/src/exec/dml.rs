@@ -1,0 +1,463 @@
+//! INSERT, UPDATE, DELETE in their general form: rows come from a query, one by one, and go through [`TableWriter`].
+//!
+//! READ COMMITTED as Postgres means it: a row that somebody else is changing is waited for; when it did change, the WHERE
+//! clause is asked again with the row as it is now, and the new values are computed from that.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stratos_replication::LockMode;
+use stratos_types::{Datum, Error, ErrorKind, Result};
+
+use super::foreign_keys::{Departed, after_departure};
+use super::rules::TableRules;
+use super::write::{Conflict, Inserted, TableWriter};
+use super::{Changes, StatementContext};
+use crate::eval::{Layout, Program};
+use crate::ir::{Assignment, ColumnId, Delete, Expr, Insert, InsertSource, Rel, Returning, Update};
+use crate::rows::StoredRow;
+
+/// Rows that a statement takes from its source at once.
+const SOURCE_CHUNK_ROWS: usize = 1024;
+
+fn compile_all(exprs: &[Expr], layout: &Layout) -> Result<Vec<Program>> {
+    exprs.iter().map(|e| Program::compile(e, layout)).collect()
+}
+
+fn compile_returning(returning: &Option<Returning>, layout: &Layout) -> Result<Option<Vec<Program>>> {
+    returning
+        .as_ref()
+        .map(|r| r.columns.iter().map(|(_, e)| Program::compile(e, layout)).collect())
+        .transpose()
+}
+
+fn run_all(programs: &[Program], row: &[Datum], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
+    programs.iter().map(|p| p.run(row, context.params, context.eval)).collect()
+}
+
+fn is_true(program: &Option<Program>, row: &[Datum], context: &StatementContext<'_>) -> Result<bool> {
+    match program {
+        None => Ok(true),
+        Some(program) => Ok(program.run(row, context.params, context.eval)? == Datum::Bool(true)),
+    }
+}
+
+/// `SET` assignments compiled against a layout.
+#[derive(Debug)]
+struct Assignments {
+    columns: Vec<usize>,
+    values: Vec<Program>,
+}
+
+impl Assignments {
+    fn compile(assignments: &[Assignment], layout: &Layout) -> Result<Assignments> {
+        Ok(Assignments {
+            columns: assignments.iter().map(|a| a.column).collect(),
+            values: assignments.iter().map(|a| Program::compile(&a.value, layout)).collect::<Result<_>>()?,
+        })
+    }
+
+    fn apply(&self, old: &[Datum], row: &[Datum], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
+        let mut new = old.to_vec();
+        for (column, value) in self.columns.iter().zip(&self.values) {
+            new[*column] = value.run(row, context.params, context.eval)?;
+        }
+        Ok(new)
+    }
+}
+
+/// Runs the query that feeds a data-changing statement.
+pub(super) async fn source_rows(
+    context: &mut StatementContext<'_>,
+    rel: &Rel,
+) -> Result<crate::lower::RowStream> {
+    let view = Arc::new(context.transaction.view());
+    crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime(), context.catalog).await
+}
+
+/// Lets cancel requests and other tasks in between long row loops.
+async fn breathe(context: &StatementContext<'_>) -> Result<()> {
+    context.eval.host.check_canceled()?;
+    tokio::task::consume_budget().await;
+    Ok(())
+}
+
+/// An INSERT, compiled.
+#[derive(Debug)]
+pub struct InsertPlan {
+    insert: Insert,
+    rules: Arc<TableRules>,
+    /// Per row of VALUES, or once over the source's columns.
+    values: Vec<Vec<Program>>,
+    conflict: Option<ConflictPlan>,
+    returning: Option<Vec<Program>>,
+}
+
+#[derive(Debug)]
+struct ConflictPlan {
+    /// Positions of arbiter indexes; empty is any.
+    arbiters: Vec<usize>,
+    update: Option<(Assignments, Option<Program>)>,
+}
+
+impl InsertPlan {
+    /// Compiles a bound INSERT.
+    ///
+    /// # Errors
+    /// Expressions that the row evaluator cannot run.
+    pub fn new(insert: Insert, rules: Arc<TableRules>) -> Result<InsertPlan> {
+        let values = match &insert.source {
+            InsertSource::Rows(rows) => {
+                let layout = Layout::new(std::iter::empty());
+                rows.iter().map(|row| compile_all(row, &layout)).collect::<Result<_>>()?
+            }
+            InsertSource::Query(rel) => {
+                let layout = Layout::new(rel.output().iter().map(|c| c.id));
+                vec![compile_all(&insert.values, &layout)?]
+            }
+        };
+        let conflict = match &insert.on_conflict {
+            None => None,
+            Some(on_conflict) => {
+                let arbiters = on_conflict
+                    .arbiters
+                    .iter()
+                    .map(|oid| {
+                        rules
+                            .table
+                            .indexes
+                            .iter()
+                            .position(|index| index.oid == *oid)
+                            .ok_or_else(|| Error::internal("arbiter index is gone"))
+                    })
+                    .collect::<Result<_>>()?;
+                let layout = Layout::new(insert.target.iter().chain(&on_conflict.excluded).copied());
+                let update = match &on_conflict.update {
+                    None => None,
+                    Some(assignments) => Some((
+                        Assignments::compile(assignments, &layout)?,
+                        on_conflict.filter.as_ref().map(|f| Program::compile(f, &layout)).transpose()?,
+                    )),
+                };
+                Some(ConflictPlan { arbiters, update })
+            }
+        };
+        let returning = compile_returning(&insert.returning, &Layout::new(insert.target.iter().copied()))?;
+        Ok(InsertPlan { insert, rules, values, conflict, returning })
+    }
+
+    /// The table written to.
+    pub fn rules(&self) -> &Arc<TableRules> {
+        &self.rules
+    }
+
+    /// Whether rows come back.
+    pub fn returns(&self) -> bool {
+        self.returning.is_some()
+    }
+
+    /// Inserts.
+    ///
+    /// # Errors
+    /// Constraint violations, evaluation errors, the store's errors.
+    pub async fn run(&self, context: &mut StatementContext<'_>) -> Result<Changes> {
+        let mut run = InsertRun {
+            plan: self,
+            writer: TableWriter::new(&self.rules),
+            changes: Changes::default(),
+            updated_keys: HashSet::new(),
+            departed: Vec::new(),
+        };
+        match &self.insert.source {
+            InsertSource::Rows(_) => {
+                for programs in &self.values {
+                    let row = run_all(programs, &[], context)?;
+                    run.insert(context, row).await?;
+                }
+            }
+            InsertSource::Query(rel) => {
+                let mut source = source_rows(context, rel).await?;
+                while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
+                    for source_row in rows {
+                        let row = run_all(&self.values[0], &source_row, context)?;
+                        run.insert(context, row).await?;
+                    }
+                    breathe(context).await?;
+                }
+            }
+        }
+        let InsertRun { changes, departed, .. } = run;
+        after_departure(context, &self.rules, departed).await?;
+        Ok(changes)
+    }
+}
+
+struct InsertRun<'a> {
+    plan: &'a InsertPlan,
+    writer: TableWriter<'a>,
+    changes: Changes,
+    /// Rows that DO UPDATE already changed: Postgres refuses to change one twice.
+    updated_keys: HashSet<Bytes>,
+    departed: Vec<Departed>,
+}
+
+impl InsertRun<'_> {
+    async fn insert(&mut self, context: &mut StatementContext<'_>, row: Vec<Datum>) -> Result<()> {
+        let arbiters = self.plan.conflict.as_ref().map(|c| c.arbiters.as_slice());
+        match self.writer.insert(context, &row, arbiters).await? {
+            Inserted::Yes => self.count(context, &row),
+            Inserted::Conflict(conflict) => match self.plan.conflict.as_ref().and_then(|c| c.update.as_ref()) {
+                None => Ok(()),
+                Some((assignments, filter)) => self.update(context, conflict, row, assignments, filter).await,
+            },
+        }
+    }
+
+    async fn update(
+        &mut self,
+        context: &mut StatementContext<'_>,
+        conflict: Conflict,
+        excluded: Vec<Datum>,
+        assignments: &Assignments,
+        filter: &Option<Program>,
+    ) -> Result<()> {
+        let Some((old, _)) = self.writer.lock(context, &conflict.row_key, LockMode::NoKeyUpdate).await? else {
+            return Err(Error::new(
+                ErrorKind::SerializationFailure,
+                "the conflicting row disappeared while it was being locked",
+            ));
+        };
+        let mut both = old.clone();
+        both.extend(excluded);
+        if !is_true(filter, &both, context)? {
+            return Ok(());
+        }
+        if !self.updated_keys.insert(conflict.row_key.clone()) {
+            return Err(Error::new(
+                ErrorKind::CardinalityViolation,
+                "ON CONFLICT DO UPDATE command cannot affect row a second time",
+            )
+            .with_hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
+        }
+        let new = assignments.apply(&old, &both, context)?;
+        let stored = StoredRow { key: conflict.row_key, values: old };
+        self.writer.update(context, &stored, &new).await?;
+        self.count(context, &new)?;
+        self.departed.push(Departed { old: stored.values, new: Some(new) });
+        Ok(())
+    }
+
+    fn count(&mut self, context: &StatementContext<'_>, row: &[Datum]) -> Result<()> {
+        self.changes.count += 1;
+        if let Some(returning) = &self.plan.returning {
+            // A row that DO UPDATE touched later in the statement would be counted twice otherwise.
+            self.changes.returned.push(run_all(returning, row, context)?);
+        }
+        if self.plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) && self.plan.rules.table.has_primary_key() {
+            self.updated_keys.insert(crate::rows::primary_key(&self.plan.rules.table, row)?.into());
+        }
+        Ok(())
+    }
+}
+
+/// UPDATE or DELETE, compiled.
+#[derive(Debug)]
+pub struct ChangePlan {
+    rules: Arc<TableRules>,
+    source: Rel,
+    places: Places,
+    /// Over target columns, then the others.
+    filter: Option<Program>,
+    /// None for DELETE.
+    assignments: Option<Assignments>,
+    /// Over the new row (UPDATE) or the old one (DELETE), then the others.
+    returning: Option<Vec<Program>>,
+    lock_mode: LockMode,
+}
+
+impl ChangePlan {
+    /// Compiles a bound UPDATE.
+    ///
+    /// # Errors
+    /// Expressions that the row evaluator cannot run.
+    pub fn update(update: Update, rules: Arc<TableRules>) -> Result<ChangePlan> {
+        let places = Places::find(&update.source, &update.target, &rules)?;
+        let old_layout = Layout::new(places.columns_of(&update.target).chain(places.others.iter().copied()));
+        let new_layout = Layout::new(update.new_row.iter().chain(&places.others).copied());
+        Ok(ChangePlan {
+            places,
+            filter: update.filter.as_ref().map(|f| Program::compile(f, &old_layout)).transpose()?,
+            assignments: Some(Assignments::compile(&update.assignments, &old_layout)?),
+            returning: compile_returning(&update.returning, &new_layout)?,
+            source: update.source,
+            rules,
+            lock_mode: LockMode::NoKeyUpdate,
+        })
+    }
+
+    /// Compiles a bound DELETE.
+    ///
+    /// # Errors
+    /// Expressions that the row evaluator cannot run.
+    pub fn delete(delete: Delete, rules: Arc<TableRules>) -> Result<ChangePlan> {
+        let places = Places::find(&delete.source, &delete.target, &rules)?;
+        let layout = Layout::new(places.columns_of(&delete.target).chain(places.others.iter().copied()));
+        Ok(ChangePlan {
+            places,
+            filter: delete.filter.as_ref().map(|f| Program::compile(f, &layout)).transpose()?,
+            assignments: None,
+            returning: compile_returning(&delete.returning, &layout)?,
+            source: delete.source,
+            rules,
+            lock_mode: LockMode::Update,
+        })
+    }
+
+    /// The table written to.
+    pub fn rules(&self) -> &Arc<TableRules> {
+        &self.rules
+    }
+
+    /// Updates or deletes.
+    ///
+    /// # Errors
+    /// Constraint violations, evaluation errors, the store's errors.
+    pub async fn run(&self, context: &mut StatementContext<'_>) -> Result<Changes> {
+        let mut writer = TableWriter::new(&self.rules);
+        let mut changes = Changes::default();
+        let mut departed = Vec::new();
+        // A join may give the same target row several times; the first one counts.
+        let mut seen: HashSet<Bytes> = HashSet::new();
+        let mut source = source_rows(context, &self.source).await?;
+        while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
+            for row in rows {
+                let key = self.key_of(&row)?;
+                if !self.places.other_positions.is_empty() && !seen.insert(key.clone()) {
+                    continue;
+                }
+                let others: Vec<Datum> = self.places.other_positions.iter().map(|at| row[*at].clone()).collect();
+                let target = Target { key, others, verify: false };
+                self.change(context, &mut writer, target, &mut changes, &mut departed).await?;
+            }
+            breathe(context).await?;
+        }
+        drop(source);
+        if !self.rules.incoming.is_empty() {
+            after_departure(context, &self.rules, departed).await?;
+        }
+        Ok(changes)
+    }
+
+    fn key_of(&self, row: &[Datum]) -> Result<Bytes> {
+        let table = &self.rules.table;
+        match self.places.row_id {
+            Some(at) => {
+                let Datum::Int8(row_id) = row[at] else {
+                    return Err(Error::internal("row id of an unexpected type"));
+                };
+                Ok(crate::rows::row_id_key(table, row_id).into())
+            }
+            None => {
+                let values: Vec<Datum> = self.places.columns.iter().map(|at| row[*at].clone()).collect();
+                Ok(crate::rows::primary_key(table, &values)?.into())
+            }
+        }
+    }
+
+    /// Changes the row with this key, if it is still there and still wanted.
+    ///
+    /// # Errors
+    /// As [`ChangePlan::run`].
+    pub(super) async fn change(
+        &self,
+        context: &mut StatementContext<'_>,
+        writer: &mut TableWriter<'_>,
+        target: Target,
+        changes: &mut Changes,
+        departed: &mut Vec<Departed>,
+    ) -> Result<()> {
+        let Target { key, others, verify } = target;
+        let Some((old, changed)) = writer.lock(context, &key, self.lock_mode).await? else {
+            return Ok(());
+        };
+        let mut row = old.clone();
+        row.extend(others.iter().cloned());
+        if (changed || verify) && !is_true(&self.filter, &row, context)? {
+            return Ok(());
+        }
+        let stored = StoredRow { key, values: old };
+        let new = match &self.assignments {
+            None => {
+                writer.delete(context, &stored)?;
+                None
+            }
+            Some(assignments) => {
+                let new = assignments.apply(&stored.values, &row, context)?;
+                writer.update(context, &stored, &new).await?;
+                Some(new)
+            }
+        };
+        changes.count += 1;
+        if let Some(returning) = &self.returning {
+            let mut row = new.clone().unwrap_or_else(|| stored.values.clone());
+            row.extend(others);
+            changes.returned.push(run_all(returning, &row, context)?);
+        }
+        if !self.rules.incoming.is_empty() {
+            departed.push(Departed { old: stored.values, new });
+        }
+        Ok(())
+    }
+}
+
+/// A row to change.
+pub(super) struct Target {
+    /// Its key.
+    pub(super) key: Bytes,
+    /// Values of the source's other columns.
+    pub(super) others: Vec<Datum>,
+    /// Whether the WHERE clause has not been asked yet.
+    pub(super) verify: bool,
+}
+
+/// Where the target's columns stand in the source's output, and what else is there.
+#[derive(Debug)]
+struct Places {
+    /// For each column of the table, its position.
+    columns: Vec<usize>,
+    /// Position of the hidden row id, in a table without a primary key.
+    row_id: Option<usize>,
+    /// The source's other columns.
+    others: Vec<ColumnId>,
+    /// Their positions.
+    other_positions: Vec<usize>,
+}
+
+impl Places {
+    /// The target names the table's columns and then, in a table without a primary key, the hidden row id.
+    fn find(source: &Rel, target: &[ColumnId], rules: &TableRules) -> Result<Places> {
+        let output = source.output();
+        let mut columns = Vec::with_capacity(target.len());
+        for id in target {
+            let at = output
+                .iter()
+                .position(|c| c.id == *id)
+                .ok_or_else(|| Error::internal("the source of a change lacks a column of its target"))?;
+            columns.push(at);
+        }
+        let (others, other_positions) =
+            output.iter().enumerate().filter(|(at, _)| !columns.contains(at)).map(|(at, c)| (c.id, at)).unzip();
+        let row_id = if rules.table.has_primary_key() { None } else { columns.pop() };
+        if columns.len() != rules.table.columns.len() {
+            return Err(Error::internal("the target of a change does not list its table's columns"));
+        }
+        Ok(Places { columns, row_id, others, other_positions })
+    }
+
+    fn columns_of<'a>(&self, target: &'a [ColumnId]) -> impl Iterator<Item = ColumnId> + use<'a> {
+        target[..self.columns.len()].iter().copied()
+    }
+}

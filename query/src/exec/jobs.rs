@@ -1,0 +1,369 @@
+//! What DDL does to stored rows: checking them, indexing them, writing them anew.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stratos_replication::{Direction, Isolation, LockMode, ScanCursor, WaitPolicy};
+use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
+
+use super::rules::TableRules;
+use super::{StatementContext, foreign_keys, stored, violations};
+use crate::binder::{BindContext, ScalarBinder};
+use crate::catalog::{Index, SnapshotEditor, Table, keys};
+use crate::ddl::{self, RewriteColumn, Validation};
+use crate::engine::Engine;
+use crate::eval::{Layout, Program};
+use crate::ir::ColumnId;
+use crate::rows::{INDEX_PREFIX_BYTES, StoredRow, decode_row, encode_row, index_entry, index_prefix, index_span, primary_key, row_id_key};
+use crate::session::Host;
+
+/// Rows handled between two looks at the cancel switch, and in one transaction of an online build.
+const CHUNK_ROWS: usize = 500;
+const CHUNK_BYTES: usize = 4 << 20;
+/// Most attempts at a chunk of an online build that keeps colliding with writers.
+const ATTEMPTS_MAX: usize = 1_000;
+
+fn table_of(context: &StatementContext<'_>, oid: u32) -> Result<Arc<Table>> {
+    context.catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the job's table is gone"))
+}
+
+/// The next rows of a scan; empty at the end.
+fn next_rows(cursor: &mut ScanCursor, table: &Table) -> Result<(Vec<StoredRow>, bool)> {
+    let mut rows = Vec::new();
+    let mut failure = None;
+    let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| match decode_row(table, key, value) {
+        Ok(values) => rows.push(StoredRow { key: Bytes::copy_from_slice(key), values }),
+        Err(error) => failure = Some(error),
+    }))?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok((rows, more)),
+    }
+}
+
+/// Checks every row of a table, in the transaction.
+///
+/// # Errors
+/// The violation.
+pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Validation) -> Result<()> {
+    let table = table_of(context, table)?;
+    let rules = context.engine.table_rules(&table, context.catalog)?;
+    context.transaction.check_unchanged(index_span(&table, table.primary_index()));
+    let mut cursor = context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
+    loop {
+        context.eval.host.check_canceled()?;
+        let (rows, more) = next_rows(&mut cursor, &table)?;
+        for row in rows {
+            match what {
+                Validation::NotNull { attnum } => {
+                    let at = table.column_index(*attnum).ok_or_else(|| Error::internal("the column is gone"))?;
+                    if row.values[at].is_null() {
+                        let name = &table.columns[at].name;
+                        return Err(Error::new(
+                            ErrorKind::NotNullViolation,
+                            format!("column \"{name}\" of relation \"{}\" contains null values", table.name),
+                        )
+                        .with_schema(table.schema_name.clone())
+                        .with_table(table.name.clone())
+                        .with_column(name.clone()));
+                    }
+                }
+                Validation::Check { constraint } => {
+                    let name = table.constraints.iter().find(|c| c.oid == *constraint).map(|c| c.name.clone());
+                    if let Err(error) = rules.check_row(&row.values, context.eval) {
+                        let Some(name) = name.filter(|n| error.constraint() == Some(n)) else { return Err(error) };
+                        return Err(Error::new(
+                            ErrorKind::CheckViolation,
+                            format!("check constraint \"{name}\" of relation \"{}\" is violated by some row", table.name),
+                        )
+                        .with_schema(table.schema_name.clone())
+                        .with_table(table.name.clone())
+                        .with_constraint(name));
+                    }
+                }
+                Validation::ForeignKey { constraint } => {
+                    foreign_keys::require_parents_of(context, &rules, *constraint, &row.values).await?;
+                }
+            }
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+fn could_not_create(table: &Table, index: &Index, row: &[Datum], format: &FormatOptions) -> Error {
+    let duplicate = violations::unique(table, index, row, format);
+    let detail = duplicate.detail().unwrap_or_default().replace(" already exists.", " is duplicated.");
+    Error::new(ErrorKind::UniqueViolation, format!("could not create unique index \"{}\"", index.name))
+        .with_detail(detail)
+        .with_schema(table.schema_name.clone())
+        .with_table(table.name.clone())
+        .with_constraint(index.name.clone())
+}
+
+fn index_of(table: &Table, oid: u32) -> Result<&Index> {
+    table.indexes.iter().find(|i| i.oid == oid).ok_or_else(|| Error::internal("the index to build is gone"))
+}
+
+/// Fills an index in the transaction that makes it. Nobody else writes the table meanwhile.
+///
+/// # Errors
+/// 23505 for duplicates in a unique index, and the store's errors.
+pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: u32) -> Result<()> {
+    let table = table_of(context, table)?;
+    let index = index_of(&table, index)?;
+    let span = index_span(&table, table.primary_index());
+    context.transaction.check_unchanged(span.clone());
+    let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
+    loop {
+        context.eval.host.check_canceled()?;
+        let (rows, more) = next_rows(&mut cursor, &table)?;
+        for row in &rows {
+            let entry = index_entry(&table, index, &row.key, &row.values)?;
+            if entry.unique && stored(context.transaction.get(&entry.key))?.is_some() {
+                return Err(could_not_create(&table, index, &row.values, &context.eval.format));
+            }
+            stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
+        }
+        if !more {
+            return Ok(());
+        }
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// Copies a table's rows into a new storage, changed as DDL asks.
+///
+/// # Errors
+/// 23502, 23505, what computing a value gives, and the store's errors.
+pub async fn rewrite(
+    context: &mut StatementContext<'_>,
+    from: &Arc<Table>,
+    to: &Arc<Table>,
+    columns: &[RewriteColumn],
+) -> Result<()> {
+    let ids: Vec<ColumnId> = (0..from.columns.len()).map(|at| ColumnId(u32::try_from(at).unwrap_or(u32::MAX))).collect();
+    let layout = Layout::new(ids.iter().copied());
+    let binder = ScalarBinder::new(BindContext::for_rules(context.catalog), context.eval.clone());
+    // For each new column: computed, or copied from a position of the old row.
+    let mut sources = Vec::with_capacity(to.columns.len());
+    for column in &to.columns {
+        let computed = columns.iter().find(|c| c.attnum == column.attnum);
+        sources.push(match computed {
+            Some(RewriteColumn { expression: Some(sql), .. }) => {
+                let expr = binder.over_columns(sql, from, &ids, Some((&column.name, column.ty)))?;
+                Source::Computed(Program::compile(&expr, &layout)?)
+            }
+            Some(RewriteColumn { expression: None, .. }) => match binder.column_default(to, column)? {
+                Some(expr) => Source::Computed(Program::compile(&expr, &layout)?),
+                None => Source::Null,
+            },
+            None => match from.column_index(column.attnum) {
+                Some(at) => Source::Copied(at),
+                None => Source::Null,
+            },
+        });
+    }
+    let span = index_span(from, from.primary_index());
+    context.transaction.check_unchanged(span.clone());
+    let rules = TableRules::new(to, context.catalog, &BindContext::for_rules(context.catalog))?;
+    let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
+    loop {
+        context.eval.host.check_canceled()?;
+        let (rows, more) = next_rows(&mut cursor, from)?;
+        for row in rows {
+            let mut values = Vec::with_capacity(sources.len());
+            for source in &sources {
+                values.push(match source {
+                    Source::Null => Datum::Null,
+                    Source::Copied(at) => row.values[*at].clone(),
+                    Source::Computed(program) => program.run(&row.values, &[], context.eval)?,
+                });
+            }
+            rules.check_row(&values, context.eval)?;
+            let key = new_key(context, from, to, &row.key, &values).await?;
+            if to.has_primary_key() && stored(context.transaction.get(&key))?.is_some() {
+                return Err(could_not_create(to, to.primary_index(), &values, &context.eval.format));
+            }
+            for index in rules.maintained_indexes() {
+                let entry = index_entry(to, index, &key, &values)?;
+                if entry.unique && stored(context.transaction.get(&entry.key))?.is_some() {
+                    return Err(could_not_create(to, index, &values, &context.eval.format));
+                }
+                stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
+            }
+            let value = encode_row(to, &values)?;
+            stored(context.transaction.put(key.into(), value.into()))?;
+        }
+        if !more {
+            return Ok(());
+        }
+        tokio::task::consume_budget().await;
+    }
+}
+
+enum Source {
+    Null,
+    Copied(usize),
+    Computed(Program),
+}
+
+async fn new_key(
+    context: &StatementContext<'_>,
+    from: &Table,
+    to: &Table,
+    old_key: &[u8],
+    values: &[Datum],
+) -> Result<Vec<u8>> {
+    if to.has_primary_key() {
+        return primary_key(to, values);
+    }
+    if !from.has_primary_key() {
+        // The row keeps its id.
+        let mut key = index_prefix(to, to.primary_index()).to_vec();
+        key.extend_from_slice(&old_key[INDEX_PREFIX_BYTES..]);
+        return Ok(key);
+    }
+    let id = context.engine.row_ids().take(1).await?.start;
+    Ok(row_id_key(to, i64::try_from(id).map_err(|_| Error::out_of_range("row id"))?))
+}
+
+/// Splits the table's shard at the keys of these primary key values.
+///
+/// # Errors
+/// More values than the key has columns, and the store's errors.
+pub async fn split(context: &mut StatementContext<'_>, table: u32, values: &[Vec<sqlparser::ast::Expr>]) -> Result<()> {
+    let table = table_of(context, table)?;
+    if !table.has_primary_key() {
+        return Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("table \"{}\" has no primary key to split at", table.name),
+        ));
+    }
+    let index = table.primary_index();
+    let bind = BindContext::for_rules(context.catalog);
+    for row in values {
+        if row.is_empty() || row.len() > index.columns.len() {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                format!("SPLIT AT needs 1 to {} values, the primary key's first columns", index.columns.len()),
+            ));
+        }
+        let mut key = index_prefix(&table, index).to_vec();
+        for (column, value) in index.columns.iter().zip(row) {
+            let at = table.column_index(column.attnum).ok_or_else(|| Error::internal("the column is gone"))?;
+            let ty = table.columns[at].ty;
+            let value = crate::binder::eval_constant(value, ty, &bind, context.eval)?;
+            stratos_types::key::encode_column(&mut key, ty.ty, &value, column.descending, column.nulls_first);
+        }
+        stored(context.engine.store().split_at(key.into()).await)?;
+    }
+    Ok(())
+}
+
+/// Builds an index step by step while others write the table: the index is in state `DeleteOnly` when this starts, and
+/// `Public` (or gone, on failure) when it ends.
+///
+/// # Errors
+/// 23505 for duplicates in a unique index; the index is dropped then.
+pub async fn build_index_online(
+    engine: &Arc<Engine>,
+    database: u32,
+    table: u32,
+    index: u32,
+    host: Arc<dyn Host>,
+) -> Result<()> {
+    // Every transaction that writes the table holds on to its descriptor, so when a step has committed, nobody is left who
+    // does not know of it.
+    step(engine, database, table, |editor| ddl::advance_index(editor, table, index)).await?;
+    let built = backfill(engine, database, table, index, &host).await;
+    match built {
+        Ok(()) => step(engine, database, table, |editor| ddl::advance_index(editor, table, index)).await,
+        Err(error) => {
+            step(engine, database, table, |editor| ddl::abandon_index(editor, table, index)).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn step(
+    engine: &Arc<Engine>,
+    database: u32,
+    table: u32,
+    change: impl Fn(&mut SnapshotEditor) -> Result<()>,
+) -> Result<()> {
+    let wait = WaitPolicy::Wait { timeout: None };
+    let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
+    stored(transaction.begin_statement().await)?;
+    stored(transaction.lock(&keys::version(), LockMode::Update, wait).await)?;
+    stored(transaction.lock_object(&keys::table(database, table), LockMode::Update, wait).await)?;
+    stored(transaction.begin_statement().await)?;
+    let snapshot = engine.catalog_at(database, &transaction.view())?;
+    let mut editor = SnapshotEditor::new(&snapshot);
+    change(&mut editor)?;
+    let (_, changes) = editor.finish();
+    for change in changes {
+        stored(match change.value {
+            Some(value) => transaction.put(change.key, value),
+            None => transaction.delete(change.key),
+        })?;
+    }
+    stored(transaction.commit().await)?;
+    Ok(())
+}
+
+async fn backfill(engine: &Arc<Engine>, database: u32, table: u32, index: u32, host: &Arc<dyn Host>) -> Result<()> {
+    let catalog = engine.latest_catalog(database)?;
+    let table = catalog.tables.get(&table).cloned().ok_or_else(|| {
+        Error::new(ErrorKind::UndefinedTable, "the table was dropped while its index was being built")
+    })?;
+    let index = index_of(&table, index)?;
+    let whole = index_span(&table, table.primary_index());
+    let mut start = whole.start.clone();
+    let mut attempts = 0;
+    loop {
+        host.check_canceled()?;
+        let mut transaction = engine.store().begin(Isolation::RepeatableRead, false);
+        stored(transaction.begin_statement().await)?;
+        let mut cursor = transaction.view().scan(
+            stratos_replication::Span { start: start.clone(), end: whole.end.clone() },
+            Direction::Forward,
+        );
+        let (rows, more) = next_rows(&mut cursor, &table)?;
+        drop(cursor);
+        let Some(last) = rows.last() else { return Ok(()) };
+        // The first key behind the chunk: keys are prefix-free, so nothing lies between a key and the key with a zero behind.
+        let mut next = last.key.to_vec();
+        next.push(0);
+        let next = Bytes::from(next);
+        for row in &rows {
+            let entry = index_entry(&table, index, &row.key, &row.values)?;
+            if entry.unique
+                && let Some(other) = stored(transaction.get(&entry.key))?
+                && other != entry.value
+            {
+                return Err(could_not_create(&table, index, &row.values, &FormatOptions::default()));
+            }
+            stored(transaction.put(entry.key.into(), entry.value.into()))?;
+        }
+        // A row of the chunk that changes before the commit makes it fail: its entry here would be stale.
+        transaction.check_unchanged(stratos_replication::Span { start: start.clone(), end: next.clone() });
+        match transaction.commit().await {
+            Ok(_) => {
+                attempts = 0;
+                start = next;
+                if !more {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                let error = super::store_error(error);
+                attempts += 1;
+                if error.kind() != ErrorKind::SerializationFailure || attempts >= ATTEMPTS_MAX {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Carrying out bound statements: rows written with their constraints, lookups by key without a query planner, jobs of DDL.
+//!
+//! - [`rules`]: what must hold for a table's rows, compiled once per plan
+//! - [`write`]: one row in, changed or out, with its index entries, constraints and foreign keys
+//! - [`dml`]: INSERT, UPDATE, DELETE
+//! - [`direct`]: statement shapes that are gets and writes by key
+//! - [`violations`]: the errors of constraints
+
+pub mod direct;
+pub mod dml;
+pub mod foreign_keys;
+pub mod jobs;
+pub mod row_locks;
+pub mod rules;
+pub mod violations;
+pub mod write;
+
+use std::sync::Arc;
+
+use stratos_replication::{Transaction, WaitPolicy};
+use stratos_types::{Datum, Result};
+
+use crate::catalog::Snapshot;
+use crate::engine::Engine;
+use crate::session::EvalContext;
+
+/// What a running statement has at hand.
+pub struct StatementContext<'a> {
+    /// The node.
+    pub engine: &'a Arc<Engine>,
+    /// The transaction, inside a statement of it.
+    pub transaction: &'a mut Transaction,
+    /// The session's surroundings.
+    pub eval: &'a EvalContext,
+    /// Values of `$1…`.
+    pub params: &'a [Datum],
+    /// The catalog that the statement was planned with.
+    pub catalog: &'a Arc<Snapshot>,
+    /// How long to wait for a row that somebody else has locked.
+    pub wait: WaitPolicy,
+}
+
+/// What a data-changing statement did.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Rows inserted, updated or deleted.
+    pub count: u64,
+    /// Rows of RETURNING.
+    pub returned: Vec<Vec<Datum>>,
+}
+
+/// Turns the store's errors into the statement's.
+pub fn store_error(error: stratos_replication::Error) -> stratos_types::Error {
+    use stratos_replication::Error as Store;
+    use stratos_types::{Error, ErrorKind};
+    let message = error.to_string();
+    match error {
+        Store::WriteConflict { .. } => {
+            Error::new(ErrorKind::SerializationFailure, "could not serialize access due to concurrent update")
+        }
+        Store::SerializationFailure => Error::new(
+            ErrorKind::SerializationFailure,
+            "could not serialize access due to read/write dependencies among transactions",
+        )
+        .with_hint("The transaction might succeed if retried."),
+        Store::Deadlock { .. } => Error::new(ErrorKind::DeadlockDetected, "deadlock detected")
+            .with_hint("The transactions that wait for each other end when one of them is retried."),
+        Store::LockNotAvailable => Error::new(ErrorKind::LockNotAvailable, "could not obtain lock on row"),
+        Store::LockTimeout => Error::new(ErrorKind::LockNotAvailable, "canceling statement due to lock timeout"),
+        Store::TransactionTooLarge { .. } => Error::new(ErrorKind::ProgramLimitExceeded, message)
+            .with_hint("Split the work over several transactions."),
+        Store::KeyTooLong { .. } => Error::new(ErrorKind::ProgramLimitExceeded, message),
+        Store::SnapshotTooOld => Error::new(ErrorKind::SnapshotTooOld, "snapshot too old"),
+        Store::DiskFull => Error::new(ErrorKind::DiskFull, "could not write: no space left on device"),
+        Store::ReadOnlyTransaction => {
+            Error::new(ErrorKind::ReadOnlySqlTransaction, "cannot execute the statement in a read-only transaction")
+        }
+        Store::Corruption { .. } => Error::new(ErrorKind::DataCorrupted, message),
+        Store::ShuttingDown => crate::session::cancel::terminated(),
+        Store::Io { .. } => Error::new(ErrorKind::IoError, message),
+        _ => Error::internal(message),
+    }
+}
+
+/// The store's result as the statement's.
+///
+/// # Errors
+/// The store's.
+pub fn stored<T>(result: stratos_replication::Result<T>) -> Result<T> {
+    result.map_err(store_error)
+}

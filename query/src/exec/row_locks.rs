@@ -1,0 +1,260 @@
+//! SELECT … FOR UPDATE, FOR SHARE and their kin.
+//!
+//! The query runs with the keys of its locked tables' rows added to its output. Each row's rows are locked in the order of
+//! the result, before LIMIT counts them, so that SKIP LOCKED finds as many as were asked for. When one of them changed while
+//! its lock was awaited, the statement looks again with a new snapshot: what it holds locked cannot change a second time.
+
+use std::sync::Arc;
+
+use stratos_replication::{LockOutcome, WaitPolicy};
+use stratos_types::{Datum, Error, ErrorKind, Result};
+
+use super::{StatementContext, stored};
+use crate::catalog::Table;
+use crate::eval::{Layout, Program};
+use crate::ir::{ColumnId, Expr, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn};
+
+/// How often a statement looks again because rows changed under it.
+const ATTEMPTS_MAX: usize = 1_000;
+/// Rows taken from the query at once.
+const CHUNK_ROWS: usize = 128;
+
+/// A locked table of the query.
+struct Target {
+    table: Arc<Table>,
+    lock: RowLock,
+    /// Identities of the columns that make its rows' keys.
+    key: Vec<ColumnId>,
+}
+
+/// Runs the query and gives its rows, all of them locked.
+///
+/// # Errors
+/// 55P03 with NOWAIT, deadlocks, 40001 above READ COMMITTED, and the query's.
+pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Vec<Datum>>> {
+    let (input, limit, offset) = match rel {
+        Rel::Limit { input, limit, offset } => {
+            (input.as_ref(), count(limit, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?,
+             count(offset, context, ErrorKind::InvalidRowCountInOffset, "OFFSET")?)
+        }
+        other => (other, None, None),
+    };
+    let width = input.output().len();
+    let mut rewrite = Rewrite { targets: Vec::new(), next_id: u32::MAX };
+    let keyed = rewrite.rel(input)?;
+    let positions = positions(&keyed, &rewrite.targets)?;
+    for _ in 0..ATTEMPTS_MAX {
+        let offset = usize::try_from(offset.unwrap_or(0)).unwrap_or(usize::MAX);
+        let limit = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        match attempt(context, &keyed, &rewrite.targets, &positions, offset.saturating_add(limit)).await? {
+            Some(rows) => {
+                return Ok(rows
+                    .into_iter()
+                    .skip(offset)
+                    .map(|mut row| {
+                        row.truncate(width);
+                        row
+                    })
+                    .collect());
+            }
+            None => stored(context.transaction.begin_statement().await)?,
+        }
+    }
+    Err(Error::new(ErrorKind::SerializationFailure, "rows kept changing while they were being locked"))
+}
+
+fn count(expr: &Option<Expr>, context: &StatementContext<'_>, kind: ErrorKind, clause: &str) -> Result<Option<u64>> {
+    let Some(expr) = expr else { return Ok(None) };
+    let program = Program::compile(expr, &Layout::default())?;
+    match program.run(&[], context.params, context.eval)? {
+        Datum::Null => Ok(None),
+        Datum::Int8(n) => {
+            u64::try_from(n).map(Some).map_err(|_| Error::new(kind, format!("{clause} must not be negative")))
+        }
+        other => Err(Error::internal(format!("{clause} of an unexpected type: {other:?}"))),
+    }
+}
+
+/// The rows, or nothing when one of them changed and the query has to be run again.
+async fn attempt(
+    context: &mut StatementContext<'_>,
+    rel: &Rel,
+    targets: &[Target],
+    positions: &[Vec<Option<usize>>],
+    wanted: usize,
+) -> Result<Option<Vec<Vec<Datum>>>> {
+    let mut stream = super::dml::source_rows(context, rel).await?;
+    let mut locked = Vec::new();
+    let mut changed_any = false;
+    while locked.len() < wanted {
+        let Some(rows) = stream.next_rows(CHUNK_ROWS).await? else { break };
+        for row in rows {
+            if locked.len() >= wanted {
+                break;
+            }
+            context.eval.host.check_canceled()?;
+            let mut keep = true;
+            for (target, positions) in targets.iter().zip(positions) {
+                let Some(key) = key_of(&target.table, &row, positions)? else { continue };
+                let wait = match target.lock {
+                    RowLock { nowait: true, .. } => WaitPolicy::NoWait,
+                    RowLock { skip_locked: true, .. } => WaitPolicy::SkipLocked,
+                    _ => context.wait,
+                };
+                let outcome = stored(context.transaction.lock(&key, target.lock.mode, wait).await).map_err(|error| {
+                    if error.kind() == ErrorKind::LockNotAvailable && target.lock.nowait {
+                        let name = &target.table.name;
+                        return Error::new(
+                            ErrorKind::LockNotAvailable,
+                            format!("could not obtain lock on row in relation \"{name}\""),
+                        );
+                    }
+                    error
+                })?;
+                match outcome {
+                    LockOutcome::Skipped => keep = false,
+                    LockOutcome::Granted { changed, .. } => changed_any |= changed,
+                }
+                if !keep {
+                    break;
+                }
+            }
+            if keep {
+                locked.push(row);
+            }
+        }
+    }
+    Ok((!changed_any).then_some(locked))
+}
+
+/// The key of a target's row; none where an outer join gave none.
+fn key_of(table: &Table, row: &[Datum], positions: &[Option<usize>]) -> Result<Option<Vec<u8>>> {
+    if !table.has_primary_key() {
+        return match positions.first().copied().flatten().map(|at| &row[at]) {
+            Some(Datum::Int8(id)) => Ok(Some(crate::rows::row_id_key(table, *id))),
+            _ => Ok(None),
+        };
+    }
+    let mut values = vec![Datum::Null; table.columns.len()];
+    for (column, position) in table.primary_index().columns.iter().zip(positions) {
+        let (Some(at), Some(position)) = (table.column_index(column.attnum), position) else { return Ok(None) };
+        if row[*position].is_null() {
+            return Ok(None);
+        }
+        values[at] = row[*position].clone();
+    }
+    crate::rows::primary_key(table, &values).map(Some)
+}
+
+fn positions(rel: &Rel, targets: &[Target]) -> Result<Vec<Vec<Option<usize>>>> {
+    let output = rel.output();
+    let find = |id: &ColumnId| output.iter().position(|c| c.id == *id);
+    let all: Vec<Vec<Option<usize>>> = targets.iter().map(|t| t.key.iter().map(find).collect()).collect();
+    if all.iter().flatten().any(Option::is_none) {
+        return Err(Error::unsupported("FOR UPDATE in this position"));
+    }
+    Ok(all)
+}
+
+/// Adds the keys of locked tables to what the relations on the way up give out.
+struct Rewrite {
+    targets: Vec<Target>,
+    next_id: u32,
+}
+
+impl Rewrite {
+    fn fresh(&mut self) -> ColumnId {
+        self.next_id -= 1;
+        ColumnId(self.next_id)
+    }
+
+    /// Key columns with their types, of the targets found from `first` on.
+    fn keys_from(&self, first: usize) -> Vec<OutputColumn> {
+        let mut columns = Vec::new();
+        for target in &self.targets[first..] {
+            let types: Vec<_> = if target.table.has_primary_key() {
+                let index = target.table.primary_index();
+                index
+                    .columns
+                    .iter()
+                    .filter_map(|c| target.table.column_index(c.attnum))
+                    .map(|at| target.table.columns[at].ty)
+                    .collect()
+            } else {
+                vec![stratos_types::PgType::Int8.into()]
+            };
+            for (id, ty) in target.key.iter().zip(types) {
+                columns.push(OutputColumn { id: *id, name: ROW_ID_NAME.to_owned(), ty, origin: None });
+            }
+        }
+        columns
+    }
+
+    fn rel(&mut self, rel: &Rel) -> Result<Rel> {
+        let first = self.targets.len();
+        Ok(match rel {
+            Rel::Scan { table, alias, columns, lock: Some(lock) } => {
+                let mut columns = columns.clone();
+                let wanted: Vec<usize> = if table.has_primary_key() {
+                    let index = table.primary_index();
+                    index.columns.iter().filter_map(|c| table.column_index(c.attnum)).collect()
+                } else {
+                    vec![table.columns.len()]
+                };
+                let mut key = Vec::with_capacity(wanted.len());
+                for index in wanted {
+                    match columns.iter().find(|c| c.index == index) {
+                        Some(column) => key.push(column.id),
+                        None => {
+                            let id = self.fresh();
+                            columns.push(ScanColumn { index, id });
+                            key.push(id);
+                        }
+                    }
+                }
+                self.targets.push(Target { table: table.clone(), lock: *lock, key });
+                Rel::Scan { table: table.clone(), alias: alias.clone(), columns, lock: None }
+            }
+            Rel::Filter { input, predicate } => {
+                Rel::Filter { input: Box::new(self.rel(input)?), predicate: predicate.clone() }
+            }
+            Rel::Sort { input, keys } => Rel::Sort { input: Box::new(self.rel(input)?), keys: keys.clone() },
+            Rel::Project { input, columns } => {
+                let input = self.rel(input)?;
+                let mut columns = columns.clone();
+                for key in self.keys_from(first) {
+                    if !columns.iter().any(|(c, _)| c.id == key.id) {
+                        let expr = Expr::column(key.id, key.ty);
+                        columns.push((key, expr));
+                    }
+                }
+                Rel::Project { input: Box::new(input), columns }
+            }
+            Rel::Alias { input, columns } => {
+                let input = self.rel(input)?;
+                let mut columns = columns.clone();
+                for key in self.keys_from(first) {
+                    if !columns.iter().any(|(c, _)| c.id == key.id) {
+                        let id = key.id;
+                        columns.push((key, id));
+                    }
+                }
+                Rel::Alias { input: Box::new(input), columns }
+            }
+            Rel::Join { left, right, kind, on, lateral } => Rel::Join {
+                left: Box::new(self.rel(left)?),
+                right: Box::new(self.rel(right)?),
+                kind: *kind,
+                on: on.clone(),
+                lateral: *lateral,
+            },
+            Rel::Limit { input, limit, offset } => Rel::Limit {
+                input: Box::new(self.rel(input)?),
+                limit: limit.clone(),
+                offset: offset.clone(),
+            },
+            Rel::With { ctes, body } => Rel::With { ctes: ctes.clone(), body: Box::new(self.rel(body)?) },
+            other => other.clone(),
+        })
+    }
+}

@@ -1,0 +1,477 @@
+//! Walking trees: children of expressions and relations, structural equality of expressions.
+
+use std::sync::Arc;
+
+use stratos_types::Result;
+
+use super::expr::{
+    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, SortKey, SubqueryKind, WindowCall,
+    WindowFunction,
+};
+use super::rel::Rel;
+
+/// What a visitor wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// Go on with the children.
+    Into,
+    /// Leave the children alone.
+    Skip,
+}
+
+impl Expr {
+    /// Direct operands, without what is inside a subquery's relation.
+    pub fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) => Vec::new(),
+            ExprKind::Call { args, .. }
+            | ExprKind::And(args)
+            | ExprKind::Or(args)
+            | ExprKind::Coalesce(args)
+            | ExprKind::Extremum { args, .. }
+            | ExprKind::Array(args)
+            | ExprKind::Row(args) => args.iter().collect(),
+            ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
+            ExprKind::NotDistinct { left, right, .. } => vec![left, right],
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => branches
+                .iter()
+                .flat_map(|b| [&b.when, &b.then])
+                .chain(otherwise.as_deref())
+                .collect(),
+            ExprKind::InList { arg, list, .. } => {
+                std::iter::once(&**arg).chain(list.iter()).collect()
+            }
+            ExprKind::Quantified { left, array, .. } => vec![left, array],
+            ExprKind::Subscript { array, index } => vec![array, index],
+            ExprKind::Subquery { kind, .. } => match kind {
+                SubqueryKind::Quantified { left, .. } => vec![left],
+                SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => Vec::new(),
+            },
+        }
+    }
+
+    /// As [`Expr::children`].
+    pub fn children_mut(&mut self) -> Vec<&mut Expr> {
+        match &mut self.kind {
+            ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) => Vec::new(),
+            ExprKind::Call { args, .. }
+            | ExprKind::And(args)
+            | ExprKind::Or(args)
+            | ExprKind::Coalesce(args)
+            | ExprKind::Extremum { args, .. }
+            | ExprKind::Array(args)
+            | ExprKind::Row(args) => args.iter_mut().collect(),
+            ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
+            ExprKind::NotDistinct { left, right, .. } => vec![left, right],
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => branches
+                .iter_mut()
+                .flat_map(|b| [&mut b.when, &mut b.then])
+                .chain(otherwise.as_deref_mut())
+                .collect(),
+            ExprKind::InList { arg, list, .. } => std::iter::once(&mut **arg)
+                .chain(list.iter_mut())
+                .collect(),
+            ExprKind::Quantified { left, array, .. } => vec![left, array],
+            ExprKind::Subscript { array, index } => vec![array, index],
+            ExprKind::Subquery { kind, .. } => match kind {
+                SubqueryKind::Quantified { left, .. } => vec![left],
+                SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => Vec::new(),
+            },
+        }
+    }
+
+    /// Visits this expression and everything below, subqueries included, parents first.
+    pub fn visit(&self, f: &mut dyn FnMut(&Expr) -> Walk) {
+        if f(self) == Walk::Skip {
+            return;
+        }
+        for child in self.children() {
+            child.visit(f);
+        }
+        if let ExprKind::Subquery { query, .. } = &self.kind {
+            query.visit_exprs(f);
+        }
+    }
+
+    /// Rewrites this expression and everything below, subqueries included, parents first.
+    ///
+    /// # Errors
+    /// The first error that `f` gives.
+    pub fn try_rewrite(&mut self, f: &mut dyn FnMut(&mut Expr) -> Result<Walk>) -> Result<()> {
+        if f(self)? == Walk::Skip {
+            return Ok(());
+        }
+        for child in self.children_mut() {
+            child.try_rewrite(f)?;
+        }
+        if let ExprKind::Subquery { query, .. } = &mut self.kind {
+            Arc::make_mut(query).try_rewrite_exprs(f)?;
+        }
+        Ok(())
+    }
+
+    /// Columns that the expression mentions, subqueries included.
+    pub fn columns(&self) -> Vec<ColumnId> {
+        let mut found = Vec::new();
+        self.visit(&mut |e| {
+            if let ExprKind::Column(id) = e.kind {
+                found.push(id);
+            }
+            Walk::Into
+        });
+        found
+    }
+
+    /// Whether both are the same computation. Subqueries are equal only to themselves.
+    pub fn same(&self, other: &Expr) -> bool {
+        self.ty == other.ty && same_kind(&self.kind, &other.kind)
+    }
+}
+
+fn all_same(a: &[Expr], b: &[Expr]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+}
+
+fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
+    use ExprKind as K;
+    match (a, b) {
+        (K::Literal(a), K::Literal(b)) => a == b,
+        (K::Column(a), K::Column(b)) => a == b,
+        (K::Param(a), K::Param(b)) => a == b,
+        (
+            K::Call { function, args },
+            K::Call {
+                function: f,
+                args: b,
+            },
+        ) => function == f && all_same(args, b),
+        (
+            K::Cast { arg, explicit },
+            K::Cast {
+                arg: b,
+                explicit: e,
+            },
+        ) => explicit == e && arg.same(b),
+        (K::And(a), K::And(b))
+        | (K::Or(a), K::Or(b))
+        | (K::Coalesce(a), K::Coalesce(b))
+        | (K::Array(a), K::Array(b))
+        | (K::Row(a), K::Row(b)) => all_same(a, b),
+        (K::Not(a), K::Not(b)) | (K::IsNull(a), K::IsNull(b)) => a.same(b),
+        (
+            K::NotDistinct {
+                equals,
+                left,
+                right,
+            },
+            K::NotDistinct {
+                equals: e,
+                left: l,
+                right: r,
+            },
+        ) => equals == e && left.same(l) && right.same(r),
+        (
+            K::Case {
+                branches,
+                otherwise,
+            },
+            K::Case {
+                branches: b,
+                otherwise: o,
+            },
+        ) => {
+            branches.len() == b.len()
+                && branches
+                    .iter()
+                    .zip(b)
+                    .all(|(a, b)| a.when.same(&b.when) && a.then.same(&b.then))
+                && match (otherwise, o) {
+                    (None, None) => true,
+                    (Some(a), Some(b)) => a.same(b),
+                    _ => false,
+                }
+        }
+        (
+            K::Extremum {
+                greatest,
+                less,
+                args,
+            },
+            K::Extremum {
+                greatest: g,
+                less: l,
+                args: a,
+            },
+        ) => greatest == g && less == l && all_same(args, a),
+        (
+            K::InList { equals, arg, list },
+            K::InList {
+                equals: e,
+                arg: a,
+                list: l,
+            },
+        ) => equals == e && arg.same(a) && all_same(list, l),
+        (
+            K::Quantified {
+                quantifier,
+                operator,
+                left,
+                array,
+            },
+            K::Quantified {
+                quantifier: q,
+                operator: o,
+                left: l,
+                array: a,
+            },
+        ) => quantifier == q && operator == o && left.same(l) && array.same(a),
+        (
+            K::Subscript { array, index },
+            K::Subscript {
+                array: a,
+                index: i,
+            },
+        ) => array.same(a) && index.same(i),
+        (K::Subquery { query, .. }, K::Subquery { query: q, .. }) => Arc::ptr_eq(query, q),
+        _ => false,
+    }
+}
+
+/// Whether both are the same ordering.
+pub(crate) fn same_keys(a: &[SortKey], b: &[SortKey]) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(a, b)| {
+            a.descending == b.descending && a.nulls_first == b.nulls_first && a.expr.same(&b.expr)
+        })
+}
+
+impl AggregateCall {
+    /// Everything that the call evaluates per row.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.args
+            .iter()
+            .chain(self.filter.as_ref())
+            .chain(self.order_by.iter().map(|k| &k.expr))
+    }
+
+    /// As [`AggregateCall::exprs`].
+    pub fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        self.args
+            .iter_mut()
+            .chain(self.filter.as_mut())
+            .chain(self.order_by.iter_mut().map(|k| &mut k.expr))
+    }
+
+    /// Whether both are the same computation.
+    pub fn same(&self, other: &AggregateCall) -> bool {
+        std::ptr::eq(self.aggregate, other.aggregate)
+            && self.distinct == other.distinct
+            && all_same(&self.args, &other.args)
+            && match (&self.filter, &other.filter) {
+                (None, None) => true,
+                (Some(a), Some(b)) => a.same(b),
+                _ => false,
+            }
+            && same_keys(&self.order_by, &other.order_by)
+    }
+}
+
+impl WindowCall {
+    /// Everything that the call evaluates per row.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        let mut all: Vec<&Expr> = match &self.function {
+            WindowFunction::Aggregate(call) => call.exprs().collect(),
+            WindowFunction::Builtin { args, .. } => args.iter().collect(),
+        };
+        all.extend(&self.partition_by);
+        all.extend(self.order_by.iter().map(|k| &k.expr));
+        if let Some(frame) = &self.frame {
+            for bound in [&frame.start, &frame.end] {
+                if let FrameBound::Preceding(e) | FrameBound::Following(e) = bound {
+                    all.push(e);
+                }
+            }
+        }
+        all
+    }
+
+    /// As [`WindowCall::exprs`].
+    pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        let mut all: Vec<&mut Expr> = match &mut self.function {
+            WindowFunction::Aggregate(call) => call.exprs_mut().collect(),
+            WindowFunction::Builtin { args, .. } => args.iter_mut().collect(),
+        };
+        all.extend(&mut self.partition_by);
+        all.extend(self.order_by.iter_mut().map(|k| &mut k.expr));
+        if let Some(frame) = &mut self.frame {
+            for bound in [&mut frame.start, &mut frame.end] {
+                if let FrameBound::Preceding(e) | FrameBound::Following(e) = bound {
+                    all.push(e);
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Rel {
+    /// Relations directly below.
+    pub fn inputs(&self) -> Vec<&Rel> {
+        match self {
+            Rel::Scan { .. }
+            | Rel::SystemScan { .. }
+            | Rel::Values { .. }
+            | Rel::TableFunction { .. }
+            | Rel::CteScan { .. } => Vec::new(),
+            Rel::Filter { input, .. }
+            | Rel::Project { input, .. }
+            | Rel::Aggregate { input, .. }
+            | Rel::Window { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::Limit { input, .. }
+            | Rel::Distinct { input }
+            | Rel::DistinctOn { input, .. }
+            | Rel::Alias { input, .. } => vec![input],
+            Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => vec![left, right],
+            Rel::With { ctes, body } => ctes
+                .iter()
+                .flat_map(|c| {
+                    std::iter::once(&*c.query).chain(c.recursive.as_ref().map(|(r, _)| &**r))
+                })
+                .chain(std::iter::once(&**body))
+                .collect(),
+        }
+    }
+
+    /// As [`Rel::inputs`]; shared CTE definitions are made unique.
+    pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
+        match self {
+            Rel::Scan { .. }
+            | Rel::SystemScan { .. }
+            | Rel::Values { .. }
+            | Rel::TableFunction { .. }
+            | Rel::CteScan { .. } => Vec::new(),
+            Rel::Filter { input, .. }
+            | Rel::Project { input, .. }
+            | Rel::Aggregate { input, .. }
+            | Rel::Window { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::Limit { input, .. }
+            | Rel::Distinct { input }
+            | Rel::DistinctOn { input, .. }
+            | Rel::Alias { input, .. } => vec![input],
+            Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => vec![left, right],
+            Rel::With { ctes, body } => ctes
+                .iter_mut()
+                .flat_map(|c| {
+                    std::iter::once(Arc::make_mut(&mut c.query))
+                        .chain(c.recursive.as_mut().map(|(r, _)| Arc::make_mut(r)))
+                })
+                .chain(std::iter::once(&mut **body))
+                .collect(),
+        }
+    }
+
+    /// Expressions of this relation itself.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Rel::Scan { .. }
+            | Rel::SystemScan { .. }
+            | Rel::CteScan { .. }
+            | Rel::Distinct { .. }
+            | Rel::SetOp { .. }
+            | Rel::With { .. }
+            | Rel::Alias { .. } => Vec::new(),
+            Rel::Values { rows, .. } => rows.iter().flatten().collect(),
+            Rel::TableFunction { args, .. } => args.iter().collect(),
+            Rel::Filter { predicate, .. } => vec![predicate],
+            Rel::Project { columns, .. } => columns.iter().map(|(_, e)| e).collect(),
+            Rel::Join { on, .. } => on.iter().collect(),
+            Rel::Aggregate {
+                group_by,
+                aggregates,
+                ..
+            } => group_by
+                .iter()
+                .map(|(_, e)| e)
+                .chain(aggregates.iter().flat_map(|(_, a)| a.exprs()))
+                .collect(),
+            Rel::Window { calls, .. } => calls.iter().flat_map(|(_, c)| c.exprs()).collect(),
+            Rel::Sort { keys, .. } => keys.iter().map(|k| &k.expr).collect(),
+            Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
+            Rel::DistinctOn { on, keys, .. } => {
+                on.iter().chain(keys.iter().map(|k| &k.expr)).collect()
+            }
+        }
+    }
+
+    /// As [`Rel::exprs`].
+    pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Rel::Scan { .. }
+            | Rel::SystemScan { .. }
+            | Rel::CteScan { .. }
+            | Rel::Distinct { .. }
+            | Rel::SetOp { .. }
+            | Rel::With { .. }
+            | Rel::Alias { .. } => Vec::new(),
+            Rel::Values { rows, .. } => rows.iter_mut().flatten().collect(),
+            Rel::TableFunction { args, .. } => args.iter_mut().collect(),
+            Rel::Filter { predicate, .. } => vec![predicate],
+            Rel::Project { columns, .. } => columns.iter_mut().map(|(_, e)| e).collect(),
+            Rel::Join { on, .. } => on.iter_mut().collect(),
+            Rel::Aggregate {
+                group_by,
+                aggregates,
+                ..
+            } => group_by
+                .iter_mut()
+                .map(|(_, e)| e)
+                .chain(aggregates.iter_mut().flat_map(|(_, a)| a.exprs_mut()))
+                .collect(),
+            Rel::Window { calls, .. } => calls
+                .iter_mut()
+                .flat_map(|(_, c)| c.exprs_mut())
+                .collect(),
+            Rel::Sort { keys, .. } => keys.iter_mut().map(|k| &mut k.expr).collect(),
+            Rel::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).collect(),
+            Rel::DistinctOn { on, keys, .. } => on
+                .iter_mut()
+                .chain(keys.iter_mut().map(|k| &mut k.expr))
+                .collect(),
+        }
+    }
+
+    /// Visits every expression of this relation and of all below, subqueries included.
+    pub fn visit_exprs(&self, f: &mut dyn FnMut(&Expr) -> Walk) {
+        for e in self.exprs() {
+            e.visit(f);
+        }
+        for input in self.inputs() {
+            input.visit_exprs(f);
+        }
+    }
+
+    /// Rewrites every expression of this relation and of all below, subqueries included.
+    ///
+    /// # Errors
+    /// The first error that `f` gives.
+    pub fn try_rewrite_exprs(
+        &mut self,
+        f: &mut dyn FnMut(&mut Expr) -> Result<Walk>,
+    ) -> Result<()> {
+        for e in self.exprs_mut() {
+            e.try_rewrite(f)?;
+        }
+        for input in self.inputs_mut() {
+            input.try_rewrite_exprs(f)?;
+        }
+        Ok(())
+    }
+}

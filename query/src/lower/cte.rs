@@ -1,0 +1,297 @@
+//! Common table expressions: inlined, computed once, or recursive.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::logical_expr::LogicalPlan;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use stratos_types::{Error, Result, key};
+use tokio::sync::OnceCell;
+
+use super::Env;
+use super::context::StatementContext;
+use super::error::error_from;
+use super::expr::{column, column_name};
+use super::rel::{Lowerer, project};
+use super::runtime::run_nested;
+use super::walk::Facts;
+use crate::arrow::datum_at;
+use crate::ir::{Cte, OutputColumn, Rel};
+use crate::scan::{BatchSource, SourceTable};
+
+/// What a scan of a CTE reads.
+#[derive(Clone)]
+pub(crate) enum CteSource {
+    /// The definition, in place.
+    Inline(Arc<Cte>, Env),
+    /// Computed when first read, then kept.
+    Shared(Arc<SharedRows>),
+    /// Recursive, read in one place: computed as it is read, so that a LIMIT ends an endless recursion.
+    Streamed(Arc<Cte>, Env),
+    /// The rows of the last round of the recursion that is being computed.
+    Working(Arc<Vec<RecordBatch>>),
+}
+
+impl Lowerer<'_> {
+    pub(super) fn with(&self, ctes: &[Cte], body: &Rel) -> Result<LogicalPlan> {
+        let mut env = self.env.clone();
+        for (i, cte) in ctes.iter().enumerate() {
+            let mut scans = Facts::of(body).cte_scans.get(&cte.id).copied().unwrap_or(0);
+            for later in &ctes[i + 1..] {
+                scans += Facts::of(&later.query)
+                    .cte_scans
+                    .get(&cte.id)
+                    .copied()
+                    .unwrap_or(0);
+                // A recursive term is evaluated again and again.
+                if let Some((term, _)) = &later.recursive {
+                    let inside = Facts::of(term).cte_scans.get(&cte.id).copied();
+                    scans += 2 * inside.unwrap_or(0);
+                }
+            }
+            let facts = Facts::of(&cte.query);
+            let once = match cte.materialized {
+                Some(materialized) => materialized,
+                None => scans > 1,
+            } || facts.volatile;
+            let cte = Arc::new(cte.clone());
+            let id = cte.id;
+            let source = if cte.recursive.is_some() && scans <= 1 {
+                CteSource::Streamed(cte, env.clone())
+            } else if once || cte.recursive.is_some() {
+                CteSource::Shared(Arc::new(SharedRows {
+                    cte,
+                    env: env.clone(),
+                    rows: Arc::default(),
+                }))
+            } else {
+                CteSource::Inline(cte, env.clone())
+            };
+            env = env.define(id, source);
+        }
+        self.with_env(env).rel(body)
+    }
+
+    pub(super) fn cte_scan(&self, cte: u32, columns: &[OutputColumn]) -> Result<LogicalPlan> {
+        let source = self
+            .env
+            .ctes
+            .get(&cte)
+            .ok_or_else(|| Error::internal("a CTE that is not defined"))?;
+        let source: Arc<dyn BatchSource> = match source {
+            CteSource::Inline(cte, env) => {
+                let env = Env {
+                    bindings: self.env.bindings.clone(),
+                    ctes: env.ctes.clone(),
+                };
+                let plan = self.with_env(env).rel(&cte.query)?;
+                let exprs = cte
+                    .query
+                    .output()
+                    .iter()
+                    .zip(columns)
+                    .map(|(from, to)| column(from.id).alias(column_name(to.id)))
+                    .collect();
+                return project(plan, exprs);
+            }
+            CteSource::Shared(rows) => rows.clone(),
+            CteSource::Streamed(cte, env) => Arc::new(Streamed(cte.clone(), env.clone())),
+            CteSource::Working(rows) => Arc::new(Working(rows.clone())),
+        };
+        self.scan(
+            Arc::new(SourceTable::new(columns, source)),
+            columns.iter().map(|c| c.id),
+        )
+    }
+}
+
+/// A CTE that is computed at most once.
+pub(crate) struct SharedRows {
+    cte: Arc<Cte>,
+    env: Env,
+    rows: Arc<OnceCell<Kept>>,
+}
+
+/// Batches with the memory that is set aside for them.
+struct Kept {
+    batches: Arc<Vec<RecordBatch>>,
+    _memory: MemoryReservation,
+}
+
+impl fmt::Debug for SharedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CTE {}", self.cte.name)
+    }
+}
+
+impl BatchSource for SharedRows {
+    fn describe(&self) -> String {
+        format!("CTE Scan on {}", self.cte.name)
+    }
+
+    fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let (cte, env, cell) = (self.cte.clone(), self.env.clone(), self.rows.clone());
+        stream::once(async move {
+            let kept = cell
+                .get_or_try_init(|| async {
+                    let memory = MemoryConsumer::new(format!("CTE {}", cte.name))
+                        .register(statement.runtime.memory_pool());
+                    let mut out = Vec::new();
+                    let mut batches = compute(cte.clone(), env.clone(), statement.clone());
+                    while let Some(batch) = batches.try_next().await? {
+                        memory
+                            .try_grow(batch.get_array_memory_size())
+                            .map_err(error_from)?;
+                        out.push(batch);
+                    }
+                    Ok::<_, Error>(Kept {
+                        batches: Arc::new(out),
+                        _memory: memory,
+                    })
+                })
+                .await?;
+            Ok::<_, Error>(replay(kept.batches.clone()))
+        })
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// A recursive CTE that is read once.
+struct Streamed(Arc<Cte>, Env);
+
+impl fmt::Debug for Streamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CTE {}", self.0.name)
+    }
+}
+
+impl BatchSource for Streamed {
+    fn describe(&self) -> String {
+        format!("Recursive Union {}", self.0.name)
+    }
+
+    fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        compute(self.0.clone(), self.1.clone(), statement)
+    }
+}
+
+/// The working table of a recursion.
+#[derive(Debug)]
+struct Working(Arc<Vec<RecordBatch>>);
+
+impl BatchSource for Working {
+    fn describe(&self) -> String {
+        "WorkTable Scan".to_owned()
+    }
+
+    fn stream(&self, _: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        replay(self.0.clone())
+    }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.0.iter().map(RecordBatch::num_rows).sum())
+    }
+}
+
+fn replay(batches: Arc<Vec<RecordBatch>>) -> BoxStream<'static, Result<RecordBatch>> {
+    let count = batches.len();
+    stream::iter((0..count).map(move |i| Ok(batches[i].clone()))).boxed()
+}
+
+/// The rows of a CTE, computed as they are taken.
+fn compute(
+    cte: Arc<Cte>,
+    env: Env,
+    statement: Arc<StatementContext>,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let state = Recursion {
+        seen: HashSet::new(),
+        cte,
+        env,
+        statement,
+        round: 0,
+        current: None,
+        produced: Vec::new(),
+    };
+    stream::try_unfold(state, |mut state| async move {
+        let next = state.next().await?;
+        Ok(next.map(|batch| (batch, state)))
+    })
+    .boxed()
+}
+
+struct Recursion {
+    cte: Arc<Cte>,
+    env: Env,
+    statement: Arc<StatementContext>,
+    round: usize,
+    /// The round that is being read.
+    current: Option<SendableRecordBatchStream>,
+    /// What this round has produced: the next round's working table.
+    produced: Vec<RecordBatch>,
+    /// Key encodings of all rows so far, for UNION.
+    seen: HashSet<Vec<u8>>,
+}
+
+impl Recursion {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(current) = &mut self.current {
+                let Some(batch) = current.next().await else {
+                    self.current = None;
+                    let working = std::mem::take(&mut self.produced);
+                    let Some((term, _)) = &self.cte.recursive else {
+                        return Ok(None);
+                    };
+                    if working.is_empty() {
+                        return Ok(None);
+                    }
+                    self.statement.eval.host.check_canceled()?;
+                    let env = self
+                        .env
+                        .define(self.cte.id, CteSource::Working(Arc::new(working)));
+                    self.round += 1;
+                    self.current = Some(run_nested(&self.statement, &env, term).await?);
+                    continue;
+                };
+                let batch = self.fresh_rows(batch.map_err(error_from)?)?;
+                if batch.num_rows() == 0 {
+                    continue;
+                }
+                if self.cte.recursive.is_some() {
+                    self.produced.push(batch.clone());
+                }
+                return Ok(Some(batch));
+            }
+            if self.round > 0 {
+                return Ok(None);
+            }
+            self.current = Some(run_nested(&self.statement, &self.env, &self.cte.query).await?);
+        }
+    }
+
+    /// Without the rows that came before, where duplicates do not count.
+    fn fresh_rows(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        if !matches!(self.cte.recursive, Some((_, false))) {
+            return Ok(batch);
+        }
+        let mut keep = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let mut encoded = Vec::new();
+            for (array, column) in batch.columns().iter().zip(&self.cte.columns) {
+                let value = datum_at(array.as_ref(), row, column.ty.ty)?;
+                key::encode_column(&mut encoded, column.ty.ty, &value, false, false);
+            }
+            keep.push(self.seen.insert(encoded));
+        }
+        filter_record_batch(&batch, &BooleanArray::from(keep))
+            .map_err(|e| Error::internal(format!("recursive query: {e}")))
+    }
+}

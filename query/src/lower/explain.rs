@@ -1,0 +1,254 @@
+//! EXPLAIN: the physical plan in words like Postgres's.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use stratos_types::Result;
+
+use super::context::StatementContext;
+use super::error::error_from;
+use super::runtime::prepare_top;
+use crate::ir::Rel;
+use crate::scan::ScanExec;
+
+/// What EXPLAIN was asked to show.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExplainOptions {
+    /// Run the statement and show rows and times.
+    pub analyze: bool,
+}
+
+/// The plan of a relation, a line each. With `analyze` the relation is run to its end.
+///
+/// # Errors
+/// As planning's and, with `analyze`, execution's.
+pub async fn explain(
+    rel: &Rel,
+    statement: &Arc<StatementContext>,
+    options: ExplainOptions,
+) -> Result<Vec<String>> {
+    let started = Instant::now();
+    let prepared = prepare_top(rel, statement).await?;
+    let planned = started.elapsed();
+    let started = Instant::now();
+    if options.analyze {
+        let mut stream = prepared.stream()?;
+        while let Some(batch) = stream.next().await {
+            batch.map_err(error_from)?;
+        }
+    }
+    let executed = started.elapsed();
+    let mut lines = Vec::new();
+    node(&prepared.plan, 0, options, &mut lines);
+    if options.analyze {
+        lines.push(format!("Planning Time: {:.3} ms", millis(planned)));
+        lines.push(format!("Execution Time: {:.3} ms", millis(executed)));
+    }
+    Ok(lines)
+}
+
+fn millis(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Operators that only move batches about.
+const PLUMBING: &[&str] = &[
+    "CooperativeExec",
+    "CoalesceBatchesExec",
+    "CoalescePartitionsExec",
+    "RepartitionExec",
+    "ProjectionExec",
+    "BufferExec",
+];
+
+/// How deep a plan is printed.
+const DEPTH_MAX: usize = 256;
+
+fn node(
+    plan: &Arc<dyn ExecutionPlan>,
+    depth: usize,
+    options: ExplainOptions,
+    lines: &mut Vec<String>,
+) {
+    let name = plan.name();
+    let children = plan.children();
+    if depth > DEPTH_MAX {
+        return;
+    }
+    if let ([child], true) = (children.as_slice(), PLUMBING.contains(&name)) {
+        return node(child, depth, options, lines);
+    }
+    let mut details = Vec::new();
+    let mut line = title(plan, &mut details);
+    let mut shown = plan.clone();
+    // A filter belongs to what it filters.
+    if name == "FilterExec"
+        && let Some(below) = below_plumbing(plan)
+        && below.children().is_empty()
+    {
+        details.clear();
+        line = title(&below, &mut details);
+        details.push(format!("Filter: {}", filter_text(plan)));
+        shown = below;
+    }
+    let (head, indent) = if depth == 0 {
+        (String::new(), "  ".to_owned())
+    } else {
+        (
+            format!("{}->  ", " ".repeat(depth * 6 - 4)),
+            " ".repeat(depth * 6 + 2),
+        )
+    };
+    if let Some(rows) = expected(&shown) {
+        let _ = write!(line, "  (rows={rows})");
+    }
+    if options.analyze
+        && let Some(metrics) = plan.metrics()
+    {
+        let rows = metrics.output_rows().unwrap_or(0);
+        match metrics.elapsed_compute() {
+            Some(nanos) => {
+                let _ = write!(line, " (actual time={:.3} rows={rows})", nanos as f64 / 1e6);
+            }
+            None => {
+                let _ = write!(line, " (actual rows={rows})");
+            }
+        }
+        if let Some(spills) = metrics.spill_count().filter(|n| *n > 0) {
+            details.push(format!(
+                "Disk: {}kB in {spills} files",
+                metrics.spilled_bytes().unwrap_or(0) / 1024
+            ));
+        }
+    }
+    lines.push(format!("{head}{line}"));
+    for detail in details {
+        lines.push(format!("{indent}{detail}"));
+    }
+    for child in shown.children() {
+        node(child, depth + 1, options, lines);
+    }
+}
+
+fn below_plumbing(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let mut current = plan.clone();
+    loop {
+        let next = match current.children().as_slice() {
+            [child] => (*child).clone(),
+            _ => return None,
+        };
+        if !PLUMBING.contains(&next.name()) {
+            return Some(next);
+        }
+        current = next;
+    }
+}
+
+fn expected(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
+    let any: &dyn std::any::Any = plan.as_ref();
+    any.downcast_ref::<ScanExec>().map(ScanExec::expected_rows)
+}
+
+fn one_line(plan: &dyn ExecutionPlan) -> String {
+    datafusion::physical_plan::displayable(plan)
+        .one_line()
+        .to_string()
+        .trim_end()
+        .to_owned()
+}
+
+fn filter_text(plan: &Arc<dyn ExecutionPlan>) -> String {
+    let text = one_line(plan.as_ref());
+    text.strip_prefix("FilterExec: ").unwrap_or(&text).to_owned()
+}
+
+fn title(plan: &Arc<dyn ExecutionPlan>, details: &mut Vec<String>) -> String {
+    let any: &dyn std::any::Any = plan.as_ref();
+    if let Some(scan) = any.downcast_ref::<ScanExec>() {
+        let conditions = scan.conditions();
+        if !conditions.is_empty() {
+            details.push(format!("Index Cond: {}", conditions.join(" AND ")));
+        }
+        let backward = if scan.is_backward() { " Backward" } else { "" };
+        return match scan.index_name() {
+            Some(index) if scan.is_index_only() => format!(
+                "Index Only Scan{backward} using {index} on {}",
+                scan.table_name()
+            ),
+            Some(index) => {
+                format!("Index Scan{backward} using {index} on {}", scan.table_name())
+            }
+            None => format!("Seq Scan{backward} on {}", scan.table_name()),
+        };
+    }
+    let text = one_line(plan.as_ref());
+    let rest = text.split_once(": ").map_or("", |(_, rest)| rest);
+    let joined = |kind: &str| {
+        let how = rest
+            .split("join_type=")
+            .nth(1)
+            .and_then(|s| s.split([',', ' ']).next())
+            .unwrap_or("Inner");
+        match how {
+            "Inner" => kind.to_owned(),
+            "LeftSemi" | "RightSemi" => format!("{kind} Semi"),
+            "LeftAnti" | "RightAnti" => format!("{kind} Anti"),
+            other => format!("{kind} {other}"),
+        }
+    };
+    match plan.name() {
+        "FilterExec" => {
+            details.push(format!("Filter: {rest}"));
+            "Result".to_owned()
+        }
+        "AggregateExec" => {
+            let keys = rest
+                .split("gby=[")
+                .nth(1)
+                .and_then(|s| s.split(']').next())
+                .unwrap_or("");
+            let mode = if rest.contains("mode=Partial") {
+                "Partial "
+            } else if rest.contains("mode=Final") {
+                "Finalize "
+            } else {
+                ""
+            };
+            if keys.is_empty() {
+                format!("{mode}Aggregate")
+            } else {
+                details.push(format!("Group Key: {keys}"));
+                format!("{mode}HashAggregate")
+            }
+        }
+        "SortExec" => {
+            details.push(format!("Sort Key: {rest}"));
+            "Sort".to_owned()
+        }
+        "SortPreservingMergeExec" => "Gather Merge".to_owned(),
+        "HashJoinExec" => {
+            details.push(format!("Hash Cond: {rest}"));
+            format!("{} Join", joined("Hash"))
+        }
+        "SortMergeJoinExec" => {
+            details.push(format!("Merge Cond: {rest}"));
+            format!("{} Join", joined("Merge"))
+        }
+        "NestedLoopJoinExec" => {
+            details.push(format!("Join Filter: {rest}"));
+            format!("{} Join", joined("Nested Loop"))
+        }
+        "CrossJoinExec" => "Nested Loop".to_owned(),
+        "LateralExec" => "Nested Loop (lateral)".to_owned(),
+        "UnionExec" | "InterleaveExec" => "Append".to_owned(),
+        "GlobalLimitExec" | "LocalLimitExec" => "Limit".to_owned(),
+        "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg".to_owned(),
+        "EmptyExec" | "PlaceholderRowExec" => "Result".to_owned(),
+        "DataSourceExec" => "Values Scan".to_owned(),
+        "SourceExec" => text,
+        other => other.to_owned(),
+    }
+}

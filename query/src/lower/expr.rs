@@ -1,0 +1,458 @@
+//! Expressions.
+
+use std::sync::Arc;
+
+use datafusion::common::Column;
+use datafusion::logical_expr::expr::{BinaryExpr, Case, InList};
+use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
+use stratos_types::{ColumnType, Datum, Error, PgType, Result};
+
+use super::kernel;
+use super::rel::Lowerer;
+use super::subquery::{SubqueryPlan, SubqueryUse};
+use super::udf::{RowFunction, RowOp, literal};
+use super::walk::Facts;
+use crate::arrow::{arrow_type, needs_equality_key};
+use crate::functions::{Function, Kernel};
+use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, SubqueryKind};
+
+/// The name of a column inside plans.
+pub(crate) fn column_name(id: ColumnId) -> String {
+    format!("c{}", id.0)
+}
+
+/// A column inside plans.
+pub(crate) fn column(id: ColumnId) -> DfExpr {
+    DfExpr::Column(Column::new_unqualified(column_name(id)))
+}
+
+/// What comparisons, grouping, joins and set operations must look at instead of the value.
+pub(crate) fn comparable(expr: DfExpr, ty: PgType) -> DfExpr {
+    if needs_equality_key(ty) {
+        RowFunction::call(RowOp::EqualityKey, vec![ty], ty, vec![expr])
+    } else {
+        expr
+    }
+}
+
+fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
+    DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+/// All of them; none is true.
+pub(crate) fn conjunction(list: impl IntoIterator<Item = DfExpr>) -> Option<DfExpr> {
+    list.into_iter()
+        .reduce(|a, b| binary(a, Operator::And, b))
+}
+
+impl Lowerer<'_> {
+    /// An expression over the columns of the relation below; bound outer columns and parameters become constants.
+    pub fn expr(&self, expr: &Expr) -> Result<DfExpr> {
+        let ty = expr.ty.ty;
+        Ok(match &expr.kind {
+            ExprKind::Literal(value) => literal(ty, value)?,
+            ExprKind::Param(n) => literal(ty, self.param(*n)?)?,
+            ExprKind::Column(id) => match self.env.bindings.get(id) {
+                Some((ty, value)) => literal(*ty, value)?,
+                None => column(*id),
+            },
+            ExprKind::Call { function, args } => self.call(function, args, ty)?,
+            ExprKind::Cast { arg, explicit } => self.cast(arg, expr.ty, *explicit)?,
+            ExprKind::And(list) => self.guarded(list, true)?,
+            ExprKind::Or(list) => self.guarded(list, false)?,
+            ExprKind::Not(arg) => DfExpr::Not(Box::new(self.expr(arg)?)),
+            ExprKind::IsNull(arg) => DfExpr::IsNull(Box::new(self.expr(arg)?)),
+            ExprKind::NotDistinct {
+                equals,
+                left,
+                right,
+            } => {
+                if let Some((l, Operator::Eq, r)) = self.comparison(equals, left, right)? {
+                    binary(l, Operator::IsNotDistinctFrom, r)
+                } else {
+                    self.row_op(RowOp::NotDistinct(equals), &[left, right], ty)?
+                }
+            }
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => DfExpr::Case(Case::new(
+                None,
+                branches
+                    .iter()
+                    .map(|b| Ok((Box::new(self.expr(&b.when)?), Box::new(self.expr(&b.then)?))))
+                    .collect::<Result<_>>()?,
+                otherwise
+                    .as_deref()
+                    .map(|e| self.expr(e).map(Box::new))
+                    .transpose()?,
+            )),
+            ExprKind::Coalesce(list) => self.coalesce(list, ty)?,
+            ExprKind::Extremum {
+                greatest,
+                less,
+                args,
+            } => {
+                let args: Vec<&Expr> = args.iter().collect();
+                self.row_op(
+                    RowOp::Extremum {
+                        greatest: *greatest,
+                        less,
+                    },
+                    &args,
+                    ty,
+                )?
+            }
+            ExprKind::InList { equals, arg, list } => self.in_list(equals, arg, list)?,
+            ExprKind::Quantified {
+                quantifier,
+                operator,
+                left,
+                array,
+            } => self.quantified_array(*quantifier, operator, left, array)?,
+            ExprKind::Array(list) => {
+                let element = ty
+                    .element()
+                    .ok_or_else(|| Error::internal("ARRAY[] of no array type"))?;
+                let args: Vec<&Expr> = list.iter().collect();
+                self.row_op(RowOp::Array(element), &args, ty)?
+            }
+            ExprKind::Subscript { array, index } => {
+                self.row_op(RowOp::Subscript, &[array, index], ty)?
+            }
+            ExprKind::Row(list) => {
+                let args: Vec<&Expr> = list.iter().collect();
+                self.row_op(RowOp::Row, &args, ty)?
+            }
+            ExprKind::Subquery { kind, query } => {
+                let (usage, left) = match kind {
+                    SubqueryKind::Scalar => (SubqueryUse::Scalar, None),
+                    SubqueryKind::Exists => (SubqueryUse::Exists, None),
+                    SubqueryKind::Array => (
+                        SubqueryUse::Array(
+                            ty.element()
+                                .ok_or_else(|| Error::internal("ARRAY() of no array type"))?,
+                        ),
+                        None,
+                    ),
+                    SubqueryKind::Quantified {
+                        quantifier,
+                        operator,
+                        left,
+                    } => (
+                        SubqueryUse::Quantified {
+                            quantifier: *quantifier,
+                            operator,
+                            left: left.ty.ty,
+                            right: query
+                                .output()
+                                .first()
+                                .map_or(left.ty.ty, |column| column.ty.ty),
+                        },
+                        Some(left.as_ref()),
+                    ),
+                };
+                let facts = Facts::of(query);
+                let outer: Vec<_> = facts
+                    .free()
+                    .into_iter()
+                    .filter(|(id, _)| !self.env.bindings.contains_key(id))
+                    .collect();
+                let mut types: Vec<PgType> = left.iter().map(|e| e.ty.ty).collect();
+                types.extend(outer.iter().map(|(_, ty)| *ty));
+                let mut args = left.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
+                args.extend(outer.iter().map(|(id, _)| column(*id)));
+                let plan = SubqueryPlan {
+                    usage,
+                    query: query.clone(),
+                    outer,
+                    env: self.env.clone(),
+                    volatile: facts.volatile,
+                    memo: Default::default(),
+                };
+                RowFunction::call(RowOp::Subquery(Arc::new(plan)), types, ty, args)
+            }
+        })
+    }
+
+    fn param(&self, n: usize) -> Result<&Datum> {
+        self.statement.params.get(n).ok_or_else(|| {
+            Error::new(
+                stratos_types::ErrorKind::UndefinedParameter,
+                format!("there is no parameter ${}", n + 1),
+            )
+        })
+    }
+
+    /// Any operation on lowered arguments.
+    fn row_op(&self, op: RowOp, args: &[&Expr], ret: PgType) -> Result<DfExpr> {
+        let types = args.iter().map(|e| e.ty.ty).collect();
+        let args = args.iter().map(|e| self.expr(e)).collect::<Result<_>>()?;
+        Ok(RowFunction::call(op, types, ret, args))
+    }
+
+    fn call(&self, function: &'static Function, args: &[Expr], ret: PgType) -> Result<DfExpr> {
+        if let [left, right] = args
+            && ret == PgType::Bool
+            && let Some((l, op, r)) = self.comparison(function, left, right)?
+        {
+            return Ok(binary(l, op, r));
+        }
+        let refs: Vec<&Expr> = args.iter().collect();
+        if let Some(kernel) = function.kernel
+            && matches!(
+                kernel,
+                Kernel::Add | Kernel::Sub | Kernel::Mul | Kernel::Div | Kernel::Rem | Kernel::Neg
+            )
+            && args.iter().all(|a| a.ty.ty == ret)
+            && matches!(
+                ret,
+                PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8
+            )
+        {
+            return self.row_op(RowOp::Arithmetic(function, kernel), &refs, ret);
+        }
+        self.row_op(RowOp::Call(function), &refs, ret)
+    }
+
+    /// The two sides of a comparison as columns that compare as SQL says.
+    pub(super) fn comparison(
+        &self,
+        function: &Function,
+        left: &Expr,
+        right: &Expr,
+    ) -> Result<Option<(DfExpr, Operator, DfExpr)>> {
+        let Some(op) = kernel::comparison(function) else {
+            return Ok(None);
+        };
+        let (lt, rt) = (left.ty.ty, right.ty.ty);
+        let (l, r) = (self.expr(left)?, self.expr(right)?);
+        let Some(common) = common_type(lt, rt) else {
+            return Ok(None);
+        };
+        let side = |e: DfExpr, ty: PgType| {
+            if arrow_type(ty) == arrow_type(common) {
+                e
+            } else {
+                native_cast(e, arrow_type(common))
+            }
+        };
+        let (l, r) = (side(l, lt), side(r, rt));
+        // A float that is a constant other than zero or NaN equals only itself.
+        let plain = |e: &DfExpr| matches!(e, DfExpr::Literal(v, _) if plain_float(v));
+        if plain(&l) || plain(&r) {
+            return Ok(Some((l, op, r)));
+        }
+        Ok(Some((comparable(l, common), op, comparable(r, common))))
+    }
+
+    fn cast(&self, arg: &Expr, to: ColumnType, explicit: bool) -> Result<DfExpr> {
+        let from = arg.ty.ty;
+        let same_form = from == to.ty || (plain_text(from) && plain_text(to.ty));
+        if to.typmod < 0 && same_form {
+            return self.expr(arg);
+        }
+        let widening = matches!(
+            (from, to.ty),
+            (PgType::Int2, PgType::Int4 | PgType::Int8)
+                | (PgType::Int4, PgType::Int8)
+                | (PgType::Int2 | PgType::Int4, PgType::Float8)
+                | (PgType::Float4, PgType::Float8)
+        );
+        if widening {
+            return Ok(native_cast(self.expr(arg)?, arrow_type(to.ty)));
+        }
+        self.row_op(RowOp::Cast { to, explicit }, &[arg], to.ty)
+    }
+
+    fn coalesce(&self, list: &[Expr], ty: PgType) -> Result<DfExpr> {
+        let (last, init) = list
+            .split_last()
+            .ok_or_else(|| Error::internal("COALESCE of nothing"))?;
+        if init.iter().any(|e| Facts::of_expr(e).volatile) {
+            let args: Vec<&Expr> = list.iter().collect();
+            return self.row_op(RowOp::Coalesce, &args, ty);
+        }
+        if init.is_empty() {
+            return self.expr(last);
+        }
+        let branches = init
+            .iter()
+            .map(|e| {
+                let value = self.expr(e)?;
+                Ok((
+                    Box::new(DfExpr::IsNotNull(Box::new(value.clone()))),
+                    Box::new(value),
+                ))
+            })
+            .collect::<Result<_>>()?;
+        Ok(DfExpr::Case(Case::new(
+            None,
+            branches,
+            Some(Box::new(self.expr(last)?)),
+        )))
+    }
+
+    fn in_list(&self, equals: &'static Function, arg: &Expr, list: &[Expr]) -> Result<DfExpr> {
+        let ty = arg.ty.ty;
+        if kernel::comparison(equals) == Some(Operator::Eq) && list.iter().all(|e| e.ty.ty == ty) {
+            return Ok(DfExpr::InList(InList::new(
+                Box::new(comparable(self.expr(arg)?, ty)),
+                list.iter()
+                    .map(|e| Ok(comparable(self.expr(e)?, ty)))
+                    .collect::<Result<_>>()?,
+                false,
+            )));
+        }
+        let any = list
+            .iter()
+            .map(|item| self.call(equals, &[arg.clone(), item.clone()], PgType::Bool))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .reduce(|a, b| binary(a, Operator::Or, b));
+        any.map_or_else(|| literal(PgType::Bool, &Datum::Bool(false)), Ok)
+    }
+
+    fn quantified_array(
+        &self,
+        quantifier: Quantifier,
+        operator: &'static Function,
+        left: &Expr,
+        array: &Expr,
+    ) -> Result<DfExpr> {
+        let constant = match &array.kind {
+            ExprKind::Literal(value) => Some(value),
+            ExprKind::Param(n) => Some(self.param(*n)?),
+            _ => None,
+        };
+        // `= ANY ('{…}')` is what drivers write for IN; the scan makes key lookups of it.
+        if quantifier == Quantifier::Any
+            && let Some(Datum::Array(items)) = constant
+            && items.element == left.ty.ty
+        {
+            let list: Vec<Expr> = items
+                .values
+                .iter()
+                .map(|v| Expr::literal(v.clone(), items.element))
+                .collect();
+            if !list.is_empty() {
+                return self.in_list(operator, left, &list);
+            }
+        }
+        self.row_op(
+            RowOp::Quantified(quantifier, operator),
+            &[left, array],
+            PgType::Bool,
+        )
+    }
+
+    /// AND and OR. Operands that may fail (a division, the reading of a text) are evaluated only for rows that the
+    /// others leave undecided: users rely on `x <> 0 AND 1 / x > 2`.
+    fn guarded(&self, list: &[Expr], and: bool) -> Result<DfExpr> {
+        let op = if and { Operator::And } else { Operator::Or };
+        let mut safe = Vec::new();
+        let mut risky = Vec::new();
+        for e in list {
+            let target = if may_fail(e) { &mut risky } else { &mut safe };
+            target.push(self.expr(e)?);
+        }
+        let joined = |list: Vec<DfExpr>| list.into_iter().reduce(|a, b| binary(a, op, b));
+        let (safe, risky) = (joined(safe), joined(risky));
+        Ok(match (safe, risky) {
+            (Some(safe), Some(risky)) => {
+                let decided = if and {
+                    DfExpr::IsFalse(Box::new(safe.clone()))
+                } else {
+                    DfExpr::IsTrue(Box::new(safe.clone()))
+                };
+                let guarded = DfExpr::Case(Case::new(
+                    None,
+                    vec![(
+                        Box::new(decided),
+                        Box::new(literal(PgType::Bool, &Datum::Bool(!and))?),
+                    )],
+                    Some(Box::new(risky)),
+                ));
+                binary(safe, op, guarded)
+            }
+            (Some(e), None) | (None, Some(e)) => e,
+            (None, None) => literal(PgType::Bool, &Datum::Bool(and))?,
+        })
+    }
+}
+
+/// The type that two operands of a comparison have in common, where Arrow can compare them.
+fn common_type(left: PgType, right: PgType) -> Option<PgType> {
+    use PgType::{Float4, Float8, Int2, Int4, Int8};
+    if left == right {
+        return Some(left);
+    }
+    match (left, right) {
+        (Int2, Int4) | (Int4, Int2) => Some(Int4),
+        (Int2 | Int4, Int8) | (Int8, Int2 | Int4) => Some(Int8),
+        (Float4, Float8) | (Float8, Float4) => Some(Float8),
+        (a, b) if plain_text(a) && plain_text(b) => Some(PgType::Text),
+        (a, b) if a.is_oid_like() && b.is_oid_like() => Some(PgType::Oid),
+        _ => None,
+    }
+}
+
+fn plain_text(ty: PgType) -> bool {
+    ty.is_string() && ty != PgType::Bpchar
+}
+
+fn plain_float(value: &datafusion::common::ScalarValue) -> bool {
+    use datafusion::common::ScalarValue;
+    match value {
+        ScalarValue::Float32(Some(v)) => *v != 0.0 && !v.is_nan(),
+        ScalarValue::Float64(Some(v)) => *v != 0.0 && !v.is_nan(),
+        _ => false,
+    }
+}
+
+/// Whether evaluating may raise an error that a condition beside it commonly guards against.
+pub(crate) fn may_fail(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Column(_) => false,
+        ExprKind::Call { function, args } => {
+            let risky = match function.kernel {
+                Some(Kernel::Div | Kernel::Rem) => true,
+                Some(_) => false,
+                None => {
+                    ["div", "mod"].iter().any(|s| function.name.contains(s))
+                        || matches!(
+                            function.name,
+                            "sqrt" | "ln" | "log" | "log10" | "power" | "pow" | "exp"
+                                | "to_date" | "to_timestamp" | "to_number" | "chr"
+                        )
+                }
+            };
+            risky || args.iter().any(may_fail)
+        }
+        ExprKind::Cast { arg, .. } => {
+            let reads_text =
+                (arg.ty.ty.is_string() || arg.ty.ty == PgType::Json) && !expr.ty.ty.is_string();
+            let constant = matches!(arg.kind, ExprKind::Literal(_) | ExprKind::Param(_));
+            (reads_text && !constant) || may_fail(arg)
+        }
+        ExprKind::Not(e) | ExprKind::IsNull(e) => may_fail(e),
+        ExprKind::And(list)
+        | ExprKind::Or(list)
+        | ExprKind::Coalesce(list)
+        | ExprKind::Array(list)
+        | ExprKind::Row(list) => list.iter().any(may_fail),
+        ExprKind::Extremum { args, .. } => args.iter().any(may_fail),
+        ExprKind::NotDistinct { left, right, .. } => may_fail(left) || may_fail(right),
+        ExprKind::Case {
+            branches,
+            otherwise,
+        } => {
+            branches.iter().any(|b| may_fail(&b.when) || may_fail(&b.then))
+                || otherwise.as_deref().is_some_and(may_fail)
+        }
+        ExprKind::InList { arg, list, .. } => may_fail(arg) || list.iter().any(may_fail),
+        ExprKind::Quantified { left, array, .. } => may_fail(left) || may_fail(array),
+        ExprKind::Subscript { array, index } => may_fail(array) || may_fail(index),
+        ExprKind::Subquery { kind, .. } => matches!(kind, SubqueryKind::Scalar),
+    }
+}

@@ -1,0 +1,161 @@
+//! Whole-column implementations, for the operations where Arrow and Postgres agree.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, Datum as ArrowDatum, PrimitiveArray, StringBuilder};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{ColumnarValue, Operator};
+use stratos_types::{Datum, Error, PgType, Result, sortable_key};
+
+use crate::arrow::arrow_type;
+use crate::functions::{Function, Kernel};
+
+/// Checked arithmetic. `None` when the kernel fails, or gives a float that is not finite: the row implementation then
+/// finds out what Postgres would say.
+pub(crate) fn arithmetic(kernel: Kernel, args: &[ColumnarValue]) -> Option<ColumnarValue> {
+    let constant = args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+    let operands = args.iter().map(operand).collect::<Option<Vec<_>>>()?;
+    let result = match (kernel, operands.as_slice()) {
+        (Kernel::Neg, [a]) => numeric::neg(a.get().0).ok()?,
+        (_, [a, b]) => {
+            let (a, b) = (a.as_ref(), b.as_ref());
+            match kernel {
+                Kernel::Add => numeric::add(a, b),
+                Kernel::Sub => numeric::sub(a, b),
+                Kernel::Mul => numeric::mul(a, b),
+                Kernel::Div => numeric::div(a, b),
+                Kernel::Rem => numeric::rem(a, b),
+                _ => return None,
+            }
+            .ok()?
+        }
+        _ => return None,
+    };
+    let finite = match result.data_type() {
+        DataType::Float32 => result
+            .as_primitive::<Float32Type>()
+            .iter()
+            .flatten()
+            .all(f32::is_finite),
+        DataType::Float64 => result
+            .as_primitive::<Float64Type>()
+            .iter()
+            .flatten()
+            .all(f64::is_finite),
+        _ => true,
+    };
+    if !finite {
+        return None;
+    }
+    if constant {
+        return ScalarValue::try_from_array(&result, 0)
+            .ok()
+            .map(ColumnarValue::Scalar);
+    }
+    Some(ColumnarValue::Array(result))
+}
+
+fn operand(value: &ColumnarValue) -> Option<Box<dyn ArrowDatum>> {
+    Some(match value {
+        ColumnarValue::Array(array) => Box::new(array.clone()),
+        ColumnarValue::Scalar(scalar) => Box::new(scalar.to_scalar().ok()?),
+    })
+}
+
+/// The comparison that a function is, if it is one that columns can do once equality keys are taken.
+pub(crate) fn comparison(function: &Function) -> Option<Operator> {
+    if let Some(kernel) = function.kernel {
+        return Some(match kernel {
+            Kernel::Eq => Operator::Eq,
+            Kernel::NotEq => Operator::NotEq,
+            Kernel::Lt => Operator::Lt,
+            Kernel::LtEq => Operator::LtEq,
+            Kernel::Gt => Operator::Gt,
+            Kernel::GtEq => Operator::GtEq,
+            _ => return None,
+        });
+    }
+    let suffix = ["numeric_", "interval_", "timetz_", "bpchar", "float4", "float8"]
+        .iter()
+        .find_map(|prefix| function.name.strip_prefix(prefix))?;
+    Some(match suffix {
+        "eq" => Operator::Eq,
+        "ne" => Operator::NotEq,
+        "lt" => Operator::Lt,
+        "le" => Operator::LtEq,
+        "gt" => Operator::Gt,
+        "ge" => Operator::GtEq,
+        _ => return None,
+    })
+}
+
+/// Arrow type of a type's equality key.
+pub(crate) fn equality_key_type(ty: PgType) -> DataType {
+    arrow_type(ty)
+}
+
+/// What equality looks at in a column: values that SQL holds equal become identical, and their order stays.
+pub(crate) fn equality_key(value: &ColumnarValue, ty: PgType) -> Result<ColumnarValue> {
+    match value {
+        ColumnarValue::Array(array) => Ok(ColumnarValue::Array(key_array(array, ty)?)),
+        ColumnarValue::Scalar(scalar) => {
+            let array = scalar
+                .to_array()
+                .map_err(|e| Error::internal(format!("constant: {e}")))?;
+            let key = key_array(&array, ty)?;
+            ScalarValue::try_from_array(&key, 0)
+                .map(ColumnarValue::Scalar)
+                .map_err(|e| Error::internal(format!("constant: {e}")))
+        }
+    }
+}
+
+fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
+    Ok(match ty {
+        PgType::Float4 => Arc::new(normalised::<Float32Type>(array, |v| {
+            if v.is_nan() { f32::NAN } else { v + 0.0 }
+        })),
+        PgType::Float8 => Arc::new(normalised::<Float64Type>(array, |v| {
+            if v.is_nan() { f64::NAN } else { v + 0.0 }
+        })),
+        PgType::Bpchar => {
+            let strings = array
+                .as_string_opt::<i32>()
+                .ok_or_else(|| Error::internal("char(n) column is not Utf8"))?;
+            let mut out = StringBuilder::with_capacity(strings.len(), strings.value_data().len());
+            for value in strings {
+                out.append_option(value.map(|v| v.trim_end_matches(' ')));
+            }
+            Arc::new(out.finish())
+        }
+        PgType::Numeric | PgType::Interval | PgType::TimeTz => {
+            let bytes = array
+                .as_binary_opt::<i32>()
+                .ok_or_else(|| Error::internal("sortable column is not Binary"))?;
+            let mut out = BinaryBuilder::with_capacity(bytes.len(), bytes.value_data().len());
+            for value in bytes {
+                out.append_option(value.map(sortable_key));
+            }
+            Arc::new(out.finish())
+        }
+        _ => array.clone(),
+    })
+}
+
+fn normalised<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    f: impl Fn(T::Native) -> T::Native,
+) -> PrimitiveArray<T> {
+    array.as_primitive::<T>().unary(f)
+}
+
+/// [`equality_key`] of one value where a Datum can express it.
+pub(crate) fn equality_key_datum(value: &Datum) -> Datum {
+    match value {
+        Datum::Float4(v) => Datum::Float4(v + 0.0),
+        Datum::Float8(v) => Datum::Float8(v + 0.0),
+        other => other.clone(),
+    }
+}

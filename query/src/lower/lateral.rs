@@ -1,0 +1,519 @@
+//! Lateral joins: the right side is evaluated for each row of the left.
+
+use std::any::Any;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::take;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr as DfExpr, Extension, InvariantLevel, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use futures::StreamExt;
+use stratos_types::{Datum, Error, PgType, Result};
+
+use super::Env;
+use super::context::{StatementContext, statement_of};
+use super::error::{error_from, to_datafusion};
+use super::expr::column_name;
+use super::rel::Lowerer;
+use super::runtime::{BATCH_ROWS, run_nested};
+use super::walk::Facts;
+use crate::arrow::{arrow_type, datum_at};
+use crate::ir::{ColumnId, Expr, JoinKind, OutputColumn, Rel};
+use crate::scan::FunctionRows;
+
+/// Right sides remembered per partition.
+const MEMO_ENTRIES_MAX: usize = 1024;
+/// Rows of a right side that is worth remembering.
+const MEMO_ROWS_MAX: usize = 4096;
+
+/// What a lateral join does.
+struct Spec {
+    right: Rel,
+    columns: Vec<OutputColumn>,
+    outer: Vec<(ColumnId, PgType)>,
+    env: Env,
+    /// Rows of the left without a match stay.
+    keep_left: bool,
+    volatile: bool,
+}
+
+impl Lowerer<'_> {
+    pub(super) fn lateral(
+        &self,
+        left: &Rel,
+        right: &Rel,
+        kind: JoinKind,
+        on: Option<&Expr>,
+        _outer: Vec<(ColumnId, PgType)>,
+    ) -> Result<LogicalPlan> {
+        if matches!(kind, JoinKind::Right | JoinKind::Full) {
+            // Postgres refuses these when the right side refers to the left.
+            return Err(Error::new(
+                stratos_types::ErrorKind::InvalidColumnReference,
+                "the combining JOIN type must be INNER or LEFT for a LATERAL reference",
+            ));
+        }
+        let columns = right.output();
+        let right = match on {
+            Some(on) => Rel::Filter {
+                input: Box::new(right.clone()),
+                predicate: on.clone(),
+            },
+            None => right.clone(),
+        };
+        let input = self.query(left)?;
+        let mut fields: Vec<Arc<arrow::datatypes::Field>> =
+            input.schema().fields().iter().cloned().collect();
+        fields.extend(columns.iter().map(|c| {
+            Arc::new(arrow::datatypes::Field::new(
+                column_name(c.id),
+                arrow_type(c.ty.ty),
+                true,
+            ))
+        }));
+        let schema = DFSchema::try_from(Schema::new(fields)).map_err(error_from)?;
+        let spec = Spec {
+            outer: self.needed_from(&right, left),
+            volatile: Facts::of(&right).volatile,
+            right,
+            columns,
+            env: self.env.clone(),
+            keep_left: kind == JoinKind::Left,
+        };
+        Ok(LogicalPlan::Extension(Extension {
+            node: Arc::new(LateralNode {
+                input,
+                spec: Arc::new(spec),
+                schema: Arc::new(schema),
+            }),
+        }))
+    }
+}
+
+struct LateralNode {
+    input: LogicalPlan,
+    spec: Arc<Spec>,
+    schema: DFSchemaRef,
+}
+
+impl fmt::Debug for LateralNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lateral")
+    }
+}
+
+impl UserDefinedLogicalNode for LateralNode {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn name(&self) -> &str {
+        "Lateral"
+    }
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+    fn check_invariants(&self, _: InvariantLevel) -> DfResult<()> {
+        Ok(())
+    }
+    fn expressions(&self) -> Vec<DfExpr> {
+        Vec::new()
+    }
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        self.spec.columns.iter().map(|c| column_name(c.id)).collect()
+    }
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lateral")
+    }
+    fn with_exprs_and_inputs(
+        &self,
+        _: Vec<DfExpr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> DfResult<Arc<dyn UserDefinedLogicalNode>> {
+        let Some(input) = inputs.pop() else {
+            return internal_err!("a lateral join has one input");
+        };
+        Ok(Arc::new(LateralNode {
+            input,
+            spec: self.spec.clone(),
+            schema: self.schema.clone(),
+        }))
+    }
+    fn dyn_hash(&self, mut state: &mut dyn Hasher) {
+        (Arc::as_ptr(&self.spec) as usize).hash(&mut state);
+        self.input.hash(&mut state);
+    }
+    fn dyn_eq(&self, other: &dyn UserDefinedLogicalNode) -> bool {
+        other.as_any().downcast_ref::<Self>().is_some_and(|other| {
+            Arc::ptr_eq(&self.spec, &other.spec) && self.input == other.input
+        })
+    }
+    fn dyn_ord(&self, other: &dyn UserDefinedLogicalNode) -> Option<Ordering> {
+        self.dyn_eq(other).then_some(Ordering::Equal)
+    }
+}
+
+/// Makes [`LateralExec`] of lateral nodes.
+pub(super) struct LateralPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for LateralPlanner {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _: &dyn Session,
+        _: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(node), [input]) = (node.as_any().downcast_ref::<LateralNode>(), inputs) else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(LateralExec::new(
+            input.clone(),
+            node.spec.clone(),
+            Arc::new(node.schema.as_arrow().clone()),
+        ))))
+    }
+}
+
+/// Runs the right side for each row of its input.
+#[derive(Clone)]
+pub(super) struct LateralExec {
+    input: Arc<dyn ExecutionPlan>,
+    spec: Arc<Spec>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl LateralExec {
+    fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<Spec>, schema: SchemaRef) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            input.output_partitioning().clone(),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        LateralExec {
+            input,
+            spec,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+}
+
+impl fmt::Debug for LateralExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LateralExec")
+    }
+}
+
+impl DisplayAs for LateralExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LateralExec")
+    }
+}
+
+impl ExecutionPlan for LateralExec {
+    fn name(&self) -> &str {
+        "LateralExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let Some(input) = children.pop() else {
+            return internal_err!("a lateral join has one input");
+        };
+        Ok(Arc::new(LateralExec::new(
+            input,
+            self.spec.clone(),
+            self.schema(),
+        )))
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
+        let statement = statement_of(context.session_config().options())?.clone();
+        let names: HashMap<String, usize> = self
+            .input
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (f.name().clone(), i))
+            .collect();
+        let schema = self.schema();
+        let run = Run {
+            input: self.input.execute(partition, context)?,
+            joiner: Joiner::new(self.spec.clone(), schema.clone()),
+            spec: self.spec.clone(),
+            statement,
+            names,
+            memo: HashMap::new(),
+            current: None,
+            ready: VecDeque::new(),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+        };
+        let stream = futures::stream::try_unfold(run, |mut run| async move {
+            let next = run.next().await?;
+            Ok(next.map(|batch| (batch, run)))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+/// One partition under way.
+struct Run {
+    input: SendableRecordBatchStream,
+    joiner: Joiner,
+    spec: Arc<Spec>,
+    statement: Arc<StatementContext>,
+    names: HashMap<String, usize>,
+    memo: HashMap<String, Arc<Vec<RecordBatch>>>,
+    /// The left batch in work, and its next row.
+    current: Option<(RecordBatch, usize)>,
+    ready: VecDeque<RecordBatch>,
+    metrics: BaselineMetrics,
+}
+
+impl Run {
+    async fn next(&mut self) -> DfResult<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                self.metrics.record_output(batch.num_rows());
+                return Ok(Some(batch));
+            }
+            let Some((batch, row)) = self.current.take() else {
+                match self.input.next().await {
+                    Some(batch) => self.current = Some((batch?, 0)),
+                    None => return Ok(None),
+                }
+                continue;
+            };
+            if row == batch.num_rows() {
+                // Rows kept so far refer to this batch: they go out before the next one comes.
+                let rest = self.joiner.flush(&batch).map_err(to_datafusion)?;
+                self.ready.extend(rest);
+                continue;
+            }
+            let out = self.step(&batch, row).await.map_err(to_datafusion)?;
+            self.ready.extend(out);
+            self.current = Some((batch, row + 1));
+        }
+    }
+
+    async fn step(&mut self, batch: &RecordBatch, row: usize) -> Result<Vec<RecordBatch>> {
+        let outer = outer_values(&self.spec, &self.names, batch, row)?;
+        let right = right_side(&self.statement, &self.spec, outer, &mut self.memo).await?;
+        self.joiner.add(batch, row, &right)
+    }
+}
+
+fn outer_values(
+    spec: &Spec,
+    names: &HashMap<String, usize>,
+    batch: &RecordBatch,
+    row: usize,
+) -> Result<Vec<Datum>> {
+    spec.outer
+        .iter()
+        .map(|(id, ty)| {
+            let at = names
+                .get(&column_name(*id))
+                .ok_or_else(|| Error::internal("an outer column that the left side lacks"))?;
+            datum_at(batch.column(*at).as_ref(), row, *ty)
+        })
+        .collect()
+}
+
+async fn right_side(
+    statement: &Arc<StatementContext>,
+    spec: &Spec,
+    outer: Vec<Datum>,
+    memo: &mut HashMap<String, Arc<Vec<RecordBatch>>>,
+) -> Result<Arc<Vec<RecordBatch>>> {
+    let key = format!("{outer:?}");
+    if !spec.volatile
+        && let Some(found) = memo.get(&key)
+    {
+        return Ok(found.clone());
+    }
+    statement.eval.host.check_canceled()?;
+    let env = spec.env.bind(
+        spec.outer
+            .iter()
+            .zip(outer)
+            .map(|((id, ty), value)| (*id, *ty, value)),
+    );
+    let mut batches = Vec::new();
+    if let Rel::TableFunction {
+        function,
+        args,
+        columns,
+        ordinality,
+    } = &spec.right
+    {
+        // No plan is needed to call a function.
+        let lowerer = Lowerer::new(statement, env);
+        let args = args
+            .iter()
+            .map(|e| Ok((e.ty.ty, lowerer.constant(e)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let mut rows = FunctionRows::new(*function, &args, columns, *ordinality)?;
+        while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
+            batches.push(batch);
+        }
+    } else {
+        let mut stream = run_nested(statement, &env, &spec.right).await?;
+        while let Some(batch) = stream.next().await {
+            batches.push(batch.map_err(error_from)?);
+        }
+    }
+    let batches = Arc::new(batches);
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if !spec.volatile && rows <= MEMO_ROWS_MAX {
+        if memo.len() >= MEMO_ENTRIES_MAX {
+            memo.clear();
+        }
+        memo.insert(key, batches.clone());
+    }
+    Ok(batches)
+}
+
+/// Puts rows of the left beside their right sides, in batches of a good size.
+struct Joiner {
+    spec: Arc<Spec>,
+    schema: SchemaRef,
+    left_rows: Vec<u32>,
+    right: Vec<RecordBatch>,
+}
+
+impl Joiner {
+    fn new(spec: Arc<Spec>, schema: SchemaRef) -> Self {
+        Joiner {
+            spec,
+            schema,
+            left_rows: Vec::new(),
+            right: Vec::new(),
+        }
+    }
+
+    fn add(
+        &mut self,
+        left: &RecordBatch,
+        row: usize,
+        right: &[RecordBatch],
+    ) -> Result<Vec<RecordBatch>> {
+        let row = u32::try_from(row).map_err(|_| Error::internal("a batch is too long"))?;
+        let mut out = Vec::new();
+        let mut matched = false;
+        for batch in right {
+            matched |= batch.num_rows() > 0;
+            self.left_rows.extend(std::iter::repeat_n(row, batch.num_rows()));
+            self.right.push(batch.clone());
+            if self.left_rows.len() >= BATCH_ROWS {
+                out.extend(self.flush(left)?);
+            }
+        }
+        if !matched && self.spec.keep_left {
+            self.left_rows.push(row);
+            self.right.push(self.null_row()?);
+        }
+        Ok(out)
+    }
+
+    fn null_row(&self) -> Result<RecordBatch> {
+        let columns: Vec<ArrayRef> = self
+            .spec
+            .columns
+            .iter()
+            .map(|c| new_null_array(&arrow_type(c.ty.ty), 1))
+            .collect();
+        RecordBatch::try_new_with_options(
+            crate::scan::schema_of(&self.spec.columns),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(1)),
+        )
+        .map_err(|e| Error::internal(format!("lateral join: {e}")))
+    }
+
+    fn flush(&mut self, left: &RecordBatch) -> Result<Option<RecordBatch>> {
+        if self.left_rows.is_empty() {
+            self.right.clear();
+            return Ok(None);
+        }
+        let failed = |e: arrow::error::ArrowError| Error::internal(format!("lateral join: {e}"));
+        let rows = self.left_rows.len();
+        let indices = UInt32Array::from(std::mem::take(&mut self.left_rows));
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for column in left.columns() {
+            columns.push(take(column.as_ref(), &indices, None).map_err(failed)?);
+        }
+        for at in 0..self.spec.columns.len() {
+            let parts: Vec<&dyn arrow::array::Array> = self
+                .right
+                .iter()
+                .map(|batch| batch.column(at).as_ref())
+                .collect();
+            columns.push(arrow::compute::concat(&parts).map_err(failed)?);
+        }
+        self.right.clear();
+        RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(rows)),
+        )
+        .map(Some)
+        .map_err(failed)
+    }
+}

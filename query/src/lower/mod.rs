@@ -1,0 +1,74 @@
+//! From the typed statement tree to a running DataFusion plan.
+//!
+//! A relation becomes a `LogicalPlan` whose columns are named after their [`ColumnId`]s, so that there is nothing left to
+//! resolve; DataFusion's optimizer (without the rules that Postgres's semantics forbid) and physical planner do the rest.
+//! DataFusion never sees a subquery: those that are joins become joins here, the others are functions that run their own
+//! plan, once per different row of outer values.
+//!
+//! - [`execute`]: statement in, batches out · [`explain`]: the plan in words
+//! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
+//! - `subquery`, `unnest`, `lateral`, `cte`: what needs plans inside plans
+//! - [`error_from`]: our errors come back out of DataFusion as they went in
+
+mod accumulate;
+mod aggregate;
+mod context;
+mod cte;
+mod error;
+mod explain;
+mod expr;
+mod finish;
+mod kernel;
+mod lateral;
+mod rel;
+mod runtime;
+mod subquery;
+mod udf;
+mod unnest;
+mod walk;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stratos_types::{Datum, PgType};
+
+pub use context::StatementContext;
+pub use error::{error_from, to_datafusion};
+pub use explain::{ExplainOptions, explain};
+pub use runtime::{QueryRuntime, QueryRuntimeOptions, RowStream, execute};
+
+pub(crate) use context::statement_of;
+pub(crate) use rel::Lowerer;
+
+use crate::ir::ColumnId;
+use cte::CteSource;
+
+/// What a relation may refer to besides itself: outer columns with the values that they have, and CTEs.
+#[derive(Clone, Default)]
+pub(crate) struct Env {
+    bindings: Arc<HashMap<ColumnId, (PgType, Datum)>>,
+    ctes: Arc<HashMap<u32, CteSource>>,
+}
+
+impl Env {
+    /// With outer columns given values.
+    fn bind(&self, columns: impl IntoIterator<Item = (ColumnId, PgType, Datum)>) -> Env {
+        let mut bindings = (*self.bindings).clone();
+        bindings.extend(columns.into_iter().map(|(id, ty, value)| (id, (ty, value))));
+        Env {
+            bindings: Arc::new(bindings),
+            ctes: self.ctes.clone(),
+        }
+    }
+
+    /// With one more CTE.
+    fn define(&self, cte: u32, source: CteSource) -> Env {
+        let mut ctes = (*self.ctes).clone();
+        ctes.insert(cte, source);
+        Env {
+            bindings: self.bindings.clone(),
+            ctes: Arc::new(ctes),
+        }
+    }
+}

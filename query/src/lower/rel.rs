@@ -1,0 +1,593 @@
+//! Relations.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, JoinType, ScalarValue};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::expr::Sort as SortExpr;
+use datafusion::logical_expr::{
+    Distinct, EmptyRelation, Expr as DfExpr, ExprFunctionExt, Filter, Limit, LogicalPlan,
+    LogicalPlanBuilder, Projection, Sort, Union, Values, lit,
+};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+
+use super::Env;
+use super::context::StatementContext;
+use super::error::error_from;
+use super::expr::{column, column_name, comparable, conjunction};
+use super::udf::{RowFunction, RowOp, literal};
+use super::walk::{Facts, conjuncts};
+use crate::arrow::{arrow_type, datum_of_scalar, needs_equality_key};
+use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, SetOpKind, SortKey};
+use crate::scan::{FunctionTable, StoredTable, SystemTableProvider};
+
+/// Builds plans for one statement, or for a part of it that is run on its own.
+pub(crate) struct Lowerer<'a> {
+    pub(super) statement: &'a Arc<StatementContext>,
+    pub(super) env: Env,
+    sequence: Cell<usize>,
+}
+
+impl<'a> Lowerer<'a> {
+    pub fn new(statement: &'a Arc<StatementContext>, env: Env) -> Self {
+        Lowerer {
+            statement,
+            env,
+            sequence: Cell::new(0),
+        }
+    }
+
+    /// The same statement with other outer things in sight.
+    pub(super) fn with_env(&self, env: Env) -> Lowerer<'a> {
+        Lowerer {
+            statement: self.statement,
+            env,
+            sequence: Cell::new(self.sequence.get() + NAMES_PER_LEVEL),
+        }
+    }
+
+    /// A name that no column has.
+    pub(super) fn fresh(&self, prefix: &str) -> String {
+        let n = self.sequence.get();
+        self.sequence.set(n + 1);
+        format!("{prefix}{n}")
+    }
+
+    /// A relation with exactly its output columns, in order.
+    pub fn query(&self, rel: &Rel) -> Result<LogicalPlan> {
+        let plan = self.rel(rel)?;
+        let output = rel.output();
+        let in_order = plan.schema().fields().len() == output.len()
+            && plan
+                .schema()
+                .fields()
+                .iter()
+                .zip(&output)
+                .all(|(field, column)| *field.name() == column_name(column.id));
+        if in_order {
+            return Ok(plan);
+        }
+        project(plan, output.iter().map(|c| column(c.id)).collect())
+    }
+
+    /// A relation with at least its output columns, in any order.
+    pub fn rel(&self, rel: &Rel) -> Result<LogicalPlan> {
+        match rel {
+            Rel::Scan { table, columns, .. } => {
+                let provider = StoredTable::new(table.clone(), columns.clone());
+                self.scan(Arc::new(provider), columns.iter().map(|c: &ScanColumn| c.id))
+            }
+            Rel::SystemScan { table, columns } => {
+                let provider = SystemTableProvider::new(table.clone(), columns.clone());
+                self.scan(Arc::new(provider), columns.iter().map(|c| c.id))
+            }
+            Rel::Values { columns, rows } => self.values(columns, rows),
+            Rel::TableFunction {
+                function,
+                args,
+                columns,
+                ordinality,
+            } => {
+                let args = args
+                    .iter()
+                    .map(|e| Ok((e.ty.ty, self.constant(e)?)))
+                    .collect::<Result<_>>()?;
+                let provider = FunctionTable::new(*function, args, columns.clone(), *ordinality);
+                self.scan(Arc::new(provider), columns.iter().map(|c| c.id))
+            }
+            Rel::Filter { input, predicate } => self.filter(input, predicate),
+            Rel::Project { input, columns } => {
+                let plan = self.rel(input)?;
+                let exprs = columns
+                    .iter()
+                    .map(|(c, e)| Ok(self.expr(e)?.alias(column_name(c.id))))
+                    .collect::<Result<_>>()?;
+                project(plan, exprs)
+            }
+            Rel::Join {
+                left,
+                right,
+                kind,
+                on,
+                ..
+            } => self.join(left, right, *kind, on.as_ref()),
+            Rel::Aggregate {
+                input,
+                group_by,
+                grouping_sets,
+                aggregates,
+                groupings,
+            } => self.aggregate(
+                input,
+                group_by,
+                grouping_sets.as_deref(),
+                aggregates,
+                groupings,
+            ),
+            Rel::Window { input, calls } => self.window(input, calls),
+            Rel::Sort { input, keys } => {
+                let plan = self.rel(input)?;
+                sort(plan, self.sort_keys(keys)?)
+            }
+            Rel::Limit {
+                input,
+                limit,
+                offset,
+            } => self.limit(input, limit.as_ref(), offset.as_ref()),
+            Rel::Distinct { input } => {
+                let output = input.output();
+                let plan = self.query(input)?;
+                self.distinct(plan, &output)
+            }
+            Rel::DistinctOn { input, on, keys } => self.distinct_on(input, on, keys),
+            Rel::SetOp {
+                op,
+                all,
+                left,
+                right,
+                columns,
+            } => self.set_operation(*op, *all, left, right, columns),
+            Rel::With { ctes, body } => self.with(ctes, body),
+            Rel::CteScan { cte, columns } => self.cte_scan(*cte, columns),
+            Rel::Alias { input, columns } => {
+                let plan = self.rel(input)?;
+                let exprs = columns
+                    .iter()
+                    .map(|(c, from)| column(*from).alias(column_name(c.id)))
+                    .collect();
+                project(plan, exprs)
+            }
+        }
+    }
+
+    /// A table whose fields are already named after the columns; the projection takes the table's name off them.
+    pub(super) fn scan(
+        &self,
+        provider: Arc<dyn TableProvider>,
+        columns: impl Iterator<Item = crate::ir::ColumnId>,
+    ) -> Result<LogicalPlan> {
+        let name = self.fresh("t");
+        let plan = LogicalPlanBuilder::scan(name.as_str(), provider_as_source(provider), None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(error_from)?;
+        let exprs = columns
+            .map(|id| {
+                DfExpr::Column(datafusion::common::Column::new(
+                    Some(name.as_str()),
+                    column_name(id),
+                ))
+                .alias(column_name(id))
+            })
+            .collect();
+        project(plan, exprs)
+    }
+
+    fn values(&self, columns: &[OutputColumn], rows: &[Vec<Expr>]) -> Result<LogicalPlan> {
+        let schema = Arc::new(schema_of(columns)?);
+        if columns.is_empty() || rows.is_empty() {
+            if rows.len() > 1 {
+                return Err(Error::internal("several rows of no columns"));
+            }
+            return Ok(LogicalPlan::EmptyRelation(EmptyRelation {
+                produce_one_row: !rows.is_empty(),
+                schema,
+            }));
+        }
+        let values = rows
+            .iter()
+            .map(|row| row.iter().map(|e| self.expr(e)).collect())
+            .collect::<Result<_>>()?;
+        Ok(LogicalPlan::Values(Values { schema, values }))
+    }
+
+    /// The value of an expression without columns.
+    pub(super) fn constant(&self, expr: &Expr) -> Result<Datum> {
+        let lowered = match self.expr(expr)? {
+            DfExpr::Literal(value, _) => return datum_of_scalar(&value, expr.ty.ty),
+            other => other,
+        };
+        let session = self.statement.runtime.session(self.statement, 1);
+        let physical = session
+            .create_physical_expr(lowered, &DFSchema::empty())
+            .map_err(error_from)?;
+        let batch = arrow::array::RecordBatch::try_new_with_options(
+            Arc::new(arrow::datatypes::Schema::empty()),
+            Vec::new(),
+            &arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
+        )
+        .map_err(|e| Error::internal(format!("one-row batch: {e}")))?;
+        let array = physical
+            .evaluate(&batch)
+            .and_then(|v| v.into_array(1))
+            .map_err(error_from)?;
+        crate::arrow::datum_at(array.as_ref(), 0, expr.ty.ty)
+    }
+
+    fn join(
+        &self,
+        left: &Rel,
+        right: &Rel,
+        kind: JoinKind,
+        on: Option<&Expr>,
+    ) -> Result<LogicalPlan> {
+        let outer = self.needed_from(right, left);
+        if !outer.is_empty() {
+            return self.lateral(left, right, kind, on, outer);
+        }
+        let (l, r) = (self.rel(left)?, self.rel(right)?);
+        let mut conditions = Vec::new();
+        if let Some(on) = on {
+            let mut list = Vec::new();
+            conjuncts(on, &mut list);
+            let (risky, safe): (Vec<&Expr>, Vec<&Expr>) =
+                list.into_iter().partition(|e| super::expr::may_fail(e));
+            for e in &safe {
+                conditions.push(self.expr(e)?);
+            }
+            if !risky.is_empty() {
+                conditions.push(self.expr(on)?);
+            }
+        }
+        let kind = match kind {
+            JoinKind::Inner => JoinType::Inner,
+            JoinKind::Left => JoinType::Left,
+            JoinKind::Right => JoinType::Right,
+            JoinKind::Full => JoinType::Full,
+        };
+        let builder = LogicalPlanBuilder::new(l);
+        let builder = if conditions.is_empty() && kind == JoinType::Inner {
+            builder.cross_join(r)
+        } else {
+            if conditions.is_empty() {
+                conditions.push(lit(true));
+            }
+            builder.join_on(r, kind, conditions)
+        };
+        builder.and_then(LogicalPlanBuilder::build).map_err(error_from)
+    }
+
+    /// Columns of `left` that `right` refers to.
+    pub(super) fn needed_from(
+        &self,
+        right: &Rel,
+        left: &Rel,
+    ) -> Vec<(crate::ir::ColumnId, PgType)> {
+        let produced: std::collections::BTreeSet<_> =
+            left.output().iter().map(|c| c.id).collect();
+        Facts::of(right)
+            .free()
+            .into_iter()
+            .filter(|(id, _)| produced.contains(id))
+            .collect()
+    }
+
+    pub(super) fn sort_keys(&self, keys: &[SortKey]) -> Result<Vec<SortExpr>> {
+        keys.iter()
+            .map(|k| {
+                // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
+                let key = match k.expr.ty.ty {
+                    ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar) => {
+                        comparable(self.expr(&k.expr)?, ty)
+                    }
+                    _ => self.expr(&k.expr)?,
+                };
+                Ok(key.sort(!k.descending, k.nulls_first))
+            })
+            .collect()
+    }
+
+    fn limit(
+        &self,
+        input: &Rel,
+        limit: Option<&Expr>,
+        offset: Option<&Expr>,
+    ) -> Result<LogicalPlan> {
+        let plan = self.rel(input)?;
+        let fetch = self.row_count(limit, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
+        let skip = self.row_count(offset, ErrorKind::InvalidRowCountInOffset, "OFFSET")?;
+        if fetch.is_none() && skip.unwrap_or(0) == 0 {
+            return Ok(plan);
+        }
+        let constant =
+            |n: i64| Box::new(DfExpr::Literal(ScalarValue::Int64(Some(n)), None));
+        Ok(LogicalPlan::Limit(Limit {
+            skip: skip.filter(|n| *n > 0).map(constant),
+            fetch: fetch.map(constant),
+            input: Arc::new(plan),
+        }))
+    }
+
+    fn row_count(
+        &self,
+        expr: Option<&Expr>,
+        kind: ErrorKind,
+        clause: &str,
+    ) -> Result<Option<i64>> {
+        let Some(expr) = expr else { return Ok(None) };
+        match self.constant(expr)? {
+            Datum::Null => Ok(None),
+            Datum::Int8(n) if n < 0 => Err(Error::new(kind, format!("{clause} must not be negative"))),
+            Datum::Int8(n) => Ok(Some(n)),
+            Datum::Int4(n) if n < 0 => Err(Error::new(kind, format!("{clause} must not be negative"))),
+            Datum::Int4(n) => Ok(Some(i64::from(n))),
+            other => Err(Error::internal(format!("{clause} of {other:?}"))),
+        }
+    }
+
+    /// One row of each group of equal rows.
+    pub(super) fn distinct(
+        &self,
+        plan: LogicalPlan,
+        output: &[OutputColumn],
+    ) -> Result<LogicalPlan> {
+        if output.is_empty() {
+            return Ok(LogicalPlan::Limit(Limit {
+                skip: None,
+                fetch: Some(Box::new(DfExpr::Literal(ScalarValue::Int64(Some(1)), None))),
+                input: Arc::new(plan),
+            }));
+        }
+        if output.iter().any(|c| needs_equality_key(c.ty.ty)) {
+            return self.grouped(plan, output, Vec::new());
+        }
+        Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(plan))))
+    }
+
+    /// Groups equal rows, with more aggregates over the groups.
+    fn grouped(
+        &self,
+        plan: LogicalPlan,
+        output: &[OutputColumn],
+        aggregates: Vec<(String, DfExpr)>,
+    ) -> Result<LogicalPlan> {
+        let mut keys = Vec::new();
+        let mut values = Vec::new();
+        let mut back = Vec::new();
+        for c in output {
+            let name = column_name(c.id);
+            if needs_equality_key(c.ty.ty) {
+                let key = self.fresh("k");
+                keys.push(comparable(column(c.id), c.ty.ty).alias(key));
+                let any = self.fresh("v");
+                values.push(
+                    datafusion::functions_aggregate::expr_fn::min(column(c.id)).alias(any.clone()),
+                );
+                back.push(datafusion::logical_expr::ident(any).alias(name));
+            } else {
+                keys.push(column(c.id));
+                back.push(column(c.id));
+            }
+        }
+        for (name, e) in aggregates {
+            values.push(e.alias(name.clone()));
+            back.push(datafusion::logical_expr::ident(name));
+        }
+        let plan = LogicalPlanBuilder::new(plan)
+            .aggregate(keys, values)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(error_from)?;
+        project(plan, back)
+    }
+
+    fn distinct_on(&self, input: &Rel, on: &[Expr], keys: &[SortKey]) -> Result<LogicalPlan> {
+        let output = input.output();
+        let plan = self.rel(input)?;
+        let partition = on
+            .iter()
+            .map(|e| Ok(comparable(self.expr(e)?, e.ty.ty)))
+            .collect::<Result<Vec<_>>>()?;
+        let order = self.sort_keys(keys)?;
+        let number = datafusion::functions_window::expr_fn::row_number()
+            .partition_by(partition)
+            .order_by(order.clone())
+            .build()
+            .map_err(error_from)?;
+        let name = number.schema_name().to_string();
+        let plan = LogicalPlanBuilder::window_plan(plan, vec![number]).map_err(error_from)?;
+        let first = datafusion::logical_expr::ident(name).eq(lit(1_u64));
+        let plan = filter(plan, first)?;
+        let plan = sort(plan, order)?;
+        project(plan, output.iter().map(|c| column(c.id)).collect())
+    }
+
+    fn set_operation(
+        &self,
+        op: SetOpKind,
+        all: bool,
+        left: &Rel,
+        right: &Rel,
+        columns: &[OutputColumn],
+    ) -> Result<LogicalPlan> {
+        let side = |rel: &Rel, extra: &[DfExpr]| {
+            let plan = self.rel(rel)?;
+            let mut exprs: Vec<DfExpr> = rel
+                .output()
+                .iter()
+                .zip(columns)
+                .map(|(from, to)| column(from.id).alias(column_name(to.id)))
+                .collect();
+            exprs.extend_from_slice(extra);
+            project(plan, exprs)
+        };
+        if op == SetOpKind::Union {
+            let plan = union(side(left, &[])?, side(right, &[])?)?;
+            return if all {
+                Ok(plan)
+            } else {
+                self.distinct(plan, columns)
+            };
+        }
+        // Count each row's occurrences on both sides.
+        let (in_left, in_right) = (self.fresh("l"), self.fresh("r"));
+        let tag = |l: i64, r: i64| [lit(l).alias(in_left.clone()), lit(r).alias(in_right.clone())];
+        let plan = union(side(left, &tag(1, 0))?, side(right, &tag(0, 1))?)?;
+        let total = |name: &String| {
+            datafusion::functions_aggregate::expr_fn::sum(datafusion::logical_expr::ident(
+                name.clone(),
+            ))
+        };
+        let (left_count, right_count) = (self.fresh("n"), self.fresh("n"));
+        let plan = self.grouped(
+            plan,
+            columns,
+            vec![
+                (left_count.clone(), total(&in_left)),
+                (right_count.clone(), total(&in_right)),
+            ],
+        )?;
+        let l = || datafusion::logical_expr::ident(left_count.clone());
+        let r = || datafusion::logical_expr::ident(right_count.clone());
+        let wanted = match (op, all) {
+            (SetOpKind::Intersect, _) => l().gt(lit(0_i64)).and(r().gt(lit(0_i64))),
+            (_, false) => l().gt(lit(0_i64)).and(r().eq(lit(0_i64))),
+            (_, true) => l().gt(r()),
+        };
+        let plan = filter(plan, wanted)?;
+        let mut exprs: Vec<DfExpr> = columns.iter().map(|c| column(c.id)).collect();
+        if !all {
+            return project(plan, exprs);
+        }
+        let times = match op {
+            SetOpKind::Intersect => datafusion::logical_expr::when(l().lt(r()), l())
+                .otherwise(r())
+                .map_err(error_from)?,
+            _ => l() - r(),
+        };
+        let repeat = self.fresh("u");
+        exprs.push(
+            RowFunction::call(
+                RowOp::Repeat,
+                vec![PgType::Int8],
+                PgType::Array(stratos_types::Scalar::Bool),
+                vec![times],
+            )
+            .alias(repeat.clone()),
+        );
+        let plan = LogicalPlanBuilder::new(project(plan, exprs)?)
+            .unnest_column(datafusion::common::Column::new_unqualified(repeat))
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(error_from)?;
+        project(plan, columns.iter().map(|c| column(c.id)).collect())
+    }
+
+    fn filter(&self, input: &Rel, predicate: &Expr) -> Result<LogicalPlan> {
+        let mut list = Vec::new();
+        conjuncts(predicate, &mut list);
+        let mut plan = self.rel(input)?;
+        let mut rest = Vec::new();
+        let mut joins = Vec::new();
+        for e in list {
+            match self.as_join(e)? {
+                Some(join) => joins.push(join),
+                None => rest.push(e.clone()),
+            }
+        }
+        if let Some(e) = and(rest) {
+            plan = filter(plan, self.expr(&e)?)?;
+        }
+        for join in joins {
+            plan = join.apply(plan)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// Names that one level of nested lowering may use before the next begins; only uniqueness matters.
+const NAMES_PER_LEVEL: usize = 10_000;
+
+fn and(mut list: Vec<Expr>) -> Option<Expr> {
+    if list.len() < 2 {
+        return list.pop();
+    }
+    Some(Expr {
+        kind: ExprKind::And(list),
+        ty: PgType::Bool.into(),
+    })
+}
+
+/// The schema of columns in plans.
+pub(super) fn schema_of(columns: &[OutputColumn]) -> Result<DFSchema> {
+    let fields: Vec<arrow::datatypes::Field> = columns
+        .iter()
+        .map(|c| arrow::datatypes::Field::new(column_name(c.id), arrow_type(c.ty.ty), true))
+        .collect();
+    DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(error_from)
+}
+
+pub(super) fn project(plan: LogicalPlan, exprs: Vec<DfExpr>) -> Result<LogicalPlan> {
+    Projection::try_new(exprs, Arc::new(plan))
+        .map(LogicalPlan::Projection)
+        .map_err(error_from)
+}
+
+pub(super) fn filter(plan: LogicalPlan, predicate: DfExpr) -> Result<LogicalPlan> {
+    Filter::try_new(predicate, Arc::new(plan))
+        .map(LogicalPlan::Filter)
+        .map_err(error_from)
+}
+
+fn sort(plan: LogicalPlan, keys: Vec<SortExpr>) -> Result<LogicalPlan> {
+    if keys.is_empty() {
+        return Ok(plan);
+    }
+    Ok(LogicalPlan::Sort(Sort {
+        expr: keys,
+        input: Arc::new(plan),
+        fetch: None,
+    }))
+}
+
+fn union(left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
+    Union::try_new_with_loose_types(vec![Arc::new(left), Arc::new(right)])
+        .map(LogicalPlan::Union)
+        .map_err(error_from)
+}
+
+/// A boolean constant.
+pub(super) fn truth(value: bool) -> Result<DfExpr> {
+    literal(PgType::Bool, &Datum::Bool(value))
+}
+
+/// A join that a condition of WHERE amounts to.
+pub(super) struct ConditionJoin {
+    pub right: LogicalPlan,
+    pub anti: bool,
+    pub on: Vec<DfExpr>,
+}
+
+impl ConditionJoin {
+    fn apply(self, left: LogicalPlan) -> Result<LogicalPlan> {
+        let kind = if self.anti {
+            JoinType::LeftAnti
+        } else {
+            JoinType::LeftSemi
+        };
+        let on = conjunction(self.on).map_or_else(|| truth(true), Ok)?;
+        LogicalPlanBuilder::new(left)
+            .join_on(self.right, kind, [on])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(error_from)
+    }
+}

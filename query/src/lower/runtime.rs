@@ -1,0 +1,315 @@
+//! Running statements: the node's memory and disk for queries, the optimizer's rules, the stream of results.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::common::Result as DfResult;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::OptimizerRule;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use datafusion::catalog::Session;
+use futures::Stream;
+use stratos_types::{Error, Result};
+
+use super::context::{StatementContext, StatementExtension};
+use super::error::error_from;
+use super::lateral::LateralPlanner;
+use super::{Env, Lowerer};
+use crate::ir::{OutputColumn, Rel};
+
+/// Rows of a batch.
+pub const BATCH_ROWS: usize = 8192;
+
+/// A table with more rows than this is worth a plan on several cores.
+const PARALLEL_ROWS_MIN: u64 = 50_000;
+
+/// What queries of a node may use.
+#[derive(Debug, Clone)]
+pub struct QueryRuntimeOptions {
+    /// Memory of all running queries together, in bytes; sorts, joins and aggregates spill before they exceed it.
+    pub memory_bytes: usize,
+    /// Where they spill to; created when first needed.
+    pub spill_dir: PathBuf,
+    /// Most bytes on that disk.
+    pub spill_bytes_max: u64,
+    /// Cores that one large query may use.
+    pub cores: usize,
+}
+
+/// The node's shared means for queries. Cheap to clone.
+#[derive(Clone)]
+pub struct QueryRuntime(Arc<Inner>);
+
+struct Inner {
+    env: Arc<RuntimeEnv>,
+    logical: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
+    cores: usize,
+}
+
+impl QueryRuntime {
+    /// One per node.
+    ///
+    /// # Errors
+    /// When the spill directory cannot be used.
+    pub fn new(options: QueryRuntimeOptions) -> Result<Self> {
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![options.spill_dir]))
+            .with_max_temp_directory_size(options.spill_bytes_max);
+        let env = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+            .with_disk_manager_builder(disk)
+            .build_arc()
+            .map_err(error_from)?;
+        Ok(QueryRuntime(Arc::new(Inner {
+            env,
+            logical: logical_rules(),
+            physical: PhysicalOptimizer::new().rules,
+            cores: options.cores.max(1),
+        })))
+    }
+
+    /// Memory that running queries hold now, in bytes.
+    pub fn memory_used_bytes(&self) -> usize {
+        self.0.env.memory_pool.reserved()
+    }
+
+    pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
+        &self.0.env.memory_pool
+    }
+
+    pub(crate) fn session(
+        &self,
+        statement: &Arc<StatementContext>,
+        partitions: usize,
+    ) -> SessionState {
+        let mut config = SessionConfig::new()
+            .with_batch_size(BATCH_ROWS)
+            .with_target_partitions(partitions)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        // Plans are well typed by construction; a pass that changes nothing ends the loop anyway.
+        options.optimizer.max_passes = 2;
+        options.optimizer.skip_failed_rules = false;
+        // Filters from a join's build side would reach our scans as opaque predicates and cost more than they save.
+        options.optimizer.enable_dynamic_filter_pushdown = false;
+        options.execution.coalesce_batches = true;
+        options
+            .extensions
+            .insert(StatementExtension(statement.clone()));
+        SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(self.0.env.clone())
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(self.0.logical.clone())
+            .with_physical_optimizer_rules(self.0.physical.clone())
+            .with_query_planner(Arc::new(Planner))
+            .build()
+    }
+
+    fn partitions_for(&self, statement: &StatementContext, rel: &Rel) -> usize {
+        if self.0.cores > 1 && largest_scan(statement, rel) >= PARALLEL_ROWS_MIN {
+            self.0.cores
+        } else {
+            1
+        }
+    }
+}
+
+/// The optimizer's rules: those about subqueries are missing (we hand it none), and those about metadata of files.
+fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    use datafusion::optimizer::{
+        common_subexpr_eliminate::CommonSubexprEliminate,
+        eliminate_cross_join::EliminateCrossJoin,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr, eliminate_filter::EliminateFilter,
+        eliminate_group_by_constant::EliminateGroupByConstant, eliminate_limit::EliminateLimit,
+        eliminate_outer_join::EliminateOuterJoin,
+        extract_equijoin_predicate::ExtractEquijoinPredicate,
+        optimize_projections::OptimizeProjections,
+        propagate_empty_relation::PropagateEmptyRelation, push_down_filter::PushDownFilter,
+        push_down_limit::PushDownLimit, simplify_expressions::SimplifyExpressions,
+        single_distinct_to_groupby::SingleDistinctToGroupBy,
+    };
+    vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(EliminateFilter::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateLimit::new()),
+        Arc::new(PropagateEmptyRelation::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownLimit::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(SingleDistinctToGroupBy::new()),
+        Arc::new(EliminateGroupByConstant::new()),
+        Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LateralPlanner)])
+            .create_physical_plan(plan, session)
+            .await
+    }
+}
+
+fn largest_scan(statement: &StatementContext, rel: &Rel) -> u64 {
+    let deeper = |rels: &[&Rel]| {
+        rels.iter()
+            .map(|r| largest_scan(statement, r))
+            .max()
+            .unwrap_or(0)
+    };
+    match rel {
+        Rel::Scan { table, .. } => statement.source.statistics(table).rows,
+        Rel::SystemScan { .. }
+        | Rel::Values { .. }
+        | Rel::TableFunction { .. }
+        | Rel::CteScan { .. } => 0,
+        Rel::Filter { input, .. }
+        | Rel::Project { input, .. }
+        | Rel::Aggregate { input, .. }
+        | Rel::Window { input, .. }
+        | Rel::Sort { input, .. }
+        | Rel::Limit { input, .. }
+        | Rel::Distinct { input }
+        | Rel::DistinctOn { input, .. }
+        | Rel::Alias { input, .. } => deeper(&[input]),
+        Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => deeper(&[left, right]),
+        Rel::With { ctes, body } => ctes
+            .iter()
+            .map(|c| largest_scan(statement, &c.query))
+            .max()
+            .unwrap_or(0)
+            .max(largest_scan(statement, body)),
+    }
+}
+
+/// A relation's physical plan with the session that it runs in.
+pub(crate) struct Prepared {
+    pub plan: Arc<dyn ExecutionPlan>,
+    pub session: SessionState,
+}
+
+impl Prepared {
+    pub fn stream(&self) -> Result<SendableRecordBatchStream> {
+        execute_stream(self.plan.clone(), self.session.task_ctx()).map_err(error_from)
+    }
+}
+
+/// Plans a relation down to operators.
+pub(crate) async fn prepare(
+    statement: &Arc<StatementContext>,
+    env: &Env,
+    rel: &Rel,
+    partitions: usize,
+) -> Result<Prepared> {
+    let session = statement.runtime.session(statement, partitions);
+    let logical = Lowerer::new(statement, env.clone()).query(rel)?;
+    let optimized = session.optimize(&logical).map_err(error_from)?;
+    tracing::trace!(plan = %optimized.display_indent(), "optimized");
+    let plan = session
+        .query_planner()
+        .create_physical_plan(&optimized, &session)
+        .await
+        .map_err(error_from)?;
+    Ok(Prepared { plan, session })
+}
+
+/// Plans and starts a relation inside a running statement, on one partition.
+pub(crate) async fn run_nested(
+    statement: &Arc<StatementContext>,
+    env: &Env,
+    rel: &Rel,
+) -> Result<SendableRecordBatchStream> {
+    prepare(statement, env, rel, 1).await?.stream()
+}
+
+/// Runs a future from synchronous code that may or may not be on a thread of the runtime.
+pub(crate) fn block_on<F>(future: F) -> Result<F::Output>
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let handle = Handle::try_current()
+        .map_err(|_| Error::internal("a subquery was evaluated outside of the runtime"))?;
+    if handle.runtime_flavor() == RuntimeFlavor::CurrentThread {
+        // The only thread is ours: another one must drive the future.
+        return std::thread::scope(|scope| {
+            scope
+                .spawn(|| handle.block_on(future))
+                .join()
+                .map_err(|_| Error::internal("a subquery panicked"))
+        });
+    }
+    Ok(tokio::task::block_in_place(|| handle.block_on(future)))
+}
+
+/// The rows of a statement, in batches whose columns are the statement's output columns in order. Dropping it cancels.
+pub struct RowStream {
+    columns: Vec<OutputColumn>,
+    inner: SendableRecordBatchStream,
+}
+
+impl RowStream {
+    /// The output columns.
+    pub fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+}
+
+impl Stream for RowStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.inner)
+            .poll_next(cx)
+            .map(|item| item.map(|result| result.map_err(error_from)))
+    }
+}
+
+/// Plans a relation and starts it; rows come as the stream is polled.
+///
+/// # Errors
+/// What planning finds: features that are missing, constant expressions that fail.
+pub async fn execute(rel: &Rel, statement: &Arc<StatementContext>) -> Result<RowStream> {
+    let partitions = statement.runtime.partitions_for(statement, rel);
+    let prepared = prepare(statement, &Env::default(), rel, partitions).await?;
+    Ok(RowStream {
+        columns: rel.output(),
+        inner: prepared.stream()?,
+    })
+}
+
+/// [`prepare`] with the partitions that the statement deserves, for EXPLAIN.
+pub(crate) async fn prepare_top(rel: &Rel, statement: &Arc<StatementContext>) -> Result<Prepared> {
+    let partitions = statement.runtime.partitions_for(statement, rel);
+    prepare(statement, &Env::default(), rel, partitions).await
+}

@@ -1,0 +1,195 @@
+//! Subqueries in expressions, as functions of their outer columns.
+//!
+//! A [`SubqueryPlan`] keeps the relation and plans it anew for each different set of outer values, which become constants
+//! of the plan (so that a lookup by key is one). Results are remembered. Subqueries that amount to joins do not come here:
+//! see `unnest`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use parking_lot::Mutex;
+use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result, key};
+
+use super::Env;
+use super::context::StatementContext;
+use super::error::error_from;
+use super::kernel;
+use super::runtime::{block_on, run_nested};
+use super::udf::quantified;
+use crate::arrow::datum_at;
+use crate::functions::Function;
+use crate::ir::{ColumnId, Quantifier, Rel};
+
+/// Results remembered per subquery; then the memory starts over.
+const MEMO_ENTRIES_MAX: usize = 16_384;
+
+/// How the values of a subquery become one value.
+#[derive(Clone)]
+pub(crate) enum SubqueryUse {
+    Scalar,
+    Exists,
+    Array(PgType),
+    Quantified {
+        quantifier: Quantifier,
+        operator: &'static Function,
+        left: PgType,
+        right: PgType,
+    },
+}
+
+/// See the module.
+pub(crate) struct SubqueryPlan {
+    pub usage: SubqueryUse,
+    pub query: Arc<Rel>,
+    pub outer: Vec<(ColumnId, PgType)>,
+    pub env: Env,
+    pub volatile: bool,
+    pub memo: Mutex<HashMap<String, Arc<Values>>>,
+}
+
+/// What a subquery gave for one set of outer values.
+pub(crate) struct Values {
+    items: Vec<Datum>,
+    /// For `= ANY`: the key encodings of the values that are not NULL.
+    set: Option<HashSet<Vec<u8>>>,
+    has_null: bool,
+}
+
+impl SubqueryPlan {
+    /// `values`: the left operand if there is one, then the outer columns.
+    pub fn eval(&self, statement: &Arc<StatementContext>, values: &[Datum]) -> Result<Datum> {
+        if statement.plan_only {
+            return Err(Error::internal("a subquery was evaluated for EXPLAIN"));
+        }
+        let (left, outer) = match &self.usage {
+            SubqueryUse::Quantified { .. } => (values.first(), &values[1..]),
+            _ => (None, values),
+        };
+        let result = self.values(statement, outer)?;
+        Ok(match &self.usage {
+            SubqueryUse::Scalar => result.items.first().cloned().unwrap_or(Datum::Null),
+            SubqueryUse::Exists => Datum::Bool(!result.items.is_empty()),
+            SubqueryUse::Array(element) => Datum::Array(Arc::new(ArrayDatum {
+                element: *element,
+                values: result.items.clone(),
+            })),
+            SubqueryUse::Quantified {
+                quantifier,
+                operator,
+                left: left_type,
+                right,
+            } => {
+                let left = left.unwrap_or(&Datum::Null);
+                if let (Some(set), false) = (&result.set, left.is_null()) {
+                    if set.contains(&encoded(*left_type, left)) {
+                        return Ok(Datum::Bool(true));
+                    }
+                    return Ok(if result.has_null {
+                        Datum::Null
+                    } else {
+                        Datum::Bool(false)
+                    });
+                }
+                quantified(
+                    &statement.eval,
+                    *quantifier,
+                    operator,
+                    *left_type,
+                    left,
+                    *right,
+                    &result.items,
+                )?
+            }
+        })
+    }
+
+    fn values(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Arc<Values>> {
+        let key = format!("{outer:?}");
+        if !self.volatile
+            && let Some(found) = self.memo.lock().get(&key)
+        {
+            return Ok(found.clone());
+        }
+        statement.eval.host.check_canceled()?;
+        let env = self.env.bind(
+            self.outer
+                .iter()
+                .zip(outer)
+                .map(|((id, ty), value)| (*id, *ty, value.clone())),
+        );
+        let result = Arc::new(block_on(self.run(statement, &env))??);
+        if !self.volatile {
+            let mut memo = self.memo.lock();
+            if memo.len() >= MEMO_ENTRIES_MAX {
+                memo.clear();
+            }
+            memo.insert(key, result.clone());
+        }
+        Ok(result)
+    }
+
+    async fn run(&self, statement: &Arc<StatementContext>, env: &Env) -> Result<Values> {
+        let ty = self.query.output().first().map(|c| c.ty.ty);
+        let mut stream = run_nested(statement, env, &self.query).await?;
+        let mut items = Vec::new();
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(error_from)?;
+            match &self.usage {
+                SubqueryUse::Exists => {
+                    if batch.num_rows() > 0 {
+                        items.push(Datum::Bool(true));
+                        break;
+                    }
+                }
+                _ => {
+                    let Some(ty) = ty else {
+                        return Err(Error::internal("a subquery without columns"));
+                    };
+                    for row in 0..batch.num_rows() {
+                        items.push(datum_at(batch.column(0), row, ty)?);
+                    }
+                    if matches!(self.usage, SubqueryUse::Scalar) && items.len() > 1 {
+                        return Err(Error::new(
+                            ErrorKind::CardinalityViolation,
+                            "more than one row returned by a subquery used as an expression",
+                        ));
+                    }
+                }
+            }
+        }
+        let has_null = items.iter().any(Datum::is_null);
+        let set = match &self.usage {
+            SubqueryUse::Quantified {
+                quantifier: Quantifier::Any,
+                operator,
+                left,
+                right,
+            } if left == right
+                && kernel::comparison(operator)
+                    == Some(datafusion::logical_expr::Operator::Eq) =>
+            {
+                Some(
+                    items
+                        .iter()
+                        .filter(|v| !v.is_null())
+                        .map(|v| encoded(*right, v))
+                        .collect(),
+                )
+            }
+            _ => None,
+        };
+        Ok(Values {
+            items,
+            set,
+            has_null,
+        })
+    }
+}
+
+/// Equal values have equal key encodings.
+fn encoded(ty: PgType, value: &Datum) -> Vec<u8> {
+    let mut out = Vec::new();
+    key::encode_column(&mut out, ty, value, false, false);
+    out
+}

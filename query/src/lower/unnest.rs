@@ -1,0 +1,179 @@
+//! Conditions on subqueries that are joins: `EXISTS`, `IN` and their negations in WHERE.
+//!
+//! The conditions of the subquery that mention outer columns are pulled up to become the condition of a semi- or antijoin.
+//! Whatever does not have a shape that allows it stays a function (see `subquery`), slower and no less right.
+
+use std::collections::BTreeSet;
+
+use datafusion::logical_expr::Expr as DfExpr;
+use stratos_types::{PgType, Result};
+
+use super::rel::{ConditionJoin, Lowerer};
+use super::walk::{Facts, conjuncts};
+use crate::ir::{
+    ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind,
+};
+
+impl Lowerer<'_> {
+    /// The join that a conjunct of a filter amounts to, if it does.
+    pub(super) fn as_join(&self, condition: &Expr) -> Result<Option<ConditionJoin>> {
+        let (subquery, anti) = match &condition.kind {
+            ExprKind::Not(inner) => (inner.as_ref(), true),
+            _ => (condition, false),
+        };
+        let ExprKind::Subquery { kind, query } = &subquery.kind else {
+            return Ok(None);
+        };
+        let facts = Facts::of(query);
+        if facts.volatile {
+            return Ok(None);
+        }
+        let outer: BTreeSet<ColumnId> = facts
+            .free()
+            .into_iter()
+            .map(|(id, _)| id)
+            .filter(|id| !self.env.bindings.contains_key(id))
+            .collect();
+        let membership = match kind {
+            SubqueryKind::Exists if !outer.is_empty() => None,
+            SubqueryKind::Quantified {
+                quantifier: Quantifier::Any,
+                operator,
+                left,
+            } if !(anti && outer.is_empty()) => {
+                let Some(item) = query.output().into_iter().next() else {
+                    return Ok(None);
+                };
+                Some(Expr {
+                    kind: ExprKind::Call {
+                        function: operator,
+                        args: vec![(**left).clone(), Expr::column(item.id, item.ty)],
+                    },
+                    ty: PgType::Bool.into(),
+                })
+            }
+            // Evaluated once: cheaper than any join.
+            _ => return Ok(None),
+        };
+        let Some((inner, pulled)) = pull(query, &outer) else {
+            return Ok(None);
+        };
+        let mut on = pulled
+            .iter()
+            .map(|e| self.expr(e))
+            .collect::<Result<Vec<_>>>()?;
+        if let Some(equal) = membership {
+            let equal = self.expr(&equal)?;
+            // NOT IN is true only where every comparison is false, unknown ones count against it.
+            on.push(if anti {
+                DfExpr::IsNotFalse(Box::new(equal))
+            } else {
+                equal
+            });
+        }
+        Ok(Some(ConditionJoin {
+            right: self.rel(&inner)?,
+            anti,
+            on,
+        }))
+    }
+}
+
+/// The relation without its conditions on outer columns, and these conditions; their inner columns stay in its output.
+fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
+    let correlated = |facts: &Facts| facts.free().iter().any(|(id, _)| outer.contains(id));
+    if !correlated(&Facts::of(rel)) {
+        return Some((rel.clone(), Vec::new()));
+    }
+    match rel {
+        Rel::Filter { input, predicate } => {
+            let (input, mut pulled) = pull(input, outer)?;
+            let mut list = Vec::new();
+            conjuncts(predicate, &mut list);
+            let (up, stay): (Vec<&Expr>, Vec<&Expr>) = list
+                .into_iter()
+                .partition(|e| correlated(&Facts::of_expr(e)));
+            pulled.extend(up.into_iter().cloned());
+            let rel = if stay.is_empty() {
+                input
+            } else {
+                Rel::Filter {
+                    input: Box::new(input),
+                    predicate: Expr {
+                        kind: ExprKind::And(stay.into_iter().cloned().collect()),
+                        ty: PgType::Bool.into(),
+                    },
+                }
+            };
+            Some((rel, pulled))
+        }
+        Rel::Project { input, columns } => {
+            if columns
+                .iter()
+                .any(|(_, e)| correlated(&Facts::of_expr(e)))
+            {
+                return None;
+            }
+            let (input, pulled) = pull(input, outer)?;
+            Some((keep(input, columns.clone(), &pulled), pulled))
+        }
+        Rel::Alias { input, columns } => {
+            let (input, pulled) = pull(input, outer)?;
+            let columns = columns
+                .iter()
+                .map(|(c, from)| (c.clone(), Expr::column(*from, c.ty)))
+                .collect();
+            Some((keep(input, columns, &pulled), pulled))
+        }
+        Rel::Join {
+            left,
+            right,
+            kind: JoinKind::Inner,
+            on,
+            lateral: false,
+        } => {
+            if on
+                .as_ref()
+                .is_some_and(|e| correlated(&Facts::of_expr(e)))
+            {
+                return None;
+            }
+            let (left, mut pulled) = pull(left, outer)?;
+            let (right, more) = pull(right, outer)?;
+            pulled.extend(more);
+            Some((
+                Rel::Join {
+                    left: Box::new(left),
+                    right: Box::new(right),
+                    kind: JoinKind::Inner,
+                    on: on.clone(),
+                    lateral: false,
+                },
+                pulled,
+            ))
+        }
+        // Order and duplicates do not matter to a semijoin.
+        Rel::Sort { input, .. } | Rel::Distinct { input } => pull(input, outer),
+        _ => None,
+    }
+}
+
+/// A projection that also passes on what the pulled conditions need of the input.
+fn keep(input: Rel, mut columns: Vec<(OutputColumn, Expr)>, pulled: &[Expr]) -> Rel {
+    let available = input.output();
+    let needed: BTreeSet<ColumnId> = pulled
+        .iter()
+        .flat_map(|e| Facts::of_expr(e).free())
+        .map(|(id, _)| id)
+        .collect();
+    for column in available {
+        if needed.contains(&column.id) && !columns.iter().any(|(c, _)| c.id == column.id) {
+            let expr = Expr::column(column.id, column.ty);
+            columns.push((column, expr));
+        }
+    }
+    Rel::Project {
+        input: Box::new(input),
+        columns,
+    }
+}

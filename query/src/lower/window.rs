@@ -1,0 +1,280 @@
+//! Window functions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, row_number};
+use datafusion::logical_expr::expr::{WindowFunction as DfWindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{
+    Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame as DfFrame, WindowFrameBound,
+    WindowFrameUnits, WindowFunctionDefinition, WindowUDF, cast as native_cast,
+};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+
+use super::error::error_from;
+use super::expr::{column, column_name, comparable};
+use super::rel::{Lowerer, project};
+use crate::arrow::{arrow_type, scalar_of};
+use crate::ir::{
+    Expr, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction,
+};
+
+impl Lowerer<'_> {
+    pub(super) fn window(
+        &self,
+        input: &Rel,
+        calls: &[(OutputColumn, WindowCall)],
+    ) -> Result<LogicalPlan> {
+        let plan = self.rel(input)?;
+        let mut back: Vec<DfExpr> = input.output().iter().map(|c| column(c.id)).collect();
+        let mut exprs = Vec::new();
+        let mut names = BTreeSet::new();
+        for (c, call) in calls {
+            let (expr, cast) = self.window_call(call)?;
+            // DataFusion names the column after the call; equal calls share it.
+            let name = expr.schema_name().to_string();
+            let mut result = DfExpr::Column(Column::new_unqualified(name.clone()));
+            if let Some(ty) = cast {
+                result = native_cast(result, ty);
+            }
+            back.push(result.alias(column_name(c.id)));
+            if names.insert(name) {
+                exprs.push(expr);
+            }
+        }
+        let plan = LogicalPlanBuilder::window_plan(plan, exprs).map_err(error_from)?;
+        project(plan, back)
+    }
+
+    fn window_call(&self, call: &WindowCall) -> Result<(DfExpr, Option<DataType>)> {
+        let partition_by = call
+            .partition_by
+            .iter()
+            .map(|e| Ok(comparable(self.expr(e)?, e.ty.ty)))
+            .collect::<Result<Vec<_>>>()?;
+        let order_by = call
+            .order_by
+            .iter()
+            .map(|k| {
+                // Peers are equal values, so the order too must go by what equality looks at.
+                Ok(comparable(self.expr(&k.expr)?, k.expr.ty.ty)
+                    .sort(!k.descending, k.nulls_first))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let frame = match &call.frame {
+            Some(frame) => self.frame(frame, call)?,
+            None => DfFrame::new((!order_by.is_empty()).then_some(false)),
+        };
+        let (fun, args, filter, distinct, cast) = match &call.function {
+            WindowFunction::Aggregate(aggregate) => {
+                if aggregate.distinct {
+                    return Err(Error::unsupported("DISTINCT in a window function"));
+                }
+                let lowered = self.aggregate_call(aggregate)?;
+                (
+                    WindowFunctionDefinition::AggregateUDF(lowered.udf),
+                    lowered.args,
+                    lowered.filter,
+                    lowered.distinct,
+                    lowered.cast,
+                )
+            }
+            WindowFunction::Builtin { name, args } => {
+                let (udf, args) = self.builtin(name, args)?;
+                let native = match *name {
+                    "row_number" | "rank" | "dense_rank" | "ntile" => Some(arrow_type(call.ty.ty)),
+                    _ => None,
+                };
+                (
+                    WindowFunctionDefinition::WindowUDF(udf),
+                    args,
+                    None,
+                    false,
+                    native,
+                )
+            }
+        };
+        let expr = DfExpr::WindowFunction(Box::new(DfWindowFunction {
+            fun,
+            params: WindowFunctionParams {
+                args,
+                partition_by,
+                order_by,
+                window_frame: frame,
+                filter,
+                null_treatment: None,
+                distinct,
+            },
+        }));
+        Ok((expr, cast))
+    }
+
+    fn builtin(&self, name: &str, args: &[Expr]) -> Result<(Arc<WindowUDF>, Vec<DfExpr>)> {
+        let lowered = args
+            .iter()
+            .map(|e| self.expr(e))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(match name {
+            "row_number" => (row_number::row_number_udwf(), lowered),
+            "rank" => (rank::rank_udwf(), lowered),
+            "dense_rank" => (rank::dense_rank_udwf(), lowered),
+            "percent_rank" => (rank::percent_rank_udwf(), lowered),
+            "cume_dist" => (cume_dist::cume_dist_udwf(), lowered),
+            "ntile" => {
+                let n = self.constant_i64(&args[0], "ntile")?;
+                if n <= 0 {
+                    return Err(Error::new(
+                        ErrorKind::InvalidParameterValue,
+                        "argument of ntile must be greater than zero",
+                    ));
+                }
+                (ntile::ntile_udwf(), vec![int8(n)])
+            }
+            "lag" | "lead" => {
+                let udf = if name == "lag" {
+                    lead_lag::lag_udwf()
+                } else {
+                    lead_lag::lead_udwf()
+                };
+                let mut out = vec![lowered[0].clone()];
+                out.push(int8(match args.get(1) {
+                    Some(e) => self.constant_i64(e, name)?,
+                    None => 1,
+                }));
+                if let Some(default) = args.get(2) {
+                    let value = self.constant(default)?;
+                    out.push(DfExpr::Literal(scalar_of(default.ty.ty, &value)?, None));
+                }
+                (udf, out)
+            }
+            "first_value" => (nth_value::first_value_udwf(), lowered),
+            "last_value" => (nth_value::last_value_udwf(), lowered),
+            "nth_value" => {
+                let n = self.constant_i64(&args[1], "nth_value")?;
+                if n <= 0 {
+                    return Err(Error::new(
+                        ErrorKind::InvalidParameterValue,
+                        "argument of nth_value must be greater than zero",
+                    ));
+                }
+                (nth_value::nth_value_udwf(), vec![lowered[0].clone(), int8(n)])
+            }
+            other => return Err(Error::unsupported(format!("window function {other}"))),
+        })
+    }
+
+    fn constant_i64(&self, expr: &Expr, function: &str) -> Result<i64> {
+        let mut plain = true;
+        expr.walk(&mut |e| plain &= !matches!(e.kind, crate::ir::ExprKind::Column(_)));
+        if !plain {
+            return Err(Error::unsupported(format!(
+                "an argument of {function} that differs by row"
+            )));
+        }
+        match self.constant(expr)? {
+            Datum::Int2(n) => Ok(i64::from(n)),
+            Datum::Int4(n) => Ok(i64::from(n)),
+            Datum::Int8(n) => Ok(n),
+            _ => Err(Error::unsupported(format!("a NULL argument of {function}"))),
+        }
+    }
+
+    fn frame(&self, frame: &WindowFrame, call: &WindowCall) -> Result<DfFrame> {
+        let units = match frame.units {
+            FrameUnits::Rows => WindowFrameUnits::Rows,
+            FrameUnits::Range => WindowFrameUnits::Range,
+            FrameUnits::Groups => WindowFrameUnits::Groups,
+        };
+        let key = call.order_by.first().map(|k| k.expr.ty.ty);
+        let null = match frame.units {
+            FrameUnits::Range => ScalarValue::Null,
+            _ => ScalarValue::UInt64(None),
+        };
+        let bound = |bound: &FrameBound, name: &str| -> Result<WindowFrameBound> {
+            Ok(match bound {
+                FrameBound::UnboundedPreceding => WindowFrameBound::Preceding(null.clone()),
+                FrameBound::UnboundedFollowing => WindowFrameBound::Following(null.clone()),
+                FrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+                FrameBound::Preceding(e) => {
+                    WindowFrameBound::Preceding(self.frame_offset(e, frame.units, key, name)?)
+                }
+                FrameBound::Following(e) => {
+                    WindowFrameBound::Following(self.frame_offset(e, frame.units, key, name)?)
+                }
+            })
+        };
+        Ok(DfFrame::new_bounds(
+            units,
+            bound(&frame.start, "starting")?,
+            bound(&frame.end, "ending")?,
+        ))
+    }
+
+    fn frame_offset(
+        &self,
+        expr: &Expr,
+        units: FrameUnits,
+        key: Option<PgType>,
+        which: &str,
+    ) -> Result<ScalarValue> {
+        let value = self.constant(expr)?;
+        let negative = || {
+            Error::new(
+                ErrorKind::InvalidParameterValue,
+                format!("frame {which} offset must not be negative"),
+            )
+        };
+        let number = match &value {
+            Datum::Null => {
+                return Err(Error::new(
+                    ErrorKind::NullValueNotAllowed,
+                    format!("frame {which} offset must not be null"),
+                ));
+            }
+            Datum::Int2(n) => Some(i64::from(*n)),
+            Datum::Int4(n) => Some(i64::from(*n)),
+            Datum::Int8(n) => Some(*n),
+            _ => None,
+        };
+        if units != FrameUnits::Range {
+            let number = number.ok_or_else(|| Error::internal("frame offset is no integer"))?;
+            return Ok(ScalarValue::UInt64(Some(
+                u64::try_from(number).map_err(|_| negative())?,
+            )));
+        }
+        if number.is_some_and(|n| n < 0) {
+            return Err(negative());
+        }
+        match (key, &value, number) {
+            (Some(ty @ (PgType::Int2 | PgType::Int4 | PgType::Int8)), _, Some(n)) => {
+                ScalarValue::Int64(Some(n))
+                    .cast_to(&arrow_type(ty))
+                    .map_err(|_| Error::out_of_range("frame offset"))
+            }
+            (Some(PgType::Float4), Datum::Float8(v), _) => Ok(ScalarValue::Float32(Some(*v as f32))),
+            (Some(PgType::Float8), Datum::Float8(v), _) => Ok(ScalarValue::Float64(Some(*v))),
+            (
+                Some(PgType::Timestamp | PgType::TimestampTz | PgType::Date),
+                Datum::Interval(i),
+                _,
+            ) => Ok(ScalarValue::IntervalMonthDayNano(Some(
+                IntervalMonthDayNano::new(
+                    i.months,
+                    i.days,
+                    i.micros
+                        .checked_mul(NANOS_PER_MICRO)
+                        .ok_or_else(|| Error::out_of_range("interval"))?,
+                ),
+            ))),
+            _ => Err(Error::unsupported("RANGE with an offset for this type")),
+        }
+    }
+}
+
+const NANOS_PER_MICRO: i64 = 1000;
+
+fn int8(n: i64) -> DfExpr {
+    DfExpr::Literal(ScalarValue::Int64(Some(n)), None)
+}

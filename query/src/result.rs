@@ -1,0 +1,139 @@
+//! What a statement gives back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use stratos_types::{Datum, PgType, Result};
+
+use crate::ir::OutputColumn;
+use crate::lower::RowStream;
+
+/// What a statement gives back.
+pub enum StatementResult {
+    /// Rows, taken with [`crate::session::Session::fetch`].
+    Rows(ResultSet),
+    /// Nothing but its command tag: `CREATE TABLE`, `INSERT 0 3`.
+    Done(String),
+    /// There was no statement.
+    Empty,
+    /// The client has to send rows.
+    CopyIn(crate::copy::CopyIn),
+    /// Rows in COPY's format, taken with [`crate::session::Session::copy_out`].
+    CopyOut(crate::copy::CopyOut),
+}
+
+/// Where the rows of a result come from.
+enum Source {
+    Rows(VecDeque<Vec<Datum>>),
+    Stream(Box<RowStream>),
+}
+
+/// Rows of a result, some of them not computed yet.
+pub struct ResultSet {
+    /// The columns.
+    pub columns: Arc<[OutputColumn]>,
+    /// First words of the command tag: the number of rows follows.
+    pub tag: &'static str,
+    /// Number in the tag where it is not that of the rows given out: rows changed by a statement with RETURNING.
+    pub affected: Option<u64>,
+    source: Source,
+    /// Taken from the stream but not asked for yet.
+    pending: Option<RecordBatch>,
+    given: u64,
+}
+
+/// Some rows of a result.
+pub enum RowBlock {
+    /// Row by row.
+    Rows(Vec<Vec<Datum>>),
+    /// Column by column.
+    Batch(RecordBatch),
+}
+
+impl RowBlock {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            RowBlock::Rows(rows) => rows.len(),
+            RowBlock::Batch(batch) => batch.num_rows(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A value.
+    pub fn datum(&self, row: usize, column: usize, ty: PgType) -> Datum {
+        match self {
+            RowBlock::Rows(rows) => rows[row][column].clone(),
+            RowBlock::Batch(batch) => crate::arrow::datum_at(batch.column(column).as_ref(), row, ty),
+        }
+    }
+}
+
+impl ResultSet {
+    /// Rows that are there already.
+    pub fn from_rows(columns: Arc<[OutputColumn]>, tag: &'static str, rows: Vec<Vec<Datum>>) -> ResultSet {
+        ResultSet { columns, tag, affected: None, source: Source::Rows(rows.into()), pending: None, given: 0 }
+    }
+
+    /// Rows that a query computes while they are taken.
+    pub fn from_stream(columns: Arc<[OutputColumn]>, tag: &'static str, stream: RowStream) -> ResultSet {
+        ResultSet { columns, tag, affected: None, source: Source::Stream(Box::new(stream)), pending: None, given: 0 }
+    }
+
+    /// Rows given out so far.
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// The command tag, when the rows are all taken (or as many as were asked for).
+    pub fn command_tag(&self, given: u64) -> String {
+        match self.tag {
+            "" => String::new(),
+            "SHOW" | "EXPLAIN" => self.tag.to_owned(),
+            tag => format!("{tag} {}", self.affected.unwrap_or(given)),
+        }
+    }
+
+    /// At most `rows_max` further rows; `None` at the end.
+    pub(crate) async fn next(&mut self, rows_max: usize) -> Result<Option<RowBlock>> {
+        let block = match &mut self.source {
+            Source::Rows(rows) => {
+                let count = rows_max.min(rows.len());
+                (count > 0).then(|| RowBlock::Rows(rows.drain(..count).collect()))
+            }
+            Source::Stream(stream) => {
+                let batch = loop {
+                    match self.pending.take() {
+                        Some(batch) if batch.num_rows() > 0 => break Some(batch),
+                        _ => match stream.next_batch().await? {
+                            Some(batch) => self.pending = Some(batch),
+                            None => break None,
+                        },
+                    }
+                };
+                batch.map(|batch| {
+                    if batch.num_rows() <= rows_max {
+                        return RowBlock::Batch(batch);
+                    }
+                    self.pending = Some(batch.slice(rows_max, batch.num_rows() - rows_max));
+                    RowBlock::Batch(batch.slice(0, rows_max))
+                })
+            }
+        };
+        self.given += block.as_ref().map_or(0, |b| b.len() as u64);
+        Ok(block)
+    }
+
+    /// Whether it is known that no row is left.
+    pub fn is_exhausted(&self) -> bool {
+        match &self.source {
+            Source::Rows(rows) => rows.is_empty(),
+            Source::Stream(_) => false,
+        }
+    }
+}

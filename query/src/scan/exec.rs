@@ -1,0 +1,482 @@
+//! The scan that runs.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result as DfResult, Statistics};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+    SortOrderPushdownResult,
+};
+use futures::Stream;
+use stratos_replication::{Direction, PrefixStatistics, Span};
+use stratos_types::{Error, Result};
+
+use super::decode::RowDecoder;
+use super::source::{RowCursor, RowSource};
+use super::spans::{Access, Condition, Test, key_columns};
+use crate::arrow::{ColumnBuilder, needs_equality_key};
+use crate::catalog::Table;
+use crate::ir::ScanColumn;
+use crate::lower::{StatementContext, statement_of, to_datafusion};
+use crate::rows::row_key_of_entry;
+
+/// Rows of the first batch: small, so that the first rows are early.
+const FIRST_BATCH_ROWS: usize = 1024;
+/// Bytes of keys and values after which a batch ends early.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Reads rows of one table through one of its indexes, in the index's order.
+#[derive(Debug, Clone)]
+pub struct ScanExec {
+    table: Arc<Table>,
+    wanted: Vec<ScanColumn>,
+    schema: SchemaRef,
+    access: Access,
+    partitions: Vec<Vec<Span>>,
+    direction: Direction,
+    limit: Option<usize>,
+    rows: u64,
+    total: PrefixStatistics,
+    ordering: Option<LexOrdering>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl ScanExec {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn try_new(
+        table: Arc<Table>,
+        wanted: Vec<ScanColumn>,
+        schema: SchemaRef,
+        access: Access,
+        mut partitions: Vec<Vec<Span>>,
+        limit: Option<usize>,
+        rows: u64,
+        total: PrefixStatistics,
+    ) -> Result<Self> {
+        if partitions.is_empty() {
+            partitions.push(Vec::new());
+        }
+        let ordering = ordering(&table, &wanted, &schema, &access, false);
+        let mut scan = ScanExec {
+            properties: properties(&schema, ordering.clone(), partitions.len()),
+            table,
+            wanted,
+            schema,
+            access,
+            partitions,
+            direction: Direction::Forward,
+            limit,
+            rows,
+            total,
+            ordering,
+            metrics: ExecutionPlanMetricsSet::new(),
+        };
+        scan.rows = scan.rows.min(limit.map_or(u64::MAX, |n| n as u64));
+        Ok(scan)
+    }
+
+    /// Name of the index that is read, if it is not the table itself.
+    pub fn index_name(&self) -> Option<&str> {
+        let restricted = !self.access.conditions.is_empty();
+        let shown = self.access.index > 0 || (restricted && self.table.has_primary_key());
+        shown.then(|| self.table.indexes[self.access.index].name.as_str())
+    }
+
+    /// The table's name.
+    pub fn table_name(&self) -> &str {
+        &self.table.name
+    }
+
+    /// Whether it reads from the end.
+    pub fn is_backward(&self) -> bool {
+        self.direction == Direction::Backward
+    }
+
+    /// Whether it reads the index alone.
+    pub fn is_index_only(&self) -> bool {
+        self.access.index > 0
+            && RowDecoder::covering(
+                &self.table,
+                &self.table.indexes[self.access.index],
+                &self.wanted,
+            )
+            .is_ok_and(|d| d.is_some())
+    }
+
+    /// Columns that the key ranges restrict, as EXPLAIN shows them.
+    pub fn conditions(&self) -> Vec<String> {
+        self.access
+            .conditions
+            .iter()
+            .map(|c| condition_text(&self.table, c))
+            .collect()
+    }
+
+    /// Rows that are expected.
+    pub fn expected_rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn backward(&self) -> ScanExec {
+        let ordering = ordering(&self.table, &self.wanted, &self.schema, &self.access, true);
+        ScanExec {
+            properties: properties(&self.schema, ordering.clone(), self.partitions.len()),
+            direction: Direction::Backward,
+            ordering,
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..self.clone()
+        }
+    }
+}
+
+fn condition_text(table: &Table, condition: &Condition) -> String {
+    let (name, ty) = table
+        .columns
+        .get(condition.column)
+        .map_or((crate::ir::ROW_ID_NAME, stratos_types::PgType::Int8), |c| {
+            (c.name.as_str(), c.ty.ty)
+        });
+    let shown = |value: &stratos_types::Datum| {
+        if value.is_null() {
+            return "NULL".to_owned();
+        }
+        let text = value.to_text(ty, &stratos_types::FormatOptions::default());
+        if matches!(ty.category(), stratos_types::TypeCategory::Numeric) {
+            text
+        } else {
+            format!("'{text}'::{ty}")
+        }
+    };
+    match &condition.test {
+        Test::In(values) => match values.as_slice() {
+            [value] if value.is_null() => format!("({name} IS NULL)"),
+            [value] => format!("({name} = {})", shown(value)),
+            values => {
+                let list: Vec<String> = values.iter().map(shown).collect();
+                format!("({name} = ANY ({{{}}}))", list.join(","))
+            }
+        },
+        Test::From(value, included) => {
+            format!("({name} {} {})", if *included { ">=" } else { ">" }, shown(value))
+        }
+        Test::To(value, included) => {
+            format!("({name} {} {})", if *included { "<=" } else { "<" }, shown(value))
+        }
+    }
+}
+
+/// The order in which rows come, as far as it can be told by the columns that are read.
+fn ordering(
+    table: &Table,
+    wanted: &[ScanColumn],
+    schema: &SchemaRef,
+    access: &Access,
+    backward: bool,
+) -> Option<LexOrdering> {
+    let mut keys = Vec::new();
+    for column in key_columns(table, &table.indexes[access.index]) {
+        // The order of these types' columns is finer than the key's, or differs for values that are equal.
+        if needs_equality_key(column.ty) || column.ty.element().is_some() {
+            break;
+        }
+        let one_value = access.spans.len() == 1
+            && access.conditions.iter().any(|c| {
+                c.column == column.position && matches!(&c.test, Test::In(v) if v.len() == 1)
+            });
+        let Some(at) = wanted.iter().position(|c| c.index == column.position) else {
+            if one_value {
+                continue;
+            }
+            break;
+        };
+        keys.push(PhysicalSortExpr::new(
+            Arc::new(Column::new(schema.field(at).name(), at)),
+            SortOptions {
+                descending: column.descending != backward,
+                nulls_first: column.nulls_first != backward,
+            },
+        ));
+    }
+    LexOrdering::new(keys)
+}
+
+fn properties(
+    schema: &SchemaRef,
+    ordering: Option<LexOrdering>,
+    partitions: usize,
+) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new_with_orderings(schema.clone(), ordering),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScanExec: {}", self.table.name)?;
+        if let Some(index) = self.index_name() {
+            write!(f, " using {index}")?;
+        }
+        write!(f, " ({} partitions)", self.partitions.len())
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        Some(Arc::new(ScanExec {
+            limit,
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..self.clone()
+        }))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.limit
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        false
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+    ) -> DfResult<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        let satisfies = |have: &Option<LexOrdering>| {
+            have.as_ref().is_some_and(|have| {
+                order.len() <= have.len() && have.iter().zip(order).all(|(a, b)| a == b)
+            })
+        };
+        if satisfies(&self.ordering) {
+            return Ok(SortOrderPushdownResult::Exact {
+                inner: Arc::new(self.clone()),
+            });
+        }
+        if self.direction == Direction::Forward {
+            let backward = self.backward();
+            if satisfies(&backward.ordering) {
+                return Ok(SortOrderPushdownResult::Exact {
+                    inner: Arc::new(backward),
+                });
+            }
+        }
+        Ok(SortOrderPushdownResult::Unsupported)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
+        let statement = statement_of(context.session_config().options())?.clone();
+        let index = &self.table.indexes[self.access.index];
+        let (decoder, lookup) = if self.access.index == 0 {
+            (RowDecoder::rows(&self.table, &self.wanted).map_err(to_datafusion)?, false)
+        } else {
+            match RowDecoder::covering(&self.table, index, &self.wanted).map_err(to_datafusion)? {
+                Some(decoder) => (decoder, false),
+                None => (
+                    RowDecoder::rows(&self.table, &self.wanted).map_err(to_datafusion)?,
+                    true,
+                ),
+            }
+        };
+        let mut spans: VecDeque<Span> =
+            self.partitions.get(partition).into_iter().flatten().cloned().collect();
+        if self.direction == Direction::Backward {
+            spans = spans.into_iter().rev().collect();
+        }
+        Ok(Box::pin(ScanStream {
+            source: statement.source.clone(),
+            statement,
+            table: self.table.clone(),
+            index: self.access.index,
+            lookup,
+            decoder,
+            spans,
+            direction: self.direction,
+            cursor: None,
+            schema: self.schema.clone(),
+            batch_rows: FIRST_BATCH_ROWS.min(context.session_config().batch_size()),
+            batch_rows_max: context.session_config().batch_size(),
+            left: self.limit.unwrap_or(usize::MAX),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+        }))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> DfResult<Arc<Statistics>> {
+        let share = if partition.is_some() {
+            self.partitions.len() as u64
+        } else {
+            1
+        };
+        let rows = self.rows / share;
+        let width = self.total.bytes.checked_div(self.total.rows).unwrap_or(0);
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = Precision::Inexact(rows as usize);
+        statistics.total_byte_size = Precision::Inexact((rows * width) as usize);
+        Ok(Arc::new(statistics))
+    }
+}
+
+/// One partition's rows. Each poll decodes one batch, which bounds how long it keeps its thread.
+struct ScanStream {
+    statement: Arc<StatementContext>,
+    source: Arc<dyn RowSource>,
+    table: Arc<Table>,
+    index: usize,
+    /// Entries of a secondary index lead to rows that must be fetched.
+    lookup: bool,
+    decoder: RowDecoder,
+    spans: VecDeque<Span>,
+    direction: Direction,
+    cursor: Option<Box<dyn RowCursor>>,
+    schema: SchemaRef,
+    batch_rows: usize,
+    batch_rows_max: usize,
+    left: usize,
+    metrics: BaselineMetrics,
+}
+
+impl ScanStream {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        self.statement.eval.host.check_canceled()?;
+        let target = self.batch_rows.min(self.left);
+        self.batch_rows = self.batch_rows_max;
+        let mut builders = self.decoder.builders(target);
+        let mut rows = 0;
+        while rows < target {
+            let Some(cursor) = &mut self.cursor else {
+                let Some(span) = self.spans.pop_front() else {
+                    break;
+                };
+                self.cursor = Some(self.source.scan(span, self.direction));
+                continue;
+            };
+            let before = rows;
+            let more = if self.lookup {
+                let mut entries: Vec<(Bytes, Bytes)> = Vec::new();
+                let more = cursor.next_chunk(target - rows, BATCH_BYTES, &mut |key, value| {
+                    entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+                })?;
+                for (key, value) in entries {
+                    let row_key =
+                        row_key_of_entry(&self.table, &self.table.indexes[self.index], &key, &value)?;
+                    let row = self.source.get(&row_key)?.ok_or_else(|| {
+                        Error::new(
+                            stratos_types::ErrorKind::DataCorrupted,
+                            format!(
+                                "index \"{}\" has an entry without a row",
+                                self.table.indexes[self.index].name
+                            ),
+                        )
+                    })?;
+                    self.decoder.push(&row_key, &row, &mut builders)?;
+                    rows += 1;
+                }
+                more
+            } else {
+                let mut failed = None;
+                let decoder = &mut self.decoder;
+                let more = cursor.next_chunk(target - rows, BATCH_BYTES, &mut |key, value| {
+                    rows += 1;
+                    if failed.is_none()
+                        && let Err(error) = decoder.push(key, value, &mut builders)
+                    {
+                        failed = Some(error);
+                    }
+                })?;
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                more
+            };
+            if !more {
+                self.cursor = None;
+            } else if rows == before {
+                break;
+            } else if rows < target {
+                // A chunk that ended by its bytes: large rows make a batch of their own.
+                break;
+            }
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        self.left -= rows.min(self.left);
+        let columns = builders.iter_mut().map(ColumnBuilder::finish).collect();
+        RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(rows)),
+        )
+        .map(Some)
+        .map_err(|e| Error::internal(format!("scan of {}: {e}", self.table.name)))
+    }
+}
+
+impl Stream for ScanStream {
+    type Item = DfResult<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let compute = self.metrics.elapsed_compute().clone();
+        let timer = compute.timer();
+        let next = self.next_batch().map_err(to_datafusion).transpose();
+        timer.done();
+        self.metrics.record_poll(Poll::Ready(next))
+    }
+}
+
+impl RecordBatchStream for ScanStream {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}

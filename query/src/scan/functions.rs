@@ -1,0 +1,352 @@
+//! Set-returning functions in FROM.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use stratos_types::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result};
+
+use super::batches::{BatchSource, SourceTable};
+use super::system::batch_of;
+use crate::ir::{OutputColumn, TableFunctionKind};
+use crate::lower::StatementContext;
+
+/// Rows of a batch that is made at once.
+const BATCH_ROWS: usize = 8192;
+
+/// A set-returning function in a plan.
+pub struct FunctionTable;
+
+impl FunctionTable {
+    /// A call with constant arguments.
+    #[allow(clippy::new_ret_no_self)]
+    pub(crate) fn new(
+        kind: TableFunctionKind,
+        args: Vec<(PgType, Datum)>,
+        columns: Vec<OutputColumn>,
+        ordinality: bool,
+    ) -> SourceTable {
+        let call = Call {
+            kind,
+            args,
+            columns: columns.clone(),
+            ordinality,
+        };
+        SourceTable::new(&columns, Arc::new(call))
+    }
+}
+
+#[derive(Debug)]
+struct Call {
+    kind: TableFunctionKind,
+    args: Vec<(PgType, Datum)>,
+    columns: Vec<OutputColumn>,
+    ordinality: bool,
+}
+
+impl BatchSource for Call {
+    fn describe(&self) -> String {
+        format!("Function Scan on {:?}", self.kind)
+    }
+
+    fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let rows = match FunctionRows::new(self.kind, &self.args, &self.columns, self.ordinality) {
+            Ok(rows) => rows,
+            Err(error) => return futures::stream::iter([Err(error)]).boxed(),
+        };
+        futures::stream::try_unfold((rows, statement), |(mut rows, statement)| async move {
+            statement.eval.host.check_canceled()?;
+            Ok(rows
+                .next_batch(BATCH_ROWS)?
+                .map(|batch| (batch, (rows, statement))))
+        })
+        .boxed()
+    }
+}
+
+/// The rows of one call, made as they are taken.
+pub(crate) struct FunctionRows {
+    rows: Box<dyn Iterator<Item = Result<Vec<Datum>>> + Send>,
+    columns: Vec<OutputColumn>,
+    /// Number of the last row, where `WITH ORDINALITY` asks for it.
+    ordinality: Option<i64>,
+}
+
+impl FunctionRows {
+    /// Starts a call.
+    ///
+    /// # Errors
+    /// Arguments that the function does not take.
+    pub fn new(
+        kind: TableFunctionKind,
+        args: &[(PgType, Datum)],
+        columns: &[OutputColumn],
+        ordinality: bool,
+    ) -> Result<Self> {
+        Ok(FunctionRows {
+            rows: rows(kind, args)?,
+            columns: columns.to_vec(),
+            ordinality: ordinality.then_some(0),
+        })
+    }
+
+    /// The next rows, at most `max` of them; none at the end.
+    ///
+    /// # Errors
+    /// As the function's.
+    pub fn next_batch(&mut self, max: usize) -> Result<Option<RecordBatch>> {
+        let mut out = Vec::new();
+        for row in self.rows.by_ref().take(max) {
+            let mut row = row?;
+            if let Some(n) = &mut self.ordinality {
+                *n += 1;
+                row.push(Datum::Int8(*n));
+            }
+            out.push(row);
+        }
+        if out.is_empty() {
+            return Ok(None);
+        }
+        batch_of(&self.columns, &out).map(Some)
+    }
+}
+
+type Rows = Box<dyn Iterator<Item = Result<Vec<Datum>>> + Send>;
+
+fn none() -> Rows {
+    Box::new(std::iter::empty())
+}
+
+fn one_column(values: Vec<Datum>) -> Rows {
+    Box::new(values.into_iter().map(|v| Ok(vec![v])))
+}
+
+fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
+    use TableFunctionKind as K;
+    match kind {
+        K::ScalarCall => Ok(Box::new(std::iter::once(Ok(args
+            .iter()
+            .map(|(_, v)| v.clone())
+            .collect())))),
+        K::Unnest => Ok(unnest(args)),
+        K::GenerateSubscripts => {
+            let (Some((_, Datum::Array(array))), Some((_, Datum::Int4(1)))) =
+                (args.first(), args.get(1))
+            else {
+                return Ok(none());
+            };
+            let last = i32::try_from(array.values.len()).unwrap_or(i32::MAX);
+            let reverse = matches!(args.get(2), Some((_, Datum::Bool(true))));
+            let mut values: Vec<Datum> = (1..=last).map(Datum::Int4).collect();
+            if reverse {
+                values.reverse();
+            }
+            Ok(one_column(values))
+        }
+        _ if args.iter().any(|(_, v)| v.is_null()) && kind != K::StringToTable => Ok(none()),
+        K::GenerateSeries => generate_series(args),
+        K::StringToTable => Ok(string_to_table(args)),
+        K::RegexpSplitToTable => regexp_split(args),
+        other => Err(Error::unsupported(format!("{other:?} in FROM"))),
+    }
+}
+
+/// Several arrays side by side, the shorter ones filled up with NULLs.
+fn unnest(args: &[(PgType, Datum)]) -> Rows {
+    let arrays: Vec<Vec<Datum>> = args
+        .iter()
+        .map(|(_, value)| match value {
+            Datum::Array(array) => array.values.clone(),
+            _ => Vec::new(),
+        })
+        .collect();
+    let longest = arrays.iter().map(Vec::len).max().unwrap_or(0);
+    Box::new((0..longest).map(move |i| {
+        Ok(arrays
+            .iter()
+            .map(|a| a.get(i).cloned().unwrap_or(Datum::Null))
+            .collect())
+    }))
+}
+
+fn step_is_zero() -> Error {
+    Error::new(
+        ErrorKind::InvalidParameterValue,
+        "step size cannot equal zero",
+    )
+}
+
+fn generate_series(args: &[(PgType, Datum)]) -> Result<Rows> {
+    let values: Vec<&Datum> = args.iter().map(|(_, v)| v).collect();
+    Ok(match values.as_slice() {
+        [Datum::Int4(start), Datum::Int4(stop), rest @ ..] => {
+            let step = match rest.first() {
+                Some(Datum::Int4(step)) => *step,
+                _ => 1,
+            };
+            Box::new(
+                integers(i64::from(*start), i64::from(*stop), i64::from(step))?
+                    .map(|n| Ok(vec![Datum::Int4(n as i32)])),
+            )
+        }
+        [Datum::Int8(start), Datum::Int8(stop), rest @ ..] => {
+            let step = match rest.first() {
+                Some(Datum::Int8(step)) => *step,
+                _ => 1,
+            };
+            Box::new(integers(*start, *stop, step)?.map(|n| Ok(vec![Datum::Int8(n)])))
+        }
+        [Datum::Numeric(start), Datum::Numeric(stop), rest @ ..] => {
+            let step = match rest.first() {
+                Some(Datum::Numeric(step)) => step.clone(),
+                _ => Numeric::from(1_i32),
+            };
+            numerics(start.clone(), stop.clone(), step)?
+        }
+        [Datum::Timestamp(start), Datum::Timestamp(stop), Datum::Interval(step)] => {
+            timestamps(*start, *stop, *step, Datum::Timestamp)?
+        }
+        [Datum::TimestampTz(start), Datum::TimestampTz(stop), Datum::Interval(step)] => {
+            timestamps(*start, *stop, *step, Datum::TimestampTz)?
+        }
+        _ => return Err(Error::unsupported("generate_series of these types")),
+    })
+}
+
+fn integers(start: i64, stop: i64, step: i64) -> Result<impl Iterator<Item = i64> + Send> {
+    if step == 0 {
+        return Err(step_is_zero());
+    }
+    let inside = move |n: i64| if step > 0 { n <= stop } else { n >= stop };
+    Ok(std::iter::successors(Some(start), move |n| n.checked_add(step))
+        .take_while(move |n| inside(*n)))
+}
+
+fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Rows> {
+    if step.is_zero() {
+        return Err(step_is_zero());
+    }
+    let rising = step > Numeric::from(0_i32);
+    let mut next = Some(start);
+    Ok(Box::new(std::iter::from_fn(move || {
+        let current = next.take()?;
+        let inside = if rising {
+            current <= stop
+        } else {
+            current >= stop
+        };
+        if !inside {
+            return None;
+        }
+        match current.add(&step) {
+            Ok(sum) => next = Some(sum),
+            Err(error) => return Some(Err(error)),
+        }
+        Some(Ok(vec![Datum::Numeric(current)]))
+    })))
+}
+
+fn timestamps(start: i64, stop: i64, step: Interval, wrap: fn(i64) -> Datum) -> Result<Rows> {
+    const MICROS_PER_DAY: i128 = 86_400_000_000;
+    let size = (i128::from(step.months) * 30 + i128::from(step.days)) * MICROS_PER_DAY
+        + i128::from(step.micros);
+    if size == 0 {
+        return Err(step_is_zero());
+    }
+    let mut next = Some(start);
+    Ok(Box::new(std::iter::from_fn(move || {
+        let current = next.take()?;
+        let inside = if size > 0 {
+            current <= stop
+        } else {
+            current >= stop
+        };
+        if !inside {
+            return None;
+        }
+        match add_interval(current, step) {
+            Some(sum) => next = Some(sum),
+            None => return Some(Err(Error::out_of_range("timestamp"))),
+        }
+        Some(Ok(vec![wrap(current)]))
+    })))
+}
+
+/// Months keep the day where the month has it, then days, then microseconds; in UTC.
+fn add_interval(micros: i64, step: Interval) -> Option<i64> {
+    use chrono::{DateTime, Days, Months, TimeDelta};
+    let time = DateTime::from_timestamp_micros(micros)?.naive_utc();
+    let months = Months::new(step.months.unsigned_abs());
+    let time = if step.months < 0 {
+        time.checked_sub_months(months)?
+    } else {
+        time.checked_add_months(months)?
+    };
+    let days = Days::new(u64::from(step.days.unsigned_abs()));
+    let time = if step.days < 0 {
+        time.checked_sub_days(days)?
+    } else {
+        time.checked_add_days(days)?
+    };
+    let time = time.checked_add_signed(TimeDelta::microseconds(step.micros))?;
+    Some(time.and_utc().timestamp_micros())
+}
+
+fn string_to_table(args: &[(PgType, Datum)]) -> Rows {
+    let Some(text) = args.first().and_then(|(_, v)| v.as_str()) else {
+        return none();
+    };
+    if text.is_empty() {
+        return none();
+    }
+    let null = args.get(2).and_then(|(_, v)| v.as_str());
+    let parts: Vec<String> = match args.get(1).and_then(|(_, v)| v.as_str()) {
+        None => text.chars().map(String::from).collect(),
+        Some("") => vec![text.to_owned()],
+        Some(delimiter) => text.split(delimiter).map(str::to_owned).collect(),
+    };
+    one_column(
+        parts
+            .into_iter()
+            .map(|part| {
+                if null == Some(part.as_str()) {
+                    Datum::Null
+                } else {
+                    Datum::text(part)
+                }
+            })
+            .collect(),
+    )
+}
+
+fn regexp_split(args: &[(PgType, Datum)]) -> Result<Rows> {
+    let (Some(text), Some(pattern)) = (
+        args.first().and_then(|(_, v)| v.as_str()),
+        args.get(1).and_then(|(_, v)| v.as_str()),
+    ) else {
+        return Ok(none());
+    };
+    let flags = args.get(2).and_then(|(_, v)| v.as_str()).unwrap_or("");
+    let regex = regex::RegexBuilder::new(pattern)
+        .case_insensitive(flags.contains('i'))
+        .build()
+        .map_err(|e| {
+            Error::new(
+                ErrorKind::InvalidRegularExpression,
+                format!("invalid regular expression: {e}"),
+            )
+        })?;
+    // As in Postgres, an empty match at the ends splits nothing off.
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for found in regex.find_iter(text) {
+        if found.is_empty() && (found.start() == 0 || found.start() == text.len()) {
+            continue;
+        }
+        parts.push(Datum::text(&text[from..found.start()]));
+        from = found.end();
+    }
+    parts.push(Datum::text(&text[from..]));
+    Ok(one_column(parts))
+}

@@ -1,0 +1,23 @@
+//! Rows out of the store, and every other source of rows that plans read from.
+//!
+//! - [`RowSource`]: the store as scans see it · `spans`: which key ranges a filter leaves
+//! - [`StoredTable`]: a base table as DataFusion sees it · `exec`: the scan that runs · `decode`: rows to columns
+//! - [`SystemTableProvider`], [`FunctionTable`]: computed rows · `batches`: what they have in common
+
+mod batches;
+mod decode;
+mod exec;
+mod functions;
+mod source;
+mod spans;
+mod stored;
+mod system;
+
+pub(crate) use batches::{BatchSource, SourceTable, schema_of};
+pub(crate) use system::batch_of;
+pub(crate) use functions::FunctionRows;
+pub use exec::ScanExec;
+pub use functions::FunctionTable;
+pub use source::{MemorySource, RowCursor, RowSource};
+pub use stored::StoredTable;
+pub use system::SystemTableProvider;

@@ -1,0 +1,124 @@
+//! The store as scans see it.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use stratos_replication::{Direction, PrefixStatistics, Span};
+use stratos_types::Result;
+
+use crate::catalog::Table;
+use crate::rows::index_span;
+
+/// One consistent picture of the data, for the length of a statement.
+pub trait RowSource: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Keys and values of a range, in order.
+    fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor>;
+
+    /// Live rows of a table and their bytes, roughly.
+    fn statistics(&self, table: &Table) -> PrefixStatistics;
+}
+
+/// A scan that is under way.
+pub trait RowCursor: Send {
+    /// Visits at most `max_rows` further pairs, or about `max_bytes` of them; gives whether there may be more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn next_chunk(
+        &mut self,
+        max_rows: usize,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<bool>;
+}
+
+/// Rows in memory: tests, and temporary results.
+#[derive(Debug, Default)]
+pub struct MemorySource {
+    pairs: std::sync::Arc<RwLock<BTreeMap<Bytes, Bytes>>>,
+}
+
+impl MemorySource {
+    /// Adds or replaces a pair.
+    pub fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.pairs.write().insert(key.into(), value.into());
+    }
+}
+
+impl RowSource for MemorySource {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.pairs.read().get(key).cloned())
+    }
+
+    fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor> {
+        Box::new(MemoryCursor {
+            pairs: self.pairs.clone(),
+            span,
+            direction,
+        })
+    }
+
+    fn statistics(&self, table: &Table) -> PrefixStatistics {
+        let span = index_span(table, table.primary_index());
+        let pairs = self.pairs.read();
+        let mut total = PrefixStatistics::default();
+        for (key, value) in pairs.range(span.start..span.end) {
+            total.rows += 1;
+            total.bytes += (key.len() + value.len()) as u64;
+        }
+        total
+    }
+}
+
+struct MemoryCursor {
+    pairs: std::sync::Arc<RwLock<BTreeMap<Bytes, Bytes>>>,
+    /// What is left.
+    span: Span,
+    direction: Direction,
+}
+
+impl RowCursor for MemoryCursor {
+    fn next_chunk(
+        &mut self,
+        max_rows: usize,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<bool> {
+        if self.span.is_empty() {
+            return Ok(false);
+        }
+        let pairs = self.pairs.read();
+        let range = (
+            Bound::Included(self.span.start.clone()),
+            Bound::Excluded(self.span.end.clone()),
+        );
+        let (mut rows, mut bytes) = (0, 0);
+        let mut last = None;
+        let mut step = |(key, value): (&Bytes, &Bytes)| {
+            visit(key, value);
+            rows += 1;
+            bytes += key.len() + value.len();
+            last = Some(key.clone());
+            rows >= max_rows || bytes >= max_bytes
+        };
+        let more = match self.direction {
+            Direction::Forward => pairs.range(range).any(&mut step),
+            Direction::Backward => pairs.range(range).rev().any(&mut step),
+        };
+        if let (Some(last), true) = (last, more) {
+            match self.direction {
+                Direction::Forward => self.span.start = Span::key(&last).end,
+                Direction::Backward => self.span.end = last,
+            }
+        }
+        Ok(more)
+    }
+}

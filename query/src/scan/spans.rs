@@ -1,0 +1,478 @@
+//! Which key ranges a filter leaves to look at.
+//!
+//! Ranges are always a superset of what the filter accepts: the filter itself still runs above the scan, so that a mistake
+//! here could only cost time, never rows — as long as nothing wanted is left out.
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::catalog::Session;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, Volatility};
+use stratos_replication::{Span, prefix_end};
+use stratos_types::{Datum, PgType, Result, key};
+
+use crate::arrow::datum_of_scalar;
+use crate::catalog::{Index, IndexState, Table};
+use crate::ir::ScanColumn;
+use crate::rows::index_prefix;
+
+/// Ranges that IN lists may multiply to.
+const SPANS_MAX: usize = 4096;
+
+/// What a filter says about one column.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Condition {
+    /// Index into [`Table::columns`], or one past the last for the row id.
+    pub column: usize,
+    pub test: Test,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Test {
+    /// One of these values.
+    In(Vec<Datum>),
+    /// From here on; `bool`: included.
+    From(Datum, bool),
+    /// Up to here; `bool`: included.
+    To(Datum, bool),
+}
+
+/// How a table is read.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    /// Position in [`Table::indexes`].
+    pub index: usize,
+    /// In ascending order, disjoint.
+    pub spans: Vec<Span>,
+    /// Conditions that the ranges express, for EXPLAIN.
+    pub conditions: Vec<Condition>,
+    /// Every column of a unique index has one value, so that there is at most one row per range.
+    pub lookup: bool,
+}
+
+/// Reads conditions out of a filter's conjuncts.
+pub(super) fn conditions(
+    session: &dyn Session,
+    filters: &[Expr],
+    table: &Table,
+    columns: &[ScanColumn],
+) -> Vec<Condition> {
+    let reader = Reader {
+        session,
+        table,
+        columns,
+    };
+    let mut out = Vec::new();
+    for filter in filters {
+        reader.read(filter, &mut out);
+    }
+    out
+}
+
+struct Reader<'a> {
+    session: &'a dyn Session,
+    table: &'a Table,
+    columns: &'a [ScanColumn],
+}
+
+impl Reader<'_> {
+    fn read(&self, expr: &Expr, out: &mut Vec<Condition>) {
+        match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+                Operator::And => {
+                    self.read(left, out);
+                    self.read(right, out);
+                }
+                Operator::Or => out.extend(self.any_of(expr)),
+                _ => {
+                    if let Some(condition) = self
+                        .comparison(left, *op, right)
+                        .or_else(|| self.comparison(right, op.swap()?, left))
+                    {
+                        out.push(condition);
+                    }
+                }
+            },
+            Expr::InList(list) if !list.negated => {
+                let Some((column, ty)) = self.column(&list.expr) else {
+                    return;
+                };
+                let values: Option<Vec<Datum>> =
+                    list.list.iter().map(|e| self.constant(e, ty)).collect();
+                if let Some(values) = values {
+                    out.push(Condition {
+                        column,
+                        test: Test::In(values.into_iter().filter(|v| !v.is_null()).collect()),
+                    });
+                }
+            }
+            Expr::IsNull(inner) => {
+                if let Some((column, _)) = self.column(inner) {
+                    out.push(Condition {
+                        column,
+                        test: Test::In(vec![Datum::Null]),
+                    });
+                }
+            }
+            Expr::Between(between) if !between.negated => {
+                for (op, bound) in [
+                    (Operator::GtEq, &between.low),
+                    (Operator::LtEq, &between.high),
+                ] {
+                    out.extend(self.comparison(&between.expr, op, bound));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `a = 1 OR a = 2`, which is how the optimizer writes short IN lists.
+    fn any_of(&self, expr: &Expr) -> Option<Condition> {
+        if let Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) = expr
+        {
+            let (a, b) = (self.any_of(left)?, self.any_of(right)?);
+            return match (a.test, b.test) {
+                (Test::In(mut a_values), Test::In(b_values)) if a.column == b.column => {
+                    a_values.extend(b_values);
+                    Some(Condition {
+                        column: a.column,
+                        test: Test::In(a_values),
+                    })
+                }
+                _ => None,
+            };
+        }
+        let mut single = Vec::new();
+        self.read(expr, &mut single);
+        match single.as_slice() {
+            [Condition {
+                test: Test::In(_), ..
+            }] => single.pop(),
+            _ => None,
+        }
+    }
+
+    fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Option<Condition> {
+        let (column, ty) = self.column(left)?;
+        let value = self.constant(right, ty)?;
+        let test = match op {
+            Operator::IsNotDistinctFrom => Test::In(vec![value]),
+            _ if value.is_null() => Test::In(Vec::new()),
+            Operator::Eq => Test::In(vec![value]),
+            Operator::Lt => Test::To(value, false),
+            Operator::LtEq => Test::To(value, true),
+            Operator::Gt => Test::From(value, false),
+            Operator::GtEq => Test::From(value, true),
+            _ => return None,
+        };
+        Some(Condition { column, test })
+    }
+
+    /// The column that an expression is, bare or as its equality key, whose order is the same.
+    fn column(&self, expr: &Expr) -> Option<(usize, PgType)> {
+        let name = match expr {
+            Expr::Column(column) => column.name.as_str(),
+            Expr::Alias(alias) => return self.column(&alias.expr),
+            Expr::ScalarFunction(call) if call.func.name().starts_with(EQUALITY_KEY) => {
+                return self.column(call.args.first()?);
+            }
+            _ => return None,
+        };
+        let id: u32 = name.strip_prefix('c')?.parse().ok()?;
+        let column = self.columns.iter().find(|c| c.id.0 == id)?;
+        let ty = self
+            .table
+            .columns
+            .get(column.index)
+            .map_or(PgType::Int8, |c| c.ty.ty);
+        Some((column.index, ty))
+    }
+
+    /// The value of an expression that has the same value for all rows.
+    fn constant(&self, expr: &Expr, ty: PgType) -> Option<Datum> {
+        let scalar = match expr {
+            Expr::Literal(value, _) => value.clone(),
+            // A key of a constant is as good as the constant, and is a whole value.
+            Expr::ScalarFunction(call) if call.func.name().starts_with(EQUALITY_KEY) => {
+                return self.constant(call.args.first()?, ty);
+            }
+            other => self.evaluate(other)?,
+        };
+        datum_of_scalar(&scalar, ty).ok()
+    }
+
+    fn evaluate(&self, expr: &Expr) -> Option<ScalarValue> {
+        use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+        if expr.any_column_refs() {
+            return None;
+        }
+        let mut volatile = false;
+        expr.apply(|e| {
+            if let Expr::ScalarFunction(call) = e {
+                volatile |= call.func.signature().volatility == Volatility::Volatile;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .ok()?;
+        if volatile {
+            return None;
+        }
+        let physical = self
+            .session
+            .create_physical_expr(expr.clone(), &DFSchema::empty())
+            .ok()?;
+        let batch = RecordBatch::try_new_with_options(
+            std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+            Vec::new(),
+            &RecordBatchOptions::new().with_row_count(Some(1)),
+        )
+        .ok()?;
+        let array = physical.evaluate(&batch).ok()?.into_array(1).ok()?;
+        ScalarValue::try_from_array(&array, 0).ok()
+    }
+}
+
+/// What names of equality-key functions begin with (`lower::udf`).
+const EQUALITY_KEY: &str = "equality_key_";
+
+/// The best index for the conditions, and its ranges; the whole table if none helps. `covers` tells whether an index
+/// holds all that is wanted.
+pub(super) fn choose(
+    table: &Table,
+    conditions: &[Condition],
+    covers: &dyn Fn(&Index) -> bool,
+) -> Result<Access> {
+    let mut best: Option<(u32, Access)> = None;
+    for (position, index) in table.indexes.iter().enumerate() {
+        if index.state != IndexState::Public {
+            continue;
+        }
+        let access = access(table, position, conditions)?;
+        let mut score = 0;
+        for condition in &access.conditions {
+            score += match condition.test {
+                Test::In(_) => 8,
+                _ => 3,
+            };
+        }
+        if access.lookup {
+            score += 1000;
+        }
+        if score > 0 && (position == 0 || covers(index)) {
+            score += 2;
+        }
+        if position > 0 && score == 0 {
+            continue;
+        }
+        if best.as_ref().is_none_or(|(s, _)| score > *s) {
+            best = Some((score, access));
+        }
+    }
+    match best {
+        Some((_, access)) => Ok(access),
+        None => access(table, 0, &[]),
+    }
+}
+
+/// The ranges of one index.
+pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -> Result<Access> {
+    let index = &table.indexes[position];
+    let mut prefixes = vec![index_prefix(table, index).to_vec()];
+    let mut used = Vec::new();
+    let mut ranges: Option<(Option<(Datum, bool)>, Option<(Datum, bool)>, KeyColumn)> = None;
+    let columns = key_columns(table, index);
+    let mut equal = 0;
+    for column in &columns {
+        let of_column: Vec<&Condition> = conditions
+            .iter()
+            .filter(|c| c.column == column.position)
+            .collect();
+        // Of several lists the shortest; the filter above sees to the others.
+        let list = of_column
+            .iter()
+            .filter_map(|c| match &c.test {
+                Test::In(values) => Some((values, *c)),
+                _ => None,
+            })
+            .min_by_key(|(values, _)| values.len());
+        if let Some((values, condition)) = list
+            && prefixes.len() * values.len().max(1) <= SPANS_MAX
+        {
+            prefixes = prefixes
+                .iter()
+                .flat_map(|prefix| {
+                    values.iter().map(|value| {
+                        let mut key = prefix.clone();
+                        column.encode(&mut key, value);
+                        key
+                    })
+                })
+                .collect();
+            used.push(condition.clone());
+            equal += 1;
+            continue;
+        }
+        let (mut low, mut high) = (None, None);
+        for condition in of_column {
+            match &condition.test {
+                Test::From(value, included) => {
+                    if tighter(column.ty, low.as_ref(), value, std::cmp::Ordering::Greater) {
+                        low = Some((value.clone(), *included));
+                    }
+                    used.push(condition.clone());
+                }
+                Test::To(value, included) => {
+                    if tighter(column.ty, high.as_ref(), value, std::cmp::Ordering::Less) {
+                        high = Some((value.clone(), *included));
+                    }
+                    used.push(condition.clone());
+                }
+                Test::In(_) => {}
+            }
+        }
+        if low.is_some() || high.is_some() {
+            ranges = Some((low, high, column.clone()));
+        }
+        break;
+    }
+    prefixes.sort();
+    prefixes.dedup();
+    let spans = prefixes
+        .into_iter()
+        .map(|prefix| match &ranges {
+            None => Span::prefix(&prefix),
+            Some((low, high, column)) => column.range(&prefix, low.as_ref(), high.as_ref()),
+        })
+        .filter(|span| !span.is_empty())
+        .collect();
+    Ok(Access {
+        index: position,
+        spans,
+        conditions: used,
+        lookup: equal == columns.len() && (index.unique || position == 0),
+    })
+}
+
+fn tighter(
+    ty: PgType,
+    current: Option<&(Datum, bool)>,
+    value: &Datum,
+    wanted: std::cmp::Ordering,
+) -> bool {
+    match current {
+        None => true,
+        Some((bound, included)) => {
+            let order = key::compare(ty, value, bound);
+            order == wanted || (order.is_eq() && *included)
+        }
+    }
+}
+
+/// A column of an index, as ranges need it.
+#[derive(Debug, Clone)]
+pub(super) struct KeyColumn {
+    /// Index into [`Table::columns`], or one past the last for the row id.
+    pub position: usize,
+    pub ty: PgType,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+impl KeyColumn {
+    fn encode(&self, out: &mut Vec<u8>, value: &Datum) {
+        key::encode_column(out, self.ty, value, self.descending, self.nulls_first);
+    }
+
+    fn range(
+        &self,
+        prefix: &[u8],
+        low: Option<&(Datum, bool)>,
+        high: Option<&(Datum, bool)>,
+    ) -> Span {
+        let (first, last) = if self.descending {
+            (high, low)
+        } else {
+            (low, high)
+        };
+        let encoded = |value: &Datum| {
+            let mut key = prefix.to_vec();
+            self.encode(&mut key, value);
+            key
+        };
+        let whole = Span::prefix(prefix);
+        let start = match first {
+            Some((value, true)) => encoded(value).into(),
+            Some((value, false)) => prefix_end(&encoded(value)),
+            None => whole.start,
+        };
+        let end = match last {
+            Some((value, true)) => prefix_end(&encoded(value)),
+            Some((value, false)) => encoded(value).into(),
+            None => whole.end,
+        };
+        Span { start, end }
+    }
+}
+
+/// The columns of an index's key; a table without a primary key has its row id.
+pub(super) fn key_columns(table: &Table, index: &Index) -> Vec<KeyColumn> {
+    if std::ptr::eq(index, table.primary_index()) && !table.has_primary_key() {
+        return vec![KeyColumn {
+            position: table.columns.len(),
+            ty: PgType::Int8,
+            descending: false,
+            nulls_first: false,
+        }];
+    }
+    index
+        .columns
+        .iter()
+        .filter_map(|c| {
+            let position = table.column_index(c.attnum)?;
+            Some(KeyColumn {
+                position,
+                ty: table.columns[position].ty.ty,
+                descending: c.descending,
+                nulls_first: c.nulls_first,
+            })
+        })
+        .collect()
+}
+
+/// Cuts a range into about `parts` of equal width, by the bytes after what its ends have in common. Where the data does
+/// not fill the range evenly, the caller narrows it first.
+pub(super) fn split(span: &Span, parts: usize) -> Vec<Span> {
+    let common = span
+        .start
+        .iter()
+        .zip(span.end.iter())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let number = |bytes: &[u8]| {
+        let mut eight = [0; 8];
+        let tail = &bytes[common.min(bytes.len())..];
+        let n = tail.len().min(8);
+        eight[..n].copy_from_slice(&tail[..n]);
+        u64::from_be_bytes(eight)
+    };
+    let (low, high) = (number(&span.start), number(&span.end));
+    let step = (high.saturating_sub(low)) / parts.max(1) as u64;
+    if step == 0 || parts < 2 {
+        return vec![span.clone()];
+    }
+    let mut out = Vec::with_capacity(parts);
+    let mut start = span.start.clone();
+    for part in 1..parts as u64 {
+        let mut cut = span.start[..common].to_vec();
+        cut.extend_from_slice(&(low + step * part).to_be_bytes());
+        let piece = Span::new(start.clone(), cut.clone());
+        start = cut.into();
+        out.push(piece);
+    }
+    out.push(Span::new(start, span.end.clone()));
+    out.retain(|s| !s.is_empty());
+    out
+}

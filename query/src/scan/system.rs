@@ -1,0 +1,73 @@
+//! Tables of pg_catalog and the like.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use stratos_types::{Datum, Error, Result};
+
+use super::batches::{BatchSource, SourceTable, schema_of};
+use crate::arrow::ColumnBuilder;
+use crate::catalog::SystemTable;
+use crate::ir::OutputColumn;
+use crate::lower::StatementContext;
+
+/// A system table in a plan.
+pub struct SystemTableProvider;
+
+impl SystemTableProvider {
+    /// `columns`: the table's columns in its order.
+    #[allow(clippy::new_ret_no_self)]
+    pub(crate) fn new(table: Arc<dyn SystemTable>, columns: Vec<OutputColumn>) -> SourceTable {
+        let source = SystemRows {
+            table,
+            columns: columns.clone(),
+        };
+        SourceTable::new(&columns, Arc::new(source))
+    }
+}
+
+#[derive(Debug)]
+struct SystemRows {
+    table: Arc<dyn SystemTable>,
+    columns: Vec<OutputColumn>,
+}
+
+impl BatchSource for SystemRows {
+    fn describe(&self) -> String {
+        format!("Seq Scan on {}", self.table.name())
+    }
+
+    fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let (table, columns) = (self.table.clone(), self.columns.clone());
+        futures::stream::once(async move {
+            let context = statement
+                .system
+                .as_ref()
+                .ok_or_else(|| Error::internal("system tables need a store"))?;
+            batch_of(&columns, &table.rows(context)?)
+        })
+        .boxed()
+    }
+}
+
+/// Rows as a batch with fields named after the columns.
+pub(crate) fn batch_of(columns: &[OutputColumn], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
+    let mut builders: Vec<ColumnBuilder> = columns
+        .iter()
+        .map(|c| ColumnBuilder::new(c.ty.ty, rows.len()))
+        .collect();
+    for row in rows {
+        for (builder, value) in builders.iter_mut().zip(row) {
+            builder.push(value)?;
+        }
+    }
+    let arrays = builders.iter_mut().map(ColumnBuilder::finish).collect();
+    RecordBatch::try_new_with_options(
+        schema_of(columns),
+        arrays,
+        &arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len())),
+    )
+    .map_err(|e| Error::internal(format!("rows of a computed table: {e}")))
+}

@@ -1,0 +1,222 @@
+//! DECLARE, FETCH, MOVE, CLOSE: results kept by name.
+//!
+//! Cursors go forwards; a SCROLL cursor keeps the rows that it has given, so that it can go back among them.
+
+use stratos_types::{Datum, Error, ErrorKind, Result};
+
+use super::session::Session;
+use crate::result::{ResultSet, RowBlock};
+
+/// Cursors that one session may have open.
+const CURSORS_MAX: usize = 1_000;
+/// Rows taken from the query at once.
+const FETCH_CHUNK_ROWS: usize = 1024;
+/// Bytes of rows that a SCROLL cursor, or one WITH HOLD, keeps in memory.
+const KEPT_BYTES_MAX: usize = 256 << 20;
+
+/// An open cursor.
+pub struct Cursor {
+    result: ResultSet,
+    /// Rows given so far, where going back is allowed.
+    kept: Option<Vec<Vec<Datum>>>,
+    kept_bytes: usize,
+    /// Number of rows before the current one and the current one itself: 0 is before the first.
+    position: usize,
+    /// The position is after the last row.
+    after_last: bool,
+    /// WITH HOLD: lives on after the transaction.
+    hold: bool,
+}
+
+/// Where FETCH and MOVE go.
+#[derive(Debug, Clone, Copy)]
+pub enum Movement {
+    /// So many rows forwards; `None` is all.
+    Forward(Option<u64>),
+    /// So many rows backwards; `None` is all.
+    Backward(Option<u64>),
+    /// To the row with this number, from the end when negative.
+    Absolute(i64),
+    /// So many rows from here.
+    Relative(i64),
+}
+
+fn not_scrollable() -> Error {
+    Error::new(ErrorKind::ObjectNotInPrerequisiteState, "cursor can only scan forward")
+        .with_hint("Declare it with SCROLL option to enable backward scan.")
+}
+
+impl Cursor {
+    fn remember(&mut self, rows: &[Vec<Datum>]) -> Result<()> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        self.kept_bytes += rows.iter().flatten().map(Datum::size_bytes).sum::<usize>();
+        if self.kept_bytes > KEPT_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::ProgramLimitExceeded,
+                format!("the rows of a SCROLL or WITH HOLD cursor exceed {} MB", KEPT_BYTES_MAX >> 20),
+            ));
+        }
+        kept.extend_from_slice(rows);
+        Ok(())
+    }
+}
+
+fn to_rows(block: &RowBlock, types: &[stratos_types::PgType]) -> Vec<Vec<Datum>> {
+    (0..block.len()).map(|row| types.iter().enumerate().map(|(at, ty)| block.datum(row, at, *ty)).collect()).collect()
+}
+
+impl Session {
+    pub(super) async fn declare_cursor(
+        &mut self,
+        name: String,
+        result: ResultSet,
+        scroll: bool,
+        hold: bool,
+    ) -> Result<()> {
+        if self.cursors.contains_key(&name) {
+            return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+        }
+        if self.cursors.len() >= CURSORS_MAX {
+            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open cursors in this session"));
+        }
+        let kept = (scroll || hold).then(Vec::new);
+        let mut cursor = Cursor { result, kept, kept_bytes: 0, position: 0, after_last: false, hold };
+        if hold {
+            // It outlives its transaction, so its rows are all computed now.
+            while self.pull(&mut cursor, FETCH_CHUNK_ROWS).await?.is_some() {}
+        }
+        self.cursors.insert(name, cursor);
+        Ok(())
+    }
+
+    async fn pull(&mut self, cursor: &mut Cursor, rows_max: usize) -> Result<Option<Vec<Vec<Datum>>>> {
+        let types: Vec<_> = cursor.result.columns.iter().map(|c| c.ty.ty).collect();
+        let Some(block) = self.fetch(&mut cursor.result, rows_max).await? else { return Ok(None) };
+        let rows = to_rows(&block, &types);
+        cursor.remember(&rows)?;
+        Ok(Some(rows))
+    }
+
+    fn cursor_missing(name: &str) -> Error {
+        Error::new(ErrorKind::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
+    }
+
+    /// Columns of a cursor.
+    pub(super) fn cursor_columns(&self, name: &str) -> Result<std::sync::Arc<[crate::ir::OutputColumn]>> {
+        self.cursors.get(name).map(|c| c.result.columns.clone()).ok_or_else(|| Session::cursor_missing(name))
+    }
+
+    /// FETCH and MOVE: the rows passed, in the order of the movement.
+    pub(super) async fn move_cursor(&mut self, name: &str, movement: Movement) -> Result<Vec<Vec<Datum>>> {
+        let mut cursor = self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
+        let rows = self.advance(&mut cursor, movement).await;
+        self.cursors.insert(name.to_owned(), cursor);
+        rows
+    }
+
+    async fn advance(&mut self, cursor: &mut Cursor, movement: Movement) -> Result<Vec<Vec<Datum>>> {
+        match movement {
+            Movement::Forward(Some(0)) | Movement::Backward(Some(0)) | Movement::Relative(0) => {
+                Ok(self.here(cursor)?.into_iter().collect())
+            }
+            Movement::Forward(count) => self.forwards(cursor, count).await,
+            Movement::Backward(count) => Self::backwards(cursor, count),
+            Movement::Relative(n) if n > 0 => {
+                let mut rows = self.forwards(cursor, Some(n.unsigned_abs())).await?;
+                Ok(if rows.len() as u64 == n.unsigned_abs() { rows.drain(rows.len() - 1..).collect() } else { Vec::new() })
+            }
+            Movement::Relative(n) => {
+                let mut rows = Self::backwards(cursor, Some(n.unsigned_abs()))?;
+                Ok(if rows.len() as u64 == n.unsigned_abs() { rows.drain(rows.len() - 1..).collect() } else { Vec::new() })
+            }
+            Movement::Absolute(n) if n >= 0 => {
+                let target = usize::try_from(n).unwrap_or(usize::MAX);
+                if target < cursor.position || (target == cursor.position && cursor.after_last) {
+                    if cursor.kept.is_none() {
+                        return Err(not_scrollable());
+                    }
+                    cursor.position = target;
+                    cursor.after_last = false;
+                    return Ok(self.here(cursor)?.into_iter().collect());
+                }
+                if target > cursor.position {
+                    self.forwards(cursor, Some((target - cursor.position) as u64)).await?;
+                }
+                if cursor.after_last {
+                    return Ok(Vec::new());
+                }
+                Ok(self.here(cursor)?.into_iter().collect())
+            }
+            Movement::Absolute(n) => {
+                self.forwards(cursor, None).await?;
+                let back = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
+                let total = cursor.kept.as_ref().ok_or_else(not_scrollable)?.len();
+                cursor.position = (total + 1).saturating_sub(back);
+                cursor.after_last = false;
+                Ok(self.here(cursor)?.into_iter().collect())
+            }
+        }
+    }
+
+    /// The row that the cursor is on.
+    fn here(&self, cursor: &Cursor) -> Result<Option<Vec<Datum>>> {
+        if cursor.position == 0 || cursor.after_last {
+            return Ok(None);
+        }
+        let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
+        Ok(kept.get(cursor.position - 1).cloned())
+    }
+
+    async fn forwards(&mut self, cursor: &mut Cursor, count: Option<u64>) -> Result<Vec<Vec<Datum>>> {
+        let wanted = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let mut rows = Vec::new();
+        if cursor.after_last {
+            return Ok(rows);
+        }
+        if let Some(kept) = &cursor.kept {
+            let known = kept.get(cursor.position..).unwrap_or_default();
+            rows.extend(known.iter().take(wanted).cloned());
+        }
+        while rows.len() < wanted {
+            let Some(more) = self.pull(cursor, FETCH_CHUNK_ROWS.min(wanted - rows.len())).await? else {
+                cursor.after_last = true;
+                break;
+            };
+            rows.extend(more);
+        }
+        cursor.position += rows.len();
+        Ok(rows)
+    }
+
+    fn backwards(cursor: &mut Cursor, count: Option<u64>) -> Result<Vec<Vec<Datum>>> {
+        let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
+        let wanted = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let mut rows = Vec::new();
+        // The row before the current one, or the last one when the cursor is past the end.
+        let mut next = if cursor.after_last { cursor.position } else { cursor.position.saturating_sub(1) };
+        while rows.len() < wanted && next > 0 {
+            rows.push(kept[next - 1].clone());
+            next -= 1;
+        }
+        cursor.position = if rows.len() < wanted { 0 } else { next + 1 };
+        cursor.after_last = false;
+        Ok(rows)
+    }
+
+    pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<()> {
+        match name {
+            None => self.cursors.clear(),
+            Some(name) => {
+                self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction ended: cursors without HOLD are gone.
+    pub(super) fn end_cursors(&mut self) {
+        if self.block.is_none() {
+            self.cursors.retain(|_, cursor| cursor.hold);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Carrying out a planned statement.
+
+use std::sync::Arc;
+
+use stratos_replication::{LockMode, LockOutcome};
+use stratos_types::{Datum, Error, ErrorKind, Result};
+
+use super::plan::{Action, Planned, Prepared};
+use super::session::Session;
+use crate::catalog::{Table, keys};
+use crate::exec::{Changes, StatementContext, stored};
+use crate::result::{ResultSet, StatementResult};
+
+/// How often a statement is planned anew because the catalog changed while it waited for its tables.
+const REPLANS_MAX: usize = 100;
+
+/// The table that a statement writes, if any.
+fn written_table(action: &Action) -> Option<&Arc<Table>> {
+    match action {
+        Action::Insert(plan) => Some(&plan.rules().table),
+        Action::Change { plan, .. } => Some(&plan.rules().table),
+        _ => None,
+    }
+}
+
+impl Session {
+    pub(super) async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        planned: Arc<Planned>,
+        params: Vec<Datum>,
+        in_string: bool,
+    ) -> Result<StatementResult> {
+        match &planned.action {
+            Action::Direct(direct) => {
+                let eval = self.eval_context(&planned.catalog);
+                let rows = match &mut self.block {
+                    // Alone, it needs no transaction: a snapshot is one.
+                    None => {
+                        let view = self.engine.store().latest_view();
+                        direct.run(&view, &params, &eval)?
+                    }
+                    Some(block) => {
+                        block.used = true;
+                        stored(block.store.begin_statement().await)?;
+                        let view = block.store.view();
+                        let rows = direct.run(&view, &params, &eval);
+                        block.store.finish_statement(true);
+                        rows?
+                    }
+                };
+                Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows)))
+            }
+            Action::Query(query) => {
+                let rel = query.rel.clone();
+                let eval_catalog = planned.catalog.clone();
+                let locks_rows = query.locks_rows;
+                self.ensure_block().used = true;
+                let eval = self.eval_context(&eval_catalog);
+                if locks_rows {
+                    return self.run_locking_query(&planned, &rel, &params).await;
+                }
+                let engine = self.engine.clone();
+                let block = self.ensure_block();
+                stored(block.store.begin_statement().await)?;
+                let view = Arc::new(block.store.view());
+                let stream = crate::lower::execute(&rel, &params, view, &eval, engine.runtime(), &eval_catalog).await;
+                block.store.finish_statement(true);
+                Ok(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?)))
+            }
+            Action::Insert(_) | Action::Change { .. } => self.run_change(prepared, planned, &params).await,
+            Action::SchemaChange(ddl) => {
+                let text = prepared.parsed.as_ref().map_or("", |p| p.text());
+                self.run_schema_change(ddl, text, in_string).await
+            }
+            Action::Utility(statement) => self.run_utility(prepared, statement, params, in_string).await,
+        }
+    }
+
+    /// INSERT, UPDATE, DELETE. The statement holds on to its table's descriptor until the transaction ends, so that DDL on the
+    /// table waits for it, and it for DDL; if the catalog changed while it waited, it is planned anew.
+    async fn run_change(
+        &mut self,
+        prepared: &Prepared,
+        planned: Arc<Planned>,
+        params: &[Datum],
+    ) -> Result<StatementResult> {
+        self.refuse_write_when_read_only(&planned.action)?;
+        let mut planned = planned;
+        for _ in 0..REPLANS_MAX {
+            let wait = self.wait_policy();
+            let table = written_table(&planned.action).cloned();
+            let block = self.ensure_block();
+            block.used = true;
+            stored(block.store.begin_statement().await)?;
+            if let Some(table) = &table {
+                let key = keys::table(table.database, table.oid);
+                stored(block.store.lock_object(&key, LockMode::KeyShare, wait).await)?;
+            }
+            let current = self.current_catalog()?;
+            let unchanged = table.as_ref().is_none_or(|t| {
+                current.tables.get(&t.oid).is_some_and(|now| now.version == t.version && now.storage == t.storage)
+            });
+            if !unchanged {
+                self.ensure_block().store.finish_statement(false);
+                planned = self.plan(prepared)?.ok_or_else(|| Error::internal("a statement vanished"))?;
+                continue;
+            }
+            let eval = self.eval_context(&planned.catalog);
+            let engine = self.engine.clone();
+            let block = self.ensure_block();
+            let mut context = StatementContext {
+                engine: &engine,
+                transaction: &mut block.store,
+                eval: &eval,
+                params,
+                catalog: &planned.catalog,
+                wait,
+            };
+            let changes = match &planned.action {
+                Action::Insert(plan) => plan.run(&mut context).await,
+                Action::Change { direct: Some(direct), .. } => direct.run(&mut context).await,
+                Action::Change { plan, .. } => plan.run(&mut context).await,
+                _ => Err(Error::internal("not a change")),
+            };
+            block.store.finish_statement(changes.is_ok());
+            return Ok(change_result(&planned, changes?));
+        }
+        Err(Error::new(ErrorKind::SerializationFailure, "the table kept changing while the statement waited for it"))
+    }
+
+    fn refuse_write_when_read_only(&mut self, action: &Action) -> Result<()> {
+        if !self.ensure_block().read_only {
+            return Ok(());
+        }
+        let what = match action {
+            Action::Insert(_) => "INSERT",
+            Action::Change { tag, .. } => tag,
+            _ => "the statement",
+        };
+        Err(read_only(what))
+    }
+
+    /// SELECT … FOR UPDATE and its kin: the query yields its rows, each locked table's row is locked in order, and a row that
+    /// changed meanwhile is looked at again.
+    async fn run_locking_query(
+        &mut self,
+        planned: &Arc<Planned>,
+        rel: &crate::ir::Rel,
+        params: &[Datum],
+    ) -> Result<StatementResult> {
+        if self.ensure_block().read_only {
+            return Err(read_only("SELECT FOR UPDATE"));
+        }
+        let eval = self.eval_context(&planned.catalog);
+        let engine = self.engine.clone();
+        let wait = self.wait_policy();
+        let block = self.ensure_block();
+        stored(block.store.begin_statement().await)?;
+        let mut context = StatementContext {
+            engine: &engine,
+            transaction: &mut block.store,
+            eval: &eval,
+            params,
+            catalog: &planned.catalog,
+            wait,
+        };
+        let rows = crate::exec::row_locks::run(&mut context, rel).await;
+        block.store.finish_statement(rows.is_ok());
+        Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows?)))
+    }
+
+    /// Holds on to a table for DDL or for a change: waits for those who use it otherwise.
+    pub(super) async fn lock_table(&mut self, database: u32, oid: u32, mode: LockMode) -> Result<()> {
+        let wait = self.wait_policy();
+        let key = keys::table(database, oid);
+        match stored(self.ensure_block().store.lock_object(&key, mode, wait).await)? {
+            LockOutcome::Granted { .. } => Ok(()),
+            LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
+        }
+    }
+}
+
+/// 25006.
+pub(super) fn read_only(what: &str) -> Error {
+    Error::new(ErrorKind::ReadOnlySqlTransaction, format!("cannot execute {what} in a read-only transaction"))
+}
+
+fn change_result(planned: &Planned, changes: Changes) -> StatementResult {
+    let (tag, returns) = match &planned.action {
+        Action::Insert(plan) => ("INSERT 0", plan.returns()),
+        Action::Change { tag, returns, .. } => (*tag, *returns),
+        _ => ("", false),
+    };
+    if !returns {
+        return StatementResult::Done(format!("{tag} {}", changes.count));
+    }
+    let mut result = ResultSet::from_rows(planned.output.clone(), tag, changes.returned);
+    result.affected = Some(changes.count);
+    StatementResult::Rows(result)
+}

@@ -1,0 +1,168 @@
+//! What a statement compiles to.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sqlparser::ast::Statement;
+use stratos_types::{PgType, Result};
+
+use crate::binder::{self, BindContext, ParsedStatement};
+use crate::catalog::Snapshot;
+use crate::ddl::DdlStatement;
+use crate::engine::Engine;
+use crate::exec::direct::{DirectChange, DirectSelect};
+use crate::exec::dml::{ChangePlan, InsertPlan};
+use crate::ir::{BoundStatement, OutputColumn, Query, StatementKind};
+
+/// A statement as a client prepared it, with its last plan.
+pub struct Prepared {
+    /// The statement; none when the text held none.
+    pub parsed: Option<ParsedStatement>,
+    /// Types that the client gave for its parameters.
+    pub declared: Vec<Option<PgType>>,
+    /// Unix microseconds.
+    pub prepared_micros: i64,
+    /// Made by `PREPARE` rather than by the protocol.
+    pub from_sql: bool,
+    plan: Mutex<Option<CachedPlan>>,
+}
+
+struct CachedPlan {
+    planned: Arc<Planned>,
+    catalog_version: u64,
+    search_path: Vec<String>,
+}
+
+/// A planned statement.
+pub struct Planned {
+    /// What to do.
+    pub action: Action,
+    /// Types of the parameters.
+    pub params: Vec<PgType>,
+    /// Columns of the result; empty when it gives no rows.
+    pub output: Arc<[OutputColumn]>,
+    /// The catalog that it was planned with.
+    pub catalog: Arc<Snapshot>,
+}
+
+/// What a planned statement does.
+pub enum Action {
+    /// Rows by key.
+    Direct(DirectSelect),
+    /// Rows by DataFusion.
+    Query(Query),
+    /// INSERT.
+    Insert(InsertPlan),
+    /// UPDATE, DELETE.
+    Change {
+        /// First word of the tag.
+        tag: &'static str,
+        /// The general form.
+        plan: Arc<ChangePlan>,
+        /// By key, where the statement has the shape.
+        direct: Option<DirectChange>,
+        /// Whether rows come back.
+        returns: bool,
+    },
+    /// DDL.
+    SchemaChange(Box<DdlStatement>),
+    /// Everything else: taken from the syntax tree.
+    Utility(Box<Statement>),
+}
+
+impl Prepared {
+    /// A statement that has not been planned.
+    pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
+        Prepared {
+            parsed,
+            declared,
+            prepared_micros: super::now_micros(),
+            from_sql: false,
+            plan: Mutex::new(None),
+        }
+    }
+
+    /// The plan for this catalog and search path: the last one if it still holds.
+    ///
+    /// # Errors
+    /// What binding the statement gives.
+    pub fn plan(&self, engine: &Arc<Engine>, catalog: &Arc<Snapshot>, path: &[String]) -> Result<Option<Arc<Planned>>> {
+        let Some(parsed) = &self.parsed else { return Ok(None) };
+        if !catalog.private
+            && let Some(cached) = &*self.plan.lock()
+            && cached.catalog_version == catalog.version
+            && cached.planned.catalog.database == catalog.database
+            && cached.search_path == path
+        {
+            return Ok(Some(cached.planned.clone()));
+        }
+        let planned = Arc::new(plan_statement(engine, parsed, &self.declared, catalog, path)?);
+        if !catalog.private {
+            *self.plan.lock() = Some(CachedPlan {
+                planned: planned.clone(),
+                catalog_version: catalog.version,
+                search_path: path.to_vec(),
+            });
+        }
+        Ok(Some(planned))
+    }
+}
+
+/// Plans a statement.
+///
+/// # Errors
+/// What binding the statement gives.
+pub fn plan_statement(
+    engine: &Arc<Engine>,
+    parsed: &ParsedStatement,
+    declared: &[Option<PgType>],
+    catalog: &Arc<Snapshot>,
+    path: &[String],
+) -> Result<Planned> {
+    if let Some(ddl) = DdlStatement::from_parsed(parsed)? {
+        return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
+    }
+    if !binder::is_bound(&parsed.statement) {
+        let output = super::utility::output_of(&parsed.statement);
+        let action = Action::Utility(Box::new(parsed.statement.clone()));
+        return Ok(Planned { action, params: Vec::new(), output: output.into(), catalog: catalog.clone() });
+    }
+    let context = BindContext::new(catalog.clone(), path.to_vec(), Some(parsed.source.clone()));
+    let bound = binder::bind(&parsed.statement, &context, declared)?;
+    plan_bound(engine, bound, catalog)
+}
+
+fn without_rows(action: Action, catalog: &Arc<Snapshot>) -> Planned {
+    Planned { action, params: Vec::new(), output: Arc::new([]), catalog: catalog.clone() }
+}
+
+/// Chooses how to carry out a bound statement.
+///
+/// # Errors
+/// Expressions that cannot be compiled, rules of a table that no longer bind.
+pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Snapshot>) -> Result<Planned> {
+    let BoundStatement { kind, params, output } = bound;
+    let action = match kind {
+        StatementKind::Query(query) => match DirectSelect::compile(&query.rel)? {
+            Some(direct) if !query.locks_rows => Action::Direct(direct),
+            _ => Action::Query(query),
+        },
+        StatementKind::Insert(insert) => {
+            let rules = engine.table_rules(&insert.table, catalog)?;
+            Action::Insert(InsertPlan::new(*insert, rules)?)
+        }
+        StatementKind::Update(update) => {
+            let rules = engine.table_rules(&update.table, catalog)?;
+            let (source, returns) = (update.source.clone(), update.returning.is_some());
+            let plan = Arc::new(ChangePlan::update(*update, rules)?);
+            Action::Change { tag: "UPDATE", direct: DirectChange::compile(&source, &plan)?, plan, returns }
+        }
+        StatementKind::Delete(delete) => {
+            let rules = engine.table_rules(&delete.table, catalog)?;
+            let (source, returns) = (delete.source.clone(), delete.returning.is_some());
+            let plan = Arc::new(ChangePlan::delete(*delete, rules)?);
+            Action::Change { tag: "DELETE", direct: DirectChange::compile(&source, &plan)?, plan, returns }
+        }
+    };
+    Ok(Planned { action, params, output: output.into(), catalog: catalog.clone() })
+}

@@ -1,0 +1,229 @@
+//! DDL: the catalog's rows change in the session's transaction, and jobs change what is stored.
+//!
+//! DDL of concurrent transactions goes one after another (they lock the catalog's version), and waits for transactions that
+//! write the tables concerned (they hold on to the tables' descriptors).
+
+use stratos_replication::{LockMode, Span};
+use stratos_types::{Error, ErrorKind, Result};
+
+use super::session::Session;
+use crate::binder::{BindContext, ScalarBinder};
+use crate::catalog::{SnapshotEditor, keys};
+use crate::ddl::{self, DdlContext, DdlStatement, Job};
+use crate::exec::{StatementContext, jobs, stored};
+use crate::result::StatementResult;
+use crate::rows::{INDEX_PREFIX_BYTES, database_prefix, storage_prefix};
+
+impl Session {
+    pub(super) async fn run_schema_change(
+        &mut self,
+        statement: &DdlStatement,
+        text: &str,
+        in_string: bool,
+    ) -> Result<StatementResult> {
+        let block = self.ensure_block();
+        if block.read_only {
+            return Err(super::execute::read_only(statement.tag()));
+        }
+        block.used = true;
+        let explicit = block.explicit;
+        let first = block.catalog.is_none();
+        let wait = self.wait_policy();
+        let block = self.ensure_block();
+        stored(block.store.begin_statement().await)?;
+        let mut fresh = None;
+        if first {
+            stored(block.store.lock(&keys::version(), LockMode::Update, wait).await)?;
+            // What the transaction before left must be seen: the statement starts over behind it.
+            stored(block.store.begin_statement().await)?;
+            let view = block.store.view();
+            fresh = Some(self.engine.catalog_at(self.shared.database, &view)?);
+        }
+        let catalog = match fresh {
+            Some(catalog) => catalog,
+            None => self.current_catalog()?,
+        };
+        let engine = self.engine.clone();
+        let oids = engine.oids().await?;
+        let mut editor = SnapshotEditor::new(&catalog);
+        let role = catalog.role_named(&self.shared.user).map_or(0, |role| role.oid);
+        let search_path = {
+            use super::Host;
+            self.shared.search_path(false)
+        };
+        let eval = self.eval_context(&catalog);
+        let outcome = {
+            let view = self.ensure_block().store.view();
+            let binder = ScalarBinder::new(BindContext::new(catalog.clone(), search_path.clone(), None), eval);
+            let (pid, shared_engine) = (self.shared.pid, engine.clone());
+            engine.with_reader(&view, |reader| {
+                let context = DdlContext {
+                    role,
+                    search_path: &search_path,
+                    in_transaction_block: explicit || in_string,
+                    text,
+                    oids,
+                    binder: &binder,
+                    verifier: &crate::session::scram_verifier,
+                    sessions: &|database| shared_engine.sessions_of(database, pid),
+                    reader,
+                };
+                ddl::execute(statement, &mut editor, &context)
+            })?
+        };
+        let (snapshot, changes) = editor.finish();
+        for change in changes {
+            if keys::is_table(&change.key) {
+                stored(self.ensure_block().store.lock_object(&change.key, LockMode::Update, wait).await)?;
+            }
+            let store = &mut self.ensure_block().store;
+            stored(match change.value {
+                Some(value) => store.put(change.key, value),
+                None => store.delete(change.key),
+            })?;
+        }
+        for notice in outcome.notices {
+            self.notice(notice);
+        }
+        self.ensure_block().catalog = Some(snapshot);
+        self.publish_catalog();
+        let mut tag = outcome.tag.to_owned();
+        for job in outcome.jobs {
+            if let Some(rows) = self.run_job(job, explicit || in_string).await? {
+                tag = format!("SELECT {rows}");
+            }
+        }
+        self.ensure_block().store.finish_statement(true);
+        Ok(StatementResult::Done(tag))
+    }
+
+    /// Carries out a job now or keeps it for the commit. Gives the number of rows of CREATE TABLE AS.
+    async fn run_job(&mut self, job: Job, in_block: bool) -> Result<Option<u64>> {
+        let catalog = self.current_catalog()?;
+        let eval = self.eval_context(&catalog);
+        let engine = self.engine.clone();
+        let wait = self.wait_policy();
+        let block = self.ensure_block();
+        match job {
+            Job::DropStorage { .. }
+            | Job::DropIndexStorage { .. }
+            | Job::CreateDatabase { .. }
+            | Job::DropDatabase { .. } => {
+                block.jobs.push(job);
+                return Ok(None);
+            }
+            Job::BuildIndex { online: true, .. } if !in_block => {
+                block.jobs.push(job);
+                return Ok(None);
+            }
+            Job::Populate { table, query } => return self.populate(table, &query).await.map(Some),
+            Job::Rewrite { ref to, .. } => block.new_storages.push((to.database, to.storage)),
+            _ => {}
+        }
+        let mut context = StatementContext {
+            engine: &engine,
+            transaction: &mut block.store,
+            eval: &eval,
+            params: &[],
+            catalog: &catalog,
+            wait,
+        };
+        match job {
+            Job::Validate { table, what } => jobs::validate(&mut context, table, &what).await?,
+            Job::BuildIndex { table, index, .. } => jobs::build_index(&mut context, table, index).await?,
+            Job::Rewrite { from, to, columns } => jobs::rewrite(&mut context, &from, &to, &columns).await?,
+            Job::Split { table, values } => jobs::split(&mut context, table, &values).await?,
+            _ => return Err(Error::internal("a job that runs after the commit came too early")),
+        }
+        Ok(None)
+    }
+
+    async fn populate(&mut self, table: u32, query: &sqlparser::ast::Query) -> Result<u64> {
+        let catalog = self.current_catalog()?;
+        let table = catalog.tables.get(&table).cloned().ok_or_else(|| Error::internal("the new table is gone"))?;
+        let path = {
+            use super::Host;
+            self.shared.search_path(false)
+        };
+        let context = BindContext::new(catalog.clone(), path, None);
+        let statement = sqlparser::ast::Statement::Query(Box::new(query.clone()));
+        let bound = crate::binder::bind(&statement, &context, &[])?;
+        let crate::ir::StatementKind::Query(query) = bound.kind else {
+            return Err(Error::internal("CREATE TABLE AS of something that is no query"));
+        };
+        let rules = self.engine.table_rules(&table, &catalog)?;
+        let plan = crate::exec::dml::InsertPlan::from_query(table, query.rel, rules)?;
+        let eval = self.eval_context(&catalog);
+        let engine = self.engine.clone();
+        let wait = self.wait_policy();
+        let block = self.ensure_block();
+        let mut context = StatementContext {
+            engine: &engine,
+            transaction: &mut block.store,
+            eval: &eval,
+            params: &[],
+            catalog: &catalog,
+            wait,
+        };
+        Ok(plan.run(&mut context).await?.count)
+    }
+
+    /// Jobs that DDL left for after its commit. The commit stands whatever becomes of them; what fails is told.
+    pub(super) async fn run_jobs_after_commit(&mut self, jobs: Vec<Job>) -> Result<()> {
+        for job in jobs {
+            match job {
+                Job::DropStorage { database, storage } => {
+                    self.free(Span::prefix(&storage_prefix(database, storage)));
+                }
+                Job::DropIndexStorage { database, storage, index } => {
+                    let mut prefix = Vec::with_capacity(INDEX_PREFIX_BYTES);
+                    prefix.extend_from_slice(&storage_prefix(database, storage));
+                    prefix.extend_from_slice(&index.to_be_bytes());
+                    self.free(Span::prefix(&prefix));
+                }
+                Job::DropDatabase { database } => self.free(Span::prefix(&database_prefix(database))),
+                Job::CreateDatabase { database } => {
+                    let span = Span::prefix(&database_prefix(database));
+                    stored(self.engine.store().create_shard_for(span).await)?;
+                }
+                Job::BuildIndex { table, index, online: true } => {
+                    let engine = self.engine.clone();
+                    let database = self.shared.database;
+                    let host = self.shared.clone();
+                    jobs::build_index_online(&engine, database, table, index, host).await?;
+                }
+                _ => return Err(Error::internal("a job that belongs into the transaction came too late")),
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&self, span: Span) {
+        let store = self.engine.store().clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.drop_span(span).await {
+                tracing::warn!(%error, "dropped storage could not be freed; it stays until the next attempt");
+            }
+        });
+    }
+
+    /// Frees storages that a transaction filled and then did not commit.
+    pub(super) fn free_storages(&self, storages: Vec<(u32, u32)>) {
+        for (database, storage) in storages {
+            self.free(Span::prefix(&storage_prefix(database, storage)));
+        }
+    }
+}
+
+
+/// The verifier that is stored for a password: SCRAM-SHA-256 in Postgres's form (RFC 5803).
+///
+/// # Errors
+/// An empty password (Postgres stores none then; here it is refused).
+pub fn scram_verifier(password: &str) -> Result<String> {
+    if password.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidParameterValue, "empty passwords are not allowed"));
+    }
+    Ok(crate::scram::verifier(password, rand::random()))
+}
+

@@ -1,0 +1,443 @@
+//! What the server drives: one per connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use stratos_replication::{Isolation, WaitPolicy};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+
+use super::cancel::deadline_after;
+use super::context::EvalContext;
+use super::cursor::Cursor;
+use super::plan::{Planned, Prepared};
+use super::shared::{QUERY_BYTES_MAX, SessionShared};
+use super::transaction::{Block, isolation_from_name};
+use super::{Host, now_micros};
+use crate::binder;
+use crate::catalog::Snapshot;
+use crate::ddl::Notice;
+use crate::engine::Engine;
+use crate::exec::stored;
+use crate::ir::OutputColumn;
+use crate::result::{ResultSet, RowBlock, StatementResult};
+
+/// Prepared statements that one session may have.
+const PREPARED_MAX: usize = 10_000;
+/// Notices that may wait for the client; further ones are dropped.
+const NOTICES_MAX: usize = 1_000;
+
+/// Whether the session is in a transaction block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// Not in a block.
+    Idle,
+    /// In a block.
+    InBlock,
+    /// In a block that failed.
+    Failed,
+}
+
+/// Types of a statement's parameters and columns.
+pub struct StatementDescription {
+    /// Parameters.
+    pub params: Vec<PgType>,
+    /// Columns; none when the statement gives no rows.
+    pub columns: Option<Arc<[OutputColumn]>>,
+}
+
+/// See the module.
+pub struct Session {
+    pub(super) engine: Arc<Engine>,
+    pub(super) shared: Arc<SessionShared>,
+    pub(super) block: Option<Block>,
+    pub(super) prepared: HashMap<String, Arc<Prepared>>,
+    pub(super) cursors: HashMap<String, Cursor>,
+    notices: Vec<Notice>,
+    reported: Vec<(&'static str, String)>,
+    /// The committed catalog as last looked at, and its generation.
+    catalog: (u64, Arc<Snapshot>),
+    statement_micros: i64,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.disconnect(self.shared.pid);
+    }
+}
+
+impl Session {
+    pub(crate) fn new(engine: Arc<Engine>, shared: Arc<SessionShared>) -> Session {
+        let catalog = shared.catalog.lock().clone();
+        let reported = shared.settings.lock().reported();
+        Session {
+            engine,
+            shared,
+            block: None,
+            prepared: HashMap::new(),
+            cursors: HashMap::new(),
+            notices: Vec::new(),
+            reported,
+            // Generation 0 is never current, so the first statement looks.
+            catalog: (0, catalog),
+            statement_micros: now_micros(),
+        }
+    }
+
+    /// The part that others can see.
+    pub fn shared(&self) -> &Arc<SessionShared> {
+        &self.shared
+    }
+
+    /// Whether the session is in a transaction block.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match &self.block {
+            Some(block) if block.explicit && block.failed => TransactionStatus::Failed,
+            Some(block) if block.explicit => TransactionStatus::InBlock,
+            _ => TransactionStatus::Idle,
+        }
+    }
+
+    /// Notices since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push(notice);
+        }
+    }
+
+    pub(super) fn warning(&mut self, kind: ErrorKind, message: impl Into<String>) {
+        self.notice(Notice { kind: Some(kind), message: message.into(), detail: None });
+    }
+
+    /// All settings that the client is to be told about, at its start.
+    pub fn reported_settings(&self) -> Vec<(&'static str, String)> {
+        self.reported.clone()
+    }
+
+    /// Those of them that changed since the last call.
+    pub fn take_changed_settings(&mut self) -> Vec<(&'static str, String)> {
+        let now = self.shared.settings.lock().reported();
+        let changed = now.iter().zip(&self.reported).filter(|(new, old)| new != old).map(|(new, _)| new.clone()).collect();
+        self.reported = now;
+        changed
+    }
+
+    /// The catalog that the next statement is planned with.
+    pub(super) fn current_catalog(&mut self) -> Result<Arc<Snapshot>> {
+        if let Some(private) = self.block.as_ref().and_then(|block| block.catalog.as_ref()) {
+            return Ok(private.clone());
+        }
+        let generation = self.engine.catalog_generation().wrapping_add(1);
+        if self.catalog.0 != generation {
+            self.catalog = (generation, self.engine.latest_catalog(self.shared.database)?);
+            *self.shared.catalog.lock() = self.catalog.1.clone();
+        }
+        Ok(self.catalog.1.clone())
+    }
+
+    /// Makes the catalog that a transaction changed (or the committed one again) what functions see.
+    pub(super) fn publish_catalog(&mut self) {
+        let current = self.block.as_ref().and_then(|b| b.catalog.clone()).unwrap_or_else(|| self.catalog.1.clone());
+        *self.shared.catalog.lock() = current;
+    }
+
+    pub(super) fn eval_context(&self, catalog: &Arc<Snapshot>) -> EvalContext {
+        EvalContext {
+            format: self.shared.settings.lock().format().clone(),
+            transaction_micros: self.block.as_ref().map_or(self.statement_micros, |b| b.started_micros),
+            statement_micros: self.statement_micros,
+            catalog: catalog.clone(),
+            host: self.shared.clone(),
+        }
+    }
+
+    pub(super) fn wait_policy(&self) -> WaitPolicy {
+        let millis = self.shared.settings.lock().lock_timeout_ms();
+        WaitPolicy::Wait { timeout: (millis > 0).then(|| std::time::Duration::from_millis(millis)) }
+    }
+
+    /// Parses a query string into its statements, each ready to be planned.
+    ///
+    /// # Errors
+    /// 42601 and the parser's limits.
+    pub fn parse(&self, sql: &str) -> Result<Vec<Arc<Prepared>>> {
+        let statements = binder::parse(sql)?;
+        Ok(statements.into_iter().map(|parsed| Arc::new(Prepared::new(Some(parsed), Vec::new()))).collect())
+    }
+
+    /// `Parse` of the extended protocol.
+    ///
+    /// # Errors
+    /// 42601, 42P05, and what planning the statement gives.
+    pub fn prepare(&mut self, name: &str, sql: &str, declared: Vec<Option<PgType>>) -> Result<()> {
+        if !name.is_empty() && self.prepared.contains_key(name) {
+            return Err(Error::new(
+                ErrorKind::DuplicatePreparedStatement,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        if self.prepared.len() >= PREPARED_MAX {
+            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many prepared statements in this session"));
+        }
+        self.start_clock(sql);
+        let mut statements = binder::parse(sql)?;
+        if statements.len() > 1 {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+        let prepared = Prepared::new(statements.pop(), declared);
+        self.refuse_if_failed(&prepared)?;
+        self.plan(&prepared)?;
+        self.prepared.insert(name.to_owned(), Arc::new(prepared));
+        Ok(())
+    }
+
+    /// A prepared statement by name.
+    ///
+    /// # Errors
+    /// 26000.
+    pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.prepared.get(name).cloned().ok_or_else(|| {
+            let message = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{name}\" does not exist")
+            };
+            Error::new(ErrorKind::InvalidSqlStatementName, message)
+        })
+    }
+
+    /// `Close` of a statement.
+    pub fn close_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+
+    /// `Describe` of a statement.
+    ///
+    /// # Errors
+    /// What planning the statement gives.
+    pub fn describe(&mut self, prepared: &Prepared) -> Result<StatementDescription> {
+        let planned = self.plan(prepared)?;
+        Ok(match planned {
+            None => StatementDescription { params: Vec::new(), columns: None },
+            Some(planned) => StatementDescription {
+                params: planned.params.clone(),
+                columns: self.columns_of(&planned)?,
+            },
+        })
+    }
+
+    fn columns_of(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
+        if let Some(columns) = self.output_of_utility(planned)? {
+            return Ok(Some(columns));
+        }
+        Ok((!planned.output.is_empty()).then(|| planned.output.clone()))
+    }
+
+    /// The statement's plan in the current catalog.
+    ///
+    /// # Errors
+    /// What planning the statement gives.
+    pub(super) fn plan(&mut self, prepared: &Prepared) -> Result<Option<Arc<Planned>>> {
+        let catalog = self.current_catalog()?;
+        let path = self.shared.search_path(false);
+        prepared.plan(&self.engine, &catalog, &path)
+    }
+
+    fn start_clock(&mut self, sql: &str) {
+        self.statement_micros = now_micros();
+        let mut activity = self.shared.activity.lock();
+        activity.query.clear();
+        let mut end = QUERY_BYTES_MAX.min(sql.len());
+        while !sql.is_char_boundary(end) {
+            end -= 1;
+        }
+        activity.query.push_str(&sql[..end]);
+        activity.query_start_micros = self.statement_micros;
+        activity.state = "active";
+        activity.transaction_start_micros = self.block.as_ref().map(|b| b.started_micros);
+    }
+
+    /// The session waits for its client.
+    pub fn became_idle(&self) {
+        let mut activity = self.shared.activity.lock();
+        activity.state = match self.transaction_status() {
+            TransactionStatus::Idle => "idle",
+            TransactionStatus::InBlock => "idle in transaction",
+            TransactionStatus::Failed => "idle in transaction (aborted)",
+        };
+        activity.transaction_start_micros = self.block.as_ref().map(|b| b.started_micros);
+    }
+
+    fn refuse_if_failed(&self, prepared: &Prepared) -> Result<()> {
+        let ends_block = prepared.parsed.as_ref().is_none_or(|p| super::utility::ends_failed_block(&p.statement));
+        match &self.block {
+            Some(block) if block.failed && !ends_block => Err(Error::new(
+                ErrorKind::InFailedSqlTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a statement. `in_string` says that others share its simple query string, so that they form one transaction.
+    /// Rows are then taken with [`Session::fetch`]. After an error the transaction block has failed.
+    ///
+    /// # Errors
+    /// The statement's.
+    pub async fn run(&mut self, prepared: &Prepared, params: Vec<Datum>, in_string: bool) -> Result<StatementResult> {
+        let text = prepared.parsed.as_ref().map_or("", |p| p.text());
+        self.start_clock(text);
+        self.shared.cancel.start_statement();
+        let deadline = deadline_after(self.shared.settings.lock().statement_timeout_ms());
+        *self.shared.deadline.lock() = deadline;
+        let shared = self.shared.clone();
+        // The end of a transaction is not abandoned half way: what became of it has to be known.
+        let ends_block = prepared.parsed.as_ref().is_some_and(|p| super::utility::ends_failed_block(&p.statement));
+        let work = async {
+            self.refuse_if_failed(prepared)?;
+            self.run_planned(prepared, params, in_string).await
+        };
+        let result = if ends_block { work.await } else { shared.cancel.guard(deadline, work).await };
+        if result.is_err() {
+            self.fail();
+        }
+        result
+    }
+
+    async fn run_planned(&mut self, prepared: &Prepared, params: Vec<Datum>, in_string: bool) -> Result<StatementResult> {
+        let Some(planned) = self.plan(prepared)? else { return Ok(StatementResult::Empty) };
+        if params.len() != planned.params.len() {
+            return Err(Error::new(
+                ErrorKind::ProtocolViolation,
+                format!(
+                    "bind message supplies {} parameters, but the prepared statement requires {}",
+                    params.len(),
+                    planned.params.len()
+                ),
+            ));
+        }
+        self.execute(prepared, planned, params, in_string).await
+    }
+
+    /// Takes at most `rows_max` further rows of a result.
+    ///
+    /// # Errors
+    /// The statement's; the transaction block has failed then.
+    pub async fn fetch(&mut self, result: &mut ResultSet, rows_max: usize) -> Result<Option<RowBlock>> {
+        let deadline = *self.shared.deadline.lock();
+        let taken = self.shared.cancel.guard(deadline, result.next(rows_max)).await;
+        if taken.is_err() {
+            self.fail();
+        }
+        taken
+    }
+
+    /// An error happened: the transaction block, if there is one, has failed.
+    pub fn fail(&mut self) {
+        if let Some(block) = &mut self.block {
+            block.failed = true;
+        }
+    }
+
+    /// Starts a transaction unless one is there.
+    pub(super) fn ensure_block(&mut self) -> &mut Block {
+        if self.block.is_none() {
+            let (isolation, read_only) = {
+                let settings = self.shared.settings.lock();
+                let level = settings.get("default_transaction_isolation").unwrap_or_default();
+                (isolation_from_name(&level), settings.is_on("default_transaction_read_only"))
+            };
+            self.start_block(isolation, read_only, false);
+        }
+        self.block.as_mut().unwrap_or_else(|| unreachable!("the block was just made"))
+    }
+
+    pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
+        let store = self.engine.store().begin(isolation, read_only);
+        self.shared.transaction_id.store((store.id().0 >> 64) as u64, Ordering::Relaxed);
+        self.shared.read_only.store(read_only, Ordering::Relaxed);
+        self.block = Some(Block {
+            store,
+            explicit,
+            failed: false,
+            started_micros: self.statement_micros,
+            read_only,
+            used: false,
+            settings_before: self.shared.settings.lock().clone(),
+            catalog: None,
+            savepoints: Vec::new(),
+            jobs: Vec::new(),
+            new_storages: Vec::new(),
+        });
+    }
+
+    /// The end of a simple query string or the Sync of the extended protocol: an implicit transaction commits, or rolls back
+    /// if it failed.
+    ///
+    /// # Errors
+    /// What the commit gives.
+    pub async fn end_implicit(&mut self) -> Result<()> {
+        let committed = match &self.block {
+            Some(block) if block.explicit => return Ok(()),
+            Some(block) if block.failed => {
+                self.rollback_block().await;
+                Ok(())
+            }
+            Some(_) => self.commit_block().await,
+            None => {
+                self.forget_local_settings();
+                Ok(())
+            }
+        };
+        self.end_cursors();
+        committed
+    }
+
+    fn forget_local_settings(&self) {
+        // Values that were valid when they were set derive without an error.
+        let _ = self.shared.settings.lock().end_transaction();
+    }
+
+    /// Commits the block, if there is one.
+    pub(super) async fn commit_block(&mut self) -> Result<()> {
+        let Some(block) = self.block.take() else { return Ok(()) };
+        self.shared.transaction_id.store(0, Ordering::Relaxed);
+        self.shared.read_only.store(false, Ordering::Relaxed);
+        let Block { store, catalog, jobs, new_storages, settings_before, .. } = block;
+        let result = stored(store.commit().await);
+        if result.is_err() {
+            *self.shared.settings.lock() = settings_before;
+            self.free_storages(new_storages);
+        }
+        self.forget_local_settings();
+        if catalog.is_some() {
+            // The private copy's version is that of its start: the committed catalog has to be looked at anew.
+            self.catalog.0 = 0;
+            if result.is_ok() {
+                self.run_jobs_after_commit(jobs).await?;
+            }
+            self.current_catalog()?;
+        }
+        self.publish_catalog();
+        result.map(|_| ())
+    }
+
+    /// Rolls the block back, if there is one.
+    pub(super) async fn rollback_block(&mut self) {
+        let Some(block) = self.block.take() else { return };
+        self.shared.transaction_id.store(0, Ordering::Relaxed);
+        self.shared.read_only.store(false, Ordering::Relaxed);
+        *self.shared.settings.lock() = block.settings_before;
+        self.forget_local_settings();
+        block.store.rollback().await;
+        self.free_storages(block.new_storages);
+        self.publish_catalog();
+    }
+}

@@ -1,0 +1,273 @@
+//! The part of a session that others can see: functions running inside a query, cancel requests, `pg_stat_activity`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use stratos_types::{Datum, Error, ErrorKind, Result};
+
+use super::cancel::Cancel;
+use super::context::Host;
+use super::settings::Settings;
+use crate::catalog::Snapshot;
+use crate::engine::Engine;
+
+/// What a session is doing, for `pg_stat_activity`.
+#[derive(Debug, Clone, Default)]
+pub struct Activity {
+    /// The running statement, or the last one; cut to [`QUERY_BYTES_MAX`].
+    pub query: String,
+    /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
+    pub state: &'static str,
+    /// Unix microseconds of the statement's start.
+    pub query_start_micros: i64,
+    /// Unix microseconds of the transaction's start, if one is open.
+    pub transaction_start_micros: Option<i64>,
+}
+
+/// How much of a statement's text `pg_stat_activity` shows, as Postgres's `track_activity_query_size`.
+pub const QUERY_BYTES_MAX: usize = 1024;
+
+/// Values that sequences gave to this session.
+#[derive(Debug, Default)]
+struct SequenceMemory {
+    current: HashMap<u32, i64>,
+    last: Option<u32>,
+}
+
+/// See the module.
+pub struct SessionShared {
+    engine: Weak<Engine>,
+    /// Number of the session, which clients see as the backend's pid.
+    pub pid: i32,
+    /// With the pid, what a cancel request must show.
+    pub secret: i32,
+    /// Role that authenticated.
+    pub user: String,
+    /// Database connected to.
+    pub database_name: String,
+    /// Its OID.
+    pub database: u32,
+    /// Address of the client.
+    pub client: String,
+    /// Unix microseconds.
+    pub connected_micros: i64,
+    /// Stops the running statement.
+    pub cancel: Cancel,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) activity: Mutex<Activity>,
+    /// When the running statement must have ended.
+    pub(super) deadline: Mutex<Option<tokio::time::Instant>>,
+    sequences: Mutex<SequenceMemory>,
+    pub(super) catalog: Mutex<Arc<Snapshot>>,
+    /// Number of the running transaction, 0 for none.
+    pub(super) transaction_id: std::sync::atomic::AtomicU64,
+    /// The running transaction may not write (sequences too).
+    pub(super) read_only: std::sync::atomic::AtomicBool,
+}
+
+/// Who a session is.
+pub(crate) struct Identity {
+    pub(crate) pid: i32,
+    pub(crate) secret: i32,
+    pub(crate) user: String,
+    pub(crate) database_name: String,
+    pub(crate) database: u32,
+    pub(crate) client: String,
+}
+
+impl SessionShared {
+    pub(crate) fn new(engine: &Arc<Engine>, identity: Identity, settings: Settings, catalog: Arc<Snapshot>) -> Self {
+        SessionShared {
+            engine: Arc::downgrade(engine),
+            pid: identity.pid,
+            secret: identity.secret,
+            user: identity.user,
+            database_name: identity.database_name,
+            database: identity.database,
+            client: identity.client,
+            connected_micros: super::now_micros(),
+            cancel: Cancel::default(),
+            settings: Mutex::new(settings),
+            activity: Mutex::new(Activity { state: "idle", ..Activity::default() }),
+            deadline: Mutex::default(),
+            sequences: Mutex::default(),
+            catalog: Mutex::new(catalog),
+            transaction_id: 0.into(),
+            read_only: false.into(),
+        }
+    }
+
+    /// What the session is doing now.
+    pub fn activity(&self) -> Activity {
+        self.activity.lock().clone()
+    }
+
+    /// `application_name`.
+    pub fn application_name(&self) -> String {
+        self.settings.lock().get("application_name").unwrap_or_default()
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>> {
+        self.engine.upgrade().ok_or_else(super::cancel::terminated)
+    }
+
+    fn sequence_not_used(&self, sequence: u32) -> Error {
+        let catalog = self.catalog.lock().clone();
+        let name = catalog.sequences.get(&sequence).map_or_else(|| sequence.to_string(), |s| s.name.clone());
+        Error::new(
+            ErrorKind::ObjectNotInPrerequisiteState,
+            format!("currval of sequence \"{name}\" is not yet defined in this session"),
+        )
+    }
+
+    fn refuse_when_read_only(&self, what: &str) -> Result<()> {
+        if self.read_only.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::new(
+                ErrorKind::ReadOnlySqlTransaction,
+                format!("cannot execute {what} in a read-only transaction"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The error with which the running statement must stop: cancelled, or out of its time.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check_statement(&self) -> Result<()> {
+        self.cancel.check()?;
+        match *self.deadline.lock() {
+            Some(deadline) if tokio::time::Instant::now() >= deadline => Err(super::cancel::timed_out()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets what sequences gave (`DISCARD SEQUENCES`).
+    pub(super) fn discard_sequences(&self) {
+        *self.sequences.lock() = SequenceMemory::default();
+    }
+}
+
+impl Host for SessionShared {
+    fn current_user(&self) -> String {
+        self.user.clone()
+    }
+
+    fn session_user(&self) -> String {
+        self.user.clone()
+    }
+
+    fn current_database(&self) -> String {
+        self.database_name.clone()
+    }
+
+    fn search_path(&self, implicit: bool) -> Vec<String> {
+        let path = self.settings.lock().search_path();
+        let catalog = self.catalog.lock().clone();
+        let mut schemas = Vec::with_capacity(path.len() + 1);
+        for name in path {
+            let name = if name == "$user" { self.user.clone() } else { name };
+            let exists = name == "pg_catalog"
+                || name == "information_schema"
+                || catalog.schemas.values().any(|s| s.name == name);
+            if exists && !schemas.contains(&name) {
+                schemas.push(name);
+            }
+        }
+        if implicit && !schemas.iter().any(|s| s == "pg_catalog") {
+            schemas.insert(0, "pg_catalog".to_owned());
+        }
+        schemas
+    }
+
+    fn backend_pid(&self) -> i32 {
+        self.pid
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.settings.lock().get(name)
+    }
+
+    fn set_config(&self, name: &str, value: &str, is_local: bool) -> Result<String> {
+        let mut settings = self.settings.lock();
+        if is_local {
+            settings.set_local(name, value)?;
+        } else {
+            settings.set(name, value)?;
+        }
+        settings.show(name)
+    }
+
+    fn nextval(&self, sequence: u32) -> Result<i64> {
+        self.refuse_when_read_only("nextval()")?;
+        let descriptor = self
+            .catalog
+            .lock()
+            .sequences
+            .get(&sequence)
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("no sequence with OID {sequence}")))?;
+        let value = self.engine()?.sequences().next(self.database, &descriptor)?;
+        let mut memory = self.sequences.lock();
+        memory.current.insert(sequence, value);
+        memory.last = Some(sequence);
+        Ok(value)
+    }
+
+    fn currval(&self, sequence: u32) -> Result<i64> {
+        let known = self.sequences.lock().current.get(&sequence).copied();
+        known.ok_or_else(|| self.sequence_not_used(sequence))
+    }
+
+    fn lastval(&self) -> Result<i64> {
+        let memory = self.sequences.lock();
+        memory.last.and_then(|sequence| memory.current.get(&sequence).copied()).ok_or_else(|| {
+            Error::new(ErrorKind::ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
+        })
+    }
+
+    fn setval(&self, sequence: u32, value: i64, is_called: bool) -> Result<i64> {
+        self.refuse_when_read_only("setval()")?;
+        let descriptor = self
+            .catalog
+            .lock()
+            .sequences
+            .get(&sequence)
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("no sequence with OID {sequence}")))?;
+        if value < descriptor.min_value || value > descriptor.max_value {
+            return Err(Error::new(
+                ErrorKind::NumericValueOutOfRange,
+                format!(
+                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                    descriptor.name, descriptor.min_value, descriptor.max_value
+                ),
+            ));
+        }
+        self.engine()?.sequences().set(self.database, &descriptor, value, is_called)?;
+        if is_called {
+            let mut memory = self.sequences.lock();
+            memory.current.insert(sequence, value);
+            memory.last = Some(sequence);
+        }
+        Ok(value)
+    }
+
+    fn relation_size(&self, oid: u32) -> Option<(u64, u64)> {
+        let catalog = self.catalog.lock().clone();
+        self.engine.upgrade()?.relation_size(&catalog, oid)
+    }
+
+    fn check_canceled(&self) -> Result<()> {
+        self.check_statement()
+    }
+
+    fn transaction_id(&self) -> u64 {
+        self.transaction_id.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn node_function(&self, name: &str, args: &[Datum]) -> Result<Datum> {
+        self.engine()?.node_function(self, name, args)
+    }
+}

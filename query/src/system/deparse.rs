@@ -1,0 +1,426 @@
+//! Definitions as text, in the form of Postgres's `pg_get_…def` functions.
+
+use sqlparser::ast::{BinaryOperator, DataType, Expr, UnaryOperator, Value};
+use stratos_types::{ColumnType, PgType};
+
+use crate::catalog::{
+    Constraint, ConstraintKind, Index, ReferentialAction, Relation, Snapshot, Table,
+    quote_identifier, quote_literal,
+};
+use crate::ddl::{column_type, parse_expression};
+
+/// Depth to which expressions are printed in Postgres's form; deeper parts print as they were stored.
+const DEPTH_MAX: usize = 64;
+
+/// `pg_get_indexdef(oid)`
+pub fn index_definition(table: &Table, index: &Index) -> String {
+    let columns: Vec<String> = index
+        .columns
+        .iter()
+        .map(|key| {
+            let mut text = column_name(table, key.attnum);
+            match (key.descending, key.nulls_first) {
+                (false, true) => text.push_str(" NULLS FIRST"),
+                (true, true) => text.push_str(" DESC"),
+                (true, false) => text.push_str(" DESC NULLS LAST"),
+                (false, false) => {}
+            }
+            text
+        })
+        .collect();
+    format!(
+        "CREATE {}INDEX {} ON {}.{} USING btree ({})",
+        if index.unique { "UNIQUE " } else { "" },
+        quote_identifier(&index.name),
+        quote_identifier(&table.schema_name),
+        quote_identifier(&table.name),
+        columns.join(", ")
+    )
+}
+
+/// `pg_get_indexdef(oid, column, …)`: the name of the column at that place, from 1.
+pub fn index_column(table: &Table, index: &Index, place: usize) -> Option<String> {
+    let key = index.columns.get(place.checked_sub(1)?)?;
+    Some(column_name(table, key.attnum))
+}
+
+fn column_name(table: &Table, attnum: i16) -> String {
+    table
+        .column_index(attnum)
+        .map(|i| quote_identifier(&table.columns[i].name))
+        .unwrap_or_default()
+}
+
+fn column_list(table: &Table, attnums: impl IntoIterator<Item = i16>) -> String {
+    let names: Vec<String> = attnums
+        .into_iter()
+        .map(|attnum| column_name(table, attnum))
+        .collect();
+    names.join(", ")
+}
+
+/// A relation's name: with its schema unless it is found without.
+pub fn relation_name(snapshot: &Snapshot, path: &[String], relation: &Relation) -> String {
+    let name = quote_identifier(relation.name());
+    if snapshot.is_visible(relation, path) {
+        return name;
+    }
+    let schema = snapshot.schema_name(relation.schema()).unwrap_or_default();
+    format!("{}.{name}", quote_identifier(schema))
+}
+
+/// `pg_get_constraintdef(oid)`
+pub fn constraint_definition(
+    snapshot: &Snapshot,
+    path: &[String],
+    table: &Table,
+    constraint: &Constraint,
+) -> String {
+    match &constraint.kind {
+        ConstraintKind::Unique { index, primary } => {
+            let columns = table
+                .indexes
+                .iter()
+                .find(|i| i.oid == *index)
+                .map(|i| column_list(table, i.columns.iter().map(|c| c.attnum)))
+                .unwrap_or_default();
+            let kind = if *primary { "PRIMARY KEY" } else { "UNIQUE" };
+            format!("{kind} ({columns})")
+        }
+        ConstraintKind::Check(check) => format!("CHECK ({})", check_text(table, &check.sql)),
+        ConstraintKind::ForeignKey(key) => {
+            let target = snapshot.tables.get(&key.table);
+            let (name, columns) = match target {
+                Some(target) => (
+                    relation_name(
+                        snapshot,
+                        path,
+                        &Relation::Table(std::sync::Arc::clone(target)),
+                    ),
+                    column_list(target, key.referenced.iter().copied()),
+                ),
+                None => Default::default(),
+            };
+            let mut text = format!(
+                "FOREIGN KEY ({}) REFERENCES {name}({columns})",
+                column_list(table, key.columns.iter().copied())
+            );
+            for (clause, action) in [("UPDATE", key.on_update), ("DELETE", key.on_delete)] {
+                let action = match action {
+                    ReferentialAction::NoAction => continue,
+                    ReferentialAction::Restrict => "RESTRICT",
+                    ReferentialAction::Cascade => "CASCADE",
+                    ReferentialAction::SetNull => "SET NULL",
+                };
+                text.push_str(&format!(" ON {clause} {action}"));
+            }
+            text
+        }
+    }
+}
+
+/// A CHECK condition as `pg_get_expr(conbin, conrelid)` prints it.
+pub fn check_text(table: &Table, sql: &str) -> String {
+    match parse_expression(sql) {
+        Ok(expression) => Printer {
+            table: Some(table),
+            names: None,
+        }
+        .print(&expression, 0),
+        // Damage shows where the condition is used.
+        Err(_) => sql.to_owned(),
+    }
+}
+
+/// A default as `pg_get_expr(adbin, adrelid)` prints it.
+pub fn default_text(snapshot: &Snapshot, path: &[String], sql: &str, ty: ColumnType) -> String {
+    let Ok(expression) = parse_expression(sql) else {
+        return sql.to_owned();
+    };
+    // A constant string of a number or boolean prints as the constant itself.
+    if let Expr::Cast { expr, .. } = &expression
+        && let Expr::Value(value) = expr.as_ref()
+        && let Value::SingleQuotedString(text) = &value.value
+    {
+        let lower = text.to_lowercase();
+        match ty.ty {
+            PgType::Bool if matches!(lower.as_str(), "t" | "true" | "on" | "yes" | "1") => {
+                return "true".into();
+            }
+            PgType::Bool if matches!(lower.as_str(), "f" | "false" | "off" | "no" | "0") => {
+                return "false".into();
+            }
+            PgType::Int2 | PgType::Int4 | PgType::Int8
+                if text.bytes().all(|b| b.is_ascii_digit()) && ty.ty == PgType::Int4 =>
+            {
+                return text.clone();
+            }
+            _ => {}
+        }
+    }
+    Printer {
+        table: None,
+        names: Some((snapshot, path)),
+    }
+    .print(&expression, 0)
+}
+
+/// OIDs of the sequences that a stored expression names.
+pub fn sequences_in(sql: &str, snapshot: &Snapshot) -> Vec<u32> {
+    if sql.contains("regclass") {
+        crate::ddl::sequences_named_in(sql, snapshot)
+    } else {
+        Vec::new()
+    }
+}
+
+struct Printer<'a> {
+    /// For the types of columns, which decide what casts Postgres shows.
+    table: Option<&'a Table>,
+    /// For regclass constants.
+    names: Option<(&'a Snapshot, &'a [String])>,
+}
+
+impl Printer<'_> {
+    fn column_type(&self, expression: &Expr) -> Option<PgType> {
+        match expression {
+            Expr::Identifier(ident) => {
+                let table = self.table?;
+                let name = if ident.quote_style.is_some() {
+                    ident.value.clone()
+                } else {
+                    ident.value.to_lowercase()
+                };
+                table.column_named(&name).map(|i| table.columns[i].ty.ty)
+            }
+            Expr::Nested(inner) => self.column_type(inner),
+            Expr::Cast { data_type, .. } => column_type(data_type).ok().map(|t| t.ty),
+            _ => None,
+        }
+    }
+
+    /// A side of a comparison, given the other side's type: constants show theirs, varchar is compared as text.
+    fn operand(&self, expression: &Expr, other: Option<PgType>, depth: usize) -> String {
+        if let Expr::Value(value) = expression
+            && let Value::SingleQuotedString(text) = &value.value
+        {
+            let ty = match other {
+                Some(PgType::Varchar | PgType::Name) | None => PgType::Text,
+                Some(ty) => ty,
+            };
+            return format!("{}::{}", quote_literal(text), type_name(ty.into()));
+        }
+        let text = self.print(expression, depth);
+        if self.column_type(expression) == Some(PgType::Varchar)
+            && matches!(expression, Expr::Identifier(_))
+        {
+            return format!("({text})::text");
+        }
+        text
+    }
+
+    fn comparison(&self, left: &Expr, operator: &str, right: &Expr, depth: usize) -> String {
+        let (left_type, right_type) = (self.column_type(left), self.column_type(right));
+        format!(
+            "({} {operator} {})",
+            self.operand(left, right_type, depth),
+            self.operand(right, left_type, depth)
+        )
+    }
+
+    /// The parts of a chain of one of AND and OR, which Postgres prints without inner parentheses.
+    fn chain<'e>(expression: &'e Expr, operator: &BinaryOperator, into: &mut Vec<&'e Expr>) {
+        // An explicit stack, because chains are as long as their author liked.
+        let mut pending = vec![expression];
+        while let Some(next) = pending.pop() {
+            match next {
+                Expr::BinaryOp { left, op, right } if op == operator => {
+                    pending.push(right);
+                    pending.push(left);
+                }
+                Expr::Nested(inner) => pending.push(inner),
+                other => into.push(other),
+            }
+        }
+    }
+
+    fn print(&self, expression: &Expr, depth: usize) -> String {
+        if depth > DEPTH_MAX {
+            return expression.to_string();
+        }
+        let depth = depth + 1;
+        match expression {
+            Expr::Nested(inner) => self.print(inner, depth),
+            Expr::Identifier(ident) => ident.to_string(),
+            Expr::BinaryOp {
+                left,
+                op: op @ (BinaryOperator::And | BinaryOperator::Or),
+                right: _,
+            } => {
+                let _ = left;
+                let mut parts = Vec::new();
+                Self::chain(expression, op, &mut parts);
+                let printed: Vec<String> =
+                    parts.iter().map(|part| self.print(part, depth)).collect();
+                format!("({})", printed.join(&format!(" {op} ")))
+            }
+            Expr::BinaryOp { left, op, right } => {
+                let operator = match op {
+                    BinaryOperator::NotEq => "<>".to_owned(),
+                    other => other.to_string(),
+                };
+                self.comparison(left, &operator, right, depth)
+            }
+            Expr::UnaryOp { op, expr } => match (op, expr.as_ref()) {
+                (UnaryOperator::Minus, Expr::Value(value)) => match &value.value {
+                    Value::Number(number, _) => {
+                        let ty = if number.parse::<i32>().is_ok() {
+                            "integer"
+                        } else if number.parse::<i64>().is_ok() {
+                            "bigint"
+                        } else {
+                            "numeric"
+                        };
+                        format!("'-{number}'::{ty}")
+                    }
+                    _ => expression.to_string(),
+                },
+                (UnaryOperator::Not, inner) => format!("(NOT {})", self.print(inner, depth)),
+                (UnaryOperator::Plus, inner) => self.print(inner, depth),
+                (op, inner) => format!("({op} {})", self.print(inner, depth)),
+            },
+            Expr::IsNull(inner) => format!("({} IS NULL)", self.print(inner, depth)),
+            Expr::IsNotNull(inner) => format!("({} IS NOT NULL)", self.print(inner, depth)),
+            Expr::IsTrue(inner) => format!("({} IS TRUE)", self.print(inner, depth)),
+            Expr::IsFalse(inner) => format!("({} IS FALSE)", self.print(inner, depth)),
+            Expr::IsNotTrue(inner) => format!("({} IS NOT TRUE)", self.print(inner, depth)),
+            Expr::IsNotFalse(inner) => format!("({} IS NOT FALSE)", self.print(inner, depth)),
+            Expr::Between {
+                expr,
+                negated,
+                low,
+                high,
+            } => {
+                let (first, joint, second) = if *negated {
+                    ("<", "OR", ">")
+                } else {
+                    (">=", "AND", "<=")
+                };
+                format!(
+                    "({} {joint} {})",
+                    self.comparison(expr, first, low, depth),
+                    self.comparison(expr, second, high, depth)
+                )
+            }
+            Expr::InList {
+                expr,
+                list,
+                negated,
+            } => {
+                let ty = self.column_type(expr);
+                let items: Vec<String> = list
+                    .iter()
+                    .map(|item| self.operand(item, ty, depth))
+                    .collect();
+                let test = if *negated { "<> ALL" } else { "= ANY" };
+                format!(
+                    "({} {test} (ARRAY[{}]))",
+                    self.operand(expr, None, depth),
+                    items.join(", ")
+                )
+            }
+            Expr::Like {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                escape_char: None,
+            } => self.comparison(expr, if *negated { "!~~" } else { "~~" }, pattern, depth),
+            Expr::ILike {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                escape_char: None,
+            } => self.comparison(expr, if *negated { "!~~*" } else { "~~*" }, pattern, depth),
+            Expr::Cast {
+                expr,
+                data_type,
+                array: false,
+                format: None,
+                ..
+            } => self.cast(expr, data_type, depth),
+            Expr::Value(value) => match &value.value {
+                Value::Boolean(value) => value.to_string(),
+                Value::Null => "NULL".into(),
+                Value::SingleQuotedString(text) => {
+                    format!("{}::text", quote_literal(text))
+                }
+                _ => expression.to_string(),
+            },
+            Expr::Function(function) => {
+                let mut printed = function.clone();
+                self.arguments(&mut printed, depth);
+                let text = printed.to_string();
+                match text.to_lowercase().as_str() {
+                    "current_timestamp" | "current_date" | "current_time" | "current_user"
+                    | "session_user" | "current_role" | "localtime" | "localtimestamp" => {
+                        text.to_uppercase()
+                    }
+                    _ => text,
+                }
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// Arguments print by the same rules; a name in a string that is a sequence prints as found on the search path.
+    fn arguments(&self, function: &mut sqlparser::ast::Function, depth: usize) {
+        use sqlparser::ast::{FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
+        let FunctionArguments::List(list) = &mut function.args else {
+            return;
+        };
+        for argument in &mut list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) = argument {
+                let text = match self.column_type(expression) {
+                    Some(PgType::Varchar) => self.operand(expression, None, depth),
+                    _ => self.print(expression, depth),
+                };
+                // Printed text stands in for the tree: an identifier is written as it is.
+                *expression = Expr::Identifier(Ident::new(text));
+            }
+        }
+    }
+
+    fn cast(&self, expression: &Expr, data_type: &DataType, depth: usize) -> String {
+        let Ok(ty) = column_type(data_type) else {
+            return format!("({})::{data_type}", self.print(expression, depth));
+        };
+        if let Expr::Value(value) = expression
+            && let Value::SingleQuotedString(text) = &value.value
+        {
+            if ty.ty == PgType::Regclass
+                && let Some((snapshot, path)) = self.names
+                && let Some((schema, name)) = crate::ddl::name_in_string(text)
+                && let Some(relation) = snapshot.find_relation(schema.as_deref(), &name, path)
+            {
+                let shown = relation_name(snapshot, path, &relation);
+                return format!("{}::regclass", quote_literal(&shown));
+            }
+            return format!("{}::{}", quote_literal(text), type_name(ty));
+        }
+        let inner = self.print(expression, depth);
+        if inner.starts_with('(') && inner.ends_with(')') && matches!(expression, Expr::Nested(_)) {
+            return format!("{inner}::{}", type_name(ty));
+        }
+        format!("({inner})::{}", type_name(ty))
+    }
+}
+
+/// A type as Postgres prints it in a cast.
+fn type_name(ty: ColumnType) -> String {
+    if ty.ty == PgType::Bpchar && ty.char_length().is_none() {
+        return "bpchar".into();
+    }
+    ty.to_string()
+}

@@ -1,0 +1,164 @@
+//! Schemas, databases, roles, settings.
+
+use stratos_types::{Datum, Result};
+
+use super::rows::{Rows, boolean, oid, optional_text, text};
+use crate::catalog::{
+    BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, STRATOS_INTERNAL, SystemContext,
+};
+
+pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for (number, name) in [
+        (PG_CATALOG, "pg_catalog"),
+        (INFORMATION_SCHEMA, "information_schema"),
+        (STRATOS_INTERNAL, "stratos_internal"),
+    ] {
+        rows.push([
+            ("oid", oid(number)),
+            ("nspname", text(name)),
+            ("nspowner", oid(BOOTSTRAP_ROLE)),
+        ]);
+    }
+    for schema in context.catalog.schemas.values() {
+        rows.push([
+            ("oid", oid(schema.oid)),
+            ("nspname", text(&schema.name)),
+            ("nspowner", oid(schema.owner)),
+        ]);
+    }
+    Ok(())
+}
+
+/// `pg_encoding_to_char(6)` is UTF8.
+const UTF8: i32 = 6;
+/// `pg_default`
+const DEFAULT_TABLESPACE: u32 = 1663;
+
+pub(super) fn pg_database(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for database in context.catalog.databases.values() {
+        rows.push([
+            ("oid", oid(database.oid)),
+            ("datname", text(&database.name)),
+            ("datdba", oid(database.owner)),
+            ("encoding", Datum::Int4(UTF8)),
+            ("datlocprovider", text("c")),
+            ("datallowconn", boolean(true)),
+            ("datconnlimit", Datum::Int4(-1)),
+            ("dattablespace", oid(DEFAULT_TABLESPACE)),
+            ("datcollate", text("C")),
+            ("datctype", text("C")),
+        ]);
+    }
+    Ok(())
+}
+
+fn sorted_roles(context: &SystemContext) -> impl Iterator<Item = &Role> {
+    context.catalog.roles.values().map(AsRef::as_ref)
+}
+
+pub(super) fn pg_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for role in sorted_roles(context) {
+        rows.push([
+            ("rolname", text(&role.name)),
+            ("rolsuper", boolean(role.superuser)),
+            ("rolinherit", boolean(true)),
+            ("rolcreaterole", boolean(role.create_role)),
+            ("rolcreatedb", boolean(role.create_db)),
+            ("rolcanlogin", boolean(role.login)),
+            ("rolreplication", boolean(false)),
+            ("rolconnlimit", Datum::Int4(-1)),
+            ("rolpassword", text("********")),
+            ("rolbypassrls", boolean(role.superuser)),
+            ("oid", oid(role.oid)),
+        ]);
+    }
+    Ok(())
+}
+
+/// Whether the session may see verifiers, as only superusers may.
+fn sees_secrets(context: &SystemContext) -> bool {
+    context
+        .catalog
+        .role_named(&context.role)
+        .is_some_and(|role| role.superuser)
+}
+
+/// The verifier to show.
+fn secret(context: &SystemContext, role: &Role) -> Datum {
+    if sees_secrets(context) {
+        optional_text(role.verifier.as_deref())
+    } else {
+        Datum::Null
+    }
+}
+
+pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for role in sorted_roles(context) {
+        rows.push([
+            ("oid", oid(role.oid)),
+            ("rolname", text(&role.name)),
+            ("rolsuper", boolean(role.superuser)),
+            ("rolinherit", boolean(true)),
+            ("rolcreaterole", boolean(role.create_role)),
+            ("rolcreatedb", boolean(role.create_db)),
+            ("rolcanlogin", boolean(role.login)),
+            ("rolreplication", boolean(false)),
+            ("rolbypassrls", boolean(role.superuser)),
+            ("rolconnlimit", Datum::Int4(-1)),
+            ("rolpassword", secret(context, role)),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_user(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for role in sorted_roles(context).filter(|r| r.login) {
+        rows.push([
+            ("usename", text(&role.name)),
+            ("usesysid", oid(role.oid)),
+            ("usecreatedb", boolean(role.create_db)),
+            ("usesuper", boolean(role.superuser)),
+            ("userepl", boolean(false)),
+            ("usebypassrls", boolean(role.superuser)),
+            ("passwd", text("********")),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_shadow(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for role in sorted_roles(context).filter(|r| r.login) {
+        rows.push([
+            ("usename", text(&role.name)),
+            ("usesysid", oid(role.oid)),
+            ("usecreatedb", boolean(role.create_db)),
+            ("usesuper", boolean(role.superuser)),
+            ("userepl", boolean(false)),
+            ("usebypassrls", boolean(role.superuser)),
+            ("passwd", secret(context, role)),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_settings(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for (name, value, description) in context.settings.iter() {
+        let kind = match value.as_str() {
+            "on" | "off" => "bool",
+            value if value.parse::<i64>().is_ok() => "integer",
+            value if value.parse::<f64>().is_ok() => "real",
+            _ => "string",
+        };
+        rows.push([
+            ("name", text(name)),
+            ("setting", text(value)),
+            ("category", text("Stratos")),
+            ("short_desc", text(description)),
+            ("context", text("user")),
+            ("vartype", text(kind)),
+            ("source", text("session")),
+            ("pending_restart", boolean(false)),
+        ]);
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What is going on, and how much there is.
+
+use stratos_types::{Datum, Result};
+
+use super::relations::table_statistics;
+use super::rows::{Rows, boolean, oid, optional_text, text};
+use crate::catalog::SystemContext;
+
+pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    let time = |micros: Option<i64>| micros.map_or(Datum::Null, Datum::TimestampTz);
+    for session in context.sessions.iter() {
+        let database = context.catalog.database_named(&session.database);
+        let role = context.catalog.role_named(&session.user);
+        // `address:port`, or a word for a local one.
+        let (address, port) = match session.client.rsplit_once(':') {
+            Some((address, port)) => match port.parse() {
+                Ok(port) => (Some(address), Datum::Int4(port)),
+                Err(_) => (Some(session.client.as_str()), Datum::Null),
+            },
+            None => (None, Datum::Int4(-1)),
+        };
+        rows.push([
+            ("datid", database.map_or(Datum::Null, |d| oid(d.oid))),
+            ("datname", text(&session.database)),
+            ("pid", Datum::Int4(session.pid)),
+            ("usesysid", role.map_or(Datum::Null, |r| oid(r.oid))),
+            ("usename", text(&session.user)),
+            ("application_name", text(&session.application_name)),
+            ("client_addr", optional_text(address)),
+            ("client_port", port),
+            (
+                "backend_start",
+                Datum::TimestampTz(session.backend_start_micros),
+            ),
+            ("xact_start", time(session.transaction_start_micros)),
+            ("query_start", Datum::TimestampTz(session.query_start_micros)),
+            (
+                "state_change",
+                Datum::TimestampTz(session.query_start_micros),
+            ),
+            ("state", text(session.state)),
+            ("query", text(&session.query)),
+            ("backend_type", text("client backend")),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_locks(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for lock in context.store.locks() {
+        let (class, object, sub) = match lock.object {
+            Some((class, object, sub)) => (oid(class), oid(object), Datum::Int2(sub)),
+            None => (Datum::Null, Datum::Null, Datum::Null),
+        };
+        rows.push([
+            ("locktype", text(lock.kind)),
+            ("database", oid(lock.database)),
+            ("relation", lock.relation.map_or(Datum::Null, oid)),
+            ("classid", class),
+            ("objid", object),
+            ("objsubid", sub),
+            ("pid", Datum::Int4(lock.pid)),
+            ("mode", text(lock.mode)),
+            ("granted", boolean(lock.granted)),
+            ("fastpath", boolean(false)),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_stat_user_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        let (live, _) = table_statistics(context, table);
+        rows.push([
+            ("relid", oid(table.oid)),
+            ("schemaname", text(&table.schema_name)),
+            ("relname", text(&table.name)),
+            ("n_live_tup", live),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_stat_user_indexes(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        for index in table.indexes.iter().filter(|i| i.oid != 0) {
+            rows.push([
+                ("relid", oid(table.oid)),
+                ("indexrelid", oid(index.oid)),
+                ("schemaname", text(&table.schema_name)),
+                ("relname", text(&table.name)),
+                ("indexrelname", text(&index.name)),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn pg_stat_database(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for database in context.catalog.databases.values() {
+        let sessions = context
+            .sessions
+            .iter()
+            .filter(|s| s.database == database.name)
+            .count();
+        rows.push([
+            ("datid", oid(database.oid)),
+            ("datname", text(&database.name)),
+            ("numbackends", super::rows::int4(sessions)),
+        ]);
+    }
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! The commands of transactions: validate, then write.
+
+use std::sync::Arc;
+
+use super::pending::{Pending, Prior};
+use crate::api::{Key, Timestamp, TxnId, Value};
+use crate::command::{Check, CommandResult, ConflictReason, Op, TxnStatus, Write};
+use crate::error::Result;
+use crate::mvcc::record::LockRecord;
+
+/// The names of a transaction's commit that both kinds of commit share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) epoch: u64,
+    pub(crate) txn: TxnId,
+    pub(crate) start_ts: Timestamp,
+}
+
+impl Pending<'_> {
+    /// A commit whose keys are all here.
+    pub(crate) fn commit(
+        &mut self,
+        attempt: Attempt,
+        commit_ts: Timestamp,
+        writes: &[Write],
+        checks: &[Check],
+    ) -> Result<CommandResult> {
+        if let Some(first) = writes.first() {
+            // Before the epoch is looked at: a repeated commit may find that the shard was split meanwhile.
+            if let Some(answer) = self.decided(&first.key, attempt.txn)? {
+                return Ok(answer);
+            }
+        }
+        if let Some(refusal) = self.misplaced(attempt, writes, checks) {
+            return Ok(refusal);
+        }
+        if commit_ts <= self.gc_threshold() {
+            return Ok(CommandResult::Expired { threshold: self.gc_threshold() });
+        }
+        if commit_ts <= attempt.start_ts {
+            return Ok(CommandResult::refused("the commit timestamp is not after the start of the commit"));
+        }
+        if let Some(refusal) = self.failed_check(attempt.txn, writes, checks)? {
+            return Ok(refusal);
+        }
+        let mark = self.batch.mark();
+        let mut priors = Vec::with_capacity(writes.len());
+        for write in writes {
+            let refusal = match self.foreign_lock(&write.key, attempt.txn) {
+                Some(refusal) => Some(refusal),
+                None => {
+                    let prior = self.supersede(&write.key, commit_ts)?;
+                    priors.push(prior);
+                    self.outdated(write, prior, commit_ts)
+                }
+            };
+            if let Some(refusal) = refusal {
+                self.batch.rollback(mark);
+                return Ok(refusal);
+            }
+        }
+        for (write, prior) in writes.iter().zip(priors) {
+            self.set_latest(&write.key, &write.op, commit_ts, prior);
+        }
+        if let Some(first) = writes.first() {
+            self.set_status(&first.key, attempt.txn, TxnStatus::Committed(commit_ts));
+        }
+        Ok(CommandResult::Committed { commit_ts })
+    }
+
+    /// The first phase of a commit over several shards.
+    pub(crate) fn prewrite(
+        &mut self,
+        attempt: Attempt,
+        primary: &Key,
+        writes: &[Write],
+        checks: &[Check],
+    ) -> Result<CommandResult> {
+        if self.state.descriptor.span.contains(primary) {
+            match self.decided(primary, attempt.txn)? {
+                // Its locks are turned into versions already, or are about to be.
+                Some(CommandResult::Committed { .. }) => return Ok(CommandResult::Done),
+                Some(answer) => return Ok(answer),
+                None => {}
+            }
+        }
+        if let Some(refusal) = self.misplaced(attempt, writes, checks) {
+            return Ok(refusal);
+        }
+        if let Some(refusal) = self.failed_check(attempt.txn, writes, checks)? {
+            return Ok(refusal);
+        }
+        let mut fresh = Vec::with_capacity(writes.len());
+        for write in writes {
+            match self.lock(&write.key) {
+                Some(lock) if lock.txn == attempt.txn => continue,
+                Some(lock) => return Ok(locked(&write.key, &lock)),
+                None => {}
+            }
+            let prior = self.prior(&write.key)?;
+            if let Some(refusal) = self.outdated(write, prior, Timestamp::MAX) {
+                return Ok(refusal);
+            }
+            fresh.push(write);
+        }
+        for write in fresh {
+            let lock = LockRecord {
+                txn: attempt.txn,
+                start_ts: attempt.start_ts,
+                primary: primary.clone(),
+                op: write.op.clone(),
+            };
+            self.set_lock(&write.key, lock);
+        }
+        Ok(CommandResult::Done)
+    }
+
+    /// The decision of a commit over several shards.
+    pub(crate) fn commit_primary(&mut self, txn: TxnId, commit_ts: Timestamp, primary: &Key) -> Result<CommandResult> {
+        if let Some(answer) = self.decided(primary, txn)? {
+            return Ok(answer);
+        }
+        if !self.state.descriptor.span.contains(primary) {
+            return Ok(self.wrong_shard());
+        }
+        if commit_ts <= self.gc_threshold() {
+            return Ok(CommandResult::Expired { threshold: self.gc_threshold() });
+        }
+        let Some(lock) = self.lock(primary).filter(|lock| lock.txn == txn) else {
+            return Ok(CommandResult::Aborted);
+        };
+        if let Some(refusal) = self.turn_into_version(primary, &lock, commit_ts)? {
+            return Ok(refusal);
+        }
+        self.set_status(primary, txn, TxnStatus::Committed(commit_ts));
+        Ok(CommandResult::Committed { commit_ts })
+    }
+
+    /// What follows from the decision for other keys.
+    pub(crate) fn resolve(&mut self, txn: TxnId, status: TxnStatus, keys: &[Key]) -> Result<CommandResult> {
+        if !keys.iter().all(|key| self.state.descriptor.span.contains(key)) {
+            return Ok(self.wrong_shard());
+        }
+        for key in keys {
+            let Some(lock) = self.lock(key).filter(|lock| lock.txn == txn) else { continue };
+            match status {
+                TxnStatus::Aborted(_) => self.remove_lock(key),
+                TxnStatus::Committed(commit_ts) => {
+                    if let Some(refusal) = self.turn_into_version(key, &lock, commit_ts)? {
+                        return Ok(refusal);
+                    }
+                }
+            }
+        }
+        Ok(CommandResult::Done)
+    }
+
+    /// The decision against a transaction.
+    pub(crate) fn abort(&mut self, txn: TxnId, now: Timestamp, primary: &Key) -> Result<CommandResult> {
+        if let Some(answer) = self.decided(primary, txn)? {
+            return Ok(answer);
+        }
+        if !self.state.descriptor.span.contains(primary) {
+            return Ok(self.wrong_shard());
+        }
+        if self.lock(primary).is_some_and(|lock| lock.txn == txn) {
+            self.remove_lock(primary);
+        }
+        self.set_status(primary, txn, TxnStatus::Aborted(now));
+        Ok(CommandResult::Aborted)
+    }
+
+    /// Rows that nobody reads yet. A pair that has a version at or after `commit_ts` already is left out: a
+    /// writer that knew the range was faster than the one who fills it.
+    pub(crate) fn ingest(
+        &mut self,
+        attempt: Attempt,
+        commit_ts: Timestamp,
+        pairs: &[(Key, Value)],
+    ) -> Result<CommandResult> {
+        let (Some((first, _)), Some((last, _))) = (pairs.first(), pairs.last()) else {
+            return Ok(CommandResult::Done);
+        };
+        if self.decided(first, attempt.txn)?.is_some() {
+            return Ok(CommandResult::Done);
+        }
+        let descriptor = &self.state.descriptor;
+        if attempt.epoch != descriptor.epoch {
+            return Ok(CommandResult::StaleEpoch { epoch: descriptor.epoch });
+        }
+        if !pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Ok(CommandResult::refused("the keys are not in ascending order"));
+        }
+        if !descriptor.span.contains(first) || !descriptor.span.contains(last) {
+            return Ok(self.wrong_shard());
+        }
+        let threshold = self.gc_threshold();
+        if attempt.start_ts < threshold || commit_ts < threshold {
+            return Ok(CommandResult::Expired { threshold });
+        }
+        let empty = self.is_empty_between(first, last)?;
+        for (key, value) in pairs {
+            let prior = if empty {
+                None
+            } else {
+                // As in `is_newer`, an old tombstone is as good as none.
+                let prior = self.prior(key)?.filter(|prior| prior.value_bytes.is_some() || prior.ts > threshold);
+                if prior.is_some_and(|prior| prior.ts >= commit_ts) {
+                    continue;
+                }
+                self.supersede(key, commit_ts)?
+            };
+            self.set_latest(key, &Op::Put(value.clone()), commit_ts, prior);
+        }
+        self.set_status(first, attempt.txn, TxnStatus::Committed(attempt.start_ts.max(commit_ts).next()));
+        Ok(CommandResult::Done)
+    }
+
+    /// The answer for a transaction that is decided already.
+    fn decided(&self, primary: &[u8], txn: TxnId) -> Result<Option<CommandResult>> {
+        Ok(self.status(primary, txn)?.map(|status| match status {
+            TxnStatus::Committed(commit_ts) => CommandResult::Committed { commit_ts },
+            TxnStatus::Aborted(_) => CommandResult::Aborted,
+        }))
+    }
+
+    fn wrong_shard(&self) -> CommandResult {
+        CommandResult::WrongShard { epoch: self.state.descriptor.epoch }
+    }
+
+    /// Refuses a commit that does not belong here, is too old, or is badly formed.
+    fn misplaced(&self, attempt: Attempt, writes: &[Write], checks: &[Check]) -> Option<CommandResult> {
+        let descriptor = &self.state.descriptor;
+        if attempt.epoch != descriptor.epoch {
+            return Some(CommandResult::StaleEpoch { epoch: descriptor.epoch });
+        }
+        let span = &descriptor.span;
+        let writes_inside = writes.iter().all(|write| span.contains(&write.key));
+        let checks_inside = checks.iter().all(|check| match check {
+            Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => span.contains(key),
+            Check::SpanUnchanged { span: checked, .. } => span.covers(checked),
+        });
+        if !writes_inside || !checks_inside {
+            return Some(self.wrong_shard());
+        }
+        if !writes.is_sorted_by(|a, b| a.key < b.key) {
+            return Some(CommandResult::refused("the writes are not in ascending order of their keys"));
+        }
+        let threshold = self.gc_threshold();
+        (attempt.start_ts < threshold).then_some(CommandResult::Expired { threshold })
+    }
+
+    fn foreign_lock(&self, key: &Key, txn: TxnId) -> Option<CommandResult> {
+        self.lock(key).filter(|lock| lock.txn != txn).map(|lock| locked(key, &lock))
+    }
+
+    /// Refuses a write whose key has changed since its base.
+    fn outdated(&self, write: &Write, prior: Option<Prior>, commit_ts: Timestamp) -> Option<CommandResult> {
+        if self.is_newer(prior, write.base) {
+            return Some(CommandResult::Conflict { key: write.key.clone(), reason: ConflictReason::NewerVersion });
+        }
+        if prior.is_some_and(|prior| prior.ts >= commit_ts) {
+            return Some(CommandResult::refused("the commit timestamp is not after the version that it supersedes"));
+        }
+        None
+    }
+
+    /// Whether the newest version is after `base`. An absent key is taken as deleted at the threshold, since a
+    /// tombstone at or below it may be gone on one replica and still be there on another.
+    fn is_newer(&self, prior: Option<Prior>, base: Timestamp) -> bool {
+        let threshold = self.gc_threshold();
+        match prior {
+            Some(prior) if prior.value_bytes.is_some() || prior.ts > threshold => prior.ts > base,
+            _ => threshold > base,
+        }
+    }
+
+    /// Refuses a commit of which a check fails.
+    fn failed_check(&self, txn: TxnId, writes: &[Write], checks: &[Check]) -> Result<Option<CommandResult>> {
+        for check in checks {
+            let refusal = match check {
+                Check::KeyUnchanged { key, base } => match self.foreign_lock(key, txn) {
+                    Some(refusal) => Some(refusal),
+                    None => self.is_newer(self.prior(key)?, *base).then(|| conflict(key, ConflictReason::Changed)),
+                },
+                Check::SpanUnchanged { span, base } => match self.foreign_lock_in(span, txn) {
+                    Some((key, lock)) => Some(locked(&key, &lock)),
+                    None => self.newer_in(span, *base)?.map(|key| conflict(&key, ConflictReason::Changed)),
+                },
+                Check::KeyExists { key } => self.missing(key, txn, writes)?,
+            };
+            if refusal.is_some() {
+                return Ok(refusal);
+            }
+        }
+        Ok(None)
+    }
+
+    fn missing(&self, key: &Key, txn: TxnId, writes: &[Write]) -> Result<Option<CommandResult>> {
+        if let Ok(own) = writes.binary_search_by(|write| write.key.cmp(key)) {
+            let gone = matches!(writes[own].op, Op::Delete);
+            return Ok(gone.then(|| conflict(key, ConflictReason::Missing)));
+        }
+        let lock = self.lock(key).filter(|lock| lock.txn != txn && matches!(lock.op, Op::Delete));
+        if let Some(lock) = lock {
+            return Ok(Some(locked(key, &lock)));
+        }
+        let exists = self.prior(key)?.is_some_and(|prior| prior.value_bytes.is_some());
+        Ok((!exists).then(|| conflict(key, ConflictReason::Missing)))
+    }
+
+    /// Makes the locked write a version. Refuses when that would not be the newest one, which no order of
+    /// commands leads to while commit timestamps are drawn after the prewrites.
+    fn turn_into_version(
+        &mut self,
+        key: &Key,
+        lock: &Arc<LockRecord>,
+        commit_ts: Timestamp,
+    ) -> Result<Option<CommandResult>> {
+        let mark = self.batch.mark();
+        let prior = self.supersede(key, commit_ts)?;
+        if prior.is_some_and(|prior| prior.ts >= commit_ts) {
+            self.batch.rollback(mark);
+            return Ok(Some(CommandResult::refused("a locked key has a version that is newer than the commit")));
+        }
+        self.set_latest(key, &lock.op, commit_ts, prior);
+        self.remove_lock(key);
+        Ok(None)
+    }
+}
+
+fn conflict(key: &Key, reason: ConflictReason) -> CommandResult {
+    CommandResult::Conflict { key: key.clone(), reason }
+}
+
+fn locked(key: &Key, lock: &LockRecord) -> CommandResult {
+    CommandResult::Locked {
+        key: key.clone(),
+        txn: lock.txn,
+        start_ts: lock.start_ts,
+        primary: lock.primary.clone(),
+    }
+}

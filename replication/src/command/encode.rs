@@ -1,0 +1,202 @@
+//! Commands to bytes.
+
+use bytes::Bytes;
+
+use super::codec::{put_blob, put_uv};
+use super::{COMMAND_VERSION, Check, Command, Op, TxnStatus, Write};
+use crate::api::{Timestamp, TxnId};
+
+pub(super) mod tag {
+    pub const COMMIT: u8 = 1;
+    pub const PREWRITE: u8 = 2;
+    pub const COMMIT_PRIMARY: u8 = 3;
+    pub const RESOLVE: u8 = 4;
+    pub const ABORT: u8 = 5;
+    pub const INGEST: u8 = 6;
+    pub const DELETE_RANGE: u8 = 7;
+    pub const SPLIT: u8 = 8;
+    pub const CREATE_SHARD: u8 = 9;
+    pub const RESERVE_TIMESTAMPS: u8 = 10;
+    pub const RESERVE_IDS: u8 = 11;
+    pub const ADVANCE_GC: u8 = 12;
+}
+
+/// More than the fixed fields of any write or check.
+const ITEM_BYTES_ESTIMATE: usize = 32;
+
+impl Command {
+    /// The binary form, with the epoch of the shard that the proposer knows.
+    pub fn encode(&self, epoch: u64) -> Bytes {
+        let mut out = Vec::with_capacity(self.encoded_bytes_estimate());
+        out.push(COMMAND_VERSION);
+        out.push(self.tag());
+        put_uv(&mut out, epoch);
+        match self {
+            Command::Commit { txn, start_ts, commit_ts, writes, checks } => {
+                put_txn(&mut out, *txn);
+                put_ts(&mut out, *start_ts);
+                put_ts(&mut out, *commit_ts);
+                put_writes(&mut out, writes);
+                put_checks(&mut out, checks);
+            }
+            Command::Prewrite { txn, start_ts, primary, writes, checks } => {
+                put_txn(&mut out, *txn);
+                put_ts(&mut out, *start_ts);
+                put_blob(&mut out, primary);
+                put_writes(&mut out, writes);
+                put_checks(&mut out, checks);
+            }
+            Command::CommitPrimary { txn, commit_ts, primary } => {
+                put_txn(&mut out, *txn);
+                put_ts(&mut out, *commit_ts);
+                put_blob(&mut out, primary);
+            }
+            Command::Resolve { txn, status, keys } => {
+                put_txn(&mut out, *txn);
+                put_status(&mut out, *status);
+                put_uv(&mut out, keys.len() as u64);
+                for key in keys {
+                    put_blob(&mut out, key);
+                }
+            }
+            Command::Abort { txn, now, primary } => {
+                put_txn(&mut out, *txn);
+                put_ts(&mut out, *now);
+                put_blob(&mut out, primary);
+            }
+            Command::Ingest { txn, start_ts, commit_ts, pairs } => {
+                put_txn(&mut out, *txn);
+                put_ts(&mut out, *start_ts);
+                put_ts(&mut out, *commit_ts);
+                put_uv(&mut out, pairs.len() as u64);
+                for (key, value) in pairs {
+                    put_blob(&mut out, key);
+                    put_blob(&mut out, value);
+                }
+            }
+            Command::DeleteRange { span, dropped_at, force } => {
+                put_blob(&mut out, &span.start);
+                put_blob(&mut out, &span.end);
+                put_ts(&mut out, *dropped_at);
+                out.push(u8::from(*force));
+            }
+            Command::Split { at, new_shard } => {
+                put_blob(&mut out, at);
+                put_uv(&mut out, new_shard.0);
+            }
+            Command::CreateShard { shard, span } => {
+                put_uv(&mut out, shard.0);
+                put_blob(&mut out, &span.start);
+                put_blob(&mut out, &span.end);
+            }
+            Command::ReserveTimestamps { until } => put_ts(&mut out, *until),
+            Command::ReserveIds { name, count } => {
+                put_blob(&mut out, name.as_bytes());
+                put_uv(&mut out, *count);
+            }
+            Command::AdvanceGc { threshold } => put_ts(&mut out, *threshold),
+        }
+        out.into()
+    }
+
+    fn tag(&self) -> u8 {
+        match self {
+            Command::Commit { .. } => tag::COMMIT,
+            Command::Prewrite { .. } => tag::PREWRITE,
+            Command::CommitPrimary { .. } => tag::COMMIT_PRIMARY,
+            Command::Resolve { .. } => tag::RESOLVE,
+            Command::Abort { .. } => tag::ABORT,
+            Command::Ingest { .. } => tag::INGEST,
+            Command::DeleteRange { .. } => tag::DELETE_RANGE,
+            Command::Split { .. } => tag::SPLIT,
+            Command::CreateShard { .. } => tag::CREATE_SHARD,
+            Command::ReserveTimestamps { .. } => tag::RESERVE_TIMESTAMPS,
+            Command::ReserveIds { .. } => tag::RESERVE_IDS,
+            Command::AdvanceGc { .. } => tag::ADVANCE_GC,
+        }
+    }
+
+    /// About the size of the binary form in bytes, rather too large, so that encoding allocates once.
+    fn encoded_bytes_estimate(&self) -> usize {
+        let items = match self {
+            Command::Commit { writes, checks, .. } | Command::Prewrite { writes, checks, .. } => {
+                let writes: usize = writes
+                    .iter()
+                    .map(|write| {
+                        let value = if let Op::Put(value) = &write.op { value.len() } else { 0 };
+                        write.key.len() + value + ITEM_BYTES_ESTIMATE
+                    })
+                    .sum();
+                let checks: usize = checks
+                    .iter()
+                    .map(|check| match check {
+                        Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => key.len() + ITEM_BYTES_ESTIMATE,
+                        Check::SpanUnchanged { span, .. } => span.start.len() + span.end.len() + ITEM_BYTES_ESTIMATE,
+                    })
+                    .sum();
+                writes + checks
+            }
+            Command::Ingest { pairs, .. } => {
+                pairs.iter().map(|(key, value)| key.len() + value.len() + ITEM_BYTES_ESTIMATE).sum()
+            }
+            Command::Resolve { keys, .. } => keys.iter().map(|key| key.len() + ITEM_BYTES_ESTIMATE).sum(),
+            _ => 0,
+        };
+        items + 128
+    }
+}
+
+fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
+    out.extend_from_slice(&ts.0.to_be_bytes());
+}
+
+fn put_txn(out: &mut Vec<u8>, txn: TxnId) {
+    out.extend_from_slice(&txn.0.to_be_bytes());
+}
+
+fn put_status(out: &mut Vec<u8>, status: TxnStatus) {
+    let (kind, ts) = match status {
+        TxnStatus::Aborted(ts) => (0, ts),
+        TxnStatus::Committed(ts) => (1, ts),
+    };
+    out.push(kind);
+    put_ts(out, ts);
+}
+
+fn put_writes(out: &mut Vec<u8>, writes: &[Write]) {
+    put_uv(out, writes.len() as u64);
+    for write in writes {
+        put_blob(out, &write.key);
+        put_ts(out, write.base);
+        match &write.op {
+            Op::Delete => out.push(0),
+            Op::Put(value) => {
+                out.push(1);
+                put_blob(out, value);
+            }
+        }
+    }
+}
+
+fn put_checks(out: &mut Vec<u8>, checks: &[Check]) {
+    put_uv(out, checks.len() as u64);
+    for check in checks {
+        match check {
+            Check::KeyUnchanged { key, base } => {
+                out.push(0);
+                put_blob(out, key);
+                put_ts(out, *base);
+            }
+            Check::SpanUnchanged { span, base } => {
+                out.push(1);
+                put_blob(out, &span.start);
+                put_blob(out, &span.end);
+                put_ts(out, *base);
+            }
+            Check::KeyExists { key } => {
+                out.push(2);
+                put_blob(out, key);
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The data directory: one process at a time, and only a program that knows its format.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Format of the data directory written by this program, and the newest that it opens.
+pub const DIRECTORY_FORMAT: u32 = 1;
+
+const LOCK_FILE: &str = "LOCK";
+const FORMAT_FILE: &str = "FORMAT";
+const FORMAT_FILE_NEW: &str = "FORMAT.new";
+/// Content of the format file before its number.
+const FORMAT_PREFIX: &str = "stratos data directory, format ";
+
+/// A data directory that belongs to this process until the value is dropped.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    /// Locked as long as it is open, also when the process is killed.
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Takes the directory, creating it when it is missing.
+    ///
+    /// # Errors
+    /// `AlreadyRunning` with the process that holds it; `NewerFormat`; `Corruption` of the format file; `Io`
+    /// with the path when it cannot be created, read or written.
+    pub fn open(path: &Path) -> Result<DataDirectory> {
+        std::fs::create_dir_all(path).map_err(|error| at("create", path, &error))?;
+        let lock = lock(path)?;
+        check_format(path)?;
+        Ok(DataDirectory { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the replicated log is.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Where the state machine's files are.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK_FILE);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| at("open", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+            return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid });
+        }
+        Err(TryLockError::Error(error)) => return Err(at("lock", &path, &error)),
+    }
+    let write = |file: &mut File| -> io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(|error| at("write", &path, &error))?;
+    Ok(file)
+}
+
+fn check_format(dir: &Path) -> Result<()> {
+    let path = dir.join(FORMAT_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return write_format(dir, &path),
+        Err(error) => return Err(at("read", &path, &error)),
+    };
+    let found = text.trim().strip_prefix(FORMAT_PREFIX.trim_end()).and_then(|number| number.trim().parse().ok());
+    match found {
+        Some(found) if found > DIRECTORY_FORMAT => {
+            Err(Error::NewerFormat { found, supported: DIRECTORY_FORMAT })
+        }
+        Some(_) => Ok(()),
+        None => Err(Error::corruption(format!("{} does not name a format", path.display()))),
+    }
+}
+
+fn write_format(dir: &Path, path: &Path) -> Result<()> {
+    let new = dir.join(FORMAT_FILE_NEW);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        writeln!(file, "{FORMAT_PREFIX}{DIRECTORY_FORMAT}")?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|error| at("write", path, &error))
+}
+
+fn at(action: &str, path: &Path, error: &io::Error) -> Error {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Error::DiskFull;
+    }
+    Error::Io { context: "data directory", message: format!("cannot {action} {}: {error}", path.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_second_start_names_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/data");
+        let first = DataDirectory::open(&path).unwrap();
+        match DataDirectory::open(&path) {
+            Err(Error::AlreadyRunning { dir, pid }) => {
+                assert_eq!((dir, pid), (path.clone(), Some(std::process::id())));
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        let again = DataDirectory::open(&path).unwrap();
+        assert_eq!(again.log(), path.join("log"));
+    }
+
+    #[test]
+    fn a_newer_or_unreadable_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(dir.path()).unwrap());
+        let file = dir.path().join(FORMAT_FILE);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "stratos data directory, format 1\n");
+        std::fs::write(&file, "stratos data directory, format 2\n").unwrap();
+        let newer = DataDirectory::open(dir.path());
+        assert!(matches!(newer, Err(Error::NewerFormat { found: 2, supported: 1 })), "{newer:?}");
+        std::fs::write(&file, "something else").unwrap();
+        assert!(matches!(DataDirectory::open(dir.path()), Err(Error::Corruption { .. })));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_an_error_with_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        match DataDirectory::open(&file.join("data")) {
+            Err(Error::Io { message, .. }) => assert!(message.contains("file/data"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The writes that a transaction has buffered: what its own statements see of them, and what savepoints undo.
+//!
+//! Two sorted maps: `kept` holds the writes of finished statements and is shared (copy on write) with the views that were
+//! taken of it, `current` holds those of the statement that runs now, which the statement's own view must not see. Savepoints
+//! are marks in an undo log, so neither they nor their number make a read slower.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::{Key, SavepointId, Timestamp, Value};
+use crate::error::{Error, Result};
+
+/// Memory of a buffered write beside its key and value, in bytes: the two handles, the base, and the tree's share.
+const WRITE_OVERHEAD_BYTES: usize = 112;
+
+/// One buffered write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buffered {
+    /// The new value; `None` deletes.
+    pub value: Option<Value>,
+    /// The commit fails when the key has a version newer than this.
+    pub base: Timestamp,
+}
+
+/// The writes of finished statements, by key.
+pub type Writes = BTreeMap<Key, Buffered>;
+
+fn size(key: &[u8], write: &Buffered) -> usize {
+    WRITE_OVERHEAD_BYTES + key.len() + write.value.as_ref().map_or(0, |value| value.len())
+}
+
+#[derive(Debug)]
+struct Undo {
+    key: Key,
+    before: Option<Buffered>,
+}
+
+/// The buffered writes of one transaction.
+#[derive(Debug)]
+pub struct Overlay {
+    kept: Arc<Writes>,
+    current: Writes,
+    undo: Vec<Undo>,
+    /// For each savepoint, the length of `undo` when it was set.
+    savepoints: Vec<usize>,
+    bytes: usize,
+    limit_bytes: usize,
+}
+
+impl Overlay {
+    /// An empty overlay that holds at most `limit_bytes` of keys, values and their bookkeeping.
+    pub fn new(limit_bytes: usize) -> Self {
+        Overlay {
+            kept: Arc::default(),
+            current: Writes::new(),
+            undo: Vec::new(),
+            savepoints: Vec::new(),
+            bytes: 0,
+            limit_bytes,
+        }
+    }
+
+    /// Buffers a write of the current statement. A key that is written again keeps its first base: that is when the
+    /// transaction began to rely on it.
+    ///
+    /// # Errors
+    /// `TransactionTooLarge`; nothing is buffered then.
+    pub fn write(&mut self, key: Key, value: Option<Value>, base: Timestamp) -> Result<()> {
+        let earlier = self.current.get(&key);
+        let base = earlier.or_else(|| self.kept.get(&key)).map_or(base, |write| write.base);
+        let before = earlier.map_or(0, |write| size(&key, write));
+        let write = Buffered { value, base };
+        let bytes = self.bytes - before + size(&key, &write);
+        if bytes > self.limit_bytes {
+            return Err(Error::TransactionTooLarge { limit_bytes: self.limit_bytes });
+        }
+        self.bytes = bytes;
+        self.current.insert(key, write);
+        Ok(())
+    }
+
+    /// The newest buffered write of the key, that of the running statement included.
+    pub fn newest(&self, key: &[u8]) -> Option<&Buffered> {
+        if self.is_empty() {
+            return None;
+        }
+        self.current.get(key).or_else(|| self.kept.get(key))
+    }
+
+    /// The writes of finished statements; `None` when there are none.
+    pub fn shared(&self) -> Option<Arc<Writes>> {
+        if self.kept.is_empty() { None } else { Some(self.kept.clone()) }
+    }
+
+    /// Ends the current statement: its writes join those before, or vanish.
+    pub fn finish_statement(&mut self, keep: bool) {
+        if self.current.is_empty() {
+            return;
+        }
+        let current = std::mem::take(&mut self.current);
+        if !keep {
+            for (key, write) in &current {
+                self.bytes -= size(key, write);
+            }
+            return;
+        }
+        if self.kept.is_empty() && self.savepoints.is_empty() {
+            self.kept = Arc::new(current);
+            return;
+        }
+        let kept = Arc::make_mut(&mut self.kept);
+        for (key, write) in current {
+            let before = kept.insert(key.clone(), write);
+            if !self.savepoints.is_empty() {
+                // What the undo log keeps is memory too, so it stays in the account until it is forgotten.
+                self.undo.push(Undo { key, before });
+            } else if let Some(before) = before {
+                self.bytes -= size(&key, &before);
+            }
+        }
+    }
+
+    /// Sets a savepoint.
+    pub fn savepoint(&mut self) -> SavepointId {
+        self.finish_statement(true);
+        self.savepoints.push(self.undo.len());
+        SavepointId(self.savepoints.len() as u32)
+    }
+
+    /// Undoes everything since the savepoint, which stays set; later ones are gone. An unknown savepoint changes nothing.
+    pub fn rollback_to(&mut self, savepoint: SavepointId) {
+        self.finish_statement(false);
+        let Some(&mark) = (savepoint.0 as usize).checked_sub(1).and_then(|at| self.savepoints.get(at)) else { return };
+        self.savepoints.truncate(savepoint.0 as usize);
+        let kept = Arc::make_mut(&mut self.kept);
+        for undo in self.undo.drain(mark..).rev() {
+            let undone = match undo.before {
+                Some(before) => kept.insert(undo.key.clone(), before),
+                None => kept.remove(&undo.key),
+            };
+            if let Some(undone) = undone {
+                self.bytes -= size(&undo.key, &undone);
+            }
+        }
+    }
+
+    /// Forgets the savepoint and later ones; their writes stay.
+    pub fn release(&mut self, savepoint: SavepointId) {
+        let Some(at) = (savepoint.0 as usize).checked_sub(1) else { return };
+        self.savepoints.truncate(at);
+        if self.savepoints.is_empty() {
+            for undo in self.undo.drain(..) {
+                if let Some(before) = undo.before {
+                    self.bytes -= size(&undo.key, &before);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is buffered.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.current.is_empty()
+    }
+
+    /// Number of savepoints that are set.
+    pub fn savepoints(&self) -> usize {
+        self.savepoints.len()
+    }
+
+    /// All writes, for the commit. The statement that runs is kept.
+    pub fn into_writes(mut self) -> Writes {
+        self.finish_statement(true);
+        Arc::unwrap_or_clone(self.kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FROM: Timestamp = Timestamp(7);
+
+    fn put(overlay: &mut Overlay, key: u8, value: u8) {
+        overlay.write(Bytes::copy_from_slice(&[key]), Some(Bytes::copy_from_slice(&[value])), FROM).unwrap();
+    }
+
+    fn seen(overlay: &Overlay, key: u8) -> Option<u8> {
+        overlay.newest(&[key]).and_then(|write| write.value.as_ref()).map(|value| value[0])
+    }
+
+    #[test]
+    fn a_view_does_not_see_the_running_statement() {
+        let mut overlay = Overlay::new(1 << 20);
+        put(&mut overlay, 1, 1);
+        overlay.finish_statement(true);
+        let view = overlay.shared().unwrap();
+        put(&mut overlay, 1, 2);
+        put(&mut overlay, 2, 2);
+        overlay.finish_statement(true);
+        assert_eq!(view.len(), 1);
+        assert_eq!(view.values().next().unwrap().value.as_deref(), Some(&[1_u8][..]));
+        assert_eq!(seen(&overlay, 1), Some(2));
+    }
+
+    #[test]
+    fn a_failed_statement_leaves_nothing() {
+        let mut overlay = Overlay::new(1 << 20);
+        put(&mut overlay, 1, 1);
+        overlay.finish_statement(false);
+        assert!(overlay.is_empty());
+        assert_eq!(overlay.bytes, 0);
+    }
+
+    #[test]
+    fn the_limit_is_an_error_and_buffers_nothing() {
+        let mut overlay = Overlay::new(2 * (WRITE_OVERHEAD_BYTES + 2));
+        put(&mut overlay, 1, 1);
+        put(&mut overlay, 2, 1);
+        put(&mut overlay, 2, 2);
+        let third = overlay.write(Bytes::from_static(&[3]), None, FROM);
+        assert!(matches!(third, Err(Error::TransactionTooLarge { .. })));
+        assert_eq!(overlay.into_writes().len(), 2);
+    }
+
+    #[test]
+    fn the_first_base_stays() {
+        let mut overlay = Overlay::new(1 << 20);
+        overlay.write(Bytes::from_static(b"a"), None, Timestamp(5)).unwrap();
+        overlay.finish_statement(true);
+        overlay.write(Bytes::from_static(b"a"), None, Timestamp(9)).unwrap();
+        assert_eq!(overlay.into_writes()[&b"a"[..]].base, Timestamp(5));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write(u8, u8),
+        Delete(u8),
+        Finish(bool),
+        Savepoint,
+        RollbackTo(u8),
+        Release(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..6_u8, any::<u8>()).prop_map(|(key, value)| Step::Write(key, value)),
+            2 => (0..6_u8).prop_map(Step::Delete),
+            3 => any::<bool>().prop_map(Step::Finish),
+            2 => Just(Step::Savepoint),
+            1 => (1..4_u8).prop_map(Step::RollbackTo),
+            1 => (1..4_u8).prop_map(Step::Release),
+        ]
+    }
+
+    type Model = BTreeMap<u8, Option<u8>>;
+
+    proptest! {
+        /// Against the obvious model: a stack of whole copies.
+        #[test]
+        fn savepoints_restore_what_was(steps in proptest::collection::vec(step(), 0..60)) {
+            let mut overlay = Overlay::new(1 << 20);
+            let (mut kept, mut current): (Model, Model) = Default::default();
+            let mut copies: Vec<Model> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Write(key, value) => { put(&mut overlay, key, value); current.insert(key, Some(value)); }
+                    Step::Delete(key) => {
+                        overlay.write(Bytes::copy_from_slice(&[key]), None, FROM).unwrap();
+                        current.insert(key, None);
+                    }
+                    Step::Finish(keep) => {
+                        overlay.finish_statement(keep);
+                        if keep { kept.append(&mut current) } else { current.clear() }
+                    }
+                    Step::Savepoint => { overlay.savepoint(); kept.append(&mut current); copies.push(kept.clone()); }
+                    Step::RollbackTo(number) => {
+                        overlay.rollback_to(SavepointId(u32::from(number)));
+                        current.clear();
+                        if let Some(copy) = copies.get(usize::from(number) - 1) {
+                            kept = copy.clone();
+                            copies.truncate(usize::from(number));
+                        }
+                    }
+                    Step::Release(number) => {
+                        overlay.release(SavepointId(u32::from(number)));
+                        copies.truncate(usize::from(number) - 1);
+                    }
+                }
+            }
+            overlay.rollback_to(SavepointId(u32::MAX));
+            let bytes = overlay.bytes;
+            let no_savepoints = overlay.savepoints.is_empty();
+            let writes = overlay.into_writes();
+            let found: Model =
+                writes.iter().map(|(key, write)| (key[0], write.value.as_ref().map(|value| value[0]))).collect();
+            prop_assert_eq!(found, kept);
+            if no_savepoints {
+                prop_assert_eq!(bytes, writes.iter().map(|(key, write)| size(key, write)).sum::<usize>());
+            }
+        }
+    }
+}

@@ -1,0 +1,657 @@
+//! Commits: one command when one shard has everything, two phases otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
+
+use super::Inner;
+use super::routing::Shard;
+use super::transaction::HeldLocks;
+use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
+use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write};
+use crate::error::{Error, Result};
+use crate::protocol::leader::Admission;
+use crate::protocol::resolution::{Remedy, remedy};
+use crate::protocol::two_phase::{Action, Event, Failure, Part, TwoPhase, failure_of};
+
+/// Largest command in bytes, roughly; what is larger goes through prewrites of this size.
+pub(super) const PROPOSAL_BYTES_MAX: usize = 8 << 20;
+/// How often a commit is routed again because shards were split meanwhile.
+const REROUTES_MAX: usize = 16;
+/// How often a one-shard commit is repeated after a lock in its way was dealt with.
+const LOCK_RETRIES_MAX: usize = 16;
+/// Prewrites and resolves of one transaction that are under way at a time.
+const PIECES_IN_FLIGHT_MAX: usize = 8;
+/// How long a writer waits for the locks of a living coordinator, which are held for two rounds of the log at most.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// First and longest pause between two looks at something that is not ready.
+const PAUSE_FIRST: Duration = Duration::from_micros(200);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// Pauses that grow.
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) fn new() -> Self {
+        Pauses(PAUSE_FIRST)
+    }
+
+    pub(super) async fn pause(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::WriteConflict(key) => Error::WriteConflict { key },
+            Failure::Serialization | Failure::Reroute => Error::SerializationFailure,
+            Failure::Refused(message) => Error::Io { context: "a shard refused a command", message },
+        }
+    }
+}
+
+/// The part of a transaction that concerns one shard.
+struct PartData {
+    shard: Arc<Shard>,
+    writes: Vec<Write>,
+    checks: Vec<Check>,
+}
+
+fn write_bytes(write: &Write) -> usize {
+    let value = if let Op::Put(value) = &write.op { value.len() } else { 0 };
+    write.key.len() + value + 32
+}
+
+/// Divides a transaction by shard. The part with the first write is the first.
+fn partition(inner: &Inner, writes: Vec<Write>, checks: &[Check]) -> Result<Vec<PartData>> {
+    let mut parts: Vec<PartData> = Vec::new();
+    // Writes come in key order, and so do shards: a new part begins where the last one's range ends.
+    for write in writes {
+        match parts.last_mut() {
+            Some(part) if part.shard.descriptor.span.contains(&write.key) => part.writes.push(write),
+            _ => parts.push(PartData { shard: inner.routing.of(&write.key)?, writes: vec![write], checks: Vec::new() }),
+        }
+    }
+    let mut add = |shard: Arc<Shard>, check: Check| {
+        let id = shard.descriptor.shard;
+        match parts.iter_mut().find(|part| part.shard.descriptor.shard == id) {
+            Some(part) => part.checks.push(check),
+            None => parts.push(PartData { shard, writes: Vec::new(), checks: vec![check] }),
+        }
+    };
+    for check in checks {
+        match check {
+            Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => add(inner.routing.of(key)?, check.clone()),
+            Check::SpanUnchanged { span, base } => {
+                for shard in inner.routing.over(span) {
+                    let span = span.intersection(&shard.descriptor.span);
+                    add(shard, Check::SpanUnchanged { span, base: *base });
+                }
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// Commits the writes; the locks are released when the outcome is certain.
+pub(super) async fn commit(
+    inner: &Arc<Inner>,
+    id: TxnId,
+    writes: Vec<Write>,
+    checks: Vec<Check>,
+    held: HeldLocks,
+) -> Result<CommitInfo> {
+    let mut writes = writes;
+    let mut held = Some(held);
+    let mut attempt = id;
+    for _ in 0..REROUTES_MAX {
+        inner.check_open()?;
+        let parts = partition(inner, writes, &checks)?;
+        let fits = || parts[0].writes.iter().map(write_bytes).sum::<usize>() <= PROPOSAL_BYTES_MAX;
+        if parts.len() == 1 && fits() {
+            let part = parts.into_iter().next().ok_or(Error::SerializationFailure)?;
+            match OneShard::new(inner.clone(), attempt, part, &mut held).commit().await {
+                Ok(timestamp) => return Ok(CommitInfo { timestamp, shards: 1 }),
+                Err((failure, part)) => {
+                    if failure != Failure::Reroute {
+                        return Err(failure.into());
+                    }
+                    writes = part;
+                }
+            }
+        } else {
+            let shards = parts.len() as u32;
+            let kept: Vec<Write> = parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
+            let (answer, answered) = oneshot::channel();
+            let (give_back, given_back) = oneshot::channel();
+            let driver = Driver::new(inner.clone(), attempt, parts, held.take(), answer, give_back);
+            // A task of its own: neither a cancelled statement nor a closed connection may stop it half way.
+            tokio::spawn(driver.run());
+            match answered.await.map_err(|_| Error::ShuttingDown)? {
+                Ok(timestamp) => {
+                    inner.oracle.acknowledged(timestamp).await;
+                    inner.committed(kept.iter().map(|write| &write.key));
+                    return Ok(CommitInfo { timestamp, shards });
+                }
+                Err(Failure::Reroute) => {
+                    held = given_back.await.map_err(|_| Error::ShuttingDown)?;
+                    writes = kept;
+                    writes.sort_by(|one, other| one.key.cmp(&other.key));
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        inner.refresh_routing().await?;
+        // What the first attempt left behind is aborted under its own name.
+        attempt = inner.next_txn_id();
+    }
+    Err(Error::SerializationFailure)
+}
+
+/// A commit within one shard. Dropping it after the proposal hands what is open to a task that finds out.
+struct OneShard<'a> {
+    inner: Arc<Inner>,
+    txn: TxnId,
+    shard: Arc<Shard>,
+    command: Option<Command>,
+    primary: Key,
+    /// The timestamp that is proposed and not answered.
+    open: Option<Timestamp>,
+    held: &'a mut Option<HeldLocks>,
+}
+
+impl<'a> OneShard<'a> {
+    fn new(inner: Arc<Inner>, txn: TxnId, part: PartData, held: &'a mut Option<HeldLocks>) -> Self {
+        let primary = part.writes.first().map(|write| write.key.clone()).unwrap_or_default();
+        let command = Command::Commit {
+            txn,
+            start_ts: Timestamp::ZERO,
+            commit_ts: Timestamp::ZERO,
+            writes: part.writes,
+            checks: part.checks,
+        };
+        OneShard { inner, txn, shard: part.shard, command: Some(command), primary, open: None, held }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let writes = match &self.command {
+            Some(Command::Commit { writes, .. }) => writes.as_slice(),
+            _ => &[],
+        };
+        writes.iter().map(|write| &write.key)
+    }
+
+    async fn commit(mut self) -> std::result::Result<Timestamp, (Failure, Vec<Write>)> {
+        let outcome = self.attempts().await;
+        match outcome {
+            Ok(timestamp) => {
+                self.inner.oracle.acknowledged(timestamp).await;
+                self.inner.committed(self.keys());
+                Ok(timestamp)
+            }
+            Err(failure) => match self.command.take() {
+                Some(Command::Commit { writes, .. }) => Err((failure, writes)),
+                _ => Err((failure, Vec::new())),
+            },
+        }
+    }
+
+    async fn attempts(&mut self) -> std::result::Result<Timestamp, Failure> {
+        for _ in 0..LOCK_RETRIES_MAX {
+            let result = match self.propose().await {
+                Ok(result) => result,
+                // Not known: ask until it is.
+                Err(_) => match settle(&self.inner, self.txn, &self.primary).await {
+                    Ok(TxnStatus::Committed(commit_ts)) => CommandResult::Committed { commit_ts },
+                    Ok(TxnStatus::Aborted(_)) => CommandResult::Aborted,
+                    Err(error) => return Err(Failure::Refused(error.to_string())),
+                },
+            };
+            self.close();
+            match result {
+                CommandResult::Committed { commit_ts } => return Ok(commit_ts),
+                CommandResult::Locked { .. } => match clear_lock(&self.inner, &result).await {
+                    Ok(Remedy::Resolve(_) | Remedy::AbortAtPrimary) => {}
+                    Ok(Remedy::Wait) => return Err(failure_of(result)),
+                    Err(error) => return Err(Failure::Refused(error.to_string())),
+                },
+                refused => return Err(failure_of(refused)),
+            }
+        }
+        Err(Failure::Serialization)
+    }
+
+    /// Draws the timestamp and hands the command to the log as one step, so that the log is in the order of time.
+    async fn propose(&mut self) -> Result<CommandResult> {
+        let answer = loop {
+            let drawn = {
+                let mut leader = self.shard.leader.lock();
+                loop {
+                    match self.inner.oracle.draw() {
+                        Err(needs) => break Err(needs),
+                        Ok(timestamp) if leader.admit_commit(timestamp) == Admission::Redraw => {
+                            self.inner.oracle.finish(timestamp);
+                        }
+                        Ok(timestamp) => {
+                            self.open = Some(timestamp);
+                            if let Some(Command::Commit { start_ts, commit_ts, .. }) = &mut self.command {
+                                *commit_ts = timestamp;
+                                if *start_ts == Timestamp::ZERO {
+                                    // The beginning is before the commit, and drawing another timestamp for it would
+                                    // tell nothing more.
+                                    *start_ts = Timestamp(timestamp.0 - 1);
+                                }
+                            }
+                            let descriptor = &self.shard.descriptor;
+                            let bytes = self.command.as_ref().map(|command| command.encode(descriptor.epoch));
+                            break Ok(self.inner.proposer.submit(descriptor.shard, bytes.unwrap_or_default()));
+                        }
+                    }
+                }
+            };
+            match drawn {
+                Ok(answer) => break answer,
+                Err(_) => self.inner.reserve_timestamps().await?,
+            }
+        };
+        decode(answer.await?)
+    }
+
+    /// The fate of the open timestamp is known.
+    fn close(&mut self) {
+        if let Some(timestamp) = self.open.take() {
+            close(&self.inner, &self.shard, timestamp);
+        }
+    }
+}
+
+impl Drop for OneShard<'_> {
+    fn drop(&mut self) {
+        let Some(timestamp) = self.open.take() else { return };
+        let (inner, shard, txn) = (self.inner.clone(), self.shard.clone(), self.txn);
+        let (primary, held) = (std::mem::take(&mut self.primary), self.held.take());
+        let settled = async move {
+            if let Ok(TxnStatus::Committed(_)) = settle(&inner, txn, &primary).await {
+                inner.committed(std::iter::once(&primary));
+            }
+            close(&inner, &shard, timestamp);
+            drop(held);
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(settled);
+        }
+    }
+}
+
+/// The command at `timestamp` is applied, or never will be.
+fn close(inner: &Inner, shard: &Shard, timestamp: Timestamp) {
+    for ready in shard.leader.lock().applied(timestamp) {
+        // The validation may have been given up.
+        let _gone = ready.send(());
+    }
+    inner.oracle.finish(timestamp);
+}
+
+pub(super) fn decode(answer: bytes::Bytes) -> Result<CommandResult> {
+    CommandResult::decode(&answer).map_err(|error| Error::corruption(format!("the answer of a shard: {error}")))
+}
+
+/// Proposes a command about `key` to whichever shard holds it now.
+pub(super) async fn propose_at(inner: &Inner, key: &[u8], command: &Command) -> Result<CommandResult> {
+    let mut pauses = Pauses::new();
+    loop {
+        let shard = inner.routing.of(key)?;
+        let bytes = command.encode(shard.descriptor.epoch);
+        match decode(inner.proposer.submit(shard.descriptor.shard, bytes).await?)? {
+            CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
+                inner.check_open()?;
+                pauses.pause().await;
+                inner.refresh_routing().await?;
+            }
+            result => return Ok(result),
+        }
+    }
+}
+
+/// Finds out what became of a transaction whose command was not answered: an abort at its primary tells, and makes certain.
+pub(super) async fn settle(inner: &Inner, txn: TxnId, primary: &Key) -> Result<TxnStatus> {
+    let mut pauses = Pauses::new();
+    loop {
+        let now = inner.now().await?;
+        match propose_at(inner, primary, &Command::Abort { txn, now, primary: primary.clone() }).await {
+            Ok(CommandResult::Committed { commit_ts }) => return Ok(TxnStatus::Committed(commit_ts)),
+            Ok(CommandResult::Aborted) => return Ok(TxnStatus::Aborted(now)),
+            Ok(other) => return Err(Error::Io { context: "settling a transaction", message: format!("{other:?}") }),
+            Err(error) => {
+                inner.check_open()?;
+                tracing::warn!(%error, %txn, "a transaction cannot be settled yet");
+                pauses.pause().await;
+            }
+        }
+    }
+}
+
+/// Resolves the locks of a transaction on some keys, wherever they are now.
+pub(super) async fn resolve(inner: &Inner, txn: TxnId, status: TxnStatus, keys: Vec<Key>) -> Result<()> {
+    let mut keys = keys;
+    let mut pauses = Pauses::new();
+    while let Some(first) = keys.first() {
+        let shard = inner.routing.of(first)?;
+        let (here, rest): (Vec<Key>, Vec<Key>) =
+            keys.into_iter().partition(|key| shard.descriptor.span.contains(key));
+        let command = Command::Resolve { txn, status, keys: here };
+        let bytes = command.encode(shard.descriptor.epoch);
+        keys = rest;
+        match decode(inner.proposer.submit(shard.descriptor.shard, bytes).await?)? {
+            CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
+                inner.check_open()?;
+                pauses.pause().await;
+                inner.refresh_routing().await?;
+                if let Command::Resolve { keys: again, .. } = command {
+                    keys.extend(again);
+                }
+            }
+            CommandResult::Refused { reason } => {
+                return Err(Error::Io { context: "resolving a transaction", message: reason });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Deals with the lock that a command met: waits for a living coordinator, finishes the work of a dead one.
+pub(super) async fn clear_lock(inner: &Inner, met: &CommandResult) -> Result<Remedy> {
+    let CommandResult::Locked { key, txn, primary, .. } = met else { return Ok(Remedy::Wait) };
+    let mut pauses = Pauses::new();
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        // Alive first: a coordinator that ends between the two looks has recorded its outcome.
+        let alive = inner.is_coordinating(*txn);
+        match remedy(inner.data.status(primary, *txn)?, alive) {
+            Remedy::Resolve(status) => {
+                resolve(inner, *txn, status, vec![key.clone()]).await?;
+                return Ok(Remedy::Resolve(status));
+            }
+            Remedy::AbortAtPrimary => {
+                let status = settle(inner, *txn, primary).await?;
+                resolve(inner, *txn, status, vec![key.clone()]).await?;
+                return Ok(Remedy::Resolve(status));
+            }
+            Remedy::Wait if tokio::time::Instant::now() >= deadline => return Ok(Remedy::Wait),
+            Remedy::Wait => pauses.pause().await,
+        }
+    }
+}
+
+/// Runs the two-phase core over the real logs.
+struct Driver {
+    inner: Arc<Inner>,
+    txn: TxnId,
+    start_ts: Timestamp,
+    primary: Key,
+    core: TwoPhase,
+    parts: Vec<DrivenPart>,
+    held: Option<HeldLocks>,
+    answer: Option<oneshot::Sender<std::result::Result<Timestamp, Failure>>>,
+    give_back: Option<oneshot::Sender<Option<HeldLocks>>>,
+}
+
+struct DrivenPart {
+    shard: Arc<Shard>,
+    /// The writes of each piece until they are prewritten.
+    chunks: Vec<Vec<Write>>,
+    keys: Vec<Vec<Key>>,
+    checks: Arc<Vec<Check>>,
+}
+
+fn chunked(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut chunks: Vec<Vec<Write>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for write in writes {
+        let size = write_bytes(&write);
+        match chunks.last_mut() {
+            Some(chunk) if bytes + size <= PROPOSAL_BYTES_MAX / 2 => {
+                bytes += size;
+                chunk.push(write);
+            }
+            _ => {
+                bytes = size;
+                chunks.push(vec![write]);
+            }
+        }
+    }
+    chunks
+}
+
+impl Driver {
+    fn new(
+        inner: Arc<Inner>,
+        txn: TxnId,
+        parts: Vec<PartData>,
+        held: Option<HeldLocks>,
+        answer: oneshot::Sender<std::result::Result<Timestamp, Failure>>,
+        give_back: oneshot::Sender<Option<HeldLocks>>,
+    ) -> Self {
+        let parts: Vec<DrivenPart> = parts
+            .into_iter()
+            .map(|part| {
+                let chunks = chunked(part.writes);
+                let keys = chunks.iter().map(|chunk| chunk.iter().map(|write| write.key.clone()).collect()).collect();
+                DrivenPart { shard: part.shard, chunks, keys, checks: Arc::new(part.checks) }
+            })
+            .collect();
+        let plan = parts
+            .iter()
+            .map(|part| Part { chunks: part.chunks.len(), validates: !part.checks.is_empty() })
+            .collect();
+        let primary = parts.first().and_then(|part| part.keys.first()?.first().cloned()).unwrap_or_default();
+        inner.coordinating.lock().insert(txn);
+        Driver {
+            inner,
+            txn,
+            start_ts: Timestamp::ZERO,
+            primary,
+            core: TwoPhase::new(plan, Default::default()),
+            parts,
+            held,
+            answer: Some(answer),
+            give_back: Some(give_back),
+        }
+    }
+
+    async fn run(mut self) {
+        match self.inner.now().await {
+            Ok(now) => self.start_ts = now,
+            Err(error) => {
+                self.tell(Err(Failure::Refused(error.to_string())));
+                return;
+            }
+        }
+        let mut pending: FuturesUnordered<BoxFuture<'static, Event>> = FuturesUnordered::new();
+        let mut actions: std::collections::VecDeque<Action> = self.core.handle(Event::Begin).into();
+        let mut first_failure = None;
+        loop {
+            while let Some(action) = actions.pop_front() {
+                // An abort must not overtake prewrites that are under way: it would leave their locks behind.
+                let room = match action {
+                    Action::Prewrite(_) | Action::Resolve(..) => pending.len() < PIECES_IN_FLIGHT_MAX,
+                    Action::Abort => pending.is_empty(),
+                    _ => true,
+                };
+                if !room {
+                    actions.push_front(action);
+                    break;
+                }
+                match action {
+                    Action::Finished => {
+                        if let Some(failure) = first_failure.take() {
+                            self.tell(Err(failure));
+                        }
+                        return;
+                    }
+                    // A transaction that is routed again starts over only when nothing of this attempt is left.
+                    Action::Answer(Err(Failure::Reroute)) => first_failure = Some(Failure::Reroute),
+                    Action::Answer(answer) => self.tell(answer),
+                    Action::Discard(timestamp) => close(&self.inner, &self.parts[0].shard, timestamp),
+                    action => pending.push(self.execute(action)),
+                }
+            }
+            match pending.next().await {
+                Some(event) => {
+                    let failed_before = actions.iter().any(|action| matches!(action, Action::Abort));
+                    let next = self.core.handle(event);
+                    if next.iter().any(|action| matches!(action, Action::Abort)) && !failed_before {
+                        // What was not begun need not be.
+                        actions.retain(|action| !matches!(action, Action::Prewrite(_)));
+                    }
+                    actions.extend(next);
+                }
+                None if actions.is_empty() => return,
+                None => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, answer: std::result::Result<Timestamp, Failure>) {
+        if let Ok(timestamp) = answer {
+            close(&self.inner, &self.parts[0].shard, timestamp);
+        }
+        if answer == Err(Failure::Reroute)
+            && let Some(give_back) = self.give_back.take()
+        {
+            // The session may be gone; then the locks are released here.
+            let _gone = give_back.send(self.held.take());
+        }
+        if let Some(sender) = self.answer.take() {
+            let _gone = sender.send(answer);
+        }
+    }
+
+    fn execute(&mut self, action: Action) -> BoxFuture<'static, Event> {
+        let inner = self.inner.clone();
+        let (txn, primary) = (self.txn, self.primary.clone());
+        match action {
+            Action::Prewrite(piece) => {
+                let start_ts = self.start_ts;
+                let part = &self.parts[piece.part];
+                let descriptor = part.shard.descriptor.clone();
+                let writes = part.chunks[piece.chunk].clone();
+                Box::pin(async move {
+                    let command = Command::Prewrite { txn, start_ts, primary, writes, checks: Vec::new() };
+                    let result = submit_known(&inner, descriptor.shard, &command, descriptor.epoch).await;
+                    Event::Prewritten(piece, result)
+                })
+            }
+            Action::HandleLock(piece, met) => Box::pin(async move {
+                let remedy = clear_lock(&inner, &met).await.unwrap_or(Remedy::Wait);
+                Event::LockHandled(piece, remedy)
+            }),
+            Action::Draw => {
+                // Every prewrite is done: only the keys are needed from here on.
+                for part in &mut self.parts {
+                    part.chunks = Vec::new();
+                }
+                Box::pin(async move {
+                    loop {
+                        match inner.oracle.draw() {
+                            Ok(timestamp) => return Event::Drawn(timestamp),
+                            Err(_) => {
+                                if inner.reserve_timestamps().await.is_err() {
+                                    tokio::time::sleep(PAUSE_MAX).await;
+                                }
+                            }
+                        }
+                    }
+                })
+            }
+            Action::Validate { part, at } => {
+                let checks = self.parts[part].checks.clone();
+                Box::pin(async move {
+                    let holds = validate(&inner, &checks, at, txn).await.unwrap_or(false);
+                    Event::Validated { part, at, holds }
+                })
+            }
+            Action::CommitPrimary(commit_ts) => {
+                if self.parts[0].shard.leader.lock().admit_primary(commit_ts) == Admission::Redraw {
+                    return Box::pin(async move { Event::PrimaryTooLow(commit_ts) });
+                }
+                Box::pin(async move {
+                    let command = Command::CommitPrimary { txn, commit_ts, primary: primary.clone() };
+                    match propose_at(&inner, &primary, &command).await {
+                        Ok(result) => Event::PrimaryCommitted(result),
+                        Err(_) => Event::Overdue,
+                    }
+                })
+            }
+            Action::Abort => Box::pin(async move {
+                match settle(&inner, txn, &primary).await {
+                    Ok(TxnStatus::Committed(commit_ts)) => Event::Aborted(CommandResult::Committed { commit_ts }),
+                    Ok(TxnStatus::Aborted(_)) => Event::Aborted(CommandResult::Aborted),
+                    Err(error) => Event::Aborted(CommandResult::refused(error.to_string())),
+                }
+            }),
+            Action::Resolve(piece, status) => {
+                let keys = std::mem::take(&mut self.parts[piece.part].keys[piece.chunk]);
+                Box::pin(async move {
+                    if let Err(error) = resolve(&inner, txn, status, keys).await {
+                        tracing::warn!(%error, %txn, "locks are left for whoever meets them");
+                    }
+                    Event::Resolved(piece)
+                })
+            }
+            Action::Discard(_) | Action::Answer(_) | Action::Finished => Box::pin(async { Event::Overdue }),
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.inner.coordinating.lock().remove(&self.txn);
+    }
+}
+
+/// Proposes until there is an answer. Only for commands that may be repeated.
+async fn submit_known(inner: &Inner, shard: ShardId, command: &Command, epoch: u64) -> CommandResult {
+    let mut pauses = Pauses::new();
+    loop {
+        let answer = inner.proposer.submit(shard, command.encode(epoch)).await;
+        match answer.and_then(decode) {
+            Ok(result) => return result,
+            Err(error) if inner.check_open().is_err() => return CommandResult::refused(error.to_string()),
+            Err(_) => pauses.pause().await,
+        }
+    }
+}
+
+/// Validates reads as of `at`: raises what the leaders have read to it, waits for the commits below it that are proposed, and
+/// looks.
+async fn validate(inner: &Inner, checks: &[Check], at: Timestamp, txn: TxnId) -> Result<bool> {
+    let mut shards: BTreeMap<ShardId, Arc<Shard>> = BTreeMap::new();
+    for check in checks {
+        let span = match check {
+            Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => Span::key(key),
+            Check::SpanUnchanged { span, .. } => span.clone(),
+        };
+        shards.extend(inner.routing.over(&span).into_iter().map(|shard| (shard.descriptor.shard, shard)));
+    }
+    for shard in shards.values() {
+        let (ready, is_ready) = oneshot::channel();
+        let at_once = shard.leader.lock().validate(at, ready);
+        if at_once.is_none() {
+            is_ready.await.map_err(|_| Error::ShuttingDown)?;
+        }
+    }
+    for check in checks {
+        if !inner.data.holds(check, txn)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

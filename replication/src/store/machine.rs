@@ -1,0 +1,104 @@
+//! The engine's state machine as the store reads it.
+
+use super::SYSTEM_SHARD;
+use super::data::{Data, KeyLock};
+use crate::api::{Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, Value};
+use crate::apply::StateMachine;
+use crate::command::{Check, Op, TxnStatus};
+use crate::error::{Error, Result};
+use crate::mvcc::VersionScan;
+use crate::mvcc::record::LockRecord;
+use crate::target::ApplyTarget;
+
+fn key_lock(key: Key, lock: &LockRecord) -> KeyLock {
+    let value = match &lock.op {
+        Op::Put(value) => Some(value.clone()),
+        Op::Delete => None,
+    };
+    KeyLock { key, txn: lock.txn, start_ts: lock.start_ts, primary: lock.primary.clone(), value }
+}
+
+impl Data for StateMachine {
+    fn read(&self, key: &[u8], at: Timestamp, found: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        StateMachine::read(self, key, at, found)
+    }
+
+    fn latest(&self, key: &[u8]) -> Result<Option<(Timestamp, Option<Value>)>> {
+        self.read_latest(key, |version| version.map(|version| (version.ts, version.value.map(Value::copy_from_slice))))
+    }
+
+    fn scan(
+        &self,
+        at: Timestamp,
+        scan: &mut VersionScan,
+        rows_max: usize,
+        bytes_max: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<bool> {
+        if at < self.read_floor() {
+            return Err(Error::SnapshotTooOld);
+        }
+        scan.next_chunk(self.engine().as_ref(), rows_max, bytes_max, visit)
+    }
+
+    fn any_locks(&self) -> bool {
+        !self.locks().is_empty()
+    }
+
+    fn lock_on(&self, key: &[u8]) -> Result<Option<KeyLock>> {
+        Ok(self.locks().get(key).map(|lock| key_lock(Key::copy_from_slice(key), &lock)))
+    }
+
+    fn locks_in(&self, span: &Span) -> Result<Vec<KeyLock>> {
+        let locks = self.locks().in_span(span, usize::MAX);
+        Ok(locks.into_iter().map(|(key, lock)| key_lock(key, &lock)).collect())
+    }
+
+    fn status(&self, primary: &[u8], txn: TxnId) -> Result<Option<TxnStatus>> {
+        StateMachine::status(self, primary, txn)
+    }
+
+    fn holds(&self, check: &Check, txn: TxnId) -> Result<bool> {
+        // Locks before versions: one that is resolved between the two looks is seen as a version.
+        let foreign = |span: &Span| self.locks().find_in_span(span, |_, lock| lock.txn != txn);
+        match check {
+            Check::KeyUnchanged { key, base } => {
+                let span = Span::key(key);
+                Ok(foreign(&span).is_none() && self.newer_in(&span, *base)?.is_none())
+            }
+            Check::SpanUnchanged { span, base } => Ok(foreign(span).is_none() && self.newer_in(span, *base)?.is_none()),
+            Check::KeyExists { key } => {
+                let deleting = foreign(&Span::key(key)).is_some_and(|(_, lock)| lock.op == Op::Delete);
+                Ok(!deleting && self.read_latest(key, |version| version.is_some_and(|version| version.value.is_some()))?)
+            }
+        }
+    }
+
+    fn descriptors(&self) -> Vec<ShardDescriptor> {
+        self.shard_map().all().to_vec()
+    }
+
+    fn statistics(&self, prefix: &[u8]) -> Result<PrefixStatistics> {
+        Ok(StateMachine::statistics(self, prefix))
+    }
+
+    fn shard_size(&self, shard: ShardId) -> Result<PrefixStatistics> {
+        self.shard_statistics(shard)
+    }
+
+    fn middle(&self, shard: ShardId) -> Result<Option<Key>> {
+        self.middle_key(shard)
+    }
+
+    fn reserved_timestamps(&self) -> Result<Timestamp> {
+        self.reserved_until(SYSTEM_SHARD)
+    }
+
+    fn gc_threshold(&self, shard: ShardId) -> Result<Timestamp> {
+        StateMachine::gc_threshold(self, shard)
+    }
+
+    fn applied_index(&self, shard: ShardId) -> Result<u64> {
+        Ok(self.applied(shard)?.map_or(0, |position| position.index))
+    }
+}

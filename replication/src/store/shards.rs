@@ -1,0 +1,254 @@
+//! Shards and ranges: splitting, creating, filling, dropping.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::commit::{PROPOSAL_BYTES_MAX, decode, propose_at};
+use super::{Inner, SYSTEM_SHARD, Store, unexpected};
+use crate::api::{Key, ShardId, Span, Timestamp, Value};
+use crate::command::{Command, CommandResult};
+use crate::error::{Error, Result};
+use crate::protocol::leader::Admission;
+
+/// The series from which shards get their ids.
+const SHARD_SERIES: &str = "shard";
+
+/// Where the store keeps, in the system shard, the ranges that wait to be dropped. Above everything that its users keep there.
+const DROPPED_PREFIX: &[u8] = &[0x01, 0xFF, b'd'];
+
+impl Inner {
+    pub(super) async fn allocate_ids(&self, name: &str, count: u64) -> Result<Range<u64>> {
+        loop {
+            let epoch = self.routing.by_id(SYSTEM_SHARD)?.descriptor.epoch;
+            let command = Command::ReserveIds { name: name.to_owned(), count }.encode(epoch);
+            match decode(self.proposer.submit(SYSTEM_SHARD, command).await?)? {
+                CommandResult::Ids { first } => return Ok(first..first + count),
+                CommandResult::StaleEpoch { .. } => self.refresh_routing().await?,
+                other => return Err(unexpected("allocating ids", &other)),
+            }
+        }
+    }
+
+    async fn new_shard_id(&self) -> Result<ShardId> {
+        loop {
+            // The system shard's id is not from the series.
+            let id = ShardId(self.allocate_ids(SHARD_SERIES, 1).await?.start);
+            if id != SYSTEM_SHARD {
+                return Ok(id);
+            }
+        }
+    }
+
+    async fn split_at(&self, key: Key) -> Result<ShardId> {
+        let _one_at_a_time = self.reshaping.lock().await;
+        let shard = self.routing.of(&key)?;
+        if shard.descriptor.span.start == key {
+            return Ok(shard.descriptor.shard);
+        }
+        let new_shard = self.new_shard_id().await?;
+        match propose_at(self, &key, &Command::Split { at: key.clone(), new_shard }).await? {
+            CommandResult::Done => {}
+            other => return Err(unexpected("splitting a shard", &other)),
+        }
+        self.proposer.start(new_shard).await?;
+        self.refresh_routing().await?;
+        Ok(new_shard)
+    }
+
+    async fn create_shard_for(&self, span: Span) -> Result<ShardId> {
+        let _one_at_a_time = self.reshaping.lock().await;
+        if let Some(there) = self.routing.over(&span).first() {
+            if there.descriptor.span.covers(&span) {
+                return Ok(there.descriptor.shard);
+            }
+            return Err(Error::InvalidSpan { reason: "another shard holds a part of it".to_owned() });
+        }
+        let shard = self.new_shard_id().await?;
+        let epoch = self.routing.by_id(SYSTEM_SHARD)?.descriptor.epoch;
+        let command = Command::CreateShard { shard, span }.encode(epoch);
+        match decode(self.proposer.submit(SYSTEM_SHARD, command).await?)? {
+            CommandResult::Done => {}
+            CommandResult::Refused { reason } => return Err(Error::InvalidSpan { reason }),
+            other => return Err(unexpected("creating a shard", &other)),
+        }
+        self.proposer.start(shard).await?;
+        self.refresh_routing().await?;
+        Ok(shard)
+    }
+
+    /// Ingests one chunk, whose keys are in one shard.
+    async fn ingest_chunk(&self, pairs: Vec<(Key, Value)>) -> Result<()> {
+        let Some(first) = pairs.first().map(|(key, _)| key.clone()) else { return Ok(()) };
+        let txn = self.next_txn_id();
+        let start_ts = self.now().await?;
+        let command = |commit_ts| Command::Ingest { txn, start_ts, commit_ts, pairs: pairs.clone() };
+        loop {
+            let shard = self.routing.of(&first)?;
+            let timestamp = match self.oracle.draw() {
+                Ok(timestamp) => timestamp,
+                Err(_) => {
+                    self.reserve_timestamps().await?;
+                    continue;
+                }
+            };
+            let admission = shard.leader.lock().admit_primary(timestamp);
+            let result = match admission {
+                Admission::Propose => {
+                    let bytes = command(timestamp).encode(shard.descriptor.epoch);
+                    let answer = self.proposer.submit(shard.descriptor.shard, bytes).await;
+                    shard.leader.lock().applied(timestamp);
+                    Some(answer.and_then(decode))
+                }
+                Admission::Redraw => None,
+            };
+            self.oracle.finish(timestamp);
+            match result {
+                Some(Ok(CommandResult::Done)) => return Ok(()),
+                Some(Ok(CommandResult::StaleEpoch { .. })) => self.refresh_routing().await?,
+                Some(Ok(CommandResult::WrongShard { .. })) => {
+                    // The shard was split in the middle of the chunk.
+                    self.refresh_routing().await?;
+                    let end = self.routing.of(&first)?.descriptor.span.end.clone();
+                    let middle = pairs.partition_point(|(key, _)| *key < end);
+                    if middle == pairs.len() {
+                        continue;
+                    }
+                    let rest = pairs[middle..].to_vec();
+                    Box::pin(self.ingest_chunk(pairs[..middle].to_vec())).await?;
+                    return Box::pin(self.ingest_chunk(rest)).await;
+                }
+                Some(Ok(other)) => return Err(unexpected("ingesting", &other)),
+                Some(Err(error)) => return Err(error),
+                None => {}
+            }
+        }
+    }
+
+    /// Drops the ranges for whose drop the time has come: no snapshot can need them any more.
+    pub(super) async fn drop_due_spans(self: &Arc<Self>) -> Result<()> {
+        let store = Store { inner: self.clone() };
+        let mut due = Vec::new();
+        let view = store.view_at(self.oracle.watermark());
+        let mut cursor = view.scan(Span::prefix(DROPPED_PREFIX), crate::api::Direction::Forward);
+        while cursor.next_chunk(1024, 1 << 20, &mut |key, value| {
+            due.push((Key::copy_from_slice(key), decode_dropped(value)));
+        })? {}
+        for (key, dropped) in due {
+            let Some((dropped_at, span)) = dropped else {
+                return Err(Error::corruption("the record of a dropped range"));
+            };
+            let shards = self.routing.over(&span);
+            let threshold = shards.iter().map(|shard| self.data.gc_threshold(shard.descriptor.shard));
+            let threshold = threshold.collect::<Result<Vec<_>>>()?.into_iter().min();
+            if threshold.is_some_and(|threshold| threshold < dropped_at) {
+                continue;
+            }
+            self.delete_range(&span, dropped_at).await?;
+            let mut transaction = store.begin(crate::api::Isolation::ReadCommitted, false);
+            transaction.delete(key)?;
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_range(&self, span: &Span, dropped_at: Timestamp) -> Result<()> {
+        for shard in self.routing.over(span) {
+            let descriptor = &shard.descriptor;
+            let part = span.intersection(&descriptor.span);
+            let command = Command::DeleteRange { span: part, dropped_at, force: false };
+            match decode(self.proposer.submit(descriptor.shard, command.encode(descriptor.epoch)).await?)? {
+                CommandResult::Done => {}
+                CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
+                    self.refresh_routing().await?;
+                    return Box::pin(self.delete_range(span, dropped_at)).await;
+                }
+                other => return Err(unexpected("dropping a range", &other)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_dropped(dropped_at: Timestamp, span: &Span) -> Value {
+    let mut bytes = dropped_at.0.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&(span.start.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&span.start);
+    bytes.extend_from_slice(&span.end);
+    bytes.into()
+}
+
+fn decode_dropped(bytes: &[u8]) -> Option<(Timestamp, Span)> {
+    let (dropped_at, rest) = bytes.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (start, end) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    let span = Span::new(Key::copy_from_slice(start), Key::copy_from_slice(end));
+    Some((Timestamp(u64::from_be_bytes(*dropped_at)), span))
+}
+
+impl Store {
+    /// Gives the keys from `key` on to a shard of their own. Answers with the shard that starts there, which is the present
+    /// one when it does already.
+    ///
+    /// # Errors
+    /// `NoShardForKey`; the log cannot take it.
+    pub async fn split_at(&self, key: Key) -> Result<ShardId> {
+        self.inner.check_open()?;
+        self.inner.split_at(key).await
+    }
+
+    /// Creates a shard for a range that no shard holds; a range that lies within one shard already stays there.
+    ///
+    /// # Errors
+    /// `InvalidSpan` when the range overlaps another shard; the log cannot take it.
+    pub async fn create_shard_for(&self, span: Span) -> Result<ShardId> {
+        self.inner.check_open()?;
+        self.inner.create_shard_for(span).await
+    }
+
+    /// Puts keys into ranges that nobody else reads or writes yet, without the cost of a transaction: each chunk becomes visible
+    /// by itself. A key that is there already, with a newer version, stays as it is.
+    ///
+    /// # Errors
+    /// `NoShardForKey`; the log cannot take it. Some chunks may be there then.
+    pub async fn ingest(&self, pairs: Vec<(Key, Value)>) -> Result<()> {
+        self.inner.check_open()?;
+        let mut pairs = pairs;
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        // The last one of a key that is given twice.
+        pairs.reverse();
+        pairs.dedup_by(|(later, _), (kept, _)| later == kept);
+        pairs.reverse();
+        let mut chunk: Vec<(Key, Value)> = Vec::new();
+        let (mut bytes, mut end) = (0, Key::new());
+        for (key, value) in pairs {
+            let size = key.len() + value.len() + 16;
+            if !chunk.is_empty() && (bytes + size > PROPOSAL_BYTES_MAX / 2 || key >= end) {
+                self.inner.ingest_chunk(std::mem::take(&mut chunk)).await?;
+                bytes = 0;
+            }
+            if chunk.is_empty() {
+                end = self.inner.routing.of(&key)?.descriptor.span.end.clone();
+            }
+            bytes += size;
+            chunk.push((key, value));
+        }
+        self.inner.ingest_chunk(chunk).await
+    }
+
+    /// Drops a range for good. From now on nobody may begin to read or write it; snapshots that exist stay readable, and the
+    /// space is freed once garbage collection has passed them. The request itself is durable when this returns.
+    ///
+    /// # Errors
+    /// The log cannot take it.
+    pub async fn drop_span(&self, span: Span) -> Result<()> {
+        if span.is_empty() {
+            return Ok(());
+        }
+        let dropped_at = self.inner.now().await?;
+        let key = [DROPPED_PREFIX, &dropped_at.0.to_be_bytes()].concat();
+        let mut transaction = self.begin(crate::api::Isolation::ReadCommitted, false);
+        transaction.put(key.into(), encode_dropped(dropped_at, &span))?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}

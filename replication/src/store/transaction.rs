@@ -1,0 +1,325 @@
+//! A transaction as a session drives it: statements, savepoints, row locks and buffered writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Inner;
+use super::pins::Pin;
+use super::read_set::ReadSet;
+use super::view::ReadView;
+use crate::api::{
+    CommitInfo, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId, Value,
+    WaitPolicy,
+};
+use crate::command::{Check, Op, Write};
+use crate::error::{Error, Result};
+use crate::locks::table::Acquired;
+use crate::overlay::Overlay;
+
+/// The row locks of one transaction, in the order in which they were taken. Released when dropped.
+pub(super) struct HeldLocks {
+    inner: Arc<Inner>,
+    txn: TxnId,
+    /// Key and what was held on it before.
+    taken: Vec<(Key, Option<LockMode>)>,
+    /// The snapshot before which nothing that the transaction relies on was looked at. Garbage collection must not pass it
+    /// before the commit is decided: an absent key could not be told from one deleted since.
+    oldest: Option<Arc<Pin>>,
+}
+
+impl HeldLocks {
+    fn undo_to(&mut self, mark: usize) {
+        for (key, before) in self.taken.drain(mark..).rev() {
+            self.inner.locks.restore(self.txn, &key, before);
+        }
+    }
+}
+
+impl Drop for HeldLocks {
+    fn drop(&mut self) {
+        // First things first taken: their first entry releases the key whatever was added later.
+        for (key, before) in self.taken.drain(..) {
+            if before.is_none() {
+                self.inner.locks.restore(self.txn, &key, None);
+            }
+        }
+    }
+}
+
+/// Where a savepoint goes back to.
+struct Mark {
+    locks: usize,
+    checks: usize,
+}
+
+/// A transaction. Dropping it rolls it back.
+pub struct Transaction {
+    inner: Arc<Inner>,
+    id: TxnId,
+    isolation: Isolation,
+    read_only: bool,
+    read_ts: Timestamp,
+    pin: Arc<Pin>,
+    /// Whether the one snapshot of repeatable read is taken.
+    started: bool,
+    overlay: Overlay,
+    held: HeldLocks,
+    /// For keys locked in this statement: the moment up to which nothing newer than what the lock showed can appear.
+    bases: HashMap<Key, Timestamp>,
+    checks: Vec<Check>,
+    marks: Vec<Mark>,
+    reads: Option<Arc<Mutex<ReadSet>>>,
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Transaction")
+            .field("id", &self.id)
+            .field("isolation", &self.isolation)
+            .field("read_ts", &self.read_ts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transaction {
+    pub(super) fn new(inner: Arc<Inner>, id: TxnId, isolation: Isolation, read_only: bool) -> Self {
+        let read_ts = inner.oracle.watermark();
+        let pin = inner.pins.pin(read_ts, id.0 as u64);
+        let overlay = Overlay::new(inner.options.max_transaction_bytes);
+        // What a read-only transaction reads is consistent at its snapshot, which is where it belongs in the order.
+        let serializable = isolation == Isolation::Serializable && !read_only;
+        Transaction {
+            held: HeldLocks { inner: inner.clone(), txn: id, taken: Vec::new(), oldest: None },
+            inner,
+            id,
+            isolation,
+            read_only,
+            read_ts,
+            pin,
+            started: false,
+            overlay,
+            bases: HashMap::new(),
+            checks: Vec::new(),
+            marks: Vec::new(),
+            reads: serializable.then(Arc::default),
+        }
+    }
+
+    /// Its name in locks, logs and errors.
+    pub fn id(&self) -> TxnId {
+        self.id
+    }
+
+    /// How much it sees of others.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// The moment of the current snapshot.
+    pub fn read_timestamp(&self) -> Timestamp {
+        self.read_ts
+    }
+
+    /// Whether writes are refused.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Whether anything is buffered.
+    pub fn has_writes(&self) -> bool {
+        !self.overlay.is_empty()
+    }
+
+    /// Begins a statement: under read committed with a new snapshot. What an unfinished statement wrote is kept.
+    ///
+    /// # Errors
+    /// `ShuttingDown`.
+    pub async fn begin_statement(&mut self) -> Result<()> {
+        self.inner.check_open()?;
+        self.finish_statement(true);
+        if self.isolation == Isolation::ReadCommitted || !self.started {
+            self.started = true;
+            let read_ts = self.inner.oracle.watermark();
+            if read_ts != self.read_ts {
+                self.read_ts = read_ts;
+                self.pin = self.inner.pins.pin(read_ts, self.id.0 as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the statement: its writes join the transaction's, or vanish. Row locks stay, as in Postgres.
+    pub fn finish_statement(&mut self, keep: bool) {
+        self.overlay.finish_statement(keep);
+        self.bases.clear();
+    }
+
+    /// Sets a savepoint; the current statement is finished and kept.
+    pub fn savepoint(&mut self) -> SavepointId {
+        self.bases.clear();
+        self.marks.push(Mark { locks: self.held.taken.len(), checks: self.checks.len() });
+        self.overlay.savepoint()
+    }
+
+    /// Undoes all writes since the savepoint and gives back the row locks that were taken since. The savepoint stays; an
+    /// unknown one changes nothing but the current statement, which is dropped.
+    pub fn rollback_to(&mut self, savepoint: SavepointId) {
+        self.bases.clear();
+        self.overlay.rollback_to(savepoint);
+        let Some(mark) = (savepoint.0 as usize).checked_sub(1).and_then(|at| self.marks.get(at)) else { return };
+        self.checks.truncate(mark.checks);
+        self.held.undo_to(mark.locks);
+        self.marks.truncate(savepoint.0 as usize);
+    }
+
+    /// Forgets the savepoint and all later ones; what was done since stays.
+    pub fn release(&mut self, savepoint: SavepointId) {
+        if let Some(at) = (savepoint.0 as usize).checked_sub(1) {
+            self.marks.truncate(at);
+        }
+        self.overlay.release(savepoint);
+    }
+
+    /// What the current statement sees: the snapshot, and the writes of the statements before.
+    pub fn view(&self) -> ReadView {
+        ReadView::new(self.inner.clone(), self.read_ts, self.overlay.shared(), self.reads.clone(), self.pin.clone())
+    }
+
+    /// The value of a key, this statement's own writes included.
+    ///
+    /// # Errors
+    /// `SnapshotTooOld`; the engine cannot read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        if let Some(write) = self.overlay.newest(key) {
+            return Ok(write.value.clone());
+        }
+        if let Some(reads) = &self.reads {
+            reads.lock().record(&Span::key(key));
+        }
+        self.inner.read_with(key, self.read_ts, |value| value.map(Value::copy_from_slice))
+    }
+
+    /// Locks a row until the end of the transaction, and tells its value now.
+    ///
+    /// # Errors
+    /// `Deadlock`, `LockTimeout`, `LockNotAvailable`; `WriteConflict` when the row has changed since the one snapshot of
+    /// repeatable read or serializable; `ReadOnlyTransaction`.
+    pub async fn lock(&mut self, key: &[u8], mode: LockMode, wait: WaitPolicy) -> Result<LockOutcome> {
+        if self.read_only {
+            return Err(Error::ReadOnlyTransaction);
+        }
+        match self.inner.locks.acquire(self.id, key, mode, wait).await? {
+            Acquired::Skipped => return Ok(LockOutcome::Skipped),
+            Acquired::Held { previous, grown: true } => {
+                self.held.taken.push((Key::copy_from_slice(key), previous));
+            }
+            Acquired::Held { .. } => {}
+        }
+        if let Some(write) = self.overlay.newest(key) {
+            return Ok(LockOutcome::Granted { current: write.value.clone(), changed: false });
+        }
+        self.rely_on_snapshot();
+        // Taken before looking: everything committed at or below it is there to be seen, so nothing older than the base can
+        // appear later.
+        let looked_at = self.inner.oracle.watermark();
+        let latest = self.inner.latest_committed(key, self.id).await?;
+        let (latest_ts, current) = latest.unwrap_or((Timestamp::ZERO, None));
+        let changed = latest_ts > self.read_ts;
+        if changed && self.isolation != Isolation::ReadCommitted {
+            return Err(Error::WriteConflict { key: Key::copy_from_slice(key) });
+        }
+        if let Some(reads) = &self.reads {
+            reads.lock().record(&Span::key(key));
+        }
+        self.bases.insert(Key::copy_from_slice(key), latest_ts.max(looked_at));
+        Ok(LockOutcome::Granted { current, changed })
+    }
+
+    /// Buffers a put. The commit fails if the key has changed since it was locked in this statement, or else since the
+    /// snapshot.
+    ///
+    /// # Errors
+    /// `TransactionTooLarge`, `KeyTooLong`, `ReadOnlyTransaction`.
+    pub fn put(&mut self, key: Key, value: Value) -> Result<()> {
+        self.write(key, Some(value))
+    }
+
+    /// Buffers a delete, as [`Transaction::put`].
+    ///
+    /// # Errors
+    /// `TransactionTooLarge`, `KeyTooLong`, `ReadOnlyTransaction`.
+    pub fn delete(&mut self, key: Key) -> Result<()> {
+        self.write(key, None)
+    }
+
+    fn write(&mut self, key: Key, value: Option<Value>) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnlyTransaction);
+        }
+        if key.len() > KEY_BYTES_MAX {
+            return Err(Error::KeyTooLong { bytes: key.len(), limit_bytes: KEY_BYTES_MAX });
+        }
+        self.rely_on_snapshot();
+        let base = self.bases.get(&key).copied().unwrap_or(self.read_ts);
+        self.overlay.write(key, value, base)
+    }
+
+    fn rely_on_snapshot(&mut self) {
+        if self.held.oldest.is_none() {
+            self.held.oldest = Some(self.pin.clone());
+        }
+    }
+
+    /// Lets the commit fail unless the key has a value then.
+    pub fn check_exists(&mut self, key: Key) {
+        self.checks.push(Check::KeyExists { key });
+    }
+
+    /// Lets the commit fail if anything in the span has changed since the current snapshot.
+    pub fn check_unchanged(&mut self, span: Span) {
+        self.rely_on_snapshot();
+        self.checks.push(Check::SpanUnchanged { span, base: self.read_ts });
+    }
+
+    /// Tells a serializable transaction that it depends on the span; nothing otherwise. Reads through views record themselves.
+    pub fn record_read(&mut self, span: Span) {
+        if let Some(reads) = &self.reads {
+            reads.lock().record(&span);
+        }
+    }
+
+    /// Commits. With nothing written there is nothing to validate: what was read is consistent at its snapshot. Dropping the
+    /// future neither stops nor undoes a commit that is on its way.
+    ///
+    /// # Errors
+    /// `WriteConflict` and `SerializationFailure`: nothing happened, run it again. `DiskFull`, `Io`, `ShuttingDown`: it is not
+    /// known whether it will be committed.
+    pub async fn commit(self) -> Result<CommitInfo> {
+        let Transaction { inner, id, isolation, read_ts, overlay, held, mut checks, reads, .. } = self;
+        if overlay.is_empty() {
+            return Ok(CommitInfo { timestamp: read_ts, shards: 0 });
+        }
+        debug_assert!(reads.is_some() == (isolation == Isolation::Serializable));
+        if let Some(reads) = reads {
+            checks.extend(reads.lock().spans().map(|span| Check::SpanUnchanged { span, base: read_ts }));
+        }
+        let writes = overlay.into_writes().into_iter().map(|(key, write)| {
+            let op = write.value.map_or(Op::Delete, Op::Put);
+            Write { key, op, base: write.base }
+        });
+        let writes = writes.collect();
+        let result = super::commit::commit(&inner, id, writes, checks, held).await;
+        if matches!(result, Err(Error::WriteConflict { .. } | Error::SerializationFailure)) {
+            inner.count_conflict();
+        }
+        result
+    }
+
+    /// Drops everything.
+    pub async fn rollback(self) {
+        drop(self);
+    }
+}

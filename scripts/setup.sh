@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian machine with curl, make and a C compiler lacks.
+#   scripts/setup.sh run     what building and running the node needs
+#   scripts/setup.sh test    that, and what the tests and benchmarks drive: PostgreSQL 15, psql, client drivers
+#   scripts/setup.sh check   that of `run`, and cargo-deny for the dependency audit
+# Does nothing, and takes no time, when everything is there.
+set -euo pipefail
+purpose="${1:-run}"
+cd "$(dirname "$0")/.."
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing=()
+need() { # package, then a command that succeeds when it is there
+    local package="$1"
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+has_file() { compgen -G "$1" >/dev/null; }
+
+need g++ command -v c++
+need make command -v make
+need curl command -v curl
+# bindgen reads RocksDB's C header through libclang.
+need libclang-dev has_file '/usr/lib/llvm-*/lib/libclang*.so*'
+if [ "$purpose" = test ]; then
+    need postgresql-15 has_file '/usr/lib/postgresql/15/bin/postgres'
+    need postgresql-client-15 command -v psql
+    need python3-venv python3 -c 'import venv, ensurepip'
+    need nodejs command -v node
+    need npm command -v npm
+    need default-jdk-headless command -v javac
+    need libpostgresql-jdbc-java has_file '/usr/share/java/postgresql.jar'
+fi
+if [ "${#missing[@]}" -gt 0 ]; then
+    echo "setup: installing ${missing[*]}"
+    as_root apt-get update -qq
+    # Debian starts a server of its own for a newly installed PostgreSQL unless told not to; the tests start theirs.
+    if [ "$purpose" = test ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        as_root mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+
+if ! command -v cargo >/dev/null 2>&1 && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+    echo "setup: installing the Rust toolchain"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
+fi
+export PATH="$HOME/.cargo/bin:$PATH"
+channel="$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)"
+if command -v rustup >/dev/null 2>&1 && ! rustup toolchain list | grep -q "^$channel"; then
+    rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt
+fi
+
+if [ "$purpose" = check ] && ! command -v cargo-deny >/dev/null 2>&1; then
+    echo "setup: installing cargo-deny"
+    cargo install --locked --quiet cargo-deny
+fi
+
+if [ "$purpose" = test ]; then
+    # The client drivers live beside cargo's target folder, not in the clone, so that a warm machine keeps them.
+    drivers="${STRATOS_DRIVERS_DIR:-${CARGO_TARGET_DIR:-target}/drivers}"
+    mkdir -p "$drivers"
+    if [ ! -x "$drivers/python/bin/python" ]; then
+        python3 -m venv "$drivers/python"
+    fi
+    if ! "$drivers/python/bin/python" -c 'import psycopg' >/dev/null 2>&1; then
+        "$drivers/python/bin/pip" install --quiet 'psycopg[binary]==3.2.*'
+    fi
+    if [ ! -d "$drivers/node_modules/pg" ]; then
+        npm install --silent --no-audit --no-fund --prefix "$drivers" pg@8
+    fi
+fi

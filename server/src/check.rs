@@ -1,0 +1,26 @@
+//! `stratos check`: the store's invariants, then the tables' on top of them.
+
+use std::path::Path;
+
+use stratos_replication::Store;
+
+use crate::config::Config;
+use crate::node::{NodeError, open_engine, store_options};
+
+/// Walks through the data of a stopped node; gives a sentence for everything that does not agree.
+///
+/// # Errors
+/// When the data cannot be opened or read at all.
+pub async fn check(data: &Path) -> Result<Vec<String>, NodeError> {
+    if !data.is_dir() {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(NodeError::Directory { path: data.to_owned(), source });
+    }
+    let config = Config { data_dir: data.to_owned(), ..Config::default() };
+    let store = Store::open(store_options(&config)).await?;
+    let mut findings: Vec<String> = store.check()?.iter().map(ToString::to_string).collect();
+    let engine = open_engine(&config, store.clone()).await?;
+    findings.extend(engine.check()?);
+    store.shutdown().await?;
+    Ok(findings)
+}

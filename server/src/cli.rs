@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigError};
+use crate::node::{Node, NodeError};
+
+/// A SQL database server for any Postgres client.
+#[derive(Debug, Parser)]
+#[command(name = "stratos", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to log: a level or a tracing filter (`info`, `stratos_query=debug`). Quiet by default.
+    #[arg(long, global = true, env = "STRATOS_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start everything in one process, for development: no password is asked on loopback connections.
+    ///
+    /// A database `stratos` and a role `stratos` exist. Stop it with Ctrl-C or SIGTERM.
+    Dev(DevArgs),
+    /// Start a node from a configuration file.
+    ///
+    /// Every setting can also be given by the environment, as STRATOS_ and its name in capitals (STRATOS_SQL_ADDR).
+    Start {
+        /// The configuration, in TOML. `stratos config` prints one with every setting explained.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a configuration file with every setting, its default and what it means.
+    Config,
+    /// Walk through the data of a stopped node and verify that everything in it agrees.
+    ///
+    /// Exits with 0 when nothing was found, with 1 otherwise.
+    Check {
+        /// The data directory.
+        #[arg(long, default_value = "./stratos-data", env = "STRATOS_DATA_DIR", value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Directory of the node's data; made when it does not exist.
+    #[arg(long, default_value = "./stratos-data", env = "STRATOS_DATA_DIR", value_name = "DIR")]
+    data: PathBuf,
+    /// Address for Postgres clients. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:5433", env = "STRATOS_SQL_ADDR", value_name = "HOST:PORT")]
+    sql_addr: String,
+    /// Address for HTTP: /healthz, /readyz, /metrics.
+    #[arg(long, default_value = "127.0.0.1:8433", env = "STRATOS_HTTP_ADDR", value_name = "HOST:PORT")]
+    http_addr: String,
+    /// What an acknowledged commit means: `fsync` survives a crash of the machine, `relaxed` only one of the process.
+    #[arg(long, default_value = "fsync", env = "STRATOS_DURABILITY", value_name = "MODE")]
+    durability: crate::config::DurabilityMode,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The runtime or the terminal.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// The command's.
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    match cli.command {
+        Command::Version => {
+            say(&format!("stratos {}", env!("CARGO_PKG_VERSION")))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config => {
+            say(crate::config::EXPLAINED)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Dev(args) => {
+            let config = Config {
+                data_dir: args.data,
+                sql_addr: args.sql_addr,
+                http_addr: args.http_addr,
+                durability: args.durability,
+                trust_loopback: true,
+                ..Config::default()
+            };
+            serve(config)
+        }
+        Command::Start { config } => serve(Config::load(&config)?),
+        Command::Check { data } => {
+            let findings = runtime()?.block_on(crate::check::check(&data))?;
+            for finding in &findings {
+                say(finding)?;
+            }
+            if findings.is_empty() {
+                say("no inconsistency found")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            say(&format!("{} inconsistencies found", findings.len()))?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Worker threads get room for deeply nested expressions, whose depth the binder limits.
+const THREAD_STACK_BYTES: usize = 16 << 20;
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()
+}
+
+fn serve(config: Config) -> Result<ExitCode, CliError> {
+    runtime()?.block_on(async {
+        let node = Node::start(config).await?;
+        say(&node.greeting())?;
+        wait_for_signal().await?;
+        tracing::info!("stopping");
+        node.stop().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Structured logs go to standard error; warnings only, unless asked for more.
+pub fn init_logging(filter: Option<&str>) {
+    let filter = EnvFilter::try_new(filter.unwrap_or("warn")).unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// The error that ends the process, on standard error.
+pub fn complain(error: &CliError) {
+    // There is nowhere else to say that standard error is closed.
+    let _ = writeln!(std::io::stderr(), "stratos: {error}");
+}

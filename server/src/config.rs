@@ -1,0 +1,201 @@
+//! A node's configuration: defaults, then a file, then the environment.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// Prefix of environment variables.
+const ENV_PREFIX: &str = "STRATOS_";
+/// Environment variables with that prefix that are not settings of the configuration.
+const NOT_SETTINGS: &[&str] = &["log"];
+
+/// What an acknowledged commit means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum DurabilityMode {
+    /// On the disk.
+    Fsync,
+    /// With the operating system: a crash of the machine may lose the last moments.
+    Relaxed,
+}
+
+/// See the module; [`EXPLAINED`] says what each field means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub sql_addr: String,
+    pub http_addr: String,
+    pub durability: DurabilityMode,
+    pub trust_loopback: bool,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub connections_max: usize,
+    pub message_mb_max: usize,
+    pub cache_mb: usize,
+    pub query_memory_mb: usize,
+    pub spill_gb_max: u64,
+    pub transaction_mb_max: usize,
+    pub gc_window_seconds: u64,
+    pub shard_split_mb: u64,
+    pub shutdown_grace_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: "./stratos-data".into(),
+            sql_addr: "127.0.0.1:5433".into(),
+            http_addr: "127.0.0.1:8433".into(),
+            durability: DurabilityMode::Fsync,
+            trust_loopback: false,
+            tls_certificate: None,
+            tls_key: None,
+            connections_max: 200,
+            message_mb_max: 256,
+            cache_mb: 256,
+            query_memory_mb: 512,
+            spill_gb_max: 64,
+            transaction_mb_max: 1024,
+            gc_window_seconds: 600,
+            shard_split_mb: 8192,
+            shutdown_grace_seconds: 10,
+        }
+    }
+}
+
+/// A configuration file with every setting at its default.
+pub const EXPLAINED: &str = r#"# Configuration of a Stratos node. Every setting can also be given by the environment:
+# STRATOS_SQL_ADDR=0.0.0.0:5433 and so on; the environment wins over the file.
+
+# Directory of the node's data; made when it does not exist.
+data_dir = "./stratos-data"
+
+# Address for Postgres clients, and for HTTP (/healthz, /readyz, /metrics).
+sql_addr = "127.0.0.1:5433"
+http_addr = "127.0.0.1:8433"
+
+# What an acknowledged commit means: "fsync" (on the disk) or "relaxed" (a crash of the machine may lose the last moments).
+durability = "fsync"
+
+# Let connections from loopback addresses in without a password.
+trust_loopback = false
+
+# Certificate chain and private key for TLS, in PEM. Without them the node makes its own certificate at its first start.
+# tls_certificate = "server.crt"
+# tls_key = "server.key"
+
+# Connections that may be open at once, and the longest message that a client may send.
+connections_max = 200
+message_mb_max = 256
+
+# Memory for cached data.
+cache_mb = 256
+
+# Memory that running queries may use together before they spill to disk, and the disk that they may use then.
+query_memory_mb = 512
+spill_gb_max = 64
+
+# Most that one transaction may write.
+transaction_mb_max = 1024
+
+# How long old versions of rows stay readable.
+gc_window_seconds = 600
+
+# A shard that grows beyond this is split.
+shard_split_mb = 8192
+
+# How long running statements may go on after a request to stop.
+shutdown_grace_seconds = 10
+"#;
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there or cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file or the environment says something that is not a configuration.
+    #[error("invalid configuration: {0}")]
+    Invalid(Box<figment::Error>),
+    /// A value out of its bounds.
+    #[error("invalid configuration: {0}")]
+    OutOfBounds(String),
+}
+
+impl Config {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::from_sources(&text, Env::prefixed(ENV_PREFIX).ignore(NOT_SETTINGS))
+    }
+
+    fn from_sources(text: &str, environment: Env) -> Result<Config, ConfigError> {
+        let config: Config = Figment::from(Serialized::defaults(Config::default()))
+            .merge(Toml::string(text))
+            .merge(environment)
+            .extract()
+            .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let bounds = [
+            ("connections_max", self.connections_max as u64, 1, 10_000),
+            ("message_mb_max", self.message_mb_max as u64, 1, 1023),
+            ("cache_mb", self.cache_mb as u64, 1, 1 << 20),
+            ("query_memory_mb", self.query_memory_mb as u64, 16, 1 << 20),
+            ("transaction_mb_max", self.transaction_mb_max as u64, 1, 1 << 16),
+            ("shard_split_mb", self.shard_split_mb, 1, 1 << 24),
+            ("shutdown_grace_seconds", self.shutdown_grace_seconds, 0, 3600),
+        ];
+        for (name, value, low, high) in bounds {
+            if value < low || value > high {
+                return Err(ConfigError::OutOfBounds(format!("{name} is {value}, it must be {low} to {high}")));
+            }
+        }
+        if self.tls_certificate.is_some() != self.tls_key.is_some() {
+            return Err(ConfigError::OutOfBounds("tls_certificate and tls_key go together".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::from_sources(text, Env::prefixed("STRATOS_TEST_NOTHING_"))
+    }
+
+    #[test]
+    fn the_explained_configuration_is_the_default() {
+        assert_eq!(parse(EXPLAINED).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let unknown = parse("sql_adr = \"x\"").unwrap_err().to_string();
+        assert!(unknown.contains("sql_adr"), "{unknown}");
+        let bounds = parse("connections_max = 0").unwrap_err().to_string();
+        assert!(bounds.contains("connections_max is 0"), "{bounds}");
+        let half = parse("tls_key = \"k\"").unwrap_err().to_string();
+        assert!(half.contains("go together"), "{half}");
+    }
+}

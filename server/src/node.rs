@@ -1,0 +1,161 @@
+//! A node: the store, the SQL engine, and the listeners around them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stratos_query::engine::{Engine, EngineOptions};
+use stratos_replication::{Durability, Store, StoreOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, DurabilityMode};
+use crate::wire::startup::WireOptions;
+use crate::{http, tls, wire};
+
+/// Why a node does not start or stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// An address is taken or is none.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] stratos_replication::Error),
+    /// The SQL engine.
+    #[error("{0}")]
+    Engine(#[from] stratos_types::Error),
+    /// Certificates.
+    #[error("{0}")]
+    Tls(#[from] tls::TlsError),
+    /// A directory that cannot be made.
+    #[error("cannot use {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A running node.
+pub struct Node {
+    store: Store,
+    engine: Arc<Engine>,
+    sql_addr: SocketAddr,
+    http_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    grace: Duration,
+    trusted: bool,
+}
+
+async fn listen(address: &str) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| NodeError::Listen { address: address.to_owned(), source })
+}
+
+fn address_of(listener: &TcpListener, address: &str) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(|source| NodeError::Listen { address: address.to_owned(), source })
+}
+
+/// Options of the store for a configuration.
+pub fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions {
+        durability: match config.durability {
+            DurabilityMode::Fsync => Durability::Fsync,
+            DurabilityMode::Relaxed => Durability::Relaxed,
+        },
+        cache_bytes: config.cache_mb << 20,
+        gc_window: Duration::from_secs(config.gc_window_seconds),
+        split_bytes: config.shard_split_mb << 20,
+        max_transaction_bytes: config.transaction_mb_max << 20,
+        ..StoreOptions::new(&config.data_dir)
+    }
+}
+
+/// Opens the SQL engine on a store.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn open_engine(config: &Config, store: Store) -> Result<Arc<Engine>, NodeError> {
+    let options = EngineOptions {
+        connections_max: config.connections_max,
+        query_memory_bytes: config.query_memory_mb << 20,
+        spill_bytes_max: config.spill_gb_max << 30,
+        ..EngineOptions::new(&config.data_dir)
+    };
+    Ok(Engine::open(store, options).await?)
+}
+
+impl Node {
+    /// Opens the data, starts the engine and the listeners.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(config: Config) -> Result<Node, NodeError> {
+        // Addresses first: a mistake there should not touch the data.
+        let sql = listen(&config.sql_addr).await?;
+        let web = listen(&config.http_addr).await?;
+        let (sql_addr, http_addr) = (address_of(&sql, &config.sql_addr)?, address_of(&web, &config.http_addr)?);
+        let (stop, stopped) = watch::channel(false);
+        let health = http::Health::new();
+        let metrics = http::install_metrics();
+        let mut listeners = vec![tokio::spawn(http::serve(web, health.clone(), metrics, stopped.clone()))];
+
+        let store = Store::open(store_options(&config)).await?;
+        let acceptor = tls::acceptor(&config)?;
+        let engine = open_engine(&config, store.clone()).await?;
+        health.ready(&engine);
+        let options = Arc::new(WireOptions {
+            tls: Some(acceptor),
+            trust_loopback: config.trust_loopback,
+            message_bytes_max: config.message_mb_max << 20,
+        });
+        listeners.push(tokio::spawn(wire::listener::listen(sql, engine.clone(), options, stopped)));
+        Ok(Node {
+            store,
+            engine,
+            sql_addr,
+            http_addr,
+            stop,
+            listeners,
+            grace: Duration::from_secs(config.shutdown_grace_seconds),
+            trusted: config.trust_loopback,
+        })
+    }
+
+    /// How to connect.
+    pub fn greeting(&self) -> String {
+        let login = if self.trusted { "" } else { " (password required)" };
+        format!(
+            "stratos {} is ready: psql postgres://stratos@{}/stratos{login}\nhealth and metrics: http://{}/metrics",
+            env!("CARGO_PKG_VERSION"),
+            self.sql_addr,
+            self.http_addr,
+        )
+    }
+
+    /// Stops accepting, lets running statements end for a bounded time, flushes.
+    ///
+    /// # Errors
+    /// What could not be flushed.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.stop.send_replace(true);
+        self.engine.shutdown(self.grace).await?;
+        for listener in self.listeners {
+            // A listener that panicked has nothing left to stop.
+            let _ = tokio::time::timeout(Duration::from_secs(1), listener).await;
+        }
+        self.store.shutdown().await?;
+        Ok(())
+    }
+}

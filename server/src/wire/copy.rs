@@ -1,0 +1,137 @@
+//! COPY over the wire.
+
+use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use stratos_query::copy::{CopyIn, CopyOut};
+use stratos_types::{Error, ErrorKind, Result};
+
+use super::connection::ConnectionError;
+use super::encode::command_complete;
+use super::serve::{Client, Next};
+use super::simple::{ROWS_PER_STEP, Remaining};
+
+/// A COPY FROM STDIN whose rows are arriving.
+pub struct CopyState {
+    copy: CopyIn,
+    /// The rest of the simple query string that it stands in; none in the extended protocol.
+    remaining: Option<Remaining>,
+}
+
+impl CopyState {
+    pub(super) fn simple(copy: CopyIn, remaining: Remaining) -> CopyState {
+        CopyState { copy, remaining: Some(remaining) }
+    }
+
+    pub(super) fn extended(copy: CopyIn) -> CopyState {
+        CopyState { copy, remaining: None }
+    }
+}
+
+fn response_parts(binary: bool, columns: usize) -> Result<(i8, i16, Vec<i16>)> {
+    let code = i16::from(binary);
+    let count = i16::try_from(columns).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?;
+    Ok((i8::from(binary), count, vec![code; columns]))
+}
+
+impl Client {
+    pub(super) fn start_copy_in(&mut self, state: CopyState) -> std::result::Result<(), ConnectionError> {
+        let (format, count, formats) =
+            response_parts(state.copy.is_binary(), state.copy.column_count()).map_err(ConnectionError::Protocol)?;
+        self.tell_notices()?;
+        self.connection
+            .put(&PgWireBackendMessage::CopyInResponse(CopyInResponse::new(format, count, formats)))?;
+        self.copy = Some(state);
+        Ok(())
+    }
+
+    pub(super) async fn handle_copy(
+        &mut self,
+        message: PgWireFrontendMessage,
+    ) -> std::result::Result<Next, ConnectionError> {
+        use PgWireFrontendMessage as M;
+        let Some(mut state) = self.copy.take() else { return Ok(Next::Continue) };
+        match message {
+            M::CopyData(data) => match self.session.copy_in_write(&mut state.copy, &data.data).await {
+                Ok(()) => self.copy = Some(state),
+                Err(error) => self.copy_failed(state, error).await?,
+            },
+            M::CopyDone(_) => {
+                let CopyState { copy, remaining } = state;
+                match self.session.copy_in_finish(copy).await {
+                    Ok(tag) => {
+                        self.tell_notices()?;
+                        self.connection.put(&command_complete(tag))?;
+                        if let Some(remaining) = remaining {
+                            self.run_string(remaining).await?;
+                        }
+                    }
+                    Err(error) => self.tell_copy_error(error, remaining.is_some()).await?,
+                }
+            }
+            M::CopyFail(fail) => {
+                let error = Error::new(
+                    ErrorKind::QueryCanceled,
+                    format!("COPY from stdin failed: {}", fail.message),
+                );
+                self.copy_failed(state, error).await?;
+            }
+            // Clients that pipeline send these behind the Execute.
+            M::Flush(_) | M::Sync(_) => self.copy = Some(state),
+            _ => {
+                let error = Error::new(ErrorKind::ProtocolViolation, "unexpected message type during COPY from stdin");
+                return Err(ConnectionError::Protocol(error));
+            }
+        }
+        Ok(Next::Continue)
+    }
+
+    async fn copy_failed(&mut self, state: CopyState, error: Error) -> std::result::Result<(), ConnectionError> {
+        let CopyState { copy, remaining } = state;
+        self.session.copy_in_abandon(copy);
+        self.tell_copy_error(error, remaining.is_some()).await
+    }
+
+    async fn tell_copy_error(&mut self, error: Error, simple: bool) -> std::result::Result<(), ConnectionError> {
+        if !simple {
+            return self.refuse(error).await;
+        }
+        self.session.fail();
+        self.tell_error(&error)?;
+        self.finish_string().await
+    }
+
+    pub(super) async fn copy_canceled(&mut self, error: Error) -> std::result::Result<(), ConnectionError> {
+        match self.copy.take() {
+            Some(state) => self.copy_failed(state, error).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn send_copy_out(
+        &mut self,
+        mut copy: CopyOut,
+    ) -> std::result::Result<Result<()>, ConnectionError> {
+        let (format, count, formats) =
+            response_parts(copy.is_binary(), copy.column_count()).map_err(ConnectionError::Protocol)?;
+        self.tell_notices()?;
+        self.connection
+            .put(&PgWireBackendMessage::CopyOutResponse(CopyOutResponse::new(format, count, formats)))?;
+        loop {
+            // A message a row: that is what clients who read row by row rely on.
+            match self.session.copy_out(&mut copy, ROWS_PER_STEP).await {
+                Err(error) => return Ok(Err(error)),
+                Ok(None) => break,
+                Ok(Some(rows)) => {
+                    for row in rows {
+                        self.connection.put(&PgWireBackendMessage::CopyData(CopyData::new(row)))?;
+                        self.connection.flush_if_full().await?;
+                    }
+                }
+            }
+        }
+        self.connection.put(&PgWireBackendMessage::CopyDone(CopyDone::new()))?;
+        let tag = format!("COPY {}", copy.rows());
+        self.connection.put(&command_complete(tag))?;
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,198 @@
+//! Rows, errors and notices as messages.
+
+use bytes::{BufMut, BytesMut};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::data::{FieldDescription, RowDescription};
+use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as Wire};
+use pgwire::messages::startup::ParameterStatus;
+use stratos_query::ddl::Notice;
+use stratos_query::ir::OutputColumn;
+use stratos_query::result::RowBlock;
+use stratos_query::session::TransactionStatus;
+use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
+
+use crate::sqlstate::sqlstate;
+
+/// Text or binary form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As people read it.
+    Text,
+    /// As Postgres's send and receive functions have it.
+    Binary,
+}
+
+impl Format {
+    /// From the protocol's code.
+    ///
+    /// # Errors
+    /// 22023 for an unknown code.
+    pub fn from_code(code: i16) -> Result<Format> {
+        match code {
+            0 => Ok(Format::Text),
+            1 => Ok(Format::Binary),
+            other => {
+                Err(Error::new(ErrorKind::InvalidParameterValue, format!("unsupported format code: {other}")))
+            }
+        }
+    }
+
+    fn code(self) -> i16 {
+        match self {
+            Format::Text => 0,
+            Format::Binary => 1,
+        }
+    }
+}
+
+/// The formats of `count` columns from a list of none (all text), one (for all) or one for each.
+///
+/// # Errors
+/// 08P01 for any other number.
+pub fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<Format>> {
+    match codes {
+        [] => Ok(vec![Format::Text; count]),
+        [one] => Ok(vec![Format::from_code(*one)?; count]),
+        each if each.len() == count => each.iter().map(|code| Format::from_code(*code)).collect(),
+        each => Err(Error::new(
+            ErrorKind::ProtocolViolation,
+            format!("bind message has {} {what} formats but {count} {what}s", each.len()),
+        )),
+    }
+}
+
+/// `RowDescription`.
+pub fn row_description(columns: &[OutputColumn], formats: &[Format]) -> PgWireBackendMessage {
+    let fields = columns
+        .iter()
+        .zip(formats)
+        .map(|(column, format)| {
+            // What clients cannot know as a type of its own is text to them.
+            let ty = if column.ty.ty == PgType::Unknown { PgType::Text } else { column.ty.ty };
+            let (table, attnum) = column.origin.unwrap_or((0, 0));
+            FieldDescription::new(
+                column.name.clone(),
+                i32::from_be_bytes(table.to_be_bytes()),
+                attnum,
+                ty.oid(),
+                ty.len(),
+                column.ty.typmod,
+                format.code(),
+            )
+        })
+        .collect();
+    PgWireBackendMessage::RowDescription(RowDescription::new(fields))
+}
+
+/// Appends a value with its length in front.
+///
+/// # Errors
+/// A value longer than the protocol can say.
+pub fn put_value(out: &mut BytesMut, value: &Datum, ty: PgType, format: Format, options: &FormatOptions) -> Result<()> {
+    if value.is_null() {
+        out.put_i32(-1);
+        return Ok(());
+    }
+    let start = out.len();
+    out.put_i32(0);
+    match format {
+        Format::Text => value.write_text_bytes(ty, options, out),
+        Format::Binary => value.write_binary(ty, out)?,
+    }
+    let length = i32::try_from(out.len() - start - 4)
+        .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "a value is too long for the protocol"))?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Appends a `DataRow`.
+///
+/// # Errors
+/// A row longer than the protocol can say.
+pub fn put_row(
+    out: &mut BytesMut,
+    block: &RowBlock,
+    row: usize,
+    columns: &[OutputColumn],
+    formats: &[Format],
+    options: &FormatOptions,
+) -> Result<()> {
+    let start = out.len();
+    out.put_u8(b'D');
+    out.put_i32(0);
+    out.put_i16(i16::try_from(columns.len()).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?);
+    for (at, (column, format)) in columns.iter().zip(formats).enumerate() {
+        let ty = column.ty.ty;
+        match block {
+            RowBlock::Rows(rows) => put_value(out, &rows[row][at], ty, *format, options)?,
+            RowBlock::Batch(_) => put_value(out, &block.datum(row, at, ty), ty, *format, options)?,
+        }
+    }
+    let length = i32::try_from(out.len() - start - 1)
+        .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "a row is too long for the protocol"))?;
+    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// `ErrorResponse` with the fields that Postgres gives.
+pub fn error_response(error: &Error, severity: &str) -> PgWireBackendMessage {
+    let mut fields = vec![
+        (b'S', severity.to_owned()),
+        (b'V', severity.to_owned()),
+        (b'C', sqlstate(error.kind()).to_owned()),
+        (b'M', error.message().to_owned()),
+    ];
+    let optional = [
+        (b'D', error.detail()),
+        (b'H', error.hint()),
+        (b'W', error.context()),
+        (b's', error.schema()),
+        (b't', error.table()),
+        (b'c', error.column()),
+        (b'd', error.data_type()),
+        (b'n', error.constraint()),
+    ];
+    fields.extend(optional.into_iter().filter_map(|(code, value)| value.map(|v| (code, v.to_owned()))));
+    if let Some(position) = error.position() {
+        fields.push((b'P', position.to_string()));
+    }
+    PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields))
+}
+
+/// `NoticeResponse`.
+pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
+    let (severity, code) = match notice.kind {
+        None => ("NOTICE", "00000"),
+        Some(kind @ (ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)) => ("WARNING", sqlstate(kind)),
+        Some(kind) => ("NOTICE", sqlstate(kind)),
+    };
+    let mut fields = vec![
+        (b'S', severity.to_owned()),
+        (b'V', severity.to_owned()),
+        (b'C', code.to_owned()),
+        (b'M', notice.message.clone()),
+    ];
+    if let Some(detail) = &notice.detail {
+        fields.push((b'D', detail.clone()));
+    }
+    PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields))
+}
+
+/// `CommandComplete`.
+pub fn command_complete(tag: String) -> PgWireBackendMessage {
+    PgWireBackendMessage::CommandComplete(CommandComplete::new(tag))
+}
+
+/// `ParameterStatus`.
+pub fn parameter_status(name: &str, value: String) -> PgWireBackendMessage {
+    PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value))
+}
+
+/// `ReadyForQuery`.
+pub fn ready_for_query(status: TransactionStatus) -> PgWireBackendMessage {
+    PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(match status {
+        TransactionStatus::Idle => Wire::Idle,
+        TransactionStatus::InBlock => Wire::Transaction,
+        TransactionStatus::Failed => Wire::Error,
+    }))
+}

@@ -1,0 +1,232 @@
+//! The message loop of a connection.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use stratos_query::session::{Session, TransactionStatus};
+use stratos_types::{Error, ErrorKind};
+
+use super::connection::{Connection, ConnectionError};
+use super::copy::CopyState;
+use super::encode::{error_response, notice_response, parameter_status, ready_for_query};
+use super::extended::Portal;
+
+/// Messages handled in a row before other tasks of the thread get their turn.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// A connection with its session.
+pub struct Client {
+    pub(super) connection: Connection,
+    pub(super) session: Session,
+    pub(super) portals: HashMap<String, Portal>,
+    /// An error of the extended protocol: everything up to the next Sync is skipped.
+    pub(super) skip_to_sync: bool,
+    /// Rows are arriving.
+    pub(super) copy: Option<CopyState>,
+}
+
+/// Whether the connection goes on.
+pub(super) enum Next {
+    Continue,
+    Close,
+}
+
+/// Serves a client until it leaves, breaks the protocol or is sent away.
+pub async fn serve(connection: Connection, session: Session) {
+    let mut client = Client { connection, session, portals: HashMap::new(), skip_to_sync: false, copy: None };
+    match client.run().await {
+        Ok(()) | Err(ConnectionError::Closed) => {}
+        Err(ConnectionError::Io(error)) => tracing::debug!(%error, "connection lost"),
+        Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
+            tracing::debug!(%error, "connection ended");
+            if client.connection.put(&error_response(&error, "FATAL")).is_ok() {
+                // The client may be gone already; there is nothing more to do for it.
+                let _ = client.connection.flush().await;
+            }
+        }
+    }
+    client.connection.close().await;
+}
+
+impl Client {
+    async fn run(&mut self) -> Result<(), ConnectionError> {
+        self.tell_ready()?;
+        let mut handled = 0;
+        loop {
+            let message = match self.connection.buffered_message() {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    self.connection.flush().await?;
+                    self.wait_for_bytes().await?;
+                    continue;
+                }
+                Err(ConnectionError::Protocol(error)) if error.kind() == ErrorKind::CharacterNotInRepertoire => {
+                    // The frame is whole and skipped: only the statement is refused.
+                    self.refuse(error).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if matches!(self.handle(message).await?, Next::Close) {
+                return Ok(());
+            }
+            handled += 1;
+            if handled % MESSAGES_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits for the client within the session's idle timeouts, and for the end of the session from outside.
+    async fn wait_for_bytes(&mut self) -> Result<(), ConnectionError> {
+        self.session.became_idle();
+        let shared = self.session.shared().clone();
+        let (limit_ms, kind, message) = match self.session.transaction_status() {
+            TransactionStatus::Idle => (
+                self.session.idle_timeout_ms(),
+                ErrorKind::AdminShutdown,
+                "terminating connection due to idle-session timeout",
+            ),
+            _ => (
+                self.session.idle_in_transaction_timeout_ms(),
+                ErrorKind::IdleInTransactionSessionTimeout,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+        };
+        let timeout = async {
+            match limit_ms {
+                0 => std::future::pending().await,
+                millis => tokio::time::sleep(Duration::from_millis(millis)).await,
+            }
+        };
+        let copying = self.copy.is_some();
+        let interrupted = async {
+            if copying { shared.cancel.stopped().await } else {
+                shared.cancel.terminated().await;
+                stratos_query::session::cancel::terminated()
+            }
+        };
+        tokio::select! {
+            biased;
+            read = self.connection.read() => read,
+            error = interrupted => {
+                if error.kind() == ErrorKind::QueryCanceled {
+                    return self.copy_canceled(error).await;
+                }
+                Err(ConnectionError::Fatal(error))
+            }
+            () = timeout => Err(ConnectionError::Fatal(Error::new(kind, message))),
+        }
+    }
+
+    async fn handle(&mut self, message: PgWireFrontendMessage) -> Result<Next, ConnectionError> {
+        use PgWireFrontendMessage as M;
+        if let M::Terminate(_) = message {
+            return Ok(Next::Close);
+        }
+        if self.copy.is_some() {
+            return self.handle_copy(message).await;
+        }
+        if self.skip_to_sync && !matches!(message, M::Sync(_)) {
+            return Ok(Next::Continue);
+        }
+        match message {
+            M::Query(query) => self.simple_query(&query.query).await?,
+            M::Parse(parse) => {
+                let result = self.parse(parse);
+                self.answer(result, PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+            }
+            M::Bind(bind) => {
+                let result = self.bind(bind);
+                self.answer(result, PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
+            }
+            M::Describe(describe) => {
+                if let Err(error) = self.describe(&describe)? {
+                    self.refuse(error).await?;
+                }
+            }
+            M::Execute(execute) => self.execute(execute).await?,
+            M::Close(close) => {
+                let name = close.name.unwrap_or_default();
+                match close.target_type {
+                    b'S' => self.session.close_prepared(&name),
+                    _ => {
+                        self.portals.remove(&name);
+                    }
+                }
+                self.connection.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))?;
+            }
+            M::Flush(_) => self.connection.flush().await?,
+            M::Sync(_) => self.sync().await?,
+            // Left over from a COPY that failed on our side: the client had not heard yet.
+            M::CopyData(_) | M::CopyDone(_) | M::CopyFail(_) => {}
+            _ => {
+                return Err(ConnectionError::Protocol(Error::new(
+                    ErrorKind::ProtocolViolation,
+                    "unexpected message type",
+                )));
+            }
+        }
+        self.connection.flush_if_full().await?;
+        if self.session.shared().cancel.is_terminated() {
+            return Err(ConnectionError::Fatal(stratos_query::session::cancel::terminated()));
+        }
+        Ok(Next::Continue)
+    }
+
+    async fn answer(
+        &mut self,
+        result: stratos_types::Result<()>,
+        done: PgWireBackendMessage,
+    ) -> Result<(), ConnectionError> {
+        match result {
+            Ok(()) => self.connection.put(&done),
+            Err(error) => self.refuse(error).await,
+        }
+    }
+
+    /// An error of the extended protocol: told, and everything up to Sync is skipped.
+    pub(super) async fn refuse(&mut self, error: Error) -> Result<(), ConnectionError> {
+        self.session.fail();
+        self.tell_error(&error)?;
+        self.skip_to_sync = true;
+        Ok(())
+    }
+
+    pub(super) fn tell_error(&mut self, error: &Error) -> Result<(), ConnectionError> {
+        self.tell_notices()?;
+        if error.kind() == ErrorKind::AdminShutdown {
+            return Err(ConnectionError::Fatal(error.clone()));
+        }
+        self.connection.put(&error_response(error, "ERROR"))
+    }
+
+    pub(super) fn tell_notices(&mut self) -> Result<(), ConnectionError> {
+        for notice in self.session.take_notices() {
+            self.connection.put(&notice_response(&notice))?;
+        }
+        Ok(())
+    }
+
+    /// ReadyForQuery, with what changed of the settings before it.
+    pub(super) fn tell_ready(&mut self) -> Result<(), ConnectionError> {
+        for (name, value) in self.session.take_changed_settings() {
+            self.connection.put(&parameter_status(name, value))?;
+        }
+        let status = self.session.transaction_status();
+        self.connection.put(&ready_for_query(status))
+    }
+
+    async fn sync(&mut self) -> Result<(), ConnectionError> {
+        self.skip_to_sync = false;
+        if let Err(error) = self.session.end_implicit().await {
+            self.tell_error(&error)?;
+        }
+        if self.session.transaction_status() == TransactionStatus::Idle {
+            self.portals.clear();
+        }
+        self.tell_ready()
+    }
+}

@@ -1,0 +1,130 @@
+//! The simple query protocol: a string of statements, results in text.
+
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::EmptyQueryResponse;
+use stratos_query::result::{ResultSet, StatementResult};
+use stratos_types::Result;
+
+use super::connection::ConnectionError;
+use super::copy::CopyState;
+use super::encode::{Format, command_complete, put_row, row_description};
+use super::serve::Client;
+
+/// Rows encoded between two looks at the socket.
+pub(super) const ROWS_PER_STEP: usize = 1024;
+
+/// How far a string of statements has come.
+pub(super) struct Remaining {
+    statements: std::vec::IntoIter<std::sync::Arc<stratos_query::session::Prepared>>,
+    several: bool,
+}
+
+impl Client {
+    pub(super) async fn simple_query(&mut self, sql: &str) -> std::result::Result<(), ConnectionError> {
+        // The unnamed portal and statement do not outlive a simple query.
+        self.portals.remove("");
+        self.session.close_prepared("");
+        match self.session.parse(sql) {
+            Err(error) => {
+                self.session.fail();
+                self.tell_error(&error)?;
+                self.finish_string().await
+            }
+            Ok(statements) if statements.is_empty() => {
+                self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
+                self.finish_string().await
+            }
+            Ok(statements) => {
+                let several = statements.len() > 1;
+                self.run_string(Remaining { statements: statements.into_iter(), several }).await
+            }
+        }
+    }
+
+    /// Runs the rest of a string. COPY FROM STDIN leaves in the middle and comes back when its rows are in.
+    pub(super) async fn run_string(&mut self, mut remaining: Remaining) -> std::result::Result<(), ConnectionError> {
+        while let Some(statement) = remaining.statements.next() {
+            let result = self.session.run(&statement, Vec::new(), remaining.several).await;
+            let told = match result {
+                Ok(StatementResult::CopyIn(copy)) => {
+                    self.start_copy_in(CopyState::simple(copy, remaining))?;
+                    return Ok(());
+                }
+                Ok(result) => self.send_simple(result).await?,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                self.session.fail();
+                self.tell_error(&error)?;
+                break;
+            }
+        }
+        self.finish_string().await
+    }
+
+    /// The end of the string: its implicit transaction ends, and the client may go on.
+    pub(super) async fn finish_string(&mut self) -> std::result::Result<(), ConnectionError> {
+        if let Err(error) = self.session.end_implicit().await {
+            self.tell_error(&error)?;
+        }
+        self.tell_ready()
+    }
+
+    async fn send_simple(&mut self, result: StatementResult) -> std::result::Result<Result<()>, ConnectionError> {
+        match result {
+            StatementResult::Rows(result) => self.send_rows_simple(result).await,
+            StatementResult::Done(tag) => {
+                self.tell_notices()?;
+                self.connection.put(&command_complete(tag))?;
+                Ok(Ok(()))
+            }
+            StatementResult::Empty => {
+                self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
+                Ok(Ok(()))
+            }
+            StatementResult::CopyOut(copy) => self.send_copy_out(copy).await,
+            StatementResult::CopyIn(_) => Ok(Ok(())),
+        }
+    }
+
+    async fn send_rows_simple(&mut self, mut result: ResultSet) -> std::result::Result<Result<()>, ConnectionError> {
+        let formats = vec![Format::Text; result.columns.len()];
+        self.tell_notices()?;
+        self.connection.put(&row_description(&result.columns, &formats))?;
+        if let Err(error) = self.send_rows(&mut result, &formats, usize::MAX).await? {
+            return Ok(Err(error));
+        }
+        self.tell_notices()?;
+        let tag = result.command_tag(result.given());
+        self.connection.put(&command_complete(tag))?;
+        Ok(Ok(()))
+    }
+
+    /// Sends up to `rows_max` rows; gives how many.
+    pub(super) async fn send_rows(
+        &mut self,
+        result: &mut ResultSet,
+        formats: &[Format],
+        rows_max: usize,
+    ) -> std::result::Result<Result<usize>, ConnectionError> {
+        let options = self.session.format_options();
+        let columns = result.columns.clone();
+        let mut sent = 0;
+        while sent < rows_max {
+            let block = match self.session.fetch(result, ROWS_PER_STEP.min(rows_max - sent)).await {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                Err(error) => return Ok(Err(error)),
+            };
+            for row in 0..block.len() {
+                if let Err(error) = put_row(self.connection.output(), &block, row, &columns, formats, &options) {
+                    self.session.fail();
+                    return Ok(Err(error));
+                }
+                self.connection.flush_if_full().await?;
+            }
+            sent += block.len();
+        }
+        Ok(Ok(sent))
+    }
+}

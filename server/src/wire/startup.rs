@@ -1,0 +1,259 @@
+//! The first messages: TLS, cancel requests, the startup message, authentication.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey};
+use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
+use stratos_query::engine::{Connect, Engine};
+use stratos_query::session::Session;
+use stratos_types::{Error, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::auth::authenticate;
+use super::connection::{Connection, ConnectionError, Stream};
+use super::encode::{error_response, parameter_status};
+use super::serve::serve;
+
+/// How long a client may take until it is authenticated: one that says nothing must not hold a place.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest startup packet in bytes (Postgres's `MAX_STARTUP_PACKET_LENGTH`).
+const STARTUP_BYTES_MAX: usize = 10_000;
+/// Negotiations of TLS or GSS encryption that one connection may ask for.
+const NEGOTIATIONS_MAX: usize = 3;
+
+/// What connections need to know of the node.
+pub struct WireOptions {
+    /// Certificates for TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Connections from loopback addresses need no password.
+    pub trust_loopback: bool,
+    /// Longest message of a client in bytes.
+    pub message_bytes_max: usize,
+}
+
+/// Serves an accepted socket to its end.
+pub async fn run(engine: Arc<Engine>, options: Arc<WireOptions>, socket: TcpStream, peer: SocketAddr) {
+    let started = tokio::time::timeout(STARTUP_TIMEOUT, start(&engine, &options, socket, peer)).await;
+    match started {
+        Ok(Ok(Some((connection, session)))) => serve(connection, session).await,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "connection not established"),
+        Err(_) => tracing::debug!(%peer, "connection did not authenticate in time"),
+    }
+}
+
+/// Reads until a whole packet without a kind byte is there: its length comes first.
+async fn read_packet(stream: &mut Box<dyn Stream>, input: &mut BytesMut) -> Result<usize, ConnectionError> {
+    loop {
+        if let Some(length) = input.first_chunk::<4>() {
+            let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+            if !(8..=STARTUP_BYTES_MAX).contains(&length) {
+                return Err(protocol("invalid length of startup packet"));
+            }
+            if input.len() >= length {
+                return Ok(length);
+            }
+        }
+        if stream.read_buf(input).await? == 0 {
+            return Err(ConnectionError::Closed);
+        }
+    }
+}
+
+fn protocol(message: &str) -> ConnectionError {
+    ConnectionError::Protocol(Error::new(ErrorKind::ProtocolViolation, message))
+}
+
+/// `SSLRequest`, `GSSENCRequest` and `CancelRequest` by their codes.
+const SSL_REQUEST: i32 = 80_877_103;
+const GSS_REQUEST: i32 = 80_877_104;
+const CANCEL_REQUEST: i32 = 80_877_102;
+/// First byte of a TLS handshake, where the client does not ask before.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+async fn start(
+    engine: &Arc<Engine>,
+    options: &WireOptions,
+    socket: TcpStream,
+    peer: SocketAddr,
+) -> Result<Option<(Connection, Session)>, ConnectionError> {
+    let mut secure = false;
+    let mut first = [0u8];
+    let direct_tls = socket.peek(&mut first).await? > 0 && first[0] == TLS_HANDSHAKE;
+    let mut stream: Box<dyn Stream> = if direct_tls {
+        let acceptor = options.tls.as_ref().ok_or(ConnectionError::Closed)?;
+        secure = true;
+        Box::new(acceptor.accept(socket).await?)
+    } else {
+        Box::new(socket)
+    };
+    let mut input = BytesMut::with_capacity(1024);
+    for _ in 0..=NEGOTIATIONS_MAX {
+        let length = read_packet(&mut stream, &mut input).await?;
+        let code = (&input[4..8]).get_i32();
+        match code {
+            SSL_REQUEST | GSS_REQUEST if length != 8 => return Err(protocol("invalid startup packet")),
+            SSL_REQUEST | GSS_REQUEST if input.len() > length => {
+                // Bytes behind the request were sent in the clear; taking them for part of the TLS session would let somebody
+                // in between speak for the client (CVE-2021-23214).
+                return Err(protocol("received unencrypted data after SSL request"));
+            }
+            SSL_REQUEST => {
+                input.advance(length);
+                match options.tls.as_ref().filter(|_| !secure) {
+                    Some(acceptor) => {
+                        stream.write_all(b"S").await?;
+                        stream.flush().await?;
+                        stream = Box::new(acceptor.accept(stream).await?);
+                        secure = true;
+                    }
+                    None => {
+                        stream.write_all(b"N").await?;
+                        stream.flush().await?;
+                    }
+                }
+            }
+            GSS_REQUEST => {
+                input.advance(length);
+                stream.write_all(b"N").await?;
+                stream.flush().await?;
+            }
+            CANCEL_REQUEST => {
+                if let (16, Some(body)) = (length, input.get(8..16)) {
+                    engine.cancel((&body[..4]).get_i32(), (&body[4..]).get_i32());
+                }
+                return Ok(None);
+            }
+            _ => {
+                let packet = input.split_to(length);
+                let mut connection = Connection::new(stream, input, secure, options.message_bytes_max);
+                return match establish(engine, options, &mut connection, packet, peer).await {
+                    Ok(session) => Ok(Some((connection, session))),
+                    Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
+                        connection.put(&error_response(&error, "FATAL"))?;
+                        connection.flush().await?;
+                        connection.close().await;
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+        }
+    }
+    Err(protocol("too many negotiations"))
+}
+
+/// From the startup message to a session.
+async fn establish(
+    engine: &Arc<Engine>,
+    options: &WireOptions,
+    connection: &mut Connection,
+    mut packet: BytesMut,
+    peer: SocketAddr,
+) -> Result<Session, ConnectionError> {
+    let mut context = DecodeContext::default();
+    context.awaiting_frontend_ssl = false;
+    let startup = match PgWireFrontendMessage::decode(&mut packet, &context) {
+        Ok(Some(PgWireFrontendMessage::Startup(startup))) => startup,
+        Ok(_) => return Err(protocol("invalid startup packet")),
+        Err(error) => return Err(protocol(&error.to_string())),
+    };
+    if startup.protocol_number_major != 3 {
+        return Err(ConnectionError::Protocol(Error::new(
+            ErrorKind::FeatureNotSupported,
+            format!(
+                "unsupported frontend protocol {}.{}: server supports 3.0 to 3.0",
+                startup.protocol_number_major, startup.protocol_number_minor
+            ),
+        )));
+    }
+    let mut parameters = startup.parameters;
+    let unknown: Vec<String> = parameters.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
+    if startup.protocol_number_minor > 0 || !unknown.is_empty() {
+        connection.put(&PgWireBackendMessage::NegotiateProtocolVersion(NegotiateProtocolVersion::new(0, unknown)))?;
+    }
+    let user = parameters.remove("user").filter(|user| !user.is_empty()).ok_or_else(|| {
+        ConnectionError::Fatal(Error::new(
+            ErrorKind::InvalidAuthorizationSpecification,
+            "no PostgreSQL user name specified in startup packet",
+        ))
+    })?;
+    let database = parameters.remove("database").filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
+    if parameters.get("replication").is_some_and(|value| value != "false" && value != "off" && value != "0") {
+        return Err(ConnectionError::Fatal(Error::unsupported("replication protocol")));
+    }
+    if !(options.trust_loopback && peer.ip().is_loopback()) {
+        authenticate(engine, connection, &user).await?;
+    }
+    let connect = Connect { user, database, client: peer.to_string(), settings: settings(parameters) };
+    let mut session = engine.connect(connect).map_err(ConnectionError::Fatal)?;
+    connection.put(&PgWireBackendMessage::Authentication(Authentication::Ok))?;
+    for (name, value) in session.reported_settings() {
+        connection.put(&parameter_status(name, value))?;
+    }
+    // What was reported is no change any more.
+    session.take_changed_settings();
+    let shared = session.shared();
+    let key = BackendKeyData::new(shared.pid, SecretKey::I32(shared.secret));
+    connection.put(&PgWireBackendMessage::BackendKeyData(key))?;
+    Ok(session)
+}
+
+/// The settings of a startup message: each by its name, and those in `options` (`-c name=value`, `--name=value`).
+fn settings(parameters: BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    for (name, value) in parameters {
+        match name.as_str() {
+            "replication" => {}
+            "options" => settings.extend(command_line_settings(&value)),
+            name if name.starts_with("_pq_.") => {}
+            _ => settings.push((name, value)),
+        }
+    }
+    settings
+}
+
+/// Words are parted by spaces; a backslash keeps the next character.
+fn command_line_settings(options: &str) -> Vec<(String, String)> {
+    let mut words = vec![String::new()];
+    let mut chars = options.chars();
+    while let Some(c) = chars.next() {
+        let Some(word) = words.last_mut() else { break };
+        match c {
+            '\\' => word.extend(chars.next()),
+            c if c.is_whitespace() => words.push(String::new()),
+            c => word.push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    let mut settings = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let assignment = match word.as_str() {
+            "-c" => words.next(),
+            word => word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).map(str::to_owned),
+        };
+        if let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) {
+            settings.push((name.replace('-', "_"), value.to_owned()));
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_startup_message_are_settings() {
+        let settings = command_line_settings(r"-c statement_timeout=5s --search-path=a\ b -cwork_mem=1MB");
+        let expected = [("statement_timeout", "5s"), ("search_path", "a b"), ("work_mem", "1MB")];
+        assert_eq!(settings, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+}
