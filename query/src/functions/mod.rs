@@ -30,7 +30,7 @@ mod text;
 pub mod window;
 
 pub use compare::compare;
-pub use registry::{all, by_name, by_oid};
+pub use registry::{BuiltIn, all, by_name, by_oid};
 
 use std::fmt;
 

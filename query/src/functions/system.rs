@@ -168,9 +168,17 @@ pub fn empty_text(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     name("")
 }
 
-/// `obj_description(oid[, catalog])`
+/// `obj_description(oid[, catalog])`, `shobj_description(oid, catalog)`
 pub fn obj_description(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let number = oid(&a[0])?;
+    let class = match a.get(1) {
+        Some(class) => info::system_relation_oid("pg_catalog", text(class)?),
+        None => None,
+    };
+    let kept = class.and_then(|class| ctx.catalog.comments.get(&(class, number)));
+    if let Some(comment) = kept {
+        return Ok(Datum::text(comment.as_ref()));
+    }
     let comment = match ctx.catalog.tables.get(&number) {
         Some(table) => table.comment.clone(),
         None => ctx.catalog.tables.values().find_map(|t| {
