@@ -64,13 +64,7 @@ pub fn cast(
         Datum::Text(s) if needs_catalog(to.ty) => catalog_info::reg_from_text(ctx, to.ty, s),
         Datum::Oid(oid) if needs_catalog(from) && (to.ty.is_string()) => {
             let name = catalog_info::reg_text(ctx, from, *oid);
-            stratos_types::cast(
-                &Datum::text(name),
-                PgType::Text,
-                to,
-                explicit,
-                &ctx.format,
-            )
+            stratos_types::cast(&Datum::text(name), PgType::Text, to, explicit, &ctx.format)
         }
         Datum::Text(s) if from.is_string() && is_date_or_time(to.ty) => {
             Datum::from_text_at(to, s, &ctx.format, ctx.transaction_micros)

@@ -7,6 +7,8 @@ mod cast;
 mod fast;
 mod program;
 mod row;
+#[cfg(test)]
+mod tests;
 
 pub use cast::{cast, to_text, write_text};
 pub use program::{Layout, Program};

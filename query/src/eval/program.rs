@@ -90,7 +90,7 @@ impl Program {
 }
 
 fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
-    let mut all = |exprs: &mut [Expr]| exprs.iter_mut().try_for_each(|e| resolve(e, layout));
+    let all = |exprs: &mut [Expr]| exprs.iter_mut().try_for_each(|e| resolve(e, layout));
     match &mut expr.kind {
         ExprKind::Literal(_) | ExprKind::Param(_) => Ok(()),
         ExprKind::Column(id) => {

@@ -109,9 +109,11 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
     fn value(&self, expr: &'a Expr, depth: u32) -> Result<Cow<'a, Datum>> {
         match &expr.kind {
             ExprKind::Literal(value) => Ok(Cow::Borrowed(value)),
-            ExprKind::Column(id) => self.row.column(*id).map(Cow::Borrowed).ok_or_else(|| {
-                Error::internal(format_args!("the row has no column {}", id.0))
-            }),
+            ExprKind::Column(id) => self
+                .row
+                .column(*id)
+                .map(Cow::Borrowed)
+                .ok_or_else(|| Error::internal(format_args!("the row has no column {}", id.0))),
             ExprKind::Param(index) => self.params.get(*index).map(Cow::Borrowed).ok_or_else(|| {
                 Error::new(
                     ErrorKind::UndefinedParameter,

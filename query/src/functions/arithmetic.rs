@@ -376,7 +376,6 @@ pub fn factorial(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     Numeric::factorial(int(&a[0])?).map(Datum::Numeric)
 }
 
-
 /// The common checks for float functions of one argument.
 pub(super) fn float_function(value: f64, input: f64, zero_ok: bool) -> Result<Datum> {
     checked(value, input.is_infinite(), zero_ok).map(Datum::Float8)

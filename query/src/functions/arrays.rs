@@ -60,7 +60,11 @@ pub fn array_dims(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datu
 /// `array_lower(a, dimension)`
 pub fn array_lower(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let empty = array(&a[0])?.values.is_empty() || int4(&a[1])? != 1;
-    Ok(if empty { Datum::Null } else { Datum::Int4(lower_bound(types)) })
+    Ok(if empty {
+        Datum::Null
+    } else {
+        Datum::Int4(lower_bound(types))
+    })
 }
 
 /// `array_upper(a, dimension)`
@@ -102,7 +106,11 @@ pub fn array_prepend(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<D
 /// `array_cat(a, b)`, `a || b`
 pub fn array_cat(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     if a[0].is_null() || a[1].is_null() {
-        return Ok(if a[0].is_null() { a[1].clone() } else { a[0].clone() });
+        return Ok(if a[0].is_null() {
+            a[1].clone()
+        } else {
+            a[0].clone()
+        });
     }
     let values = [elements(&a[0])?, elements(&a[1])?].concat();
     build(element_type(types, 0), values)
@@ -110,7 +118,7 @@ pub fn array_cat(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum
 
 /// `array_position(a, x[, start])`
 pub fn array_position(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    if a[0].is_null() {
+    if elements(&a[0])?.is_empty() {
         return Ok(Datum::Null);
     }
     let start = match a.get(2) {
@@ -175,7 +183,9 @@ pub fn array_replace(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result
 /// `trim_array(a, n)`
 pub fn trim_array(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let values = elements(&a[0])?;
-    let n = usize::try_from(int4(&a[1])?).ok().filter(|n| *n <= values.len());
+    let n = usize::try_from(int4(&a[1])?)
+        .ok()
+        .filter(|n| *n <= values.len());
     let Some(n) = n else {
         return Err(Error::new(
             ErrorKind::ArraySubscriptError,

@@ -114,8 +114,8 @@ pub fn find_relation(ctx: &EvalContext, parts: &[String]) -> Option<u32> {
     }
 }
 
-/// System tables that are known by number here; the others are found through the catalog's list.
-fn system_relation_oid(schema: &str, name: &str) -> Option<u32> {
+/// OID of one of Postgres's own tables, by schema and name.
+pub fn system_relation_oid(schema: &str, name: &str) -> Option<u32> {
     let rows = SYSTEM_RELATIONS.iter();
     (schema == "pg_catalog").then_some(())?;
     rows.into_iter().find(|(_, n)| *n == name).map(|(o, _)| *o)

@@ -60,9 +60,10 @@ pub fn compare(ctx: &EvalContext, a: &Datum, b: &Datum) -> Result<Ordering> {
         (D::Timestamp(a), D::TimestampTz(b)) => {
             datetime::arith::timestamp_to_timestamptz(*a, &ctx.format.time_zone)?.cmp(b)
         }
-        (D::TimestampTz(a), D::Timestamp(b)) => {
-            a.cmp(&datetime::arith::timestamp_to_timestamptz(*b, &ctx.format.time_zone)?)
-        }
+        (D::TimestampTz(a), D::Timestamp(b)) => a.cmp(&datetime::arith::timestamp_to_timestamptz(
+            *b,
+            &ctx.format.time_zone,
+        )?),
         (D::Jsonb(a), D::Jsonb(b)) => stratos_types::json::compare(a, b)?,
         (D::Array(a), D::Array(b)) => {
             for (x, y) in a.values.iter().zip(&b.values) {

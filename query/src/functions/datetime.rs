@@ -36,7 +36,8 @@ pub fn clock_timestamp(_: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Dat
 /// `timeofday()`: `Wed Feb 26 11:53:03.123456 2025 UTC`
 pub fn timeofday(ctx: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
     let tz = &ctx.format.time_zone;
-    let shown = template::timestamptz_to_char(clock_micros(), "Dy Mon DD HH24:MI:SS.US YYYY TZ", tz)?;
+    let shown =
+        template::timestamptz_to_char(clock_micros(), "Dy Mon DD HH24:MI:SS.US YYYY TZ", tz)?;
     Ok(shown.map_or(Datum::Null, Datum::text))
 }
 
@@ -48,7 +49,9 @@ pub fn add(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         (D::Date(d), D::Interval(i)) | (D::Interval(i), D::Date(d)) => {
             D::Timestamp(arith::timestamp_plus(arith::date_to_timestamp(*d)?, *i)?)
         }
-        (D::Date(d), D::Time(t)) | (D::Time(t), D::Date(d)) => D::Timestamp(arith::date_time(*d, *t)?),
+        (D::Date(d), D::Time(t)) | (D::Time(t), D::Date(d)) => {
+            D::Timestamp(arith::date_time(*d, *t)?)
+        }
         (D::Date(d), D::TimeTz(t)) | (D::TimeTz(t), D::Date(d)) => {
             D::TimestampTz(arith::date_timetz(*d, *t)?)
         }
@@ -75,8 +78,8 @@ pub fn subtract(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     Ok(match a {
         [D::Interval(x)] => D::Interval(span::interval_neg(*x)?),
         [D::Date(d), D::Int4(n)] => {
-            let days = n.checked_neg().ok_or_else(|| Error::out_of_range("date"))?;
-            D::Date(arith::date_plus(*d, days)?)
+            // No date is that far from another, so that one day less than asked for fails just as well.
+            D::Date(arith::date_plus(*d, n.checked_neg().unwrap_or(i32::MAX))?)
         }
         [D::Date(x), D::Date(y)] => D::Int4(arith::date_diff(*x, *y)?),
         [D::Date(d), D::Interval(i)] => {
@@ -141,7 +144,15 @@ pub fn extract(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum
 /// `date_part(field, x)`, double precision
 pub fn date_part(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let tz = &ctx.format.time_zone;
-    let value = fields::date_part(text(&a[0])?, type_of(types, 1), &a[1], tz)?;
+    let field = text(&a[0])?;
+    // date_part of a date is that of its midnight (extract of a date refuses the fields of a time).
+    let value = match &a[1] {
+        Datum::Date(d) => {
+            let midnight = Datum::Timestamp(arith::date_to_timestamp(*d)?);
+            fields::date_part(field, PgType::Timestamp, &midnight, tz)?
+        }
+        other => fields::date_part(field, type_of(types, 1), other, tz)?,
+    };
     Ok(value.map_or(Datum::Null, Datum::Float8))
 }
 
@@ -182,16 +193,29 @@ fn zone_of(d: &Datum) -> Result<TimeZone> {
                     "interval time zone must not include months or days",
                 ));
             }
-            let seconds = i32::try_from(i.micros / 1_000_000)
-                .map_err(|_| Error::out_of_range("interval"))?;
+            let seconds =
+                i32::try_from(i.micros / 1_000_000).map_err(|_| Error::out_of_range("interval"))?;
             zone::zone_from_seconds_east(seconds)
         }
-        other => zone::parse_zone(text(other)?),
+        other => {
+            let name = text(other)?;
+            // A bare offset is a POSIX zone here, which counts west: SET TimeZone counts the same text east.
+            match name.as_bytes() {
+                [b'+', b'0'..=b'9', ..] => zone::parse_zone(&format!("-{}", &name[1..])),
+                [b'-', b'0'..=b'9', ..] => zone::parse_zone(&format!("+{}", &name[1..])),
+                _ => zone::parse_zone(name),
+            }
+        }
     }
 }
 
 /// `timezone(zone, x)`: `x AT TIME ZONE zone`
 pub fn timezone(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    match &a[1] {
+        Datum::Timestamp(t @ (i64::MIN | i64::MAX)) => return Ok(Datum::TimestampTz(*t)),
+        Datum::TimestampTz(t @ (i64::MIN | i64::MAX)) => return Ok(Datum::Timestamp(*t)),
+        _ => {}
+    }
     let tz = zone_of(&a[0])?;
     Ok(match &a[1] {
         Datum::Timestamp(t) => Datum::TimestampTz(arith::timestamp_to_timestamptz(*t, &tz)?),
@@ -214,9 +238,7 @@ pub fn to_char(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let format = text(&a[1])?;
     let shown = match &a[0] {
         Datum::Timestamp(t) => template::timestamp_to_char(*t, format)?,
-        Datum::TimestampTz(t) => {
-            template::timestamptz_to_char(*t, format, &ctx.format.time_zone)?
-        }
+        Datum::TimestampTz(t) => template::timestamptz_to_char(*t, format, &ctx.format.time_zone)?,
         Datum::Interval(i) => template::interval_to_char(*i, format)?,
         Datum::Numeric(n) => Some(number_template::numeric_to_char(n, format)?),
         Datum::Float8(v) => Some(number_template::float8_to_char(*v, format)?),
@@ -272,16 +294,32 @@ pub fn make_timestamptz(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<
     let seconds = float(&a[5])?;
     let given = a.get(6).map(zone_of).transpose()?;
     let tz = given.as_ref().unwrap_or(&ctx.format.time_zone);
-    make::make_timestamptz(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, seconds, tz)
-        .map(Datum::TimestampTz)
+    make::make_timestamptz(
+        part(0)?,
+        part(1)?,
+        part(2)?,
+        part(3)?,
+        part(4)?,
+        seconds,
+        tz,
+    )
+    .map(Datum::TimestampTz)
 }
 
 /// `make_interval`; arguments left out are 0.
 pub fn make_interval(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let part = |i: usize| a.get(i).map_or(Ok(0), int4);
     let seconds = a.get(6).map_or(Ok(0.0), float)?;
-    make::make_interval(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, part(5)?, seconds)
-        .map(Datum::Interval)
+    make::make_interval(
+        part(0)?,
+        part(1)?,
+        part(2)?,
+        part(3)?,
+        part(4)?,
+        part(5)?,
+        seconds,
+    )
+    .map(Datum::Interval)
 }
 
 macro_rules! spans {
@@ -328,4 +366,3 @@ pub fn overlaps(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let result = arith::overlaps(start, end, other_start, other_end)?;
     Ok(result.map_or(Datum::Null, Datum::Bool))
 }
-

@@ -96,7 +96,8 @@ pub fn decode(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
                 .filter(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t'))
                 .collect();
             let strange = data.chars().find(|c| {
-                !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | ' ' | '\n' | '\r' | '\t'))
+                !(c.is_ascii_alphanumeric()
+                    || matches!(c, '+' | '/' | '=' | ' ' | '\n' | '\r' | '\t'))
             });
             if let Some(c) = strange {
                 return Err(bad(format!(
@@ -104,8 +105,9 @@ pub fn decode(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
                 )));
             }
             STANDARD.decode(&compact).map_err(|_| {
-                bad("invalid base64 end sequence")
-                    .with_hint("Input data is missing padding, is truncated, or is otherwise corrupted.")
+                bad("invalid base64 end sequence").with_hint(
+                    "Input data is missing padding, is truncated, or is otherwise corrupted.",
+                )
             })?
         }
         "escape" => decode_escape(data)?,
@@ -151,7 +153,13 @@ fn decode_escape(data: &str) -> Result<Vec<u8>> {
                 out.push(b'\\');
                 rest = tail;
             }
-            [b'\\', x @ b'0'..=b'3', y @ b'0'..=b'7', z @ b'0'..=b'7', tail @ ..] => {
+            [
+                b'\\',
+                x @ b'0'..=b'3',
+                y @ b'0'..=b'7',
+                z @ b'0'..=b'7',
+                tail @ ..,
+            ] => {
                 out.push((x - b'0') * 64 + (y - b'0') * 8 + (z - b'0'));
                 rest = tail;
             }
@@ -257,11 +265,12 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
     let mut chars = text(&a[0])?.chars().peekable();
     let mut out = String::new();
     let mut next = 1;
-    let argument = |i: usize| a.get(i).ok_or_else(|| bad("too few arguments for format()"));
-    let unterminated = || {
-        bad("unterminated format() type specifier")
-            .with_hint("For a single \"%\" use \"%%\".")
+    let argument = |i: usize| {
+        a.get(i)
+            .ok_or_else(|| bad("too few arguments for format()"))
     };
+    let unterminated =
+        || bad("unterminated format() type specifier").with_hint("For a single \"%\" use \"%%\".");
     while let Some(c) = chars.next() {
         if c != '%' {
             out.push(c);
@@ -282,10 +291,7 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
                         .checked_mul(10)
                         .and_then(|v| v.checked_add(d as i32))
                         .ok_or_else(|| {
-                            Error::new(
-                                ErrorKind::NumericValueOutOfRange,
-                                "number is out of range",
-                            )
+                            Error::new(ErrorKind::NumericValueOutOfRange, "number is out of range")
                         })?,
                 );
             }
@@ -330,10 +336,10 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
         }
         let kind = chars.next().ok_or_else(unterminated)?;
         if !matches!(kind, 's' | 'I' | 'L') {
-            return Err(bad(format!(
-                "unrecognized format() type specifier \"{kind}\""
-            ))
-            .with_hint("For a single \"%\" use \"%%\"."));
+            return Err(
+                bad(format!("unrecognized format() type specifier \"{kind}\""))
+                    .with_hint("For a single \"%\" use \"%%\"."),
+            );
         }
         let index = match position {
             Some(n) => n as usize,

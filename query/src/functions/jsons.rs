@@ -31,7 +31,11 @@ fn strings(d: &Datum) -> Result<Option<Vec<&str>>> {
     if values.iter().any(Datum::is_null) {
         return Ok(None);
     }
-    values.iter().map(text).collect::<Result<Vec<_>>>().map(Some)
+    values
+        .iter()
+        .map(text)
+        .collect::<Result<Vec<_>>>()
+        .map(Some)
 }
 
 /// `-> text`
@@ -58,7 +62,11 @@ pub fn element_text(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
 fn path(a: &[Datum]) -> Result<Option<Vec<&str>>> {
     match a.get(1) {
         Some(Datum::Array(_)) => strings(&a[1]),
-        _ => a[1..].iter().map(text).collect::<Result<Vec<_>>>().map(Some),
+        _ => a[1..]
+            .iter()
+            .map(text)
+            .collect::<Result<Vec<_>>>()
+            .map(Some),
     }
 }
 
@@ -204,7 +212,9 @@ fn check_object(a: &[Datum]) -> Result<()> {
             ErrorKind::InvalidParameterValue,
             "argument list must have even number of elements",
         )
-        .with_hint("The arguments of json_build_object() must consist of alternating keys and values."));
+        .with_hint(
+            "The arguments of json_build_object() must consist of alternating keys and values.",
+        ));
     }
     Ok(())
 }

@@ -8,10 +8,7 @@ use super::arithmetic::{float_function, float_overflow, float_underflow};
 use crate::session::EvalContext;
 
 fn out_of_range_input() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "input is out of range",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "input is out of range")
 }
 
 macro_rules! plain {
@@ -24,28 +21,126 @@ macro_rules! plain {
     )*};
 }
 
-/// Multiples of 30 and 45 degrees give exact results, as in Postgres.
-fn exact(degrees: f64, of: fn(f64) -> f64, known: &[(f64, f64)]) -> f64 {
-    let reduced = degrees % 360.0;
-    let hit = known.iter().find(|(d, _)| *d == reduced);
-    hit.map_or_else(|| of(reduced.to_radians()), |(_, v)| *v)
+/// Postgres's functions of degrees: scaled so that multiples of 30 and 45 come out exact.
+mod degree {
+    const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295;
+
+    fn sin_to_30(x: f64) -> f64 {
+        (x * RADIANS_PER_DEGREE).sin() / (30.0 * RADIANS_PER_DEGREE).sin() / 2.0
+    }
+
+    fn cos_to_60(x: f64) -> f64 {
+        let complement = 1.0 - (60.0 * RADIANS_PER_DEGREE).cos();
+        1.0 - (1.0 - (x * RADIANS_PER_DEGREE).cos()) / complement / 2.0
+    }
+
+    fn sin_quadrant(x: f64) -> f64 {
+        if x <= 30.0 {
+            sin_to_30(x)
+        } else {
+            cos_to_60(90.0 - x)
+        }
+    }
+
+    fn cos_quadrant(x: f64) -> f64 {
+        if x <= 60.0 {
+            cos_to_60(x)
+        } else {
+            sin_to_30(90.0 - x)
+        }
+    }
+
+    /// The angle in the first quadrant, and the signs of sine and cosine there.
+    fn reduce(x: f64) -> (f64, f64, f64) {
+        let mut x = x % 360.0;
+        let (mut sine, mut cosine) = (1.0, 1.0);
+        if x < 0.0 {
+            x = -x;
+            sine = -sine;
+        }
+        if x > 180.0 {
+            x = 360.0 - x;
+            sine = -sine;
+        }
+        if x > 90.0 {
+            x = 180.0 - x;
+            cosine = -cosine;
+        }
+        (x, sine, cosine)
+    }
+
+    pub fn sin(x: f64) -> f64 {
+        let (x, sign, _) = reduce(x);
+        sign * sin_quadrant(x)
+    }
+
+    pub fn cos(x: f64) -> f64 {
+        let (x, _, sign) = reduce(x);
+        sign * cos_quadrant(x)
+    }
+
+    pub fn tan(x: f64) -> f64 {
+        let (x, sine, cosine) = reduce(x);
+        let unit = sin_quadrant(45.0) / cos_quadrant(45.0);
+        // + 0.0 makes -0.0 a plain zero, as Postgres does
+        sine * cosine * (sin_quadrant(x) / cos_quadrant(x) / unit) + 0.0
+    }
+
+    pub fn cot(x: f64) -> f64 {
+        let (x, sine, cosine) = reduce(x);
+        let unit = cos_quadrant(45.0) / sin_quadrant(45.0);
+        sine * cosine * (cos_quadrant(x) / sin_quadrant(x) / unit) + 0.0
+    }
+
+    fn asin_quadrant(x: f64) -> f64 {
+        if x <= 0.5 {
+            x.asin() / 0.5_f64.asin() * 30.0
+        } else {
+            90.0 - x.acos() / 0.5_f64.acos() * 60.0
+        }
+    }
+
+    pub fn asin(x: f64) -> f64 {
+        if x >= 0.0 {
+            asin_quadrant(x)
+        } else {
+            -asin_quadrant(-x)
+        }
+    }
+
+    pub fn acos(x: f64) -> f64 {
+        if x < 0.0 {
+            90.0 + asin_quadrant(-x)
+        } else if x <= 0.5 {
+            90.0 - x.asin() / 0.5_f64.asin() * 30.0
+        } else {
+            x.acos() / 0.5_f64.acos() * 60.0
+        }
+    }
+
+    pub fn of_radians(radians: f64) -> f64 {
+        radians / 1.0_f64.atan() * 45.0
+    }
 }
 
-const SINES: &[(f64, f64)] = &[
-    (0.0, 0.0), (30.0, 0.5), (90.0, 1.0), (150.0, 0.5), (180.0, 0.0), (210.0, -0.5), (270.0, -1.0),
-    (330.0, -0.5), (-30.0, -0.5), (-90.0, -1.0), (-150.0, -0.5), (-180.0, 0.0), (-210.0, 0.5),
-    (-270.0, 1.0), (-330.0, 0.5),
-];
-const COSINES: &[(f64, f64)] = &[
-    (0.0, 1.0), (60.0, 0.5), (90.0, 0.0), (120.0, -0.5), (180.0, -1.0), (240.0, -0.5), (270.0, 0.0),
-    (300.0, 0.5), (-60.0, 0.5), (-90.0, 0.0), (-120.0, -0.5), (-180.0, -1.0), (-240.0, -0.5),
-    (-270.0, 0.0), (-300.0, 0.5),
-];
-const TANGENTS: &[(f64, f64)] = &[
-    (0.0, 0.0), (45.0, 1.0), (135.0, -1.0), (180.0, 0.0), (225.0, 1.0), (315.0, -1.0),
-    (-45.0, -1.0), (-135.0, 1.0), (-180.0, 0.0), (-225.0, -1.0), (-315.0, 1.0),
-    (90.0, f64::INFINITY), (270.0, f64::NEG_INFINITY), (-90.0, f64::NEG_INFINITY), (-270.0, f64::INFINITY),
-];
+/// Beyond this, the square in `asinh` and `acosh` would overflow and 1 does not matter beside it.
+const LARGE: f64 = 1e150;
+
+fn asinh_of(x: f64) -> f64 {
+    if x.abs() > LARGE {
+        (x.abs().ln() + std::f64::consts::LN_2).copysign(x)
+    } else {
+        x.asinh()
+    }
+}
+
+fn acosh_of(x: f64) -> f64 {
+    if x > LARGE {
+        x.ln() + std::f64::consts::LN_2
+    } else {
+        x.acosh()
+    }
+}
 
 plain! {
     /// `ceil`
@@ -57,7 +152,7 @@ plain! {
     /// `trunc`
     trunc: x => x.trunc();
     /// `sign`
-    sign: x => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x.abs() };
+    sign: x => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 };
     /// `cbrt`
     cbrt: x => x.cbrt();
     /// `radians`
@@ -71,9 +166,9 @@ plain! {
     /// `tanh`
     tanh: x => x.tanh();
     /// `asinh`
-    asinh: x => x.asinh();
+    asinh: x => asinh_of(x);
     /// `atand`
-    atand: x => x.atan().to_degrees();
+    atand: x => degree::of_radians(x.atan());
 }
 
 /// `degrees`
@@ -129,7 +224,12 @@ pub fn log10(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `power`, `^`
 pub fn power(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (x, y) = (float(&a[0])?, float(&a[1])?);
-    let refused = |message| Err(Error::new(ErrorKind::InvalidArgumentForPowerFunction, message));
+    let refused = |message| {
+        Err(Error::new(
+            ErrorKind::InvalidArgumentForPowerFunction,
+            message,
+        ))
+    };
     if x == 0.0 && y < 0.0 {
         return refused("zero raised to a negative power is undefined");
     }
@@ -166,10 +266,10 @@ trigonometry! {
     cos: x => x.cos();
     tan: x => x.tan();
     cot: x => 1.0 / x.tan();
-    sind: x => exact(x, f64::sin, SINES);
-    cosd: x => exact(x, f64::cos, COSINES);
-    tand: x => exact(x, f64::tan, TANGENTS);
-    cotd: x => 1.0 / exact(x, f64::tan, TANGENTS);
+    sind: x => degree::sin(x);
+    cosd: x => degree::cos(x);
+    tand: x => degree::tan(x);
+    cotd: x => degree::cot(x);
 }
 
 macro_rules! inverse {
@@ -188,9 +288,9 @@ macro_rules! inverse {
 inverse! {
     asin: x in (-1.0..=1.0).contains(&x) => x.asin();
     acos: x in (-1.0..=1.0).contains(&x) => x.acos();
-    asind: x in (-1.0..=1.0).contains(&x) => if x.abs() == 0.5 { 30.0_f64.copysign(x) } else { x.asin().to_degrees() };
-    acosd: x in (-1.0..=1.0).contains(&x) => if x == 0.5 { 60.0 } else if x == -0.5 { 120.0 } else { x.acos().to_degrees() };
-    acosh: x in (x >= 1.0) => x.acosh();
+    asind: x in (-1.0..=1.0).contains(&x) => degree::asin(x);
+    acosd: x in (-1.0..=1.0).contains(&x) => degree::acos(x);
+    acosh: x in (x >= 1.0) => acosh_of(x);
     atanh: x in (-1.0..=1.0).contains(&x) => x.atanh();
 }
 
@@ -202,7 +302,7 @@ pub fn atan2(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `atan2d`
 pub fn atan2d(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let radians = float(&a[0])?.atan2(float(&a[1])?);
-    Ok(Datum::Float8(radians.to_degrees()))
+    Ok(Datum::Float8(degree::of_radians(radians)))
 }
 
 /// `random()`
@@ -213,12 +313,7 @@ pub fn random(_: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
 /// `width_bucket(x, low, high, count)`
 pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let count = int4(&a[3])?;
-    let refused = |message| {
-        Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            message,
-        ))
-    };
+    let refused = |message| Err(Error::new(ErrorKind::InvalidParameterValue, message));
     if count <= 0 {
         return refused("count must be greater than zero");
     }
@@ -238,11 +333,17 @@ pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
         return refused("lower bound cannot equal upper bound");
     }
     // Falling bounds are rising ones of the negated values.
-    let (x, low, high) = if low < high { (x, low, high) } else { (-x, -low, -high) };
+    let (x, low, high) = if low < high {
+        (x, low, high)
+    } else {
+        (-x, -low, -high)
+    };
     let bucket = if x < low {
         0
     } else if x >= high {
-        count.checked_add(1).ok_or_else(|| Error::out_of_range("integer"))?
+        count
+            .checked_add(1)
+            .ok_or_else(|| Error::out_of_range("integer"))?
     } else {
         // Halved, because the difference of two large bounds may overflow.
         let part = (x / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0);

@@ -11,8 +11,10 @@ pub mod aggregates;
 mod args;
 mod arithmetic;
 mod arrays;
-mod compare;
 pub mod catalog_info;
+mod compare;
+#[cfg(test)]
+pub(crate) mod conformance;
 mod datetime;
 mod deparse;
 mod encoding;
@@ -28,7 +30,7 @@ mod text;
 pub mod window;
 
 pub use compare::compare;
-pub use registry::{all, by_name, by_oid};
+pub use registry::{BuiltIn, all, by_name, by_oid};
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{Function, table};
+use super::{Aggregate, Function, Operator, aggregates, operators, table};
 
 struct Registry {
     by_name: HashMap<&'static str, Vec<&'static Function>>,
@@ -39,4 +39,22 @@ pub fn by_name(name: &str) -> &'static [&'static Function] {
 /// The function with that `pg_proc.oid`.
 pub fn by_oid(oid: u32) -> Option<&'static Function> {
     REGISTRY.by_oid.get(&oid).copied()
+}
+
+/// The built-in functions, as the binder asks for them.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn;
+
+impl crate::binder::Registry for BuiltIn {
+    fn functions(&self, name: &str) -> Vec<&'static Function> {
+        by_name(name).to_vec()
+    }
+
+    fn aggregates(&self, name: &str) -> Vec<&'static Aggregate> {
+        aggregates::by_name(name).to_vec()
+    }
+
+    fn operators(&self, symbol: &str) -> Vec<&'static Operator> {
+        operators::by_symbol(symbol).to_vec()
+    }
 }

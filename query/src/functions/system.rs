@@ -47,7 +47,9 @@ pub fn current_database(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<
 /// `current_schema()`
 pub fn current_schema(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     let path = ctx.host.search_path(false);
-    Ok(path.first().map_or(Datum::Null, |s| Datum::text(s.as_str())))
+    Ok(path
+        .first()
+        .map_or(Datum::Null, |s| Datum::text(s.as_str())))
 }
 
 /// `current_schemas(implicit)`
@@ -166,9 +168,17 @@ pub fn empty_text(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     name("")
 }
 
-/// `obj_description(oid[, catalog])`
+/// `obj_description(oid[, catalog])`, `shobj_description(oid, catalog)`
 pub fn obj_description(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let number = oid(&a[0])?;
+    let class = match a.get(1) {
+        Some(class) => info::system_relation_oid("pg_catalog", text(class)?),
+        None => None,
+    };
+    let kept = class.and_then(|class| ctx.catalog.comments.get(&(class, number)));
+    if let Some(comment) = kept {
+        return Ok(Datum::text(comment.as_ref()));
+    }
     let comment = match ctx.catalog.tables.get(&number) {
         Some(table) => table.comment.clone(),
         None => ctx.catalog.tables.values().find_map(|t| {
@@ -197,7 +207,11 @@ pub fn has_privilege(ctx: &EvalContext, types: Types<'_>, a: &[Datum]) -> Result
     if by_number {
         let number = oid(&a[object])?;
         let known = info::relation_name(ctx, number).is_some();
-        return Ok(if known { Datum::Bool(true) } else { Datum::Null });
+        return Ok(if known {
+            Datum::Bool(true)
+        } else {
+            Datum::Null
+        });
     }
     let parts = info::split_name(text(&a[object])?)?;
     match info::find_relation(ctx, &parts) {
@@ -212,7 +226,11 @@ pub fn has_schema_privilege(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Res
     match &a[object] {
         Datum::Oid(number) => {
             let known = info::schema_name(ctx, *number).is_some();
-            Ok(if known { Datum::Bool(true) } else { Datum::Null })
+            Ok(if known {
+                Datum::Bool(true)
+            } else {
+                Datum::Null
+            })
         }
         other => {
             let schema = text(other)?;
@@ -293,7 +311,9 @@ const MAX_PLAIN_BYTES: u64 = 10 * 1024;
 
 fn size_pretty_numeric(bytes: &Numeric) -> Result<Datum> {
     match bytes.trunc(0)?.to_i64() {
-        Ok(_) if bytes.abs() < Numeric::from(MAX_PLAIN_BYTES as i64) => name(format!("{bytes} bytes")),
+        Ok(_) if bytes.abs() < Numeric::from(MAX_PLAIN_BYTES as i64) => {
+            name(format!("{bytes} bytes"))
+        }
         Ok(whole) => size_pretty_int(whole),
         Err(e) => Err(e),
     }
@@ -309,7 +329,11 @@ fn size_pretty_int(bytes: i64) -> Result<Datum> {
         }
         doubled /= 1 << 10;
     }
-    name(format!("{} {}", (doubled + doubled.signum()) / 2, UNITS[UNITS.len() - 1]))
+    name(format!(
+        "{} {}",
+        (doubled + doubled.signum()) / 2,
+        UNITS[UNITS.len() - 1]
+    ))
 }
 
 /// `txid_current()`

@@ -204,10 +204,7 @@ pub fn left(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `right`
 pub fn right(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let s = text(&a[0])?;
-    let skipped = s
-        .chars()
-        .count()
-        .saturating_sub(kept(s, int4(&a[1])?));
+    let skipped = s.chars().count().saturating_sub(kept(s, int4(&a[1])?));
     out(&s[char_offset(s, skipped)..])
 }
 
@@ -223,7 +220,11 @@ fn pad(a: &[Datum], at_left: bool) -> Result<Datum> {
         return out(&s[..char_offset(s, wanted)]);
     }
     let padding: String = fill.chars().cycle().take(wanted - have).collect();
-    out(if at_left { padding + s } else { [s, &padding].concat() })
+    out(if at_left {
+        padding + s
+    } else {
+        [s, &padding].concat()
+    })
 }
 
 /// `lpad`
@@ -413,9 +414,14 @@ pub fn overlay(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             "negative substring length not allowed",
         ));
     }
+    let end_fits = |length: i64| match i32::try_from(start + length) {
+        Ok(_) => Ok(length),
+        Err(_) => Err(Error::out_of_range("integer")),
+    };
     match (&a[0], &a[1]) {
         (Datum::Bytea(s), Datum::Bytea(new)) => {
             let length = a.get(3).map_or(Ok(new.len() as i64), int)?;
+            let length = end_fits(length)?;
             let (head, _) = slice_bounds(start, None, s.len())?;
             let (tail, _) = slice_bounds(start.saturating_add(length), None, s.len())?;
             binary([&s[..head], new, &s[tail..]].concat())
@@ -425,6 +431,7 @@ pub fn overlay(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             let length = a
                 .get(3)
                 .map_or_else(|| Ok(new.chars().count() as i64), int)?;
+            let length = end_fits(length)?;
             let total = s.chars().count();
             let (head, _) = slice_bounds(start, None, total)?;
             let (tail, _) = slice_bounds(start.saturating_add(length), None, total)?;
@@ -474,7 +481,10 @@ pub fn split_for_array(a: &[Datum]) -> Result<Vec<Datum>> {
         return Ok(Vec::new());
     }
     Ok(match &a[1] {
-        Datum::Null => s.chars().map(|c| element(c.encode_utf8(&mut [0; 4]))).collect(),
+        Datum::Null => s
+            .chars()
+            .map(|c| element(c.encode_utf8(&mut [0; 4])))
+            .collect(),
         separator => match text(separator)? {
             "" => vec![element(s)],
             separator => s.split(separator).map(element).collect(),
@@ -535,8 +545,9 @@ pub fn unistr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|d| u32::from_str_radix(d, 16).ok())
             .ok_or_else(|| {
-                invalid("invalid Unicode escape")
-                    .with_hint("Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.")
+                invalid("invalid Unicode escape").with_hint(
+                    "Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.",
+                )
             })?;
         if let Ok(unit) = u16::try_from(code) {
             if unit == 0 {
@@ -618,6 +629,9 @@ fn bad_index(n: i64, total: usize) -> Error {
 
 /// `bit_count(bytea)`
 pub fn bit_count(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    let ones: u64 = bytes(&a[0])?.iter().map(|b| u64::from(b.count_ones())).sum();
+    let ones: u64 = bytes(&a[0])?
+        .iter()
+        .map(|b| u64::from(b.count_ones()))
+        .sum();
     Ok(Datum::Int8(ones as i64))
 }

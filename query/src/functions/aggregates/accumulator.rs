@@ -207,7 +207,9 @@ impl Accumulator {
             State::Moments(moments) => match args {
                 [x] => moments.add(float(x)?, 0.0)?,
                 // The dependent variable comes first.
-                [y, x] if !x.is_null() => moments.add(float(x)?, float(y)?)?,
+                [_, x] if x.is_null() => {}
+                [..] if kind == K::RegrCount => moments.n += 1.0,
+                [y, x] => moments.add(float(x)?, float(y)?)?,
                 _ => {}
             },
             State::NumericMoments(moments) => match value {
@@ -250,7 +252,7 @@ impl Accumulator {
                 }
             }
             (State::Numerics(a, n), State::Numerics(b, m)) => {
-                a.merge(&b);
+                a.merge(&b)?;
                 *n += m;
             }
             (State::Float4(a), State::Float4(Some(b))) => *a = Some(a.unwrap_or(0.0) + b),
@@ -264,7 +266,7 @@ impl Accumulator {
                 *n += m;
             }
             (State::Moments(a), State::Moments(b)) => a.merge(&b),
-            (State::NumericMoments(a), State::NumericMoments(b)) => a.merge(&b),
+            (State::NumericMoments(a), State::NumericMoments(b)) => a.merge(&b)?,
             (State::Single(_), State::Single(value)) => {
                 if !value.is_null() {
                     self.update(ctx, &[value])?;
@@ -274,7 +276,9 @@ impl Accumulator {
             (State::Ordered(..), State::Ordered(..))
             | (State::Json(_), State::Json(_))
             | (State::Bytes(_), State::Bytes(_)) => {
-                return Err(Error::internal("this aggregate needs its rows in one place"));
+                return Err(Error::internal(
+                    "this aggregate needs its rows in one place",
+                ));
             }
             _ => return Err(Error::internal("accumulators of different aggregates")),
         }

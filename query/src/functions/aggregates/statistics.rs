@@ -132,15 +132,17 @@ impl NumericMoments {
     /// When the square has no numeric.
     pub fn add(&mut self, x: &Numeric) -> Result<()> {
         self.n += 1;
-        self.sum.add(x);
-        self.squares.add(&x.mul(x)?);
+        self.sum.add(x)?;
+        self.squares.add(&x.mul(x)?)?;
         Ok(())
     }
 
-    pub fn merge(&mut self, other: &NumericMoments) {
+    /// # Errors
+    /// When a sum has no numeric.
+    pub fn merge(&mut self, other: &NumericMoments) -> Result<()> {
         self.n += other.n;
-        self.sum.merge(&other.sum);
-        self.squares.merge(&other.squares);
+        self.sum.merge(&other.sum)?;
+        self.squares.merge(&other.squares)
     }
 
     /// Variance or standard deviation, in the scale that Postgres's `numeric_stddev_internal` gives.

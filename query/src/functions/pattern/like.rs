@@ -13,6 +13,11 @@ fn ends_with_escape() -> Error {
     )
 }
 
+fn invalid_escape() -> Error {
+    Error::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
+        .with_hint("Escape string must be empty or one character.")
+}
+
 /// Length of the character that starts with this byte.
 fn char_len(first: u8) -> usize {
     match first {
@@ -67,7 +72,9 @@ fn matches(s: &[u8], pattern: &[u8], utf8: bool) -> Result<bool> {
             None => return Ok(false),
         }
     }
-    Ok(pattern.get(p..).is_none_or(|rest| rest.iter().all(|c| *c == b'%')))
+    Ok(pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|c| *c == b'%')))
 }
 
 fn like_of(a: &[Datum]) -> Result<bool> {
@@ -106,6 +113,9 @@ pub fn not_ilike(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `like_escape(pattern, escape)`: the pattern with `\` for escape, which is what `LIKE … ESCAPE` means.
 pub fn like_escape(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     if let (Datum::Bytea(pattern), Datum::Bytea(escape)) = (&a[0], &a[1]) {
+        if escape.len() > 1 {
+            return Err(invalid_escape());
+        }
         let mut out = Vec::new();
         let mut bytes = pattern.iter().peekable();
         while let Some(b) = bytes.next() {
@@ -124,10 +134,7 @@ pub fn like_escape(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
     let mut chars = escape.chars();
     let escape = chars.next();
     if chars.next().is_some() {
-        return Err(
-            Error::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
-                .with_hint("Escape string must be empty or one character."),
-        );
+        return Err(invalid_escape());
     }
     if escape == Some('\\') {
         return Ok(a[0].clone());

@@ -161,7 +161,9 @@ fn escape(chars: &[char], at: usize, in_bracket: bool, out: &mut String) -> Resu
                 .take_while(|c| c.is_ascii_hexdigit())
                 .take(most)
                 .collect();
-            let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+            let code = u32::from_str_radix(&digits, 16)
+                .ok()
+                .and_then(char::from_u32);
             let Some(code) = code else {
                 return Err(invalid("invalid escape \\ sequence"));
             };

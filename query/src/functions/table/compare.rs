@@ -1,16 +1,23 @@
 //! Comparisons.
 
 use super::super::{Function, Kernel, compare};
-use super::{ACL, ARRAY, BOOL, BPCHAR, BYTEA, CHAR, DATE, F4, F8, I2, I4, I8, INTERVAL, JSONB, NAME, NUM, OID, OIDV, RECORD, TEXT, TIME, TIMETZ, TS, TSTZ, UUID, XID, f};
+use super::{
+    ACL, ARRAY, BOOL, BPCHAR, BYTEA, CHAR, DATE, F4, F8, I2, I4, I8, INTERVAL, JSONB, NAME, NUM,
+    OID, OIDV, RECORD, TEXT, TIME, TIMETZ, TS, TSTZ, UUID, XID, f,
+};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
     f(1048, "bpchareq", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_eq),
     f(1053, "bpcharne", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_ne),
     f(1049, "bpcharlt", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_lt),
+    f(2174, "bpchar_pattern_lt", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_lt),
     f(1050, "bpcharle", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_le),
+    f(2175, "bpchar_pattern_le", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_le),
     f(1051, "bpchargt", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_gt),
+    f(2178, "bpchar_pattern_gt", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_gt),
     f(1052, "bpcharge", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_ge),
+    f(2177, "bpchar_pattern_ge", &[BPCHAR, BPCHAR], BOOL, compare::bpchar_ge),
     f(852, "int48eq", &[I4, I8], BOOL, compare::eq),
     f(60, "booleq", &[BOOL, BOOL], BOOL, compare::eq).kernel(Kernel::Eq),
     f(61, "chareq", &[CHAR, CHAR], BOOL, compare::eq).kernel(Kernel::Eq),
@@ -140,7 +147,6 @@ pub static FUNCTIONS: &[Function] = &[
     f(2983, "record_lt", &[RECORD, RECORD], BOOL, compare::lt),
     f(4039, "jsonb_lt", &[JSONB, JSONB], BOOL, compare::lt),
     f(2160, "text_pattern_lt", &[TEXT, TEXT], BOOL, compare::lt),
-    f(2174, "bpchar_pattern_lt", &[BPCHAR, BPCHAR], BOOL, compare::lt),
     f(856, "int48le", &[I4, I8], BOOL, compare::le),
     f(1691, "boolle", &[BOOL, BOOL], BOOL, compare::le).kernel(Kernel::LtEq),
     f(242, "nameletext", &[NAME, TEXT], BOOL, compare::le),
@@ -183,7 +189,6 @@ pub static FUNCTIONS: &[Function] = &[
     f(2985, "record_le", &[RECORD, RECORD], BOOL, compare::le),
     f(4041, "jsonb_le", &[JSONB, JSONB], BOOL, compare::le),
     f(2161, "text_pattern_le", &[TEXT, TEXT], BOOL, compare::le),
-    f(2175, "bpchar_pattern_le", &[BPCHAR, BPCHAR], BOOL, compare::le),
     f(855, "int48gt", &[I4, I8], BOOL, compare::gt),
     f(57, "boolgt", &[BOOL, BOOL], BOOL, compare::gt).kernel(Kernel::Gt),
     f(244, "namegttext", &[NAME, TEXT], BOOL, compare::gt),
@@ -226,7 +231,6 @@ pub static FUNCTIONS: &[Function] = &[
     f(2984, "record_gt", &[RECORD, RECORD], BOOL, compare::gt),
     f(4040, "jsonb_gt", &[JSONB, JSONB], BOOL, compare::gt),
     f(2164, "text_pattern_gt", &[TEXT, TEXT], BOOL, compare::gt),
-    f(2178, "bpchar_pattern_gt", &[BPCHAR, BPCHAR], BOOL, compare::gt),
     f(857, "int48ge", &[I4, I8], BOOL, compare::ge),
     f(1692, "boolge", &[BOOL, BOOL], BOOL, compare::ge).kernel(Kernel::GtEq),
     f(243, "namegetext", &[NAME, TEXT], BOOL, compare::ge),
@@ -269,7 +273,6 @@ pub static FUNCTIONS: &[Function] = &[
     f(2986, "record_ge", &[RECORD, RECORD], BOOL, compare::ge),
     f(4042, "jsonb_ge", &[JSONB, JSONB], BOOL, compare::ge),
     f(2163, "text_pattern_ge", &[TEXT, TEXT], BOOL, compare::ge),
-    f(2177, "bpchar_pattern_ge", &[BPCHAR, BPCHAR], BOOL, compare::ge),
     f(351, "btint4cmp", &[I4, I4], I4, compare::cmp),
     f(842, "btint8cmp", &[I8, I8], I4, compare::cmp),
     f(350, "btint2cmp", &[I2, I2], I4, compare::cmp),

@@ -17,8 +17,11 @@ use stratos_types::{PgType, Scalar};
 use super::{ArgType, Function, Kernel, ReturnType, Volatility};
 use crate::session::EvalContext;
 
-type Eval =
-    fn(&EvalContext, &[PgType], &[stratos_types::Datum]) -> stratos_types::Result<stratos_types::Datum>;
+type Eval = fn(
+    &EvalContext,
+    &[PgType],
+    &[stratos_types::Datum],
+) -> stratos_types::Result<stratos_types::Datum>;
 
 /// All tables.
 pub static ALL: &[&[Function]] = &[

@@ -1,7 +1,10 @@
 //! The session, the server and the catalog.
 
 use super::super::{Function, deparse, system};
-use super::{ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC, REGROLE, REGTYPE, TEXT, TSTZ, VOID, f};
+use super::{
+    ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC,
+    REGROLE, REGTYPE, TEXT, TSTZ, VOID, f,
+};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
@@ -108,7 +111,6 @@ pub static FUNCTIONS: &[Function] = &[
     f(637, "pg_index_has_property", &[REGCLASS, TEXT], BOOL, system::null).stable(),
     f(2999, "pg_relation_filenode", &[REGCLASS], OID, system::null).stable(),
     f(6120, "pg_get_replica_identity_index", &[REGCLASS], REGCLASS, system::null).stable(),
-    f(1993, "shobj_description", &[OID, NAME], TEXT, system::null).stable(),
     f(2197, "inet_client_port", &[], I4, system::null).stable().lax(),
     f(2199, "inet_server_port", &[], I4, system::null).stable().lax(),
     f(2854, "pg_my_temp_schema", &[], OID, system::no_oid).stable(),
@@ -117,6 +119,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(817, "current_query", &[], TEXT, system::empty_text).volatile().lax(),
     f(1215, "obj_description", &[OID, NAME], TEXT, system::obj_description).stable(),
     f(1348, "obj_description", &[OID], TEXT, system::obj_description).stable(),
+    f(1993, "shobj_description", &[OID, NAME], TEXT, system::obj_description).stable(),
     f(1216, "col_description", &[OID, I4], TEXT, system::col_description).stable(),
     f(1922, "has_table_privilege", &[NAME, TEXT, TEXT], BOOL, system::has_privilege).stable(),
     f(1923, "has_table_privilege", &[NAME, OID, TEXT], BOOL, system::has_privilege).stable(),
