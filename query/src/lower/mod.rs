@@ -28,6 +28,9 @@ mod unnest;
 mod walk;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
