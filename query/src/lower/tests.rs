@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::{QueryRuntime, QueryRuntimeOptions, StatementContext, execute};
+use super::{QueryRuntime, StatementContext, execute_in};
+use crate::engine::EngineOptions;
 use crate::arrow::rows_of;
 use crate::functions::{ArgType, Function, Kernel, ReturnType, Volatility};
 use crate::ir::{
@@ -177,12 +178,7 @@ fn sorted(input: Rel, id: u32) -> Rel {
 
 async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
     let dir = tempfile::tempdir().unwrap();
-    let runtime = QueryRuntime::new(QueryRuntimeOptions {
-        memory_bytes: 64 << 20,
-        spill_dir: dir.path().to_owned(),
-        spill_bytes_max: 1 << 30,
-        cores: 2,
-    })?;
+    let runtime = QueryRuntime::new(&EngineOptions::new(dir.path()), None)?;
     let statement = Arc::new(StatementContext {
         eval: EvalContext {
             format: Arc::default(),
@@ -197,7 +193,7 @@ async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
         runtime,
         plan_only: false,
     });
-    let mut stream = execute(rel, &statement).await?;
+    let mut stream = execute_in(rel, &statement).await?;
     let types: Vec<PgType> = rel.output().iter().map(|c| c.ty.ty).collect();
     let mut rows = Vec::new();
     while let Some(batch) = stream.next().await {
