@@ -342,7 +342,7 @@ pub fn statement(
         sessions: Arc::default(),
         role: eval.host.current_user(),
         settings: Arc::default(),
-        search_path: eval.host.search_path(true),
+        search_path: Arc::new(eval.host.search_path(false)),
     });
     Arc::new(StatementContext {
         eval: eval.clone(),
