@@ -289,6 +289,14 @@ pub struct RowStream {
 }
 
 impl RowStream {
+    /// The next batch; none at the end.
+    ///
+    /// # Errors
+    /// As execution's.
+    pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        self.next().await.transpose()
+    }
+
     /// Up to `max` further rows as Datums; none at the end. Not to be mixed with polling for batches.
     ///
     /// # Errors
@@ -304,8 +312,8 @@ impl RowStream {
                     return Ok(Some(out));
                 }
             }
-            match self.next().await {
-                Some(batch) => self.begun = Some((batch?, 0)),
+            match self.next_batch().await? {
+                Some(batch) => self.begun = Some((batch, 0)),
                 None => return Ok(None),
             }
         }
