@@ -161,6 +161,17 @@ impl ColumnBuilder {
         }
     }
 
+    /// Appends bytes (bytea, or a sortable form) to a binary column. Gives false, and appends nothing, for others.
+    pub fn push_bytes(&mut self, value: &[u8]) -> bool {
+        match &mut self.inner {
+            Inner::Binary(b) => {
+                b.append_value(value);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Appends a value of the column's type, or NULL.
     ///
     /// # Errors

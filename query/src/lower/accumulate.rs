@@ -565,7 +565,7 @@ impl Collector {
                 std::cmp::Ordering::Equal
             });
         }
-        super::finish::aggregate(
+        crate::functions::aggregates::over_rows(
             &self.statement.eval,
             self.aggregate,
             &self.args[..inputs],

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{DataFusionError, internal_err};
+use stratos_replication::PrefixStatistics;
 use stratos_types::Datum;
 
 use super::runtime::QueryRuntime;
-use crate::catalog::SystemContext;
+use crate::catalog::{SystemContext, Table};
 use crate::scan::RowSource;
 use crate::session::EvalContext;
 
@@ -30,6 +31,15 @@ pub struct StatementContext {
     pub runtime: QueryRuntime,
     /// EXPLAIN without ANALYZE: nothing may be executed, subqueries included.
     pub plan_only: bool,
+}
+
+impl StatementContext {
+    /// Live rows of a table and their bytes, roughly.
+    pub(crate) fn statistics(&self, table: &Table) -> PrefixStatistics {
+        self.source
+            .statistics(table)
+            .unwrap_or_else(|| self.runtime.statistics(table))
+    }
 }
 
 impl fmt::Debug for StatementContext {

@@ -17,7 +17,6 @@ mod cte;
 mod error;
 mod explain;
 mod expr;
-mod finish;
 mod kernel;
 mod lateral;
 mod rel;
@@ -28,6 +27,9 @@ mod unnest;
 mod walk;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ use stratos_types::{Datum, PgType};
 pub use context::StatementContext;
 pub use error::{error_from, to_datafusion};
 pub use explain::{ExplainOptions, explain};
-pub use runtime::{QueryRuntime, QueryRuntimeOptions, RowStream, execute};
+pub use runtime::{QueryRuntime, RowStream, execute, execute_in, statement};
 
 pub(crate) use context::statement_of;
 pub(crate) use rel::Lowerer;

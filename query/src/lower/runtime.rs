@@ -1,6 +1,5 @@
 //! Running statements: the node's memory and disk for queries, the optimizer's rules, the stream of results.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,33 +21,27 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion::catalog::Session;
-use futures::Stream;
-use stratos_types::{Error, Result};
+use futures::{Stream, StreamExt};
+use stratos_replication::PrefixStatistics;
+use stratos_types::{Datum, Error, PgType, Result};
 
 use super::context::{StatementContext, StatementExtension};
 use super::error::error_from;
 use super::lateral::LateralPlanner;
 use super::{Env, Lowerer};
+use crate::arrow::rows_of;
+use crate::catalog::{Snapshot, StoreFacts, SystemContext, Table};
+use crate::engine::EngineOptions;
 use crate::ir::{OutputColumn, Rel};
+use crate::rows::index_prefix;
+use crate::scan::RowSource;
+use crate::session::EvalContext;
 
 /// Rows of a batch.
 pub const BATCH_ROWS: usize = 8192;
 
 /// A table with more rows than this is worth a plan on several cores.
 const PARALLEL_ROWS_MIN: u64 = 50_000;
-
-/// What queries of a node may use.
-#[derive(Debug, Clone)]
-pub struct QueryRuntimeOptions {
-    /// Memory of all running queries together, in bytes; sorts, joins and aggregates spill before they exceed it.
-    pub memory_bytes: usize,
-    /// Where they spill to; created when first needed.
-    pub spill_dir: PathBuf,
-    /// Most bytes on that disk.
-    pub spill_bytes_max: u64,
-    /// Cores that one large query may use.
-    pub cores: usize,
-}
 
 /// The node's shared means for queries. Cheap to clone.
 #[derive(Clone)]
@@ -59,19 +52,20 @@ struct Inner {
     logical: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     cores: usize,
+    store: Option<Arc<dyn StoreFacts>>,
 }
 
 impl QueryRuntime {
-    /// One per node.
+    /// One per node. `store` tells the sizes of tables, and is what system tables look at.
     ///
     /// # Errors
     /// When the spill directory cannot be used.
-    pub fn new(options: QueryRuntimeOptions) -> Result<Self> {
+    pub fn new(options: &EngineOptions, store: Option<Arc<dyn StoreFacts>>) -> Result<Self> {
         let disk = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![options.spill_dir]))
+            .with_mode(DiskManagerMode::Directories(vec![options.spill_dir.clone()]))
             .with_max_temp_directory_size(options.spill_bytes_max);
         let env = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory_bytes)))
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(error_from)?;
@@ -79,13 +73,25 @@ impl QueryRuntime {
             env,
             logical: logical_rules(),
             physical: PhysicalOptimizer::new().rules,
-            cores: options.cores.max(1),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            store,
         })))
     }
 
     /// Memory that running queries hold now, in bytes.
     pub fn memory_used_bytes(&self) -> usize {
         self.0.env.memory_pool.reserved()
+    }
+
+    /// Live rows of a table and their bytes, roughly.
+    pub(crate) fn statistics(&self, table: &Table) -> PrefixStatistics {
+        self.0.store.as_ref().map_or_else(PrefixStatistics::default, |store| {
+            store.statistics(&index_prefix(table, table.primary_index()))
+        })
+    }
+
+    pub(crate) fn store(&self) -> Option<&Arc<dyn StoreFacts>> {
+        self.0.store.as_ref()
     }
 
     pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
@@ -142,11 +148,13 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections,
         propagate_empty_relation::PropagateEmptyRelation, push_down_filter::PushDownFilter,
-        push_down_limit::PushDownLimit, simplify_expressions::SimplifyExpressions,
+        push_down_limit::PushDownLimit,
+        replace_distinct_aggregate::ReplaceDistinctWithAggregate, simplify_expressions::SimplifyExpressions,
         single_distinct_to_groupby::SingleDistinctToGroupBy,
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
@@ -187,7 +195,7 @@ fn largest_scan(statement: &StatementContext, rel: &Rel) -> u64 {
             .unwrap_or(0)
     };
     match rel {
-        Rel::Scan { table, .. } => statement.source.statistics(table).rows,
+        Rel::Scan { table, .. } => statement.statistics(table).rows,
         Rel::SystemScan { .. }
         | Rel::Values { .. }
         | Rel::TableFunction { .. }
@@ -276,9 +284,41 @@ where
 pub struct RowStream {
     columns: Vec<OutputColumn>,
     inner: SendableRecordBatchStream,
+    /// A batch that [`RowStream::next_rows`] has begun, and its next row.
+    begun: Option<(RecordBatch, usize)>,
 }
 
 impl RowStream {
+    /// The next batch; none at the end.
+    ///
+    /// # Errors
+    /// As execution's.
+    pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        self.next().await.transpose()
+    }
+
+    /// Up to `max` further rows as Datums; none at the end. Not to be mixed with polling for batches.
+    ///
+    /// # Errors
+    /// As execution's.
+    pub async fn next_rows(&mut self, max: usize) -> Result<Option<Vec<Vec<Datum>>>> {
+        loop {
+            if let Some((batch, start)) = self.begun.take() {
+                let rows = max.min(batch.num_rows() - start);
+                if rows > 0 {
+                    let types: Vec<PgType> = self.columns.iter().map(|c| c.ty.ty).collect();
+                    let out = rows_of(&batch.slice(start, rows), &types)?;
+                    self.begun = Some((batch, start + rows));
+                    return Ok(Some(out));
+                }
+            }
+            match self.next_batch().await? {
+                Some(batch) => self.begun = Some((batch, 0)),
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// The output columns.
     pub fn columns(&self) -> &[OutputColumn] {
         &self.columns
@@ -295,16 +335,59 @@ impl Stream for RowStream {
     }
 }
 
+/// The surroundings of a statement of a session.
+pub fn statement(
+    params: &[Datum],
+    source: Arc<dyn RowSource>,
+    eval: &EvalContext,
+    runtime: &QueryRuntime,
+    catalog: &Arc<Snapshot>,
+    plan_only: bool,
+) -> Arc<StatementContext> {
+    let system = runtime.store().map(|store| SystemContext {
+        catalog: catalog.clone(),
+        store: store.clone(),
+        sessions: Arc::default(),
+        role: eval.host.current_user(),
+        settings: Arc::default(),
+        search_path: Arc::new(eval.host.search_path(false)),
+    });
+    Arc::new(StatementContext {
+        eval: eval.clone(),
+        source,
+        params: params.into(),
+        system,
+        runtime: runtime.clone(),
+        plan_only,
+    })
+}
+
 /// Plans a relation and starts it; rows come as the stream is polled.
 ///
 /// # Errors
 /// What planning finds: features that are missing, constant expressions that fail.
-pub async fn execute(rel: &Rel, statement: &Arc<StatementContext>) -> Result<RowStream> {
+pub async fn execute(
+    rel: &Rel,
+    params: &[Datum],
+    source: Arc<dyn RowSource>,
+    eval: &EvalContext,
+    runtime: &QueryRuntime,
+    catalog: &Arc<Snapshot>,
+) -> Result<RowStream> {
+    execute_in(rel, &statement(params, source, eval, runtime, catalog, false)).await
+}
+
+/// [`execute`] in surroundings that are made already.
+///
+/// # Errors
+/// As [`execute`]'s.
+pub async fn execute_in(rel: &Rel, statement: &Arc<StatementContext>) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
     let prepared = prepare(statement, &Env::default(), rel, partitions).await?;
     Ok(RowStream {
         columns: rel.output(),
         inner: prepared.stream()?,
+        begun: None,
     })
 }
 

@@ -148,8 +148,33 @@ impl RowDecoder {
     }
 }
 
+/// The forms of `stratos_types::row` that a column can take over as they are; the others go through a Datum.
 fn push_field(builder: &mut ColumnBuilder, ty: PgType, bytes: &[u8]) -> Result<()> {
+    let done = match (ty, bytes.len()) {
+        (PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Bytea, _) => {
+            builder.push_bytes(bytes)
+        }
+        (PgType::Bool, 1) => builder.push_bits(i64::from(bytes[0])),
+        (PgType::Int2, _) => fixed(bytes).is_some_and(|b| builder.push_bits(i64::from(i16::from_le_bytes(b)))),
+        (PgType::Int8 | PgType::Float8 | PgType::Time | PgType::Timestamp | PgType::TimestampTz, _) => {
+            fixed(bytes).is_some_and(|b| builder.push_bits(i64::from_le_bytes(b)))
+        }
+        (PgType::Int4 | PgType::Float4 | PgType::Date, _) => {
+            fixed(bytes).is_some_and(|b| builder.push_bits(i64::from(i32::from_le_bytes(b))))
+        }
+        (ty, _) if ty.is_string() || matches!(ty, PgType::Json | PgType::Jsonb) => {
+            std::str::from_utf8(bytes).is_ok_and(|s| builder.push_str(s))
+        }
+        _ => false,
+    };
+    if done {
+        return Ok(());
+    }
     builder.push(&decode_field(ty, bytes)?)
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
 }
 
 fn position_in(columns: &[IndexColumn], attnum: i16) -> Result<usize> {

@@ -14,7 +14,6 @@ mod stored;
 mod system;
 
 pub(crate) use batches::{BatchSource, SourceTable, schema_of};
-pub(crate) use system::batch_of;
 pub(crate) use functions::FunctionRows;
 pub use exec::ScanExec;
 pub use functions::FunctionTable;

@@ -5,10 +5,11 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use stratos_replication::{Direction, PrefixStatistics, Span};
+use stratos_replication::{Direction, PrefixStatistics, ReadView, ScanCursor, Span};
 use stratos_types::Result;
 
 use crate::catalog::Table;
+use crate::exec::store_error;
 use crate::rows::index_span;
 
 /// One consistent picture of the data, for the length of a statement.
@@ -22,8 +23,31 @@ pub trait RowSource: Send + Sync {
     /// Keys and values of a range, in order.
     fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor>;
 
-    /// Live rows of a table and their bytes, roughly.
-    fn statistics(&self, table: &Table) -> PrefixStatistics;
+    /// Live rows of a table and their bytes, roughly, if the source knows better than the store.
+    fn statistics(&self, _table: &Table) -> Option<PrefixStatistics> {
+        None
+    }
+}
+
+impl RowSource for ReadView {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        ReadView::get(self, key).map_err(store_error)
+    }
+
+    fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor> {
+        Box::new(ReadView::scan(self, span, direction))
+    }
+}
+
+impl RowCursor for ScanCursor {
+    fn next_chunk(
+        &mut self,
+        max_rows: usize,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<bool> {
+        ScanCursor::next_chunk(self, max_rows, max_bytes, visit).map_err(store_error)
+    }
 }
 
 /// A scan that is under way.
@@ -66,7 +90,7 @@ impl RowSource for MemorySource {
         })
     }
 
-    fn statistics(&self, table: &Table) -> PrefixStatistics {
+    fn statistics(&self, table: &Table) -> Option<PrefixStatistics> {
         let span = index_span(table, table.primary_index());
         let pairs = self.pairs.read();
         let mut total = PrefixStatistics::default();
@@ -74,7 +98,7 @@ impl RowSource for MemorySource {
             total.rows += 1;
             total.bytes += (key.len() + value.len()) as u64;
         }
-        total
+        Some(total)
     }
 }
 

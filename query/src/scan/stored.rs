@@ -95,7 +95,7 @@ impl TableProvider for StoredTable {
         };
         let access =
             spans::choose(&self.table, &conditions, &covers).map_err(to_datafusion)?;
-        let total = statement.source.statistics(&self.table);
+        let total = statement.statistics(&self.table);
         let share = if access.lookup {
             None
         } else {
