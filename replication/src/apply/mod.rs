@@ -412,7 +412,8 @@ impl ApplyTarget for StateMachine {
             let answer = match Command::decode(bytes) {
                 Err(error) => CommandResult::refused(error.to_string()),
                 Ok((epoch, command)) if structure::is_structural(&command) => {
-                    self.finish(&shard, pending, applied, None)?;
+                    // With the membership: a split in this group of entries hands it to the child.
+                    self.finish(&shard, pending, applied, membership.as_ref())?;
                     let answer = self.apply_structural(&shard, *position, epoch, command)?;
                     pending = Pending::new(self, shard.state.read());
                     answer

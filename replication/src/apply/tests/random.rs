@@ -409,6 +409,9 @@ impl World {
             },
             CommandResult::Done,
         );
+        // The child's log begins at the place of the split in its parent's.
+        let before = self.logs[&shard.id].clone();
+        self.logs.insert(new, before);
         for known in &mut self.model.shards {
             if known.id == shard.id {
                 known.span.end = at.clone();
