@@ -149,7 +149,7 @@ impl Session {
         let catalog = self.current_catalog()?;
         let rules = self.engine.table_rules(&table, &catalog)?;
         let positions = column_positions(&table, columns)?;
-        let binder = ScalarBinder::new(self.bind_context(&catalog), self.eval_context(&catalog));
+        let binder = ScalarBinder::new(self.bind_context(&catalog, None), self.eval_context(&catalog));
         let mut defaults = Vec::new();
         for (at, column) in table.columns.iter().enumerate() {
             if !positions.contains(&at) {
@@ -201,8 +201,8 @@ impl Session {
                     columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                 };
                 let parsed = crate::binder::parse(&format!("SELECT {list} FROM {table_name}"))?;
-                match parsed.into_iter().next().map(|p| p.statement) {
-                    Some(Statement::Query(query)) => *query,
+                match parsed.first().and_then(|p| p.sql()) {
+                    Some(Statement::Query(query)) => query.as_ref().clone(),
                     _ => return Err(Error::internal("COPY made no query")),
                 }
             }

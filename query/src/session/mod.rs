@@ -13,6 +13,7 @@ pub mod cancel;
 mod context;
 mod cursor;
 mod execute;
+mod explain;
 mod plan;
 mod schema_change;
 #[allow(clippy::module_inception)]
