@@ -443,5 +443,3 @@ fn convert(
     })
 }
 
-#[cfg(test)]
-mod tests;

@@ -23,6 +23,8 @@ pub mod numeric;
 mod pgtype;
 pub mod row;
 mod sortable;
+#[cfg(test)]
+mod oracle_tests;
 mod text;
 
 pub use cast::{CastContext, cast, cast_kind};

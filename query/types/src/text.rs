@@ -168,5 +168,3 @@ impl ByteaOutput {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -170,5 +170,3 @@ pub(crate) const WEEKDAYS: [&str; 7] = [
     "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 ];
 
-#[cfg(test)]
-mod tests;

@@ -420,5 +420,3 @@ pub fn strip_nulls(a: &str, jsonb: bool) -> Result<String> {
     Ok(out)
 }
 
-#[cfg(test)]
-mod tests;
