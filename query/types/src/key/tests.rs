@@ -3,9 +3,9 @@ use super::*;
 use proptest::prelude::*;
 
 fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
-    fn pair<T: std::fmt::Debug>(
+    fn pair<T: std::fmt::Debug + 'static>(
         ty: PgType,
-        values: impl Strategy<Value = T> + Clone,
+        values: impl Strategy<Value = T> + Clone + 'static,
         make: fn(T) -> Datum,
     ) -> impl Strategy<Value = (PgType, Datum, Datum)> {
         let one = prop_oneof![9 => values.prop_map(make), 1 => Just(Datum::Null)].boxed();
