@@ -106,7 +106,11 @@ pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Resu
             return Ok(Datum::text(&text[..end]));
         }
         PgType::Char => {
-            return Ok(Datum::text(text.chars().take(1).collect::<String>()));
+            return Ok(match text.as_bytes() {
+                // A byte beyond ASCII, as it prints.
+                [b'\\', b'0'..=b'3', b'0'..=b'7', b'0'..=b'7'] => Datum::Text(text),
+                _ => Datum::text(text.chars().take(1).collect::<String>()),
+            });
         }
         _ => {}
     }

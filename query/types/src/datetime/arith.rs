@@ -124,11 +124,7 @@ fn age(a: Civil, b: Civil, negative: bool) -> Interval {
         days -= 1;
     }
     while days < 0 {
-        days += if negative {
-            days_in_month(later.year, later.month)
-        } else {
-            days_in_month(earlier.year, earlier.month)
-        };
+        days += days_in_month(earlier.year, earlier.month);
         months -= 1;
     }
     let sign = if negative { -1 } else { 1 };
@@ -142,18 +138,33 @@ fn age(a: Civil, b: Civil, negative: bool) -> Interval {
 /// `age(a, b)` of timestamps: years, months and days by the calendar.
 ///
 /// # Errors
-/// 22008 for infinite operands.
+/// 22008 for -infinity.
 pub fn timestamp_age(a: i64, b: i64) -> Result<Interval> {
-    if is_infinite(a) || is_infinite(b) {
-        return Err(timestamp_out_of_range());
+    Ok(age(age_operand(a)?, age_operand(b)?, a < b))
+}
+
+/// Postgres takes infinity for the last moment of its 64 bits here, which count from 2000.
+fn age_operand(t: i64) -> Result<Civil> {
+    match t {
+        i64::MIN => Err(timestamp_out_of_range()),
+        i64::MAX => {
+            let days = i64::MAX / MICROS_PER_DAY + i64::from(super::POSTGRES_EPOCH_DAYS);
+            let (year, month, day) = civil_from_days(days);
+            Ok(Civil {
+                year,
+                month,
+                day,
+                ..Civil::from_time(i64::MAX % MICROS_PER_DAY)
+            })
+        }
+        t => Ok(Civil::from_micros(t)),
     }
-    Ok(age(Civil::from_micros(a), Civil::from_micros(b), a < b))
 }
 
 /// `age(a, b)` of timestamptz, in the zone.
 ///
 /// # Errors
-/// 22008 for infinite operands.
+/// 22008 for -infinity.
 pub fn timestamptz_age(a: i64, b: i64, zone: &TimeZone) -> Result<Interval> {
     timestamp_age(
         timestamptz_to_timestamp(a, zone)?,

@@ -27,20 +27,28 @@ pub(super) fn iso_week(days: i64, year: i64) -> (i64, i64) {
     (year, (days - first(year)) / 7 + 1)
 }
 
-fn field_name(field: &str) -> Option<&'static str> {
+/// Canonical name of a unit of time (`DecodeUnits`).
+fn unit_name(field: &str) -> Option<&'static str> {
     let lower = field.to_ascii_lowercase();
-    unit(&lower).or(Some(match lower.as_str() {
-        "epoch" => "epoch",
-        "dow" => "dow",
-        "isodow" => "isodow",
-        "doy" => "doy",
-        "isoyear" => "isoyear",
-        "julian" | "jd" | "j" => "julian",
-        "timezone" => "timezone",
-        "timezone_h" | "timezone_hour" => "timezone_hour",
-        "timezone_m" | "timezone_minute" => "timezone_minute",
-        _ => return None,
-    }))
+    unit(&lower).or(match lower.get(..10).unwrap_or(&lower) {
+        "timezone" => Some("timezone"),
+        "timezone_h" => Some("timezone_hour"),
+        "timezone_m" => Some("timezone_minute"),
+        _ => None,
+    })
+}
+
+/// The same, with the words that only `extract` takes.
+fn field_name(field: &str) -> Option<&'static str> {
+    unit_name(field).or(match field.to_ascii_lowercase().as_str() {
+        "epoch" => Some("epoch"),
+        "dow" => Some("dow"),
+        "isodow" => Some("isodow"),
+        "doy" => Some("doy"),
+        "isoyear" => Some("isoyear"),
+        "julian" | "jd" | "j" => Some("julian"),
+        _ => None,
+    })
 }
 
 fn unrecognized(field: &str, ty: PgType) -> Error {
@@ -187,10 +195,9 @@ pub fn extract(
                 value,
                 Datum::Date(i32::MAX) | Datum::Timestamp(i64::MAX) | Datum::TimestampTz(i64::MAX)
             );
-            // The field must exist for the type even so.
+            // The field must exist for the type even so; zones count as fields of a timestamp here.
             let zero = match value {
                 Datum::Date(_) => Datum::Date(0),
-                Datum::Timestamp(_) => Datum::Timestamp(0),
                 _ => Datum::TimestampTz(0),
             };
             extract(field, ty, &zero, zone)?;
@@ -273,10 +280,10 @@ pub fn trunc_timestamp(field: &str, t: i64) -> Result<i64> {
 }
 
 fn trunc_named(field: &str, t: i64, ty: PgType) -> Result<i64> {
-    let name = field_name(field).ok_or_else(|| unrecognized(field, ty))?;
     if t == i64::MAX || t == i64::MIN {
         return Ok(t);
     }
+    let name = unit_name(field).ok_or_else(|| unrecognized(field, ty))?;
     truncate(name, t)
         .ok_or_else(|| unsupported(field, ty))?
         .ok_or_else(timestamp_out_of_range)
@@ -293,7 +300,7 @@ pub fn trunc_timestamptz(field: &str, t: i64, zone: &TimeZone) -> Result<i64> {
         return Ok(t);
     }
     let short = matches!(
-        field_name(field),
+        unit_name(field),
         Some("microsecond" | "millisecond" | "second" | "minute" | "hour")
     );
     if short {
@@ -309,7 +316,7 @@ pub fn trunc_timestamptz(field: &str, t: i64, zone: &TimeZone) -> Result<i64> {
 /// As [`trunc_timestamp`].
 pub fn trunc_interval(field: &str, i: Interval) -> Result<Interval> {
     let ty = PgType::Interval;
-    let name = field_name(field).ok_or_else(|| unrecognized(field, ty))?;
+    let name = unit_name(field).ok_or_else(|| unrecognized(field, ty))?;
     let months = |unit: i32| Interval {
         months: i.months / unit * unit,
         days: 0,

@@ -10,6 +10,29 @@ fn malformed(input: &str, detail: &str) -> Error {
     .with_detail(detail)
 }
 
+/// Why a literal with inner braces is refused: they do not match, or the array has several dimensions.
+fn nested(input: &str, body: &str) -> Error {
+    let mut depth = 1;
+    let mut quoted = false;
+    let mut chars = body.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '"' => quoted = !quoted,
+            '{' if !quoted => depth += 1,
+            '}' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    if depth > 0 || quoted {
+        malformed(input, "Unexpected end of input.")
+    } else {
+        Error::unsupported("an array of several dimensions")
+    }
+}
+
 /// Splits a one-dimensional array literal into its elements' texts; `None` for NULL.
 pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
     let mut text = input.trim();
@@ -55,9 +78,7 @@ pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
                     }
                 }
                 Some('"') => return Err(malformed(input, "Unexpected array element.")),
-                Some('{') => {
-                    return Err(Error::unsupported("an array of several dimensions"));
-                }
+                Some('{') => return Err(nested(input, body)),
                 Some(c @ (',' | '}')) => break c,
                 Some(c) if c.is_ascii_whitespace() && quoted => {}
                 Some(_) if quoted => {
