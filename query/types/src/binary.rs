@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::datetime::{MICROS_PER_DAY, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, in_range};
-use crate::{
-    ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeTz, json,
-};
+use crate::{ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeTz, json};
 
 /// Version byte in front of a jsonb.
 const JSONB_VERSION: u8 = 1;
@@ -102,7 +100,9 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
     let flags = take_i32(&mut bytes)?;
     let oid = u32::from_be_bytes(take(&mut bytes)?);
     if !(0..=MAX_DIMENSIONS).contains(&dimensions) {
-        return Err(malformed(format!("invalid number of dimensions: {dimensions}")));
+        return Err(malformed(format!(
+            "invalid number of dimensions: {dimensions}"
+        )));
     }
     if !(0..=1).contains(&flags) {
         return Err(malformed("invalid array flags"));
@@ -122,7 +122,9 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
         let lower = take_i32(&mut bytes)?;
         let vector = matches!(ty, PgType::Int2Vector | PgType::OidVector);
         if count > 0 && lower != 1 && !(vector && lower == 0) {
-            return Err(Error::unsupported("an array with a lower bound other than 1"));
+            return Err(Error::unsupported(
+                "an array with a lower bound other than 1",
+            ));
         }
         if count < 0 {
             return Err(malformed("invalid array size"));
@@ -216,7 +218,9 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
                 Datum::Jsonb(Arc::from(json::canonicalize(utf8(rest)?)?))
             }
             Some((version, _)) => {
-                return Err(malformed(format!("unsupported jsonb version number {version}")));
+                return Err(malformed(format!(
+                    "unsupported jsonb version number {version}"
+                )));
             }
             None => return Err(malformed("insufficient data left in message")),
         },
@@ -314,8 +318,7 @@ impl Datum {
 }
 
 fn length(n: usize) -> Result<i32> {
-    i32::try_from(n)
-        .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "value is too large"))
+    i32::try_from(n).map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "value is too large"))
 }
 
 fn write_part(value: &Datum, ty: PgType, out: &mut Vec<u8>) -> Result<()> {

@@ -45,10 +45,9 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
         (T::Name, T::Text) => Some(Implicit),
         (T::Name, T::Varchar | T::Bpchar) => Some(Assignment),
         (T::Text | T::Varchar | T::Bpchar, T::Char) => Some(Assignment),
-        (
-            T::Text | T::Varchar | T::Bpchar,
-            T::Text | T::Varchar | T::Bpchar | T::Name,
-        ) => Some(Implicit),
+        (T::Text | T::Varchar | T::Bpchar, T::Text | T::Varchar | T::Bpchar | T::Name) => {
+            Some(Implicit)
+        }
         (T::Text | T::Varchar, T::Regclass) => Some(Implicit),
         (T::PgNodeTree, T::Text) => Some(Implicit),
         (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8) => Some(Implicit),
@@ -73,10 +72,9 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
         (T::TimestampTz, T::Date | T::Time | T::Timestamp | T::TimeTz) => Some(Assignment),
         (T::Interval, T::Time) | (T::TimeTz, T::Time) => Some(Assignment),
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Some(Assignment),
-        (
-            T::Jsonb,
-            T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Float4 | T::Float8 | T::Numeric,
-        ) => Some(Explicit),
+        (T::Jsonb, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Float4 | T::Float8 | T::Numeric) => {
+            Some(Explicit)
+        }
         _ => None,
     };
     if listed.is_some() {
@@ -244,7 +242,13 @@ fn from_jsonb(text: &str, to: PgType) -> Result<Datum> {
         ("boolean", PgType::Bool) => Ok(Datum::Bool(text == "true")),
         ("number", to) if to != PgType::Bool => {
             let number = Datum::Numeric(Numeric::parse(text)?);
-            cast(&number, PgType::Numeric, to.into(), true, &FormatOptions::default())
+            cast(
+                &number,
+                PgType::Numeric,
+                to.into(),
+                true,
+                &FormatOptions::default(),
+            )
         }
         // "numeric" is what Postgres calls a number here.
         (kind, to) => Err(Error::new(
@@ -384,9 +388,7 @@ fn convert(
         (Datum::Float4(v), PgType::Numeric) => Datum::Numeric(Numeric::from_f32(*v)),
         (Datum::Float8(v), PgType::Numeric) => Datum::Numeric(Numeric::from_f64(*v)),
         (Datum::Date(d), PgType::Timestamp) => Datum::Timestamp(date_to_timestamp(*d)?),
-        (Datum::Date(d), PgType::TimestampTz) => {
-            Datum::TimestampTz(date_to_timestamptz(*d, zone)?)
-        }
+        (Datum::Date(d), PgType::TimestampTz) => Datum::TimestampTz(date_to_timestamptz(*d, zone)?),
         (Datum::Timestamp(t), PgType::Date) => Datum::Date(timestamp_to_date(*t)?),
         (Datum::Timestamp(t), PgType::TimestampTz) => {
             Datum::TimestampTz(timestamp_to_timestamptz(*t, zone)?)
@@ -446,4 +448,3 @@ fn convert(
         }
     })
 }
-

@@ -73,7 +73,11 @@ fn float8_bits(v: f64) -> u64 {
     } else {
         v.to_bits()
     };
-    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+    if bits >> 63 == 1 {
+        !bits
+    } else {
+        bits | 1 << 63
+    }
 }
 
 fn float4_bits(v: f32) -> u32 {
@@ -84,7 +88,11 @@ fn float4_bits(v: f32) -> u32 {
     } else {
         v.to_bits()
     };
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
 }
 
 fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -213,12 +221,20 @@ impl Reader<'_, '_> {
             ty if ty.is_oid_like() => Datum::Oid(u32::from_be_bytes(self.fixed()?)),
             PgType::Float4 => {
                 let bits = u32::from_be_bytes(self.fixed()?);
-                let bits = if bits >> 31 == 1 { bits & !(1 << 31) } else { !bits };
+                let bits = if bits >> 31 == 1 {
+                    bits & !(1 << 31)
+                } else {
+                    !bits
+                };
                 Datum::Float4(f32::from_bits(bits))
             }
             PgType::Float8 => {
                 let bits = u64::from_be_bytes(self.fixed()?);
-                let bits = if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits };
+                let bits = if bits >> 63 == 1 {
+                    bits & !(1 << 63)
+                } else {
+                    !bits
+                };
                 Datum::Float8(f64::from_bits(bits))
             }
             PgType::Numeric => {

@@ -20,11 +20,11 @@ mod format;
 pub mod json;
 pub mod key;
 pub mod numeric;
+#[cfg(test)]
+mod oracle_tests;
 mod pgtype;
 pub mod row;
 mod sortable;
-#[cfg(test)]
-mod oracle_tests;
 mod text;
 
 pub use cast::{CastContext, cast, cast_kind};

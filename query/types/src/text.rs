@@ -60,9 +60,9 @@ impl Datum {
             PgType::Timestamp => {
                 Datum::Timestamp(parse::parse_timestamp(input, typmod, options, now_micros)?)
             }
-            PgType::TimestampTz => {
-                Datum::TimestampTz(parse::parse_timestamptz(input, typmod, options, now_micros)?)
-            }
+            PgType::TimestampTz => Datum::TimestampTz(parse::parse_timestamptz(
+                input, typmod, options, now_micros,
+            )?),
             PgType::Interval => Datum::Interval(interval::parse_interval(input, typmod, options)?),
             PgType::Uuid => Datum::Uuid(scalar::parse_uuid(input)?),
             PgType::Json => {
@@ -79,12 +79,14 @@ impl Datum {
             PgType::Void => Datum::text(""),
             PgType::Oid => Datum::Oid(scalar::parse_oid(input, "oid")?),
             PgType::Xid => Datum::Oid(scalar::parse_oid(input, "xid")?),
-            reg if reg.is_oid_like() => match input.trim() {
-                "-" => Datum::Oid(0),
-                number => Datum::Oid(number.parse().map_err(|_| {
-                    Error::internal(format!("a name as {reg} needs the catalog"))
-                })?),
-            },
+            reg if reg.is_oid_like() => {
+                match input.trim() {
+                    "-" => Datum::Oid(0),
+                    number => Datum::Oid(number.parse().map_err(|_| {
+                        Error::internal(format!("a name as {reg} needs the catalog"))
+                    })?),
+                }
+            }
             vector @ (PgType::Int2Vector | PgType::OidVector) => {
                 let element = vector.element().unwrap_or(PgType::Int2);
                 let values = input
@@ -167,4 +169,3 @@ impl ByteaOutput {
         out
     }
 }
-

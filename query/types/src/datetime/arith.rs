@@ -14,7 +14,8 @@ fn is_infinite(t: i64) -> bool {
 }
 
 fn checked(t: Option<i64>) -> Result<i64> {
-    t.filter(|t| in_range(*t)).ok_or_else(timestamp_out_of_range)
+    t.filter(|t| in_range(*t))
+        .ok_or_else(timestamp_out_of_range)
 }
 
 /// Moves a local moment by months; the day is cut to the month's length.
@@ -316,14 +317,12 @@ pub fn date_to_timestamp(date: i32) -> Result<i64> {
     match date {
         i32::MAX => Ok(i64::MAX),
         i32::MIN => Ok(i64::MIN),
-        days => i64::from(days)
-            .checked_mul(MICROS_PER_DAY)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::DatetimeFieldOverflow,
-                    "date out of range for timestamp",
-                )
-            }),
+        days => i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(|| {
+            Error::new(
+                ErrorKind::DatetimeFieldOverflow,
+                "date out of range for timestamp",
+            )
+        }),
     }
 }
 

@@ -116,7 +116,10 @@ fn number(text: &str) -> Result<(i128, f64), Fault> {
     };
     let (whole, fraction) = body.split_once('.').unwrap_or((body, ""));
     if whole.len() + fraction.len() == 0
-        || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
+        || !whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|b| b.is_ascii_digit())
     {
         return Err(Fault::Format);
     }
@@ -133,7 +136,11 @@ fn number(text: &str) -> Result<(i128, f64), Fault> {
     } else {
         format!("0.{fraction}").parse().map_err(|_| Fault::Format)?
     };
-    Ok(if negative { (-value, -fraction) } else { (value, fraction) })
+    Ok(if negative {
+        (-value, -fraction)
+    } else {
+        (value, fraction)
+    })
 }
 
 /// `h:mm[:ss[.f]]` as microseconds.
@@ -143,7 +150,9 @@ fn clock(text: &str, minute_to_second: bool) -> Result<i128, Fault> {
         if t.is_empty() || !t.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Fault::Format);
         }
-        t.parse::<i64>().map(i128::from).map_err(|_| Fault::Overflow)
+        t.parse::<i64>()
+            .map(i128::from)
+            .map_err(|_| Fault::Overflow)
     };
     let (hours, minutes, seconds) = match parts.as_slice() {
         [h, m] if minute_to_second || m.contains('.') => (0, digits(h)?, *m),
@@ -256,8 +265,13 @@ fn words(input: &str, typmod: i32, sql_style: bool) -> Result<Sum, Fault> {
             }
             Kind::Zone if text.contains(':') => {
                 // A clock out of range is read as a number, which it is not.
-                let micros = clock(&text[1..], words.minute_to_second).map_err(|_| Fault::Format)?;
-                words.clock(if text.starts_with('-') { -micros } else { micros })?;
+                let micros =
+                    clock(&text[1..], words.minute_to_second).map_err(|_| Fault::Format)?;
+                words.clock(if text.starts_with('-') {
+                    -micros
+                } else {
+                    micros
+                })?;
             }
             _ => words.number(text)?,
         }

@@ -35,15 +35,13 @@ fn table_instant(utc_micros: i64) -> i64 {
 pub fn offset_seconds(utc_micros: i64, zone: &TimeZone) -> i32 {
     match zone {
         TimeZone::Named(Tz::UTC) => 0,
-        TimeZone::Named(tz) => {
-            match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
-                Some(at) => tz
-                    .offset_from_utc_datetime(&at.naive_utc())
-                    .fix()
-                    .local_minus_utc(),
-                None => 0,
-            }
-        }
+        TimeZone::Named(tz) => match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
+            Some(at) => tz
+                .offset_from_utc_datetime(&at.naive_utc())
+                .fix()
+                .local_minus_utc(),
+            None => 0,
+        },
         TimeZone::Fixed { seconds_east, .. } => *seconds_east,
     }
 }
@@ -51,18 +49,16 @@ pub fn offset_seconds(utc_micros: i64, zone: &TimeZone) -> i32 {
 /// Seconds east at a UTC instant, and the zone's abbreviation then.
 pub fn offset_at(utc_micros: i64, zone: &TimeZone) -> (i32, String) {
     match zone {
-        TimeZone::Named(tz) => {
-            match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
-                Some(at) => {
-                    let offset = tz.offset_from_utc_datetime(&at.naive_utc());
-                    (
-                        offset.fix().local_minus_utc(),
-                        offset.abbreviation().unwrap_or_default().to_owned(),
-                    )
-                }
-                None => (0, "UTC".to_owned()),
+        TimeZone::Named(tz) => match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
+            Some(at) => {
+                let offset = tz.offset_from_utc_datetime(&at.naive_utc());
+                (
+                    offset.fix().local_minus_utc(),
+                    offset.abbreviation().unwrap_or_default().to_owned(),
+                )
             }
-        }
+            None => (0, "UTC".to_owned()),
+        },
         TimeZone::Fixed { seconds_east, name } => {
             let shown = name
                 .strip_prefix('<')

@@ -68,8 +68,9 @@ impl<'a> Scanner<'a> {
     fn expected(&self, what: &str) -> Error {
         match token_text(self.text, self.at) {
             "" => self.fail("The input string ended unexpectedly."),
-            found if found.starts_with(|c: char| c.is_ascii_alphabetic() || !c.is_ascii())
-                && !matches!(found, "true" | "false" | "null") =>
+            found
+                if found.starts_with(|c: char| c.is_ascii_alphabetic() || !c.is_ascii())
+                    && !matches!(found, "true" | "false" | "null") =>
             {
                 self.fail(format!("Token \"{found}\" is invalid."))
             }
@@ -177,9 +178,7 @@ impl<'a> Scanner<'a> {
                     0
                 };
                 if !(0xdc00..0xe000).contains(&low) {
-                    return Err(
-                        self.fail("Unicode low surrogate must follow a high surrogate.")
-                    );
+                    return Err(self.fail("Unicode low surrogate must follow a high surrogate."));
                 }
                 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00)
             }

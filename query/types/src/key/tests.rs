@@ -16,12 +16,11 @@ fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
         days,
         micros: i64::from(t) * 86_400,
     });
-    let timetz = (0i64..86_400_000_000, -50_000i32..50_000).prop_map(|(micros, zone_seconds_west)| {
-        TimeTz {
+    let timetz =
+        (0i64..86_400_000_000, -50_000i32..50_000).prop_map(|(micros, zone_seconds_west)| TimeTz {
             micros,
             zone_seconds_west,
-        }
-    });
+        });
     prop_oneof![
         pair(PgType::Int2, any::<i16>(), Datum::Int2),
         pair(PgType::Int8, any::<i64>(), Datum::Int8),
@@ -29,9 +28,11 @@ fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
         pair(PgType::Float8, any::<f64>(), Datum::Float8),
         pair(PgType::Text, "[\\x00a b]{0,4}", |s: String| Datum::text(s)),
         pair(PgType::Bpchar, "[ab ]{0,4}", |s: String| Datum::text(s)),
-        pair(PgType::Bytea, proptest::collection::vec(0u8..3, 0..5), |v: Vec<u8>| {
-            Datum::Bytea(v.into())
-        }),
+        pair(
+            PgType::Bytea,
+            proptest::collection::vec(0u8..3, 0..5),
+            |v: Vec<u8>| { Datum::Bytea(v.into()) }
+        ),
         pair(PgType::Interval, interval, Datum::Interval),
         pair(PgType::TimeTz, timetz, Datum::TimeTz),
         pair(PgType::Uuid, any::<[u8; 16]>(), Datum::Uuid),

@@ -140,8 +140,8 @@ impl Numeric {
             return Err(corrupt());
         }
         let (whole, fraction) = significant.split_at(1);
-        let number = Numeric::from_digits(flip != 0, whole, fraction, exponent)
-            .map_err(|_| corrupt())?;
+        let number =
+            Numeric::from_digits(flip != 0, whole, fraction, exponent).map_err(|_| corrupt())?;
         match scale {
             Some(scale) if number.scale() <= Some(scale) => {
                 number.round(i32::from(scale)).map_err(|_| corrupt())
@@ -242,6 +242,9 @@ impl Numeric {
         } else {
             unscaled /= super::pow10((-to_scale) as u32);
         }
-        Numeric::checked(if negative { -unscaled } else { unscaled }, u32::from(scale))
+        Numeric::checked(
+            if negative { -unscaled } else { unscaled },
+            u32::from(scale),
+        )
     }
 }

@@ -304,8 +304,8 @@ impl Numeric {
         }
         let base = self.abs();
         let guard = (8 - ln_weight(&base)).max(0) as u32 + GUARD_DIGITS;
-        let rough = Numeric::finite(ln_fixed(&base, guard), guard).to_f64_lossy()
-            * exponent.to_f64_lossy();
+        let rough =
+            Numeric::finite(ln_fixed(&base, guard), guard).to_f64_lossy() * exponent.to_f64_lossy();
         if rough.abs() > MAX_EXPONENT {
             if rough > 0.0 {
                 return Err(overflow());

@@ -11,7 +11,27 @@ fn fields_read_back_apart() {
     let bytes = w.finish();
     assert_eq!(
         bytes,
-        [1, 0, 4, 0, 0b0010_0100, 4, 0, 4, 0, 4, 0, 6, 0, 7, 0, 0, 0, b'x', b'y']
+        [
+            1,
+            0,
+            4,
+            0,
+            0b0010_0100,
+            4,
+            0,
+            4,
+            0,
+            4,
+            0,
+            6,
+            0,
+            7,
+            0,
+            0,
+            0,
+            b'x',
+            b'y'
+        ]
     );
     let r = RowReader::new(&bytes).unwrap();
     assert_eq!(field_i32(r.field(0).unwrap().unwrap()).unwrap(), 7);

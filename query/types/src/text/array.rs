@@ -40,7 +40,10 @@ pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
         let Some((bounds, rest)) = text.split_once('=') else {
             return Err(malformed(input, "Missing \"=\" after array dimensions."));
         };
-        let inner = bounds.trim().strip_prefix('[').and_then(|b| b.strip_suffix(']'));
+        let inner = bounds
+            .trim()
+            .strip_prefix('[')
+            .and_then(|b| b.strip_suffix(']'));
         if !inner.is_some_and(|b| !b.contains(']') && b.starts_with("1:")) {
             return Err(Error::unsupported(
                 "an array of several dimensions or with a lower bound other than 1",

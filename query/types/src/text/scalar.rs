@@ -147,5 +147,9 @@ pub(super) fn parse_uuid(input: &str) -> Result<[u8; 16]> {
         digits += 1;
         hyphen = false;
     }
-    if digits == 32 && !hyphen { Ok(out) } else { Err(bad()) }
+    if digits == 32 && !hyphen {
+        Ok(out)
+    } else {
+        Err(bad())
+    }
 }
