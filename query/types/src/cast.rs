@@ -115,6 +115,10 @@ pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Resu
     let Some(limit) = ty.char_length() else {
         return Ok(Datum::Text(text));
     };
+    // No string has more characters than bytes.
+    if ty.ty == PgType::Varchar && text.len() <= limit {
+        return Ok(Datum::Text(text));
+    }
     let mut chars = 0;
     let mut cut = None;
     for (i, (at, _)) in text.char_indices().enumerate() {

@@ -440,7 +440,12 @@ impl Numeric {
     /// # Errors
     /// Bounds that are equal, NaN or infinite, a count below 1.
     pub fn width_bucket(&self, low: &Numeric, high: &Numeric, count: i32) -> Result<i32> {
-        let bad = |message: &str| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        let bad = |message: &str| {
+            Err(Error::new(
+                ErrorKind::InvalidArgumentForWidthBucket,
+                message,
+            ))
+        };
         if count <= 0 {
             return bad("count must be greater than zero");
         }

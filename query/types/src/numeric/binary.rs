@@ -12,6 +12,7 @@
 //!
 //! For class 1 everything between class and scale is complemented.
 
+use bytes::BufMut;
 use num_bigint::BigInt;
 use num_traits::Signed;
 
@@ -152,12 +153,12 @@ impl Numeric {
     }
 
     /// Appends `numeric_send`: groups, weight, sign, scale, base-10000 groups.
-    pub fn write_binary(&self, out: &mut Vec<u8>) {
+    pub fn write_binary(&self, out: &mut impl BufMut) {
         let mut header = |groups: u16, weight: i16, sign: u16, scale: u16| {
-            out.extend_from_slice(&groups.to_be_bytes());
-            out.extend_from_slice(&weight.to_be_bytes());
-            out.extend_from_slice(&sign.to_be_bytes());
-            out.extend_from_slice(&scale.to_be_bytes());
+            out.put_slice(&groups.to_be_bytes());
+            out.put_slice(&weight.to_be_bytes());
+            out.put_slice(&sign.to_be_bytes());
+            out.put_slice(&scale.to_be_bytes());
         };
         let scale = match &self.0 {
             Repr::NaN => return header(0, 0, 0xc000, 0),
@@ -184,7 +185,7 @@ impl Numeric {
             .collect();
         header(groups.len() as u16, weight as i16, sign, scale);
         for group in groups {
-            out.extend_from_slice(&group.to_be_bytes());
+            out.put_slice(&group.to_be_bytes());
         }
     }
 

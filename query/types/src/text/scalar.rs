@@ -18,6 +18,9 @@ pub(super) fn parse_bool(input: &str) -> Result<bool> {
 }
 
 pub(super) fn parse_int<T: FromStr>(input: &str, type_name: &str) -> Result<T> {
+    if let Ok(value) = input.parse() {
+        return Ok(value);
+    }
     let text = input.trim_matches(is_space);
     text.parse().map_err(|_| {
         let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
