@@ -3,7 +3,7 @@
 
 use crate::cast::apply_typmod;
 use crate::datetime::zone::parse_zone;
-use crate::datetime::{arith, fields, interval};
+use crate::datetime::{arith, fields, interval, to_char};
 use crate::*;
 
 const FIXTURE: &str = include_str!("../fixtures/postgres15.tsv");
@@ -74,7 +74,7 @@ fn answer(f: &[&str], options: &mut FormatOptions) -> Result<String> {
         }
         apply_typmod(Datum::from_text_at(ty.ty.into(), text, o, 0)?, ty, true)
     };
-    options.time_zone = parse_zone(if matches!(f[0], "S" | "Z") {
+    options.time_zone = parse_zone(if matches!(f[0], "S" | "Z" | "K" | "L") {
         "America/New_York"
     } else {
         "UTC"
@@ -197,6 +197,27 @@ fn answer(f: &[&str], options: &mut FormatOptions) -> Result<String> {
                 shown(arith::timestamp_diff(x, y)?, options)
             }
             _ => String::new(),
+        },
+        "K" => {
+            let printed = match read(a, b, options)? {
+                Datum::Timestamp(t) => to_char::timestamp_to_char(t, c)?,
+                Datum::TimestampTz(t) => to_char::timestamptz_to_char(t, c, &options.time_zone)?,
+                Datum::Interval(i) => to_char::interval_to_char(i, c)?,
+                Datum::Numeric(n) => Some(numeric::to_char::numeric_to_char(&n, c)?),
+                Datum::Int8(n) => Some(numeric::to_char::int_to_char(n, c)?),
+                Datum::Float8(n) => Some(numeric::to_char::float8_to_char(n, c)?),
+                Datum::Float4(n) => Some(numeric::to_char::float4_to_char(n, c)?),
+                _ => None,
+            };
+            printed.unwrap_or("<NULL>".into())
+        }
+        "L" => match a {
+            "to_number" => {
+                numeric::to_char::to_number(b, c)?.map_or("<NULL>".into(), |n| n.to_string())
+            }
+            "to_date" => Datum::Date(to_char::to_date(b, c)?).to_text(PgType::Date, options),
+            _ => Datum::TimestampTz(to_char::to_timestamp(b, c, &options.time_zone)?)
+                .to_text(PgType::TimestampTz, options),
         },
         "S" => {
             let (style, order) = a.split_once(", ").unwrap();

@@ -37,7 +37,7 @@ fn malformed(message: &str) -> Error {
 
 impl Numeric {
     /// Decimal digits of |unscaled| in ASCII, for finite values other than zero.
-    fn digits(&self) -> String {
+    pub(super) fn digits(&self) -> String {
         match &self.0 {
             Repr::Small { unscaled, .. } => unscaled.unsigned_abs().to_string(),
             Repr::Big(big) => big.unscaled.magnitude().to_string(),

@@ -8,7 +8,9 @@ mod binary;
 mod convert;
 mod math;
 mod sum;
+mod template;
 pub mod to_char;
+mod to_number;
 
 use std::cmp::Ordering;
 use std::fmt;
