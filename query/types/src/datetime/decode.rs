@@ -471,14 +471,11 @@ pub(super) fn decode(
                 None => {
                     let point = text.find('.');
                     let seen = if time_only { d.seen | DATE } else { d.seen };
-                    if time_only
-                        && point.is_some()
+                    let dated = time_only
                         && i == 0
                         && tokens.len() >= 2
-                        && tokens[tokens.len() - 1].kind == Kind::Date
-                    {
-                        d.date(text)?;
-                    } else if point.is_some() && seen & DATE == 0 {
+                        && tokens[tokens.len() - 1].kind == Kind::Date;
+                    if point.is_some() && (dated || seen & DATE == 0) {
                         d.date(text)?;
                     } else if point.is_some_and(|p| p > 2) {
                         d.digits(text, seen | if time_only { DATE } else { 0 })?;

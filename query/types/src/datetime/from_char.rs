@@ -201,7 +201,11 @@ impl<'a> Reader<'a> {
             return Err(bad());
         }
         self.at += used + 1 + digits;
-        Ok(thousands.saturating_mul(1000).saturating_add(years))
+        let year = thousands.saturating_mul(1000).saturating_add(years);
+        if i32::try_from(year).is_err() {
+            return Err(bad());
+        }
+        Ok(year)
     }
 
     fn field(&mut self, f: &Field<'_>, runs_on: bool) -> Result<()> {
@@ -416,9 +420,9 @@ impl<'a> Reader<'a> {
 fn full_year(year: i64) -> i64 {
     match year {
         ..70 => year + 2000,
-        ..100 => year + 1900,
-        ..520 => year + 2000,
-        ..1000 => year + 1000,
+        70..100 => year + 1900,
+        100..520 => year + 2000,
+        520..1000 => year + 1000,
         _ => year,
     }
 }

@@ -34,10 +34,10 @@ fn put_zone(out: &mut String, seconds_east: i32) {
     out.push(if seconds_east < 0 { '-' } else { '+' });
     let s = seconds_east.unsigned_abs();
     put!(out, "{:02}", s / 3600);
-    if s % 3600 != 0 {
+    if !s.is_multiple_of(3600) {
         put!(out, ":{:02}", s / 60 % 60);
     }
-    if s % 60 != 0 {
+    if !s.is_multiple_of(60) {
         put!(out, ":{:02}", s % 60);
     }
 }

@@ -192,7 +192,7 @@ impl Value {
                     _ => {
                         let width = if f.fill { 0 } else { 2 };
                         out.push_str(&format!("{sign}{hours:0width$}"));
-                        if s % 3600 != 0 {
+                        if !s.is_multiple_of(3600) {
                             out.push_str(&format!(":{minutes:02}"));
                         }
                     }

@@ -35,8 +35,7 @@ fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOpti
                 if ty == PgType::TimestampTz {
                     let era = text.strip_suffix(" BC").map(str::len);
                     let end = era.unwrap_or(text.len());
-                    if text[..end]
-                        .as_bytes()
+                    if text.as_bytes()[..end]
                         .iter()
                         .rev()
                         .nth(2)

@@ -32,10 +32,10 @@ fn token_text(text: &str, at: usize) -> &str {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
     match chars.next() {
         Some((_, c)) if word(c) || c == '-' => {
-            let end = rest[1.min(c.len_utf8())..]
-                .find(|c: char| !(word(c) || matches!(c, '.' | '+' | '-')))
-                .map_or(rest.len(), |e| e + 1);
-            rest.get(..end).unwrap_or(rest)
+            let end = chars
+                .find(|(_, c)| !(word(*c) || matches!(c, '.' | '+' | '-')))
+                .map_or(rest.len(), |(end, _)| end);
+            &rest[..end]
         }
         Some((_, c)) => &rest[..c.len_utf8()],
         None => "",
@@ -136,22 +136,21 @@ impl<'a> Scanner<'a> {
             match c {
                 '"' => return Ok(out),
                 '\\' => {
-                    let Some(escape) = self.peek() else {
+                    let Some(escape) = rest[1..].chars().next() else {
                         continue;
                     };
-                    self.at += 1;
+                    self.at += escape.len_utf8();
                     match escape {
-                        b'"' | b'\\' | b'/' => out.push(char::from(escape)),
-                        b'b' => out.push('\u{8}'),
-                        b'f' => out.push('\u{c}'),
-                        b'n' => out.push('\n'),
-                        b'r' => out.push('\r'),
-                        b't' => out.push('\t'),
-                        b'u' => self.unicode(&mut out)?,
+                        '"' | '\\' | '/' => out.push(escape),
+                        'b' => out.push('\u{8}'),
+                        'f' => out.push('\u{c}'),
+                        'n' => out.push('\n'),
+                        'r' => out.push('\r'),
+                        't' => out.push('\t'),
+                        'u' => self.unicode(&mut out)?,
                         other => {
-                            let shown = char::from(other);
                             return Err(
-                                self.fail(format!("Escape sequence \"\\{shown}\" is invalid."))
+                                self.fail(format!("Escape sequence \"\\{other}\" is invalid."))
                             );
                         }
                     }

@@ -13,6 +13,9 @@ const SCIENTIFIC_EXTRA: i64 = 6;
 const DOUBLE_DIGITS: i64 = 15;
 const FLOAT_DIGITS: i64 = 6;
 
+/// More significant digits than any double has in decimal.
+const FLOAT_MAX_DIGITS: usize = 800;
+
 /// State of the walk over a template, named as in Postgres.
 struct Printer<'a> {
     shape: Shape,
@@ -390,11 +393,13 @@ pub(super) fn power_of_ten(exponent: i64) -> Result<Numeric> {
 
 /// C's `%+.*e` with a blank for plus.
 fn scientific_float(value: f64, digits_after: usize) -> String {
-    let text = format!("{value:.digits_after$e}");
+    let exact = digits_after.min(FLOAT_MAX_DIGITS);
+    let text = format!("{value:.exact$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let sign = if mantissa.starts_with('-') { "" } else { " " };
-    format!("{sign}{mantissa}e{exponent:+03}")
+    let zeros = "0".repeat(digits_after - exact);
+    format!("{sign}{mantissa}{zeros}e{exponent:+03}")
 }
 
 fn fixed_float(value: f64, digits_after: usize) -> String {

@@ -120,17 +120,11 @@ impl Reader<'_> {
                 self.at += 1;
             }
             // Before the first digit nothing is grouped, which FM cares about.
-            Key::Comma | Key::Group => {
-                if !self.shape.fill && self.peek() == Some(b',') {
-                    self.at += 1;
-                }
+            Key::Comma | Key::Group if !self.shape.fill && self.peek() == Some(b',') => {
+                self.at += 1;
             }
             Key::Currency => self.skip_other(1),
-            Key::Ordinal { .. } => {
-                if !self.shape.point && self.negative != Some(true) {
-                    self.skip_other(2);
-                }
-            }
+            Key::Ordinal { .. } if !self.shape.point => self.skip_other(2),
             Key::Minus | Key::Plus | Key::PlusMinus => match self.peek() {
                 Some(b'-') if key != Key::Plus => {
                     self.negative = Some(true);
