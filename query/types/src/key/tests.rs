@@ -2,6 +2,27 @@
 use super::*;
 use proptest::prelude::*;
 
+fn array(element: PgType, values: impl Iterator<Item = Datum>) -> Datum {
+    Datum::Array(Arc::new(ArrayDatum {
+        element,
+        values: values.collect(),
+    }))
+}
+
+/// Numbers near each other, in several scales, and the special ones.
+fn numeric() -> impl Strategy<Value = Numeric> + Clone + 'static {
+    prop_oneof![
+        6 => (-1100i128..1100, 0u16..4).prop_map(|(n, s)| Numeric::from_scaled(n, s)),
+        2 => (any::<i128>(), 0u16..60).prop_map(|(n, s)| Numeric::from_scaled(n, s)),
+        1 => ("-?[0-9]{1,60}", -50i32..50)
+            .prop_map(|(n, e)| Numeric::parse(&format!("{n}e{e}")).unwrap()),
+        1 => Just(Numeric::NAN),
+        1 => Just(Numeric::INFINITY),
+        1 => Just(Numeric::NEG_INFINITY),
+    ]
+    .boxed()
+}
+
 fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
     fn pair<T: std::fmt::Debug + 'static>(
         ty: PgType,
@@ -35,6 +56,34 @@ fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
         ),
         pair(PgType::Interval, interval, Datum::Interval),
         pair(PgType::TimeTz, timetz, Datum::TimeTz),
+        pair(PgType::Bool, any::<bool>(), Datum::Bool),
+        pair(PgType::Int4, any::<i32>(), Datum::Int4),
+        pair(PgType::Date, any::<i32>(), Datum::Date),
+        pair(PgType::Time, 0i64..86_400_000_000, Datum::Time),
+        pair(PgType::Timestamp, any::<i64>(), Datum::Timestamp),
+        pair(PgType::TimestampTz, any::<i64>(), Datum::TimestampTz),
+        pair(PgType::Numeric, numeric(), Datum::Numeric),
+        pair(
+            PgType::Array(crate::Scalar::Int4),
+            proptest::collection::vec(proptest::option::of(-2i32..3), 0..4),
+            |v| array(
+                PgType::Int4,
+                v.into_iter().map(|n| n.map_or(Datum::Null, Datum::Int4))
+            )
+        ),
+        pair(
+            PgType::Array(crate::Scalar::Text),
+            proptest::collection::vec(proptest::option::of("[\\x00a]{0,2}"), 0..4),
+            |v| array(
+                PgType::Text,
+                v.into_iter().map(|s| s.map_or(Datum::Null, Datum::text))
+            )
+        ),
+        pair(
+            PgType::Array(crate::Scalar::Numeric),
+            proptest::collection::vec(numeric(), 0..3),
+            |v| array(PgType::Numeric, v.into_iter().map(Datum::Numeric))
+        ),
         pair(PgType::Uuid, any::<[u8; 16]>(), Datum::Uuid),
         pair(PgType::Oid, any::<u32>(), Datum::Oid),
     ]
