@@ -328,7 +328,13 @@ fn convert(
                 }
                 return Ok(Datum::Text(text.clone()));
             }
-            return Datum::from_text(to, text, options);
+            // The modifier of a literal is part of its input; other strings are read first and cut then.
+            let ty = if from == PgType::Unknown {
+                to
+            } else {
+                target.into()
+            };
+            return Datum::from_text(ty, text, options);
         }
         (Datum::Bool(v), PgType::Int4) => Datum::Int4(i32::from(*v)),
         (Datum::Bool(v), PgType::Text | PgType::Varchar | PgType::Bpchar) => {
@@ -401,10 +407,8 @@ fn convert(
         (Datum::TimestampTz(t), PgType::Timestamp) => {
             Datum::Timestamp(timestamptz_to_timestamp(*t, zone)?)
         }
-        (
-            Datum::Timestamp(i64::MIN | i64::MAX) | Datum::TimestampTz(i64::MIN | i64::MAX),
-            PgType::Time | PgType::TimeTz,
-        ) => Datum::Null,
+        (Datum::Timestamp(i64::MIN | i64::MAX), PgType::Time)
+        | (Datum::TimestampTz(i64::MIN | i64::MAX), PgType::Time | PgType::TimeTz) => Datum::Null,
         (Datum::Timestamp(t), PgType::Time) => Datum::Time(t.rem_euclid(MICROS_PER_DAY)),
         (Datum::TimestampTz(t), PgType::Time) => {
             Datum::Time(timestamptz_to_timestamp(*t, zone)?.rem_euclid(MICROS_PER_DAY))

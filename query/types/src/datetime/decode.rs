@@ -415,7 +415,11 @@ pub(super) fn decode(
             Kind::Date
                 if prefix.is_some()
                     || d.seen & (MONTH | DAY) == MONTH | DAY
-                    || time_only && !(i == 0 && tokens.len() >= 2) =>
+                    || time_only
+                        && !(i == 0
+                            && tokens.len() >= 2
+                            && (tokens[tokens.len() - 1].kind == Kind::Date
+                                || tokens[1].kind == Kind::Time)) =>
             {
                 if starts_digit || prefix.is_some() {
                     if prefix.take().is_some_and(|p| p != Word::IsoTime) || d.seen & TIME != 0 {

@@ -1,6 +1,7 @@
 //! Interval input: Postgres's words, SQL's `1-2 3 4:05:06`, ISO 8601's `P1Y2M3DT4H5M6S`.
 
 use super::interval::{default_unit, interval_typmod, is_minute_to_second};
+use super::interval_out_of_range;
 use super::tokens::{Kind, Token, tokenize};
 use super::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
 use crate::{Error, ErrorKind, FormatOptions, Interval, IntervalStyle, Result};
@@ -29,6 +30,7 @@ pub(super) fn unit(word: &str) -> Option<&'static str> {
 /// Sum under construction, wide enough to find overflow at the end.
 #[derive(Default)]
 struct Sum {
+    years: i128,
     months: i128,
     days: i128,
     micros: i128,
@@ -47,7 +49,7 @@ impl Sum {
             self.micros += value * i128::from(micros);
             self.micros += (fraction * micros as f64).round_ties_even() as i128;
         };
-        let months = match unit {
+        let years = match unit {
             "microsecond" => {
                 time(1);
                 return Some(());
@@ -83,22 +85,26 @@ impl Sum {
                 self.add_day_fraction(fraction * 30.0);
                 return Some(());
             }
-            "year" => 12,
-            "decade" => 120,
-            "century" => 1200,
-            "millennium" => 12_000,
+            "year" => 1,
+            "decade" => 10,
+            "century" => 100,
+            "millennium" => 1000,
             _ => return None,
         };
-        self.months += value * months;
-        self.months += (fraction * months as f64).round_ties_even() as i128;
+        self.years += value * years;
+        self.months += (fraction * (years * 12) as f64).round_ties_even() as i128;
         Some(())
     }
 
-    fn finish(self) -> Option<Interval> {
-        Some(Interval {
-            months: i32::try_from(self.months).ok()?,
-            days: i32::try_from(self.days).ok()?,
-            micros: i64::try_from(self.micros).ok()?,
+    /// Years and months must each fit before their sum does, which is another error.
+    fn finish(self) -> Result<Interval, Fault> {
+        let years = i32::try_from(self.years).map_err(|_| Fault::Overflow)?;
+        let months = i32::try_from(self.months).map_err(|_| Fault::Overflow)?;
+        Ok(Interval {
+            months: i32::try_from(i64::from(years) * 12 + i64::from(months))
+                .map_err(|_| Fault::Range)?,
+            days: i32::try_from(self.days).map_err(|_| Fault::Overflow)?,
+            micros: i64::try_from(self.micros).map_err(|_| Fault::Overflow)?,
         })
     }
 }
@@ -106,6 +112,8 @@ impl Sum {
 enum Fault {
     Format,
     Overflow,
+    /// The parts are in range, the whole is not.
+    Range,
 }
 
 /// `[-]digits[.digits]`: whole and signed fraction.
@@ -207,12 +215,14 @@ impl Words {
         let body = text.trim_start_matches(['+', '-']);
         let (unit, mut value, mut fraction) = if let Some((years, months)) = body.split_once('-') {
             let (years, _) = number(years)?;
-            let (months, fraction) = number(months)?;
-            if fraction != 0.0 {
-                return Err(Fault::Format);
-            }
+            let digits = months.bytes().take_while(u8::is_ascii_digit).count();
+            let (leading, rest) = months.split_at(digits);
+            let (months, _) = number(leading)?;
             if months > 11 {
                 return Err(Fault::Overflow);
+            }
+            if !rest.is_empty() {
+                return Err(Fault::Format);
             }
             let total = years * 12 + months;
             ("month", if negative { -total } else { total }, 0.0)
@@ -282,6 +292,7 @@ fn words(input: &str, typmod: i32, sql_style: bool) -> Result<Sum, Fault> {
     let sum = words.sum;
     Ok(if ago {
         Sum {
+            years: -sum.years,
             months: -sum.months,
             days: -sum.days,
             micros: -sum.micros,
@@ -412,22 +423,20 @@ fn iso8601(input: &str) -> Result<Sum, Fault> {
 /// 22007 for the syntax, 22015 and 22008 out of range.
 pub fn parse_interval(input: &str, typmod: i32, options: &FormatOptions) -> Result<Interval> {
     let sql_style = options.interval_style == IntervalStyle::SqlStandard;
-    let overflow = || {
-        Error::new(
-            ErrorKind::IntervalFieldOverflow,
-            format!("interval field value out of range: \"{input}\""),
-        )
-    };
     let sum = words(input, typmod, sql_style).or_else(|fault| match fault {
         Fault::Format => iso8601(input),
         overflow => Err(overflow),
     });
-    let sum = sum.map_err(|fault| match fault {
+    let interval = sum.and_then(Sum::finish).map_err(|fault| match fault {
         Fault::Format => Error::new(
             ErrorKind::InvalidDatetimeFormat,
             format!("invalid input syntax for type interval: \"{input}\""),
         ),
-        Fault::Overflow => overflow(),
+        Fault::Overflow => Error::new(
+            ErrorKind::IntervalFieldOverflow,
+            format!("interval field value out of range: \"{input}\""),
+        ),
+        Fault::Range => interval_out_of_range(),
     })?;
-    interval_typmod(sum.finish().ok_or_else(overflow)?, typmod)
+    interval_typmod(interval, typmod)
 }

@@ -195,7 +195,7 @@ pub(super) fn keyword(word: &str) -> Option<Word> {
         "ad" => Word::Ad,
         "bc" => Word::Bc,
         "epoch" => Word::Epoch,
-        "infinity" | "+infinity" => Word::Infinity,
+        "infinity" => Word::Infinity,
         "-infinity" => Word::MinusInfinity,
         "now" => Word::Now,
         "today" => Word::Today,

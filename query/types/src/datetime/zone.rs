@@ -17,6 +17,9 @@ const LAST_TABLE_YEAR: i64 = 2037;
 /// Largest offset that `SET TIME ZONE` takes, hours.
 const MAX_OFFSET_HOURS: f64 = 168.0;
 
+/// Largest offset of a POSIX zone, hours.
+const MAX_POSIX_HOURS: i32 = 167;
+
 /// The instant whose rules apply: itself, or the same day of an equal year within the tables.
 fn table_instant(utc_micros: i64) -> i64 {
     let days = utc_micros.div_euclid(MICROS_PER_DAY);
@@ -98,7 +101,27 @@ pub(super) fn zone_by_name(name: &str) -> Option<TimeZone> {
     posix(name)
 }
 
-/// `ABC+3`, `<+02>-2`: a name of three letters or more and hours WEST.
+/// `[±]h[:mm[:ss]]` of a POSIX zone, seconds.
+fn posix_offset(text: &str) -> Option<i32> {
+    let (negative, body) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut seconds = 0;
+    let mut parts = body.split(':');
+    for (limit, unit) in [(MAX_POSIX_HOURS, 3600), (59, 60), (60, 1)] {
+        let Some(part) = parts.next() else { break };
+        let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let n: i32 = part.parse().ok().filter(|n| digits && *n <= limit)?;
+        seconds += n * unit;
+    }
+    parts
+        .next()
+        .is_none()
+        .then_some(if negative { -seconds } else { seconds })
+}
+
+/// `ABC+3`, `<+02>-2`: a name and hours WEST.
 fn posix(text: &str) -> Option<TimeZone> {
     let split = if let Some(rest) = text.strip_prefix('<') {
         rest.find('>')? + 2
@@ -106,15 +129,10 @@ fn posix(text: &str) -> Option<TimeZone> {
         text.find(|c: char| !c.is_ascii_alphabetic())?
     };
     let (label, offset) = text.split_at(split);
-    if label.len() < 3 || offset.is_empty() {
+    if label.is_empty() || offset.is_empty() {
         return None;
     }
-    let signed = if offset.starts_with(['+', '-']) {
-        offset.to_owned()
-    } else {
-        format!("+{offset}")
-    };
-    let west = decode_offset(&signed).ok()?;
+    let west = posix_offset(offset)?;
     Some(TimeZone::Fixed {
         seconds_east: -west,
         name: text.to_ascii_uppercase(),

@@ -37,6 +37,17 @@ fn nested(input: &str, body: &str) -> Error {
 pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
     let mut text = input.trim();
     if text.starts_with('[') {
+        let after = text[1..]
+            .trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | ':'));
+        if after.len() + 1 == text.len() {
+            return Err(malformed(
+                input,
+                "\"[\" must introduce explicitly-specified array dimensions.",
+            ));
+        }
+        if !after.starts_with(']') {
+            return Err(malformed(input, "Missing \"]\" after array dimensions."));
+        }
         let Some((bounds, rest)) = text.split_once('=') else {
             return Err(malformed(input, "Missing \"=\" after array dimensions."));
         };
