@@ -35,6 +35,8 @@ pub enum Body {
     Vacuum(Vec<sqlparser::ast::ObjectName>),
     /// `CHECKPOINT`.
     Checkpoint,
+    /// `COPY`.
+    Copy(Box<crate::copy::CopyStatement>),
 }
 
 /// One statement of a query string.
@@ -141,6 +143,7 @@ fn extra(first: &Token, text: &str) -> Result<Option<Body>> {
             Ok(crate::ddl::parse_extra(text).transpose()?.map(|extra| Body::Ddl(Box::new(extra))))
         }
         "vacuum" => vacuum(text).map(Some),
+        "copy" => Ok(Some(Body::Copy(Box::new(crate::copy::parse(text)?)))),
         "checkpoint" if text.len() == "checkpoint".len() => Ok(Some(Body::Checkpoint)),
         _ => Ok(None),
     }

@@ -196,6 +196,7 @@ impl Session {
             Body::Sql(statement) => statement.as_ref(),
             Body::Vacuum(tables) => return self.vacuum(tables),
             Body::Checkpoint => return done("CHECKPOINT"),
+            Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
             Body::Ddl(_) => return Err(Error::internal("DDL came as a utility statement")),
         };
         match statement {
@@ -266,7 +267,6 @@ impl Session {
             }
             Statement::Discard { object_type } => self.discard(object_type, in_string),
             Statement::Explain { .. } => Box::pin(self.explain(prepared, statement, params)).await,
-            Statement::Copy { .. } => Box::pin(self.copy(prepared, statement)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
             Statement::Analyze(analyze) => {
                 if analyze.partitions.is_some() || analyze.cache_metadata || analyze.noscan || analyze.compute_statistics {
