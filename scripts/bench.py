@@ -45,9 +45,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def last_lines(text, count=3):
+def gist(text):
+    """What a program's output says about its failure: its first errors, or else its last lines."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-count:])[:300] or "no message"
+    errors = [line for line in lines if re.search(r"error|fatal|panic", line, re.IGNORECASE)]
+    return " | ".join(errors[:2] or lines[-2:])[:400] or "no message"
 
 
 class Server:
@@ -78,7 +80,7 @@ class Server:
             )
         while time.monotonic() - begin < START_TIMEOUT_S:
             if self.process.poll() is not None:
-                raise LoadFailed(f"{self.name} ended at its start: {last_lines(self.log.read_text(errors='replace'))}")
+                raise LoadFailed(f"{self.name} ended at its start: {gist(self.log.read_text(errors='replace'))}")
             if self.listens() and self.psql("SELECT 1", check=False).returncode == 0:
                 return
             time.sleep(0.02)
@@ -116,7 +118,7 @@ class Server:
     def run(self, command, timeout, text=None, check=True):
         """A client's run. With `check`, anything but success is a [`LoadFailed`]."""
         if self.ended():
-            raise LoadFailed(f"{self.name} is not running: {last_lines(self.log.read_text(errors='replace'))}")
+            raise LoadFailed(f"{self.name} is not running: {gist(self.log.read_text(errors='replace'))}")
         try:
             done = subprocess.run(
                 [str(part) for part in command], input=text, env=self.environment(), cwd=self.folder, timeout=timeout,
@@ -125,7 +127,7 @@ class Server:
         except subprocess.TimeoutExpired as error:
             raise LoadFailed(f"no end after {timeout} s") from error
         if check and done.returncode != 0:
-            raise LoadFailed(last_lines(done.stderr))
+            raise LoadFailed(gist(done.stderr))
         return done
 
     def psql(self, script, timeout=60, check=True):
@@ -249,9 +251,12 @@ class MemoryPeak:
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
+    def look(self):
+        self.peak = max(self.peak, self.server.memory_mb(), key=lambda memory: memory[1])
+
     def watch(self):
         while not self.over.wait(0.5):
-            self.peak = max(self.peak, self.server.memory_mb(), key=lambda memory: memory[1])
+            self.look()
 
     def __enter__(self):
         self.thread.start()
@@ -260,6 +265,8 @@ class MemoryPeak:
     def __exit__(self, *_):
         self.over.set()
         self.thread.join()
+        # A load may be shorter than the pause between two looks.
+        self.look()
 
 
 class Load:
@@ -290,7 +297,7 @@ class Load:
     def reached(self):
         ratio = self.ratio()
         if ratio is None:
-            return "no" if STRATOS in self.errors else "?"
+            return "NO" if STRATOS in self.errors else "?"
         return "yes" if (ratio <= self.target if self.at_most else ratio >= self.target) else "NO"
 
 
@@ -303,7 +310,7 @@ def throughput(*options):
         ).stdout
         found = re.search(r"^tps = ([\d.]+) \(without", out, re.MULTILINE)
         if not found or float(found[1]) == 0:
-            raise LoadFailed(f"pgbench printed no rate: {last_lines(out)}")
+            raise LoadFailed(f"pgbench printed no rate: {gist(out)}")
         failed = re.search(r"^number of failed transactions: (\d+)", out, re.MULTILINE)
         if failed and int(failed[1]):
             raise LoadFailed(f"{failed[1]} transactions failed")
@@ -427,7 +434,8 @@ def report(all_loads, sizes, at_rest, peaks, starts, initial):
         ))
 
     def extra(title, values, unit, bound=None):
-        peer, ours = values.get(POSTGRES), values.get(STRATOS)
+        # Nothing measured is nothing, not zero.
+        peer, ours = values.get(POSTGRES) or None, values.get(STRATOS) or None
         reached = "-" if bound is None else "yes" if ours is not None and ours <= bound else "NO"
         rows.append((
             title, shown(peer, unit), shown(ours, unit), f"{ours / peer:.2f}" if ours and peer else "-",
