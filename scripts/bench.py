@@ -479,12 +479,6 @@ def initialise(server):
     return time.monotonic() - begin
 
 
-def initialise_otherwise(server):
-    """The same tables with rows made by the server, so that the loads can be measured although `pgbench -i` fails."""
-    server.pgbench("-i", "-I", "dtGvp", "-s", ARGS.scale, "-q")
-    return True
-
-
 def accounts_of(server):
     rows = server.psql("SELECT count(*) FROM pgbench_accounts", BULK_TIMEOUT_S).stdout.strip()
     if rows != str(ARGS.scale * ACCOUNTS_PER_SCALE):
@@ -538,8 +532,6 @@ def bench(folder):
             print("note: this is a development build of stratos: its figures say little")
 
         initial = attempt("pgbench -i", initialise, servers)
-        unfilled = [server for server in servers if server.name not in initial]
-        attempt("pgbench -i with rows made by the server", initialise_otherwise, unfilled)
         filled = attempt("counting the accounts", accounts_of, servers)
         ready = [server for server in servers if server.name in filled]
         starts = attempt("start of the filled node", restart, ready)
