@@ -381,9 +381,6 @@ impl Binder<'_> {
                 let args: Vec<Expr> = self.with_scope(left.clone(), Clause::FromFunction, |b| {
                     array_exprs.iter().map(|e| b.expr(e)).collect()
                 })?;
-                if args.len() != 1 {
-                    return Err(self.at(Error::unsupported("unnest of several arrays"), span));
-                }
                 self.table_function_item("unnest", args, alias.as_ref(), *with_ordinality, span)
             }
             TableFactor::Derived {

@@ -82,12 +82,17 @@ impl RowFunction {
             _ => Volatility::Immutable,
         };
         let name = op.name(&types);
+        let signature = if args.is_empty() {
+            Signature::nullary(volatility)
+        } else {
+            Signature::variadic_any(volatility)
+        };
         let function = RowFunction {
             op,
             args: types,
             ret,
             name,
-            signature: Signature::variadic_any(volatility),
+            signature,
         };
         ScalarUDF::new_from_impl(function).call(args)
     }
@@ -309,7 +314,6 @@ impl ScalarUDFImpl for RowFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let statement = statement_of(&args.config_options)?;
         match &self.op {
             RowOp::EqualityKey => {
                 return kernel::equality_key(&args.args[0], self.ret).map_err(to_datafusion);
@@ -321,6 +325,7 @@ impl ScalarUDFImpl for RowFunction {
             }
             _ => {}
         }
+        let statement = statement_of(&args.config_options)?;
         let constant = !self.is_volatile()
             && args
                 .args
