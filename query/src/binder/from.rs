@@ -437,6 +437,7 @@ impl Binder<'_> {
                         schema: None,
                         columns: star,
                         table: None,
+                        system: None,
                         out_of_reach: false,
                     });
                 }
@@ -504,6 +505,7 @@ impl Binder<'_> {
                 schema: None,
                 columns,
                 table: None,
+                system: None,
                 out_of_reach: false,
             }),
         })
@@ -531,6 +533,7 @@ impl Binder<'_> {
                     schema: None,
                     columns,
                     table: None,
+                    system: None,
                     out_of_reach: false,
                 }),
             });
@@ -569,6 +572,7 @@ impl Binder<'_> {
                     schema: name.is_none().then(|| table.schema().to_owned()),
                     columns: Self::exposed(&columns),
                     table: None,
+                    system: Some(table.oid()),
                     out_of_reach: false,
                 };
                 (Rel::SystemScan { table, columns }, scope)
@@ -680,6 +684,7 @@ impl Binder<'_> {
                     schema: None,
                     columns: exposed,
                     table: None,
+                    system: None,
                     out_of_reach: false,
                 }),
             },

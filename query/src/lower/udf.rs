@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result, cast};
+use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result};
 
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
@@ -180,7 +180,7 @@ impl RowOp {
             RowOp::Cast { to, explicit } => match &values[0] {
                 Datum::Null => Datum::Null,
                 value => {
-                    return cast::cast(value, types[0], *to, *explicit, &ctx.format);
+                    return crate::eval::cast(ctx, value, types[0], *to, *explicit);
                 }
             },
             RowOp::Quantified(quantifier, operator) => {

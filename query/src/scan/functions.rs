@@ -168,6 +168,7 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
                 .collect(),
         )),
         K::PgGetKeywords => Ok(keywords()),
+        K::PgPartitionAncestors => Ok(none()),
     }
 }
 
