@@ -154,10 +154,14 @@ impl Binder<'_> {
         let base = name.strip_prefix("pg_catalog.").unwrap_or(name);
         match self.cx.registry.functions(base).as_slice() {
             [one] => Ok(Some(Datum::Oid(one.oid))),
-            [] => Err(Error::new(
-                ErrorKind::UndefinedFunction,
-                format!("function \"{name}\" does not exist"),
-            )),
+            // Those that only the catalogs name, such as the types' input functions.
+            [] => match crate::system::function_oid(base) {
+                Some(oid) => Ok(Some(Datum::Oid(oid))),
+                None => Err(Error::new(
+                    ErrorKind::UndefinedFunction,
+                    format!("function \"{name}\" does not exist"),
+                )),
+            },
             _ => Err(Error::new(
                 ErrorKind::AmbiguousFunction,
                 format!("more than one function named \"{name}\""),

@@ -381,9 +381,6 @@ impl Binder<'_> {
                 let args: Vec<Expr> = self.with_scope(left.clone(), Clause::FromFunction, |b| {
                     array_exprs.iter().map(|e| b.expr(e)).collect()
                 })?;
-                if args.len() != 1 {
-                    return Err(self.at(Error::unsupported("unnest of several arrays"), span));
-                }
                 self.table_function_item("unnest", args, alias.as_ref(), *with_ordinality, span)
             }
             TableFactor::Derived {
@@ -440,6 +437,7 @@ impl Binder<'_> {
                         schema: None,
                         columns: star,
                         table: None,
+                        system: None,
                         out_of_reach: false,
                     });
                 }
@@ -507,6 +505,7 @@ impl Binder<'_> {
                 schema: None,
                 columns,
                 table: None,
+                system: None,
                 out_of_reach: false,
             }),
         })
@@ -534,6 +533,7 @@ impl Binder<'_> {
                     schema: None,
                     columns,
                     table: None,
+                    system: None,
                     out_of_reach: false,
                 }),
             });
@@ -572,6 +572,7 @@ impl Binder<'_> {
                     schema: name.is_none().then(|| table.schema().to_owned()),
                     columns: Self::exposed(&columns),
                     table: None,
+                    system: Some(table.oid()),
                     out_of_reach: false,
                 };
                 (Rel::SystemScan { table, columns }, scope)
@@ -683,6 +684,7 @@ impl Binder<'_> {
                     schema: None,
                     columns: exposed,
                     table: None,
+                    system: None,
                     out_of_reach: false,
                 }),
             },

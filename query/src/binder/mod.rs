@@ -455,6 +455,7 @@ impl<'a> Binder<'a> {
             schema: alias.is_none().then(|| table.schema_name.clone()),
             columns,
             table: Some(Arc::clone(table)),
+            system: None,
             out_of_reach: false,
         };
         (scope, ids)

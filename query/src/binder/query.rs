@@ -228,6 +228,7 @@ impl Binder<'_> {
                 })
                 .collect(),
             table: None,
+            system: None,
             out_of_reach: false,
         });
         self.levels.push(Level {

@@ -91,6 +91,8 @@ pub(crate) struct ScopeTable {
     pub columns: Vec<ScopeColumn>,
     /// The base table, for functional dependency and `tableoid`.
     pub table: Option<Arc<Table>>,
+    /// OID of the system table, for `tableoid`.
+    pub system: Option<u32>,
     /// In sight, but not to be referred to from here (a sibling of a subquery that is not LATERAL).
     pub out_of_reach: bool,
 }
@@ -228,6 +230,11 @@ impl Binder<'_> {
                 Ok(expr)
             }
             (None, _) => {
+                if column == "tableoid"
+                    && let Some(oid) = table.system
+                {
+                    return Ok(Expr::literal(Datum::Oid(oid), PgType::Oid));
+                }
                 if let Some(base) = &table.table
                     && SYSTEM_COLUMNS.contains(&column.as_str())
                 {

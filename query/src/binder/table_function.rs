@@ -61,6 +61,7 @@ static SIGNATURES: &[Signature] = &[
     Signature { name: "jsonb_array_elements_text", kind: K::JsonArrayElementsText, args: &[is(P::Jsonb)], columns: &[one("value", P::Text)] },
     Signature { name: "json_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Json)], columns: &[one("", P::Text)] },
     Signature { name: "jsonb_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Jsonb)], columns: &[one("", P::Text)] },
+    Signature { name: "pg_partition_ancestors", kind: K::PgPartitionAncestors, args: &[is(P::Regclass)], columns: &[one("relid", P::Regclass)] },
     Signature { name: "pg_get_keywords", kind: K::PgGetKeywords, args: &[], columns: &[one("word", P::Text), one("catcode", P::Char), one("barelabel", P::Bool), one("catdesc", P::Text), one("baredesc", P::Text)] },
 ];
 
@@ -84,6 +85,9 @@ impl Binder<'_> {
         args: Vec<Expr>,
         span: Span,
     ) -> Result<TableCall> {
+        if name == "unnest" && args.len() > 1 {
+            return self.unnest_together(args, span);
+        }
         let fitting: Vec<&Signature> = SIGNATURES
             .iter()
             .filter(|s| s.name == name && s.args.len() == args.len())
@@ -107,6 +111,24 @@ impl Binder<'_> {
         let (args, _) = self.settle_args(signature.args, ret, args, span)?;
         Ok(TableCall {
             kind: signature.kind,
+            args,
+            columns,
+        })
+    }
+
+    /// `unnest(a, b, …)`: arrays side by side, a column each.
+    fn unnest_together(&mut self, args: Vec<Expr>, span: Span) -> Result<TableCall> {
+        let mut columns = Vec::with_capacity(args.len());
+        for arg in &args {
+            let element = arg
+                .ty
+                .ty
+                .element()
+                .ok_or_else(|| self.undefined_function("unnest", &[arg.ty.ty], span))?;
+            columns.push(("unnest".to_owned(), element.into()));
+        }
+        Ok(TableCall {
+            kind: TableFunctionKind::Unnest,
             args,
             columns,
         })

@@ -235,7 +235,10 @@ pub fn reg_lookup(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Option<u
         PgType::Regproc => {
             let parts = split_name(input)?;
             let name = parts.last().map_or("", String::as_str);
-            super::by_name(name).first().map(|f| f.oid)
+            super::by_name(name)
+                .first()
+                .map(|f| f.oid)
+                .or_else(|| crate::system::function_oid(name))
         }
         PgType::Regnamespace => match split_name(input)?.as_slice() {
             [name] => schema_oid(ctx, name),

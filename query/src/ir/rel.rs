@@ -247,6 +247,8 @@ pub enum TableFunctionKind {
     JsonObjectKeys,
     GenerateSubscripts,
     PgGetKeywords,
+    /// `pg_partition_ancestors`: no table is a partition.
+    PgPartitionAncestors,
     ScalarCall,
 }
 

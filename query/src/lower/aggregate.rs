@@ -19,6 +19,7 @@ use super::rel::{Lowerer, project};
 use super::udf::literal;
 use crate::arrow::{arrow_type, needs_equality_key};
 use crate::functions::AggregateKind;
+use crate::functions::aggregates::is_ordered_set;
 use crate::ir::{AggregateCall, Expr, OutputColumn, Rel};
 
 /// An aggregate as DataFusion calls it.
@@ -253,6 +254,13 @@ impl Lowerer<'_> {
             .iter()
             .map(|e| self.expr(e))
             .collect::<Result<Vec<_>>>()?;
+        if is_ordered_set(call.aggregate.kind) {
+            // The ordered values are arguments too, after the direct ones.
+            for key in &call.order_by {
+                types.push(key.expr.ty.ty);
+                args.push(self.expr(&key.expr)?);
+            }
+        }
         let mut order = Vec::new();
         for key in &call.order_by {
             order.push(SortOrder {

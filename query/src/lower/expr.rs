@@ -39,6 +39,17 @@ fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
     DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
 
+/// CASE. The optimizer makes ANDs and ORs of a searched one that is boolean, and would evaluate all its parts for all
+/// rows; it lets `CASE true WHEN …` alone.
+pub(super) fn lazy_case(
+    branches: Vec<(Box<DfExpr>, Box<DfExpr>)>,
+    otherwise: Option<Box<DfExpr>>,
+    ty: PgType,
+) -> DfExpr {
+    let operand = (ty == PgType::Bool).then(|| Box::new(datafusion::logical_expr::lit(true)));
+    DfExpr::Case(Case::new(operand, branches, otherwise))
+}
+
 /// All of them; none is true.
 pub(crate) fn conjunction(list: impl IntoIterator<Item = DfExpr>) -> Option<DfExpr> {
     list.into_iter()
@@ -76,8 +87,7 @@ impl Lowerer<'_> {
             ExprKind::Case {
                 branches,
                 otherwise,
-            } => DfExpr::Case(Case::new(
-                None,
+            } => lazy_case(
                 branches
                     .iter()
                     .map(|b| Ok((Box::new(self.expr(&b.when)?), Box::new(self.expr(&b.then)?))))
@@ -86,7 +96,8 @@ impl Lowerer<'_> {
                     .as_deref()
                     .map(|e| self.expr(e).map(Box::new))
                     .transpose()?,
-            )),
+                ty,
+            ),
             ExprKind::Coalesce(list) => self.coalesce(list, ty)?,
             ExprKind::Extremum {
                 greatest,
@@ -286,11 +297,7 @@ impl Lowerer<'_> {
                 ))
             })
             .collect::<Result<_>>()?;
-        Ok(DfExpr::Case(Case::new(
-            None,
-            branches,
-            Some(Box::new(self.expr(last)?)),
-        )))
+        Ok(lazy_case(branches, Some(Box::new(self.expr(last)?)), ty))
     }
 
     fn in_list(&self, equals: &'static Function, arg: &Expr, list: &[Expr]) -> Result<DfExpr> {
@@ -365,14 +372,14 @@ impl Lowerer<'_> {
                 } else {
                     DfExpr::IsTrue(Box::new(safe.clone()))
                 };
-                let guarded = DfExpr::Case(Case::new(
-                    None,
+                let guarded = lazy_case(
                     vec![(
                         Box::new(decided),
                         Box::new(literal(PgType::Bool, &Datum::Bool(!and))?),
                     )],
                     Some(Box::new(risky)),
-                ));
+                    PgType::Bool,
+                );
                 binary(safe, op, guarded)
             }
             (Some(e), None) | (None, Some(e)) => e,

@@ -118,14 +118,17 @@ impl QueryRuntime {
         options
             .extensions
             .insert(StatementExtension(statement.clone()));
-        SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.0.env.clone())
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(self.0.logical.clone())
             .with_physical_optimizer_rules(self.0.physical.clone())
             .with_query_planner(Arc::new(Planner))
-            .build()
+            .build();
+        // Physical expressions take their configuration from here, and would do with the default one.
+        state.mark_start_execution();
+        state
     }
 
     fn partitions_for(&self, statement: &StatementContext, rel: &Rel) -> usize {

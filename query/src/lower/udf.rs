@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result, cast};
+use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result};
 
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
@@ -82,12 +82,17 @@ impl RowFunction {
             _ => Volatility::Immutable,
         };
         let name = op.name(&types);
+        let signature = if args.is_empty() {
+            Signature::nullary(volatility)
+        } else {
+            Signature::variadic_any(volatility)
+        };
         let function = RowFunction {
             op,
             args: types,
             ret,
             name,
-            signature: Signature::variadic_any(volatility),
+            signature,
         };
         ScalarUDF::new_from_impl(function).call(args)
     }
@@ -175,7 +180,7 @@ impl RowOp {
             RowOp::Cast { to, explicit } => match &values[0] {
                 Datum::Null => Datum::Null,
                 value => {
-                    return cast::cast(value, types[0], *to, *explicit, &ctx.format);
+                    return crate::eval::cast(ctx, value, types[0], *to, *explicit);
                 }
             },
             RowOp::Quantified(quantifier, operator) => {
@@ -309,7 +314,6 @@ impl ScalarUDFImpl for RowFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let statement = statement_of(&args.config_options)?;
         match &self.op {
             RowOp::EqualityKey => {
                 return kernel::equality_key(&args.args[0], self.ret).map_err(to_datafusion);
@@ -321,6 +325,7 @@ impl ScalarUDFImpl for RowFunction {
             }
             _ => {}
         }
+        let statement = statement_of(&args.config_options)?;
         let constant = !self.is_volatile()
             && args
                 .args

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use stratos_types::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, json};
 
 use super::batches::{BatchSource, SourceTable};
 use super::system::batch_of;
+use crate::functions::keywords::KEYWORDS;
 use crate::ir::{OutputColumn, TableFunctionKind};
 use crate::lower::StatementContext;
 
@@ -148,8 +149,66 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
         K::GenerateSeries => generate_series(args),
         K::StringToTable => Ok(string_to_table(args)),
         K::RegexpSplitToTable => regexp_split(args),
-        other => Err(Error::unsupported(format!("{other:?} in FROM"))),
+        K::JsonEach | K::JsonEachText => {
+            let mut out = Vec::new();
+            for (key, member) in json::each(text_of(args))? {
+                out.push(Ok(vec![Datum::text(key), member_datum(args, member, kind == K::JsonEachText)?]));
+            }
+            Ok(Box::new(out.into_iter()))
+        }
+        K::JsonArrayElements | K::JsonArrayElementsText => json::elements(text_of(args))?
+            .into_iter()
+            .map(|member| member_datum(args, member, kind == K::JsonArrayElementsText))
+            .collect::<Result<_>>()
+            .map(one_column),
+        K::JsonObjectKeys => Ok(one_column(
+            json::object_keys(text_of(args))?
+                .into_iter()
+                .map(Datum::text)
+                .collect(),
+        )),
+        K::PgGetKeywords => Ok(keywords()),
+        K::PgPartitionAncestors => Ok(none()),
     }
+}
+
+/// The text of a json or jsonb argument.
+fn text_of(args: &[(PgType, Datum)]) -> &str {
+    args.first().and_then(|(_, v)| v.as_str()).unwrap_or_default()
+}
+
+/// A member of the json or jsonb argument, in its type or as text.
+fn member_datum(args: &[(PgType, Datum)], member: String, as_text: bool) -> Result<Datum> {
+    if as_text {
+        return Ok(json::as_text(&member)?.map_or(Datum::Null, Datum::text));
+    }
+    Ok(match args.first() {
+        Some((PgType::Jsonb, _)) => Datum::Jsonb(member.into()),
+        _ => Datum::text(member),
+    })
+}
+
+/// `pg_get_keywords()`
+fn keywords() -> Rows {
+    Box::new(KEYWORDS.iter().map(|(word, category, label)| {
+        let described = match category {
+            b'U' => "unreserved",
+            b'C' => "unreserved (cannot be function or type name)",
+            b'T' => "reserved (can be function or type name)",
+            _ => "reserved",
+        };
+        Ok(vec![
+            Datum::text(*word),
+            Datum::text(char::from(*category).to_string()),
+            Datum::Bool(*label),
+            Datum::text(described),
+            Datum::text(if *label {
+                "can be bare label"
+            } else {
+                "requires AS"
+            }),
+        ])
+    }))
 }
 
 /// Several arrays side by side, the shorter ones filled up with NULLs.

@@ -83,6 +83,11 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
     if let (T::Array(a), T::Array(b)) = (from, to) {
         return cast_kind(a.into(), b.into());
     }
+    if let (T::Int2Vector | T::OidVector, T::Array(to)) = (from, to)
+        && let Some(element) = from.element()
+    {
+        return cast_kind(element, to.into());
+    }
     if to.category() == TypeCategory::String {
         Some(Assignment)
     } else if from.category() == TypeCategory::String {
