@@ -295,9 +295,9 @@ impl Sums {
                         let value =
                             Numeric::from_sortable(values.value(row)).map_err(to_datafusion)?;
                         if sign > 0 {
-                            self.numerics[*group].add(&value);
+                            self.numerics[*group].add(&value).map_err(to_datafusion)?;
                         } else {
-                            self.numerics[*group].subtract(&value);
+                            self.numerics[*group].subtract(&value).map_err(to_datafusion)?;
                         }
                         self.counts[*group] += sign;
                     }
@@ -413,7 +413,7 @@ impl GroupsAccumulator for Sums {
             if self.exact {
                 let sum = Numeric::from_sortable(values[0].as_binary::<i32>().value(row))
                     .map_err(to_datafusion)?;
-                self.numerics[*group].add(&sum);
+                self.numerics[*group].add(&sum).map_err(to_datafusion)?;
             } else {
                 self.integers[*group] += values[0].as_primitive::<Decimal128Type>().value(row);
             }
