@@ -132,6 +132,7 @@ impl Engine {
         let runtime = QueryRuntime::new(&options, Some(Arc::new(store.clone())))?;
         let catalog_changes = store.watch_key(keys::version());
         bootstrap(&store).await?;
+        ensure_shards(&store).await?;
         Ok(Arc::new(Engine {
             sequences: Sequences::new(store.clone()),
             row_ids: RowIds::new(store.clone()),
@@ -435,7 +436,17 @@ async fn bootstrap(store: &Store) -> Result<()> {
         stored(transaction.put(key, value))?;
     }
     stored(transaction.commit().await)?;
-    let span = Span::prefix(&database_prefix(catalog::DEFAULT_DATABASE));
-    stored(store.create_shard_for(span).await)?;
+    Ok(())
+}
+
+/// Every database has a shard for its rows. One that was made just before a crash may still lack it.
+async fn ensure_shards(store: &Store) -> Result<()> {
+    let snapshot = catalog::load_snapshot(&ViewReader(&store.latest_view()), catalog::DEFAULT_DATABASE)?;
+    for database in snapshot.databases.keys() {
+        let prefix = database_prefix(*database);
+        if !store.shards().iter().any(|shard| shard.span.contains(&prefix)) {
+            stored(store.create_shard_for(Span::prefix(&prefix)).await)?;
+        }
+    }
     Ok(())
 }

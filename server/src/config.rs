@@ -9,8 +9,25 @@ use serde::{Deserialize, Serialize};
 
 /// Prefix of environment variables.
 const ENV_PREFIX: &str = "STRATOS_";
-/// Environment variables with that prefix that are not settings of the configuration.
-const NOT_SETTINGS: &[&str] = &["log"];
+/// Settings that the environment can give; other variables with the prefix belong to somebody else.
+const SETTINGS: &[&str] = &[
+    "data_dir",
+    "sql_addr",
+    "http_addr",
+    "durability",
+    "trust_loopback",
+    "tls_certificate",
+    "tls_key",
+    "connections_max",
+    "message_mb_max",
+    "cache_mb",
+    "query_memory_mb",
+    "spill_gb_max",
+    "transaction_mb_max",
+    "gc_window_seconds",
+    "shard_split_mb",
+    "shutdown_grace_seconds",
+];
 
 /// What an acknowledged commit means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -140,7 +157,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Config::from_sources(&text, Env::prefixed(ENV_PREFIX).ignore(NOT_SETTINGS))
+        Config::from_sources(&text, Env::prefixed(ENV_PREFIX).only(SETTINGS))
     }
 
     fn from_sources(text: &str, environment: Env) -> Result<Config, ConfigError> {
@@ -187,6 +204,17 @@ mod tests {
     #[test]
     fn the_explained_configuration_is_the_default() {
         assert_eq!(parse(EXPLAINED).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_environment_can_give_every_setting() {
+        let json = serde_json::to_value(Config::default()).unwrap();
+        let names: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut sorted = SETTINGS.to_vec();
+        sorted.sort_unstable();
+        let mut expected = names.clone();
+        expected.sort_unstable();
+        assert_eq!(sorted, expected);
     }
 
     #[test]

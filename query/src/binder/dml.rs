@@ -23,6 +23,8 @@ struct Target {
     table: Arc<Table>,
     scope: ScopeTable,
     ids: Vec<ColumnId>,
+    /// `ids`, and the hidden row id where the table has no primary key.
+    row_ids: Vec<ColumnId>,
 }
 
 impl Binder<'_> {
@@ -63,14 +65,23 @@ impl Binder<'_> {
             }
         };
         let (scope, ids) = self.table_scope(&table, alias.as_deref());
-        Ok(Target { table, scope, ids })
+        let mut row_ids = ids.clone();
+        if !table.has_primary_key() {
+            row_ids.push(self.fresh());
+        }
+        Ok(Target {
+            table,
+            scope,
+            ids,
+            row_ids,
+        })
     }
 
     /// The target joined with FROM or USING; leaves a level with that name space on the stack.
     fn dml_source(&mut self, target: &Target, from: &[TableWithJoins]) -> Result<Rel> {
         self.levels.push(Level::default());
         let base = FromItem {
-            rel: Self::scan(&target.table, &target.scope.name, &target.ids),
+            rel: Self::scan(&target.table, &target.scope.name, &target.row_ids),
             scope: Scope::of(target.scope.clone()),
         };
         // FROM items do not see the target.
@@ -170,7 +181,7 @@ impl Binder<'_> {
         Ok((
             StatementKind::Update(Box::new(Update {
                 table: target.table,
-                target: target.ids,
+                target: target.row_ids,
                 source: filtered(source, filter.as_ref()),
                 filter,
                 assignments,
@@ -215,7 +226,7 @@ impl Binder<'_> {
         Ok((
             StatementKind::Delete(Box::new(Delete {
                 table: target.table,
-                target: target.ids,
+                target: target.row_ids,
                 source: filtered(source, filter.as_ref()),
                 filter,
                 returning,

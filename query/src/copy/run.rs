@@ -297,6 +297,10 @@ impl Session {
                 }
             }
         };
+        let result = match result {
+            Ok(()) if last => writer.finish(&mut context).await,
+            other => other,
+        };
         copy.writer = writer.suspend();
         copy.buffer = buffer[at..].to_vec();
         result?;
@@ -315,14 +319,21 @@ impl Session {
             return Ok(None);
         }
         let mut out: Vec<bytes::Bytes> = Vec::new();
+        // The binary header comes with the first row: readers take each message for a row.
+        let mut prefix = Vec::new();
         if std::mem::take(&mut copy.header_pending) {
-            out.push(copy.header().into());
+            if copy.is_binary() {
+                prefix = copy.header();
+            } else {
+                out.push(copy.header().into());
+            }
         }
         match self.fetch(&mut copy.result, rows_max).await? {
             None => {
                 copy.finished = true;
                 if copy.is_binary() {
-                    out.push(binary::trailer().into());
+                    prefix.extend(binary::trailer());
+                    out.push(prefix.into());
                 }
             }
             Some(block) => {
@@ -331,7 +342,9 @@ impl Session {
                 for row in 0..block.len() {
                     let values = columns.iter().enumerate().map(|(at, c)| block.datum(row, at, c.ty.ty));
                     let values = values.collect::<Result<Vec<_>>>()?;
-                    out.push(copy.record(&columns, &values, &options)?.into());
+                    let mut record = std::mem::take(&mut prefix);
+                    record.extend(copy.record(&columns, &values, &options)?);
+                    out.push(record.into());
                     copy.rows += 1;
                 }
             }

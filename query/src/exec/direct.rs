@@ -445,6 +445,7 @@ impl DirectChange {
             let target = Target { key, others: Vec::new(), verify: true };
             self.plan.change(context, &mut writer, target, &mut changes, &mut departed).await?;
         }
+        writer.finish(context).await?;
         if !rules.incoming.is_empty() {
             after_departure(context, &rules, departed).await?;
         }

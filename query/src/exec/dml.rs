@@ -16,7 +16,9 @@ use super::write::{Conflict, Inserted, TableWriter};
 use super::{Changes, StatementContext};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
-use crate::ir::{Assignment, ColumnId, Delete, Expr, Insert, InsertSource, Rel, Returning, Update};
+use crate::ir::{
+    Assignment, ColumnId, Delete, Expr, Insert, InsertSource, OutputColumn, Rel, Returning, Update,
+};
 use crate::rows::StoredRow;
 
 /// Rows that a statement takes from its source at once.
@@ -213,7 +215,8 @@ impl InsertPlan {
                 }
             }
         }
-        let InsertRun { changes, departed, .. } = run;
+        let InsertRun { changes, departed, mut writer, .. } = run;
+        writer.finish(context).await?;
         after_departure(context, &self.rules, departed).await?;
         Ok(changes)
     }
@@ -289,10 +292,33 @@ impl InsertRun<'_> {
     }
 }
 
+/// Identities of columns that carry the values of subqueries start here; the binder counts from 0.
+const HOISTED_FIRST: u32 = 3 << 30;
+
+/// Lets the source compute the assigned values that contain subqueries: the row evaluator cannot.
+fn hoist(source: Rel, assignments: &mut [Assignment]) -> (Rel, bool) {
+    let mut columns: Vec<(OutputColumn, Expr)> = Vec::new();
+    for assignment in assignments.iter_mut().filter(|a| super::direct::has_subquery(&a.value)) {
+        let id = ColumnId(HOISTED_FIRST + u32::try_from(columns.len()).unwrap_or(0));
+        let ty = assignment.value.ty;
+        let value = std::mem::replace(&mut assignment.value, Expr::column(id, ty));
+        columns.push((OutputColumn { id, name: "(value)".to_owned(), ty, origin: None }, value));
+    }
+    if columns.is_empty() {
+        return (source, false);
+    }
+    let mut all: Vec<(OutputColumn, Expr)> =
+        source.output().into_iter().map(|c| (c.clone(), Expr::column(c.id, c.ty))).collect();
+    all.extend(columns);
+    (Rel::Project { input: Box::new(source), columns: all }, true)
+}
+
 /// UPDATE or DELETE, compiled.
 #[derive(Debug)]
 pub struct ChangePlan {
     rules: Arc<TableRules>,
+    /// Part of the statement depends on a subquery, so that a row which changed meanwhile cannot be looked at again.
+    one_shot: bool,
     source: Rel,
     places: Places,
     /// Over target columns, then the others.
@@ -309,13 +335,18 @@ impl ChangePlan {
     ///
     /// # Errors
     /// Expressions that the row evaluator cannot run.
-    pub fn update(update: Update, rules: Arc<TableRules>) -> Result<ChangePlan> {
+    pub fn update(mut update: Update, rules: Arc<TableRules>) -> Result<ChangePlan> {
+        let (source, hoisted) = hoist(update.source, &mut update.assignments);
+        update.source = source;
+        let asked = update.filter.as_ref().is_some_and(super::direct::has_subquery);
+        let filter = update.filter.as_ref().filter(|_| !asked);
         let places = Places::find(&update.source, &update.target, &rules)?;
         let old_layout = Layout::new(places.columns_of(&update.target).chain(places.others.iter().copied()));
         let new_layout = Layout::new(update.new_row.iter().chain(&places.others).copied());
         Ok(ChangePlan {
             places,
-            filter: update.filter.as_ref().map(|f| Program::compile(f, &old_layout)).transpose()?,
+            filter: filter.map(|f| Program::compile(f, &old_layout)).transpose()?,
+            one_shot: hoisted || asked,
             assignments: Some(Assignments::compile(&update.assignments, &old_layout)?),
             returning: compile_returning(&update.returning, &new_layout)?,
             source: update.source,
@@ -331,9 +362,12 @@ impl ChangePlan {
     pub fn delete(delete: Delete, rules: Arc<TableRules>) -> Result<ChangePlan> {
         let places = Places::find(&delete.source, &delete.target, &rules)?;
         let layout = Layout::new(places.columns_of(&delete.target).chain(places.others.iter().copied()));
+        let asked = delete.filter.as_ref().is_some_and(super::direct::has_subquery);
+        let filter = delete.filter.as_ref().filter(|_| !asked);
         Ok(ChangePlan {
             places,
-            filter: delete.filter.as_ref().map(|f| Program::compile(f, &layout)).transpose()?,
+            one_shot: asked,
+            filter: filter.map(|f| Program::compile(f, &layout)).transpose()?,
             assignments: None,
             returning: compile_returning(&delete.returning, &layout)?,
             source: delete.source,
@@ -376,6 +410,7 @@ impl ChangePlan {
             breathe(context).await?;
         }
         drop(source);
+        writer.finish(context).await?;
         if !self.rules.incoming.is_empty() {
             after_departure(context, &self.rules, departed).await?;
         }
@@ -416,6 +451,13 @@ impl ChangePlan {
         };
         let mut row = old.clone();
         row.extend(others.iter().cloned());
+        if changed && self.one_shot {
+            return Err(Error::new(
+                ErrorKind::SerializationFailure,
+                "could not serialize access due to concurrent update",
+            )
+            .with_hint("The row changed while a statement with a subquery waited for it; run the statement again."));
+        }
         if (changed || verify) && !is_true(&self.filter, &row, context)? {
             return Ok(());
         }

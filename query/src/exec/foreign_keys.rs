@@ -58,12 +58,28 @@ pub async fn require_parents(
     old: Option<&[Datum]>,
     new: &[Datum],
 ) -> Result<()> {
-    for outgoing in &rules.outgoing {
+    for outgoing in rules.outgoing.iter().filter(|o| o.key.table != rules.table.oid) {
         let values = values_of(&rules.table, &outgoing.key.columns, new);
         if old.is_some_and(|old| values_of(&rules.table, &outgoing.key.columns, old) == values) {
             continue;
         }
         require_parent(context, rules, outgoing, values, new).await?;
+    }
+    Ok(())
+}
+
+/// The same for foreign keys of the table to itself, once the statement has written all its rows.
+///
+/// # Errors
+/// As [`require_parents`].
+pub async fn require_own_parents(
+    context: &mut StatementContext<'_>,
+    rules: &TableRules,
+    row: &[Datum],
+) -> Result<()> {
+    for outgoing in rules.outgoing.iter().filter(|o| o.key.table == rules.table.oid) {
+        let values = values_of(&rules.table, &outgoing.key.columns, row);
+        require_parent(context, rules, outgoing, values, row).await?;
     }
     Ok(())
 }

@@ -129,6 +129,11 @@ impl TableRules {
         Ok(())
     }
 
+    /// Whether a foreign key of the table refers to the table itself.
+    pub fn refers_to_itself(&self) -> bool {
+        self.outgoing.iter().any(|o| o.key.table == self.table.oid)
+    }
+
     /// Secondary indexes that writes must keep, complete or not yet.
     pub fn maintained_indexes(&self) -> impl Iterator<Item = &Index> {
         self.table.indexes[1..].iter()

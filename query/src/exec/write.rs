@@ -49,6 +49,8 @@ pub struct TableWriter<'a> {
     pub rules: &'a TableRules,
     locks_taken: usize,
     row_ids: std::ops::Range<u64>,
+    /// Rows that refer to rows of their own table, which may come later in the statement.
+    self_referring: Vec<Vec<Datum>>,
 }
 
 /// What a [`TableWriter`] remembers between the pieces of one statement.
@@ -56,6 +58,7 @@ pub struct TableWriter<'a> {
 pub struct WriterState {
     locks_taken: usize,
     row_ids: std::ops::Range<u64>,
+    self_referring: Vec<Vec<Datum>>,
 }
 
 /// How many row ids a statement takes from the store at once.
@@ -64,17 +67,37 @@ const ROW_ID_BLOCK: u64 = 64;
 impl<'a> TableWriter<'a> {
     /// A writer for the rows that `rules` are about.
     pub fn new(rules: &'a TableRules) -> Self {
-        TableWriter { rules, locks_taken: 0, row_ids: 0..0 }
+        TableWriter { rules, locks_taken: 0, row_ids: 0..0, self_referring: Vec::new() }
     }
 
     /// Goes on where another writer of the same statement stopped.
     pub fn resume(rules: &'a TableRules, state: WriterState) -> Self {
-        TableWriter { rules, locks_taken: state.locks_taken, row_ids: state.row_ids }
+        TableWriter {
+            rules,
+            locks_taken: state.locks_taken,
+            row_ids: state.row_ids,
+            self_referring: state.self_referring,
+        }
     }
 
     /// What the next writer of the statement has to know.
     pub fn suspend(self) -> WriterState {
-        WriterState { locks_taken: self.locks_taken, row_ids: self.row_ids }
+        WriterState {
+            locks_taken: self.locks_taken,
+            row_ids: self.row_ids,
+            self_referring: self.self_referring,
+        }
+    }
+
+    /// The statement's rows are all written: checks what could not be checked row by row.
+    ///
+    /// # Errors
+    /// 23503.
+    pub async fn finish(&mut self, context: &mut StatementContext<'_>) -> Result<()> {
+        for row in std::mem::take(&mut self.self_referring) {
+            foreign_keys::require_own_parents(context, self.rules, &row).await?;
+        }
+        Ok(())
     }
 
     fn table(&self) -> &'a Table {
@@ -142,6 +165,9 @@ impl<'a> TableWriter<'a> {
             stored(context.transaction.write_guarded(&key, entry.key.into(), value))?;
         }
         stored(context.transaction.put(key.into(), value.into()))?;
+        if self.rules.refers_to_itself() {
+            self.self_referring.push(row.to_vec());
+        }
         Ok(Inserted::Yes)
     }
 
@@ -190,6 +216,9 @@ impl<'a> TableWriter<'a> {
         }
         let value = encode_row(table, new)?;
         stored(context.transaction.put(new_key, value.into()))?;
+        if self.rules.refers_to_itself() {
+            self.self_referring.push(new.to_vec());
+        }
         foreign_keys::require_parents(context, self.rules, Some(&old.values), new).await
     }
 
