@@ -47,6 +47,8 @@ static SIGNATURES: &[Signature] = &[
     Signature { name: "unnest", kind: K::Unnest, args: &[ArgType::AnyArray], columns: &[("", ReturnType::AnyElement)] },
     Signature { name: "generate_subscripts", kind: K::GenerateSubscripts, args: &[ArgType::AnyArray, is(P::Int4)], columns: &[one("", P::Int4)] },
     Signature { name: "generate_subscripts", kind: K::GenerateSubscripts, args: &[ArgType::AnyArray, is(P::Int4), is(P::Bool)], columns: &[one("", P::Int4)] },
+    Signature { name: "regexp_matches", kind: K::RegexpMatches, args: &[is(P::Text), is(P::Text)], columns: &[one("", P::Array(stratos_types::Scalar::Text))] },
+    Signature { name: "regexp_matches", kind: K::RegexpMatches, args: &[is(P::Text), is(P::Text), is(P::Text)], columns: &[one("", P::Array(stratos_types::Scalar::Text))] },
     Signature { name: "regexp_split_to_table", kind: K::RegexpSplitToTable, args: &[is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },
     Signature { name: "regexp_split_to_table", kind: K::RegexpSplitToTable, args: &[is(P::Text), is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },
     Signature { name: "string_to_table", kind: K::StringToTable, args: &[is(P::Text), is(P::Text)], columns: &[one("", P::Text)] },

@@ -26,6 +26,13 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
             [left, right] => (Some(*left), *right),
             _ => continue,
         };
+        // An operator takes what a variadic function collects as one array.
+        let right = match right {
+            ArgType::Is(element) if function.variadic => {
+                element.array().map_or(right, ArgType::Is)
+            }
+            other => other,
+        };
         registry
             .by_symbol
             .entry(symbol)

@@ -238,6 +238,7 @@ pub enum SetOpKind {
 pub enum TableFunctionKind {
     GenerateSeries,
     Unnest,
+    RegexpMatches,
     RegexpSplitToTable,
     StringToTable,
     JsonEach,

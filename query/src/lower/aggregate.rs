@@ -47,6 +47,9 @@ impl Lowerer<'_> {
         groupings: &[(OutputColumn, Vec<usize>)],
     ) -> Result<LogicalPlan> {
         let mut plan = self.rel(input)?;
+        if aggregates.iter().any(|(_, call)| shows_order(call)) {
+            plan = keep_order(plan);
+        }
         let mut keys = Vec::new();
         let mut values = Vec::new();
         let mut back = Vec::new();
@@ -289,6 +292,39 @@ impl Lowerer<'_> {
             filter,
             cast: None,
         })
+    }
+}
+
+/// Whether the result depends on the order of the input, with no ORDER BY of its own.
+fn shows_order(call: &AggregateCall) -> bool {
+    use AggregateKind as K;
+    call.order_by.is_empty()
+        && matches!(
+            call.aggregate.kind,
+            K::StringAgg | K::ArrayAgg | K::JsonAgg | K::JsonObjectAgg
+        )
+}
+
+/// More rows than any sort has.
+const SORT_ROWS_MAX: usize = 1 << 48;
+
+/// Keeps the sorting of a subquery below an aggregate: the optimizer drops sorts that nothing asks for, except limited
+/// ones, but `string_agg(x) FROM (… ORDER BY …)` is how many write their order.
+fn keep_order(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Sort(mut sort) => {
+            sort.fetch = sort.fetch.or(Some(SORT_ROWS_MAX));
+            LogicalPlan::Sort(sort)
+        }
+        LogicalPlan::Projection(mut projection) => {
+            projection.input = Arc::new(keep_order(Arc::unwrap_or_clone(projection.input)));
+            LogicalPlan::Projection(projection)
+        }
+        LogicalPlan::Filter(mut filter) => {
+            filter.input = Arc::new(keep_order(Arc::unwrap_or_clone(filter.input)));
+            LogicalPlan::Filter(filter)
+        }
+        other => other,
     }
 }
 

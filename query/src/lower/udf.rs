@@ -32,8 +32,6 @@ pub(crate) enum RowOp {
     Cast { to: ColumnType, explicit: bool },
     /// `args[0] op ANY/ALL (args[1])`
     Quantified(Quantifier, &'static Function),
-    /// `args[0] = args[1] OR args[0] = args[2] …`
-    InList(&'static Function),
     /// `args[0] IS NOT DISTINCT FROM args[1]`
     NotDistinct(&'static Function),
     /// `ARRAY[…]`
@@ -151,7 +149,6 @@ impl RowOp {
             RowOp::Quantified(quantifier, f) => {
                 format!("{quantifier:?}_{}", f.oid).to_lowercase()
             }
-            RowOp::InList(f) => format!("in_{}", f.oid),
             RowOp::NotDistinct(f) => format!("not_distinct_{}", f.oid),
             RowOp::Array(element) => format!("array_{}", element.oid()),
             RowOp::Subscript => "subscript".into(),
@@ -188,9 +185,6 @@ impl RowOp {
                     return Ok(Datum::Null);
                 };
                 return quantified(ctx, *quantifier, operator, types[0], &values[0], array.element, &array.values);
-            }
-            RowOp::InList(equals) => {
-                return quantified(ctx, Quantifier::Any, equals, types[0], &values[0], types[0], &values[1..]);
             }
             RowOp::NotDistinct(equals) => match (values[0].is_null(), values[1].is_null()) {
                 (true, true) => Datum::Bool(true),

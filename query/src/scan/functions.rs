@@ -10,6 +10,7 @@ use stratos_types::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, 
 use super::batches::{BatchSource, SourceTable};
 use super::system::batch_of;
 use crate::functions::keywords::KEYWORDS;
+use crate::functions::pattern;
 use crate::ir::{OutputColumn, TableFunctionKind};
 use crate::lower::StatementContext;
 
@@ -148,7 +149,10 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
         _ if args.iter().any(|(_, v)| v.is_null()) && kind != K::StringToTable => Ok(none()),
         K::GenerateSeries => generate_series(args),
         K::StringToTable => Ok(string_to_table(args)),
-        K::RegexpSplitToTable => regexp_split(args),
+        K::RegexpSplitToTable => {
+            pattern::split(&values_of(args), "regexp_split_to_table").map(one_column)
+        }
+        K::RegexpMatches => pattern::all_matches(&values_of(args)).map(one_column),
         K::JsonEach | K::JsonEachText => {
             let mut out = Vec::new();
             for (key, member) in json::each(text_of(args))? {
@@ -170,6 +174,10 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
         K::PgGetKeywords => Ok(keywords()),
         K::PgPartitionAncestors => Ok(none()),
     }
+}
+
+fn values_of(args: &[(PgType, Datum)]) -> Vec<Datum> {
+    args.iter().map(|(_, v)| v.clone()).collect()
 }
 
 /// The text of a json or jsonb argument.
@@ -377,35 +385,4 @@ fn string_to_table(args: &[(PgType, Datum)]) -> Rows {
             })
             .collect(),
     )
-}
-
-fn regexp_split(args: &[(PgType, Datum)]) -> Result<Rows> {
-    let (Some(text), Some(pattern)) = (
-        args.first().and_then(|(_, v)| v.as_str()),
-        args.get(1).and_then(|(_, v)| v.as_str()),
-    ) else {
-        return Ok(none());
-    };
-    let flags = args.get(2).and_then(|(_, v)| v.as_str()).unwrap_or("");
-    let regex = regex::RegexBuilder::new(pattern)
-        .case_insensitive(flags.contains('i'))
-        .build()
-        .map_err(|e| {
-            Error::new(
-                ErrorKind::InvalidRegularExpression,
-                format!("invalid regular expression: {e}"),
-            )
-        })?;
-    // As in Postgres, an empty match at the ends splits nothing off.
-    let mut parts = Vec::new();
-    let mut from = 0;
-    for found in regex.find_iter(text) {
-        if found.is_empty() && (found.start() == 0 || found.start() == text.len()) {
-            continue;
-        }
-        parts.push(Datum::text(&text[from..found.start()]));
-        from = found.end();
-    }
-    parts.push(Datum::text(&text[from..]));
-    Ok(one_column(parts))
 }
