@@ -129,7 +129,7 @@ impl Engine {
     /// # Errors
     /// The store's errors, a spill directory that cannot be made.
     pub async fn open(store: Store, options: EngineOptions) -> Result<Arc<Engine>> {
-        let runtime = QueryRuntime::new(&options)?;
+        let runtime = QueryRuntime::new(&options, Some(Arc::new(store.clone())))?;
         let catalog_changes = store.watch_key(keys::version());
         bootstrap(&store).await?;
         Ok(Arc::new(Engine {
@@ -361,6 +361,23 @@ impl Engine {
             }
             other => Err(Error::unsupported(format_args!("function {other}()"))),
         }
+    }
+
+    /// Verifies the tables of all databases: every row has exactly its index entries, and what constraints demand. Gives a
+    /// sentence for everything that does not agree.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn check(&self) -> Result<Vec<String>> {
+        let view = self.store.latest_view();
+        let mut findings = Vec::new();
+        let databases: Vec<u32> = self.latest_catalog(catalog::DEFAULT_DATABASE)?.databases.keys().copied().collect();
+        for database in databases {
+            let snapshot = self.catalog_at(database, &view)?;
+            let mut report = |problem: crate::check::Problem| findings.push(problem.to_string());
+            crate::check::check_database(&snapshot, &ViewReader(&view), &mut report)?;
+        }
+        Ok(findings)
     }
 
     /// Ends all sessions: lets running statements end for up to `grace`, then stops them; writes back what sequences hold in

@@ -66,9 +66,12 @@ impl RowBlock {
     }
 
     /// A value.
-    pub fn datum(&self, row: usize, column: usize, ty: PgType) -> Datum {
+    ///
+    /// # Errors
+    /// An array of a type that the column's is not kept in.
+    pub fn datum(&self, row: usize, column: usize, ty: PgType) -> Result<Datum> {
         match self {
-            RowBlock::Rows(rows) => rows[row][column].clone(),
+            RowBlock::Rows(rows) => Ok(rows[row][column].clone()),
             RowBlock::Batch(batch) => crate::arrow::datum_at(batch.column(column).as_ref(), row, ty),
         }
     }

@@ -109,7 +109,7 @@ impl Sequences {
         }
         let view = self.store.latest_view();
         let value = stored(view.get(&keys::sequence_value(database, sequence.storage)))?;
-        value.map_or(Ok(start_of(sequence)), |bytes| SequenceValue::decode(&bytes))
+        value.map_or_else(|| Ok(start_of(sequence)), |bytes| SequenceValue::decode(&bytes))
     }
 
     /// Forgets what is in memory of a sequence whose stored value a transaction is about to replace.

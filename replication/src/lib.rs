@@ -19,19 +19,24 @@
 //! answer comes back, and is told once every earlier commit is readable too. A read goes straight to the engine, at a snapshot.
 
 pub mod api;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod apply;
 pub mod check;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod command;
 pub mod directory;
 pub mod engine;
 pub mod error;
 pub mod locks;
 pub mod log;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod mvcc;
 pub mod overlay;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod protocol;
 pub mod raft;
 #[cfg(test)]
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 mod sim;
 pub mod store;
 pub mod target;

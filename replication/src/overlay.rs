@@ -92,6 +92,16 @@ impl Overlay {
         if self.kept.is_empty() { None } else { Some(self.kept.clone()) }
     }
 
+    /// All writes, those of the running statement included.
+    pub fn everything(&self) -> Option<Arc<Writes>> {
+        if self.current.is_empty() {
+            return self.shared();
+        }
+        let mut all = Writes::clone(&self.kept);
+        all.extend(self.current.iter().map(|(key, write)| (key.clone(), write.clone())));
+        Some(Arc::new(all))
+    }
+
     /// Ends the current statement: its writes join those before, or vanish.
     pub fn finish_statement(&mut self, keep: bool) {
         if self.current.is_empty() {

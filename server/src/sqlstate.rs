@@ -21,6 +21,7 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::IntervalFieldOverflow => "22015",
         K::InvalidArgumentForLogarithm => "2201E",
         K::InvalidArgumentForPowerFunction => "2201F",
+        K::InvalidArgumentForWidthBucket => "2201G",
         K::InvalidRowCountInLimit => "2201W",
         K::InvalidRowCountInOffset => "2201X",
         K::InvalidRegularExpression => "2201B",

@@ -122,6 +122,16 @@ impl BindContext {
         }
     }
 
+    /// [`BindContext::new`] with this build's system tables.
+    pub fn of(catalog: &Arc<Snapshot>, search_path: Vec<String>, source: Option<Arc<SourceText>>) -> BindContext {
+        BindContext::new(catalog.clone(), Arc::new(crate::system::find), search_path, source)
+    }
+
+    /// For expressions stored in descriptors, which mean the same whatever the search path is.
+    pub fn for_rules(catalog: &Arc<Snapshot>) -> BindContext {
+        BindContext::of(catalog, vec!["pg_catalog".to_owned()], None)
+    }
+
     /// The OID of a user's schema or `public`.
     pub fn schema_oid(&self, name: &str) -> Option<u32> {
         if name == "public" {

@@ -25,6 +25,7 @@ mod select;
 mod setop;
 mod source;
 mod special;
+mod stored;
 mod table_function;
 mod targets;
 mod types;
@@ -38,7 +39,8 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
-pub use parse::{MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
+pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
+pub use stored::{ScalarBinder, eval_constant};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
 pub use types::column_type;

@@ -24,11 +24,26 @@ pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
 /// Text of the synthetic hint comment that carries `OVERRIDING … VALUE`.
 pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
 
+/// A parsed statement.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// By sqlparser.
+    Sql(Box<Statement>),
+    /// DDL that sqlparser does not know.
+    Ddl(Box<crate::ddl::Extra>),
+    /// `VACUUM`, with the tables that it names.
+    Vacuum(Vec<sqlparser::ast::ObjectName>),
+    /// `CHECKPOINT`.
+    Checkpoint,
+    /// `COPY`.
+    Copy(Box<crate::copy::CopyStatement>),
+}
+
 /// One statement of a query string.
 #[derive(Debug, Clone)]
 pub struct ParsedStatement {
-    /// The tree.
-    pub statement: Statement,
+    /// What it is.
+    pub body: Body,
     /// Where its text stands in the query string, bytes, without the semicolon.
     pub range: Range<usize>,
     /// The whole query string.
@@ -36,6 +51,14 @@ pub struct ParsedStatement {
 }
 
 impl ParsedStatement {
+    /// The tree, where it is sqlparser's.
+    pub fn sql(&self) -> Option<&Statement> {
+        match &self.body {
+            Body::Sql(statement) => Some(statement),
+            _ => None,
+        }
+    }
+
     /// The statement's text.
     pub fn text(&self) -> &str {
         self.source.text().get(self.range.clone()).unwrap_or("")
@@ -60,6 +83,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         .map_err(|e| token_error(&source, &e.message, e.location))?;
     check_chains(&tokens)?;
     let tokens = rewrite(tokens, &source)?;
+    let ends = statement_ends(&tokens, &source);
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_NESTING)
         .with_tokens_with_locations(tokens);
@@ -69,6 +93,16 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let first = parser.peek_token();
         if first.token == Token::EOF {
             return Ok(statements);
+        }
+        let start = source.byte_at(first.span.start).unwrap_or(0);
+        let end = ends.iter().copied().find(|end| *end >= start).unwrap_or(source.text().len());
+        let text = source.text().get(start..end).unwrap_or("").trim_end();
+        if let Some(body) = extra(&first.token, text)? {
+            while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
+                parser.next_token();
+            }
+            statements.push(ParsedStatement { body, range: start..start + text.len(), source: Arc::clone(&source) });
+            continue;
         }
         let statement = match parser.parse_statement() {
             Ok(statement) => statement,
@@ -85,11 +119,66 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let start = source.byte_at(first.span.start).unwrap_or(0);
         let text = source.text().get(start..end).unwrap_or("");
         statements.push(ParsedStatement {
-            statement,
+            body: Body::Sql(Box::new(statement)),
             range: start..start + text.trim_end().len(),
             source: Arc::clone(&source),
         });
     }
+}
+
+/// Byte offsets of the semicolons between statements.
+fn statement_ends(tokens: &[sqlparser::tokenizer::TokenWithSpan], source: &SourceText) -> Vec<usize> {
+    tokens
+        .iter()
+        .filter(|token| token.token == Token::SemiColon)
+        .filter_map(|token| source.byte_at(token.span.start))
+        .collect()
+}
+
+/// Statements that sqlparser does not know, by their first word.
+fn extra(first: &Token, text: &str) -> Result<Option<Body>> {
+    let Token::Word(word) = first else { return Ok(None) };
+    match word.value.to_ascii_lowercase().as_str() {
+        "alter" | "create" | "drop" | "comment" => {
+            Ok(crate::ddl::parse_extra(text).transpose()?.map(|extra| Body::Ddl(Box::new(extra))))
+        }
+        "vacuum" => vacuum(text).map(Some),
+        "copy" => Ok(Some(Body::Copy(Box::new(crate::copy::parse(text)?)))),
+        "checkpoint" if text.len() == "checkpoint".len() => Ok(Some(Body::Checkpoint)),
+        _ => Ok(None),
+    }
+}
+
+/// `VACUUM [(options)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table [(columns)], …]`.
+fn vacuum(text: &str) -> Result<Body> {
+    let dialect = PostgreSqlDialect {};
+    let refuse = |e: sqlparser::parser::ParserError| Error::new(ErrorKind::SyntaxError, e.to_string());
+    let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
+    parser.next_token();
+    let skip_parens = |parser: &mut Parser<'_>| {
+        if parser.consume_token(&Token::LParen) {
+            while !matches!(parser.next_token().token, Token::RParen | Token::EOF) {}
+        }
+    };
+    skip_parens(&mut parser);
+    while let Token::Word(word) = parser.peek_token().token {
+        if !["full", "freeze", "verbose", "analyze", "analyse"].contains(&word.value.to_ascii_lowercase().as_str()) {
+            break;
+        }
+        parser.next_token();
+    }
+    let mut tables = Vec::new();
+    while parser.peek_token().token != Token::EOF {
+        tables.push(parser.parse_object_name(false).map_err(refuse)?);
+        skip_parens(&mut parser);
+        if !parser.consume_token(&Token::Comma) && parser.peek_token().token != Token::EOF {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                format!("syntax error at or near \"{}\"", parser.peek_token().token),
+            ));
+        }
+    }
+    Ok(Body::Vacuum(tables))
 }
 
 /// Parses a single expression (a column's default, a CHECK).

@@ -145,7 +145,7 @@ fn context(sql: &str) -> BindContext {
 fn show(sql: &str) -> String {
     let result = parse(sql).and_then(|statements| {
         let statement = statements.into_iter().next().unwrap();
-        bind(&statement.statement, &context(sql), &[])
+        bind(statement.sql().unwrap(), &context(sql), &[])
     });
     match result {
         Ok(bound) => {

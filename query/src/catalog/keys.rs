@@ -81,6 +81,11 @@ pub fn table(database: u32, oid: u32) -> Bytes {
     key(TABLE, &[database, oid])
 }
 
+/// Whether a key is that of a table's descriptor.
+pub fn is_table(key: &[u8]) -> bool {
+    key.starts_with(&[SYSTEM, TABLE])
+}
+
 /// All tables of a database.
 pub fn tables(database: u32) -> Bytes {
     key(TABLE, &[database])

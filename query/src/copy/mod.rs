@@ -7,7 +7,9 @@
 pub mod binary;
 pub mod csv;
 pub mod options;
+mod parse;
 mod run;
 pub mod text;
 
+pub use parse::{CopySource, CopyStatement, parse};
 pub use run::{CopyIn, CopyOut};

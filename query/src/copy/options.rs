@@ -1,7 +1,18 @@
 //! Options of COPY.
 
-use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, Ident};
+use sqlparser::ast::Ident;
 use stratos_types::{Error, ErrorKind, Result};
+
+/// An option as it is written.
+#[derive(Debug, Clone)]
+pub struct CopyOption {
+    /// Name in lower case.
+    pub name: String,
+    /// Value, if one is given.
+    pub value: Option<String>,
+    /// Columns, if a list is given; `*` for all.
+    pub columns: Vec<Ident>,
+}
 
 /// The format of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +50,9 @@ fn names(idents: &[Ident]) -> Vec<String> {
     idents.iter().map(|i| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }).collect()
 }
 
-fn one_byte(c: char, option: &str) -> Result<u8> {
-    match u8::try_from(c) {
-        Ok(byte) if c.is_ascii() => Ok(byte),
+fn one_byte(value: &str, option: &str) -> Result<u8> {
+    match value.as_bytes() {
+        [byte] => Ok(*byte),
         _ => Err(Error::new(
             ErrorKind::InvalidParameterValue,
             format!("COPY {option} must be a single one-byte character"),
@@ -64,17 +75,19 @@ struct Written {
 }
 
 impl CopyOptions {
-    /// Reads the options of a statement, in the parenthesised form and in the one of before Postgres 9.0.
+    /// Reads the options of a statement.
     ///
     /// # Errors
     /// 22023 and 42601 for values that cannot be, 0A000 for what is not supported.
-    pub fn new(options: &[CopyOption], legacy: &[CopyLegacyOption], to: bool) -> Result<CopyOptions> {
+    pub fn new(options: &[CopyOption], to: bool) -> Result<CopyOptions> {
         let mut written = Written::default();
+        let mut seen: Vec<&str> = Vec::new();
         for option in options {
+            if seen.contains(&option.name.as_str()) {
+                return Err(Error::new(ErrorKind::SyntaxError, "conflicting or redundant options"));
+            }
+            seen.push(&option.name);
             written.option(option)?;
-        }
-        for option in legacy {
-            written.legacy(option)?;
         }
         written.complete(to)
     }
@@ -82,9 +95,20 @@ impl CopyOptions {
 
 impl Written {
     fn option(&mut self, option: &CopyOption) -> Result<()> {
-        match option {
-            CopyOption::Format(name) => {
-                self.format = Some(match name.value.to_lowercase().as_str() {
+        let name = option.name.as_str();
+        let value = || {
+            option.value.as_deref().ok_or_else(|| {
+                Error::new(ErrorKind::SyntaxError, format!("{name} requires a parameter"))
+            })
+        };
+        let boolean = || match option.value.as_deref() {
+            None => Ok(true),
+            Some(text) => crate::session::parse_bool(text)
+                .ok_or_else(|| Error::new(ErrorKind::SyntaxError, format!("{name} requires a Boolean value"))),
+        };
+        match name {
+            "format" => {
+                self.format = Some(match value()?.to_lowercase().as_str() {
                     "text" => CopyFormat::Text,
                     "csv" => CopyFormat::Csv,
                     "binary" => CopyFormat::Binary,
@@ -97,42 +121,27 @@ impl Written {
                 });
             }
             // Rows need no freezing here: visibility is by timestamp.
-            CopyOption::Freeze(_) => {}
-            CopyOption::Delimiter(c) => self.delimiter = Some(one_byte(*c, "delimiter")?),
-            CopyOption::Null(text) => self.null = Some(text.clone()),
-            CopyOption::Header(on) => self.header = *on,
-            CopyOption::Quote(c) => self.quote = Some(one_byte(*c, "quote")?),
-            CopyOption::Escape(c) => self.escape = Some(one_byte(*c, "escape")?),
-            CopyOption::ForceQuote(columns) => self.force_quote = names(columns),
-            CopyOption::ForceNotNull(columns) => self.force_not_null = names(columns),
-            CopyOption::ForceNull(columns) => self.force_null = names(columns),
-            CopyOption::Encoding(name) => match name.to_lowercase().as_str() {
+            "freeze" => {
+                boolean()?;
+            }
+            "delimiter" => self.delimiter = Some(one_byte(value()?, "delimiter")?),
+            "null" => self.null = Some(value()?.to_owned()),
+            "header" if option.value.as_deref() == Some("match") => {
+                return Err(Error::unsupported("COPY HEADER MATCH"));
+            }
+            "header" => self.header = boolean()?,
+            "quote" => self.quote = Some(one_byte(value()?, "quote")?),
+            "escape" => self.escape = Some(one_byte(value()?, "escape")?),
+            "force_quote" => self.force_quote = names(&option.columns),
+            "force_not_null" => self.force_not_null = names(&option.columns),
+            "force_null" => self.force_null = names(&option.columns),
+            "encoding" => match value()?.to_lowercase().as_str() {
                 "utf8" | "utf-8" | "unicode" => {}
                 other => return Err(Error::unsupported(format_args!("COPY encoding \"{other}\""))),
             },
-        }
-        Ok(())
-    }
-
-    fn legacy(&mut self, option: &CopyLegacyOption) -> Result<()> {
-        match option {
-            CopyLegacyOption::Binary => self.format = Some(CopyFormat::Binary),
-            CopyLegacyOption::Delimiter(c) => self.delimiter = Some(one_byte(*c, "delimiter")?),
-            CopyLegacyOption::Null(text) => self.null = Some(text.clone()),
-            CopyLegacyOption::Header => self.header = true,
-            CopyLegacyOption::Csv(options) => {
-                self.format = Some(CopyFormat::Csv);
-                for option in options {
-                    match option {
-                        CopyLegacyCsvOption::Header => self.header = true,
-                        CopyLegacyCsvOption::Quote(c) => self.quote = Some(one_byte(*c, "quote")?),
-                        CopyLegacyCsvOption::Escape(c) => self.escape = Some(one_byte(*c, "escape")?),
-                        CopyLegacyCsvOption::ForceQuote(columns) => self.force_quote = names(columns),
-                        CopyLegacyCsvOption::ForceNotNull(columns) => self.force_not_null = names(columns),
-                    }
-                }
+            other => {
+                return Err(Error::new(ErrorKind::SyntaxError, format!("option \"{other}\" not recognized")));
             }
-            other => return Err(Error::unsupported(format_args!("COPY option {other}"))),
         }
         Ok(())
     }

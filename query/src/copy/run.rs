@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use sqlparser::ast::{CopySource, CopyTarget, Ident, Statement};
+use sqlparser::ast::{Ident, Statement};
 use stratos_replication::LockMode;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, Result};
 
 use super::binary::{self, Record};
 use super::csv::{self, CsvField};
 use super::options::{CopyFormat, CopyOptions};
+use super::parse::{CopySource, CopyStatement};
 use super::text::{self, END_MARKER};
 use crate::binder::ScalarBinder;
 use crate::catalog::{Snapshot, Table};
@@ -113,25 +114,17 @@ fn column_positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> {
 
 impl Session {
     /// Starts a COPY.
-    pub(crate) async fn copy(&mut self, prepared: &Prepared, statement: &Statement) -> Result<StatementResult> {
-        let Statement::Copy { source, to, target, options, legacy_options, values } = statement else {
-            return Err(Error::internal("not a COPY"));
-        };
-        match target {
-            CopyTarget::Stdin | CopyTarget::Stdout => {}
-            CopyTarget::File { .. } | CopyTarget::Program { .. } => {
-                return Err(Error::unsupported("COPY from or to a file or program of the server")
-                    .with_hint("Use COPY FROM STDIN or COPY TO STDOUT, or psql's \\copy."));
-            }
+    pub(crate) async fn copy(&mut self, prepared: &Prepared, statement: &CopyStatement) -> Result<StatementResult> {
+        let CopyStatement { source, to, standard, options } = statement;
+        if !standard {
+            return Err(Error::unsupported("COPY from or to a file or program of the server")
+                .with_hint("Use COPY FROM STDIN or COPY TO STDOUT, or psql's \\copy."));
         }
-        if !values.is_empty() {
-            return Err(Error::unsupported("COPY with rows in the statement"));
-        }
-        let options = CopyOptions::new(options, legacy_options, *to)?;
+        let options = CopyOptions::new(options, *to)?;
         if *to {
             return self.copy_to(prepared, source, options).await;
         }
-        let CopySource::Table { table_name, columns } = source else {
+        let CopySource::Table { name: table_name, columns } = source else {
             return Err(Error::new(ErrorKind::SyntaxError, "COPY query must be TO, not FROM"));
         };
         if self.ensure_block().read_only {
@@ -149,7 +142,7 @@ impl Session {
         let catalog = self.current_catalog()?;
         let rules = self.engine.table_rules(&table, &catalog)?;
         let positions = column_positions(&table, columns)?;
-        let binder = ScalarBinder::new(self.bind_context(&catalog), self.eval_context(&catalog));
+        let binder = ScalarBinder::new(self.bind_context(&catalog, None), self.eval_context(&catalog));
         let mut defaults = Vec::new();
         for (at, column) in table.columns.iter().enumerate() {
             if !positions.contains(&at) {
@@ -193,7 +186,7 @@ impl Session {
     ) -> Result<StatementResult> {
         let query = match source {
             CopySource::Query(query) => query.as_ref().clone(),
-            CopySource::Table { table_name, columns } => {
+            CopySource::Table { name: table_name, columns } => {
                 self.existing_table(table_name)?;
                 let list = if columns.is_empty() {
                     "*".to_owned()
@@ -201,8 +194,8 @@ impl Session {
                     columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                 };
                 let parsed = crate::binder::parse(&format!("SELECT {list} FROM {table_name}"))?;
-                match parsed.into_iter().next().map(|p| p.statement) {
-                    Some(Statement::Query(query)) => *query,
+                match parsed.first().and_then(|p| p.sql()) {
+                    Some(Statement::Query(query)) => query.as_ref().clone(),
                     _ => return Err(Error::internal("COPY made no query")),
                 }
             }

@@ -14,6 +14,7 @@ use super::foreign_keys::{Departed, after_departure};
 use super::rules::TableRules;
 use super::write::{Conflict, Inserted, TableWriter};
 use super::{Changes, StatementContext};
+use crate::catalog::Table;
 use crate::eval::{Layout, Program};
 use crate::ir::{Assignment, ColumnId, Delete, Expr, Insert, InsertSource, Rel, Returning, Update};
 use crate::rows::StoredRow;
@@ -147,9 +148,34 @@ impl InsertPlan {
         Ok(InsertPlan { insert, rules, values, conflict, returning })
     }
 
+    /// `INSERT INTO table query` for a query whose columns are the table's.
+    ///
+    /// # Errors
+    /// Internal only.
+    pub fn from_query(table: Arc<Table>, query: Rel, rules: Arc<TableRules>) -> Result<InsertPlan> {
+        let values = query.output().iter().map(|c| Expr::column(c.id, c.ty)).collect();
+        let insert = Insert {
+            table,
+            source: InsertSource::Query(Box::new(query)),
+            values,
+            on_conflict: None,
+            target: Vec::new(),
+            returning: None,
+        };
+        InsertPlan::new(insert, rules)
+    }
+
     /// The table written to.
     pub fn rules(&self) -> &Arc<TableRules> {
         &self.rules
+    }
+
+    /// The query that the rows come from, where there is one.
+    pub fn source(&self) -> Option<&Rel> {
+        match &self.insert.source {
+            InsertSource::Query(rel) => Some(rel),
+            InsertSource::Rows(_) => None,
+        }
     }
 
     /// Whether rows come back.
@@ -319,6 +345,11 @@ impl ChangePlan {
     /// The table written to.
     pub fn rules(&self) -> &Arc<TableRules> {
         &self.rules
+    }
+
+    /// The query that finds the rows.
+    pub fn source(&self) -> &Rel {
+        &self.source
     }
 
     /// Updates or deletes.

@@ -152,7 +152,7 @@ pub async fn rewrite(
         let computed = columns.iter().find(|c| c.attnum == column.attnum);
         sources.push(match computed {
             Some(RewriteColumn { expression: Some(sql), .. }) => {
-                let expr = binder.over_columns(sql, from, &ids, Some((&column.name, column.ty)))?;
+                let expr = binder.over_columns(sql, from, Some((&column.name, column.ty)))?;
                 Source::Computed(Program::compile(&expr, &layout)?)
             }
             Some(RewriteColumn { expression: None, .. }) => match binder.column_default(to, column)? {
@@ -276,12 +276,12 @@ pub async fn build_index_online(
 ) -> Result<()> {
     // Every transaction that writes the table holds on to its descriptor, so when a step has committed, nobody is left who
     // does not know of it.
-    step(engine, database, table, |editor| ddl::advance_index(editor, table, index)).await?;
+    step(engine, database, table, |editor| ddl::advance_index(editor, index).map(|_| ())).await?;
     let built = backfill(engine, database, table, index, &host).await;
     match built {
-        Ok(()) => step(engine, database, table, |editor| ddl::advance_index(editor, table, index)).await,
+        Ok(()) => step(engine, database, table, |editor| ddl::advance_index(editor, index).map(|_| ())).await,
         Err(error) => {
-            step(engine, database, table, |editor| ddl::abandon_index(editor, table, index)).await?;
+            step(engine, database, table, |editor| ddl::abandon_index(editor, index).map(|_| ())).await?;
             Err(error)
         }
     }
@@ -303,10 +303,10 @@ async fn step(
     let mut editor = SnapshotEditor::new(&snapshot);
     change(&mut editor)?;
     let (_, changes) = editor.finish();
-    for change in changes {
-        stored(match change.value {
-            Some(value) => transaction.put(change.key, value),
-            None => transaction.delete(change.key),
+    for (key, value) in changes {
+        stored(match value {
+            Some(value) => transaction.put(key, value),
+            None => transaction.delete(key),
         })?;
     }
     stored(transaction.commit().await)?;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use stratos_types::{Datum, Error, FormatOptions, PgType, Result};
+use stratos_types::{Datum, Error, FormatOptions, Result};
 
 use super::violations;
-use crate::binder::{BindContext, bind_scalar};
+use crate::binder::{BindContext, ScalarUse, bind_scalar};
 use crate::catalog::{Constraint, ForeignKey, Index, IndexState, Snapshot, Table};
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
@@ -76,7 +76,7 @@ impl TableRules {
         let layout = Layout::new(ids.iter().copied());
         let mut checks = Vec::new();
         for (constraint, check) in table.checks() {
-            let condition = bind_scalar(&check.sql, table, &ids, Some(PgType::Bool.into()), context)?;
+            let condition = bind_scalar(&check.sql, context, Some(table), None, ScalarUse::Check)?;
             checks.push(Check { name: constraint.name.clone(), condition: Program::compile(&condition, &layout)? });
         }
         // Postgres checks them in the order of their names.

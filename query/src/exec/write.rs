@@ -137,10 +137,11 @@ impl<'a> TableWriter<'a> {
         }
         foreign_keys::require_parents(context, self.rules, None, row).await?;
         let value = encode_row(table, row)?;
-        stored(context.transaction.put(key.into(), value.into()))?;
         for entry in entries {
-            stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
+            let value = Some(entry.value.into());
+            stored(context.transaction.write_guarded(&key, entry.key.into(), value))?;
         }
+        stored(context.transaction.put(key.into(), value.into()))?;
         Ok(Inserted::Yes)
     }
 
@@ -213,10 +214,11 @@ impl<'a> TableWriter<'a> {
             {
                 return Err(self.rules.unique_violation(index, new, &context.eval.format));
             }
-            stored(context.transaction.delete(before.key.into()))?;
+            stored(context.transaction.write_guarded(&old.key, before.key.into(), None))?;
         }
         if index.state != IndexState::DeleteOnly {
-            stored(context.transaction.put(after.key.into(), after.value.into()))?;
+            let value = Some(after.value.into());
+            stored(context.transaction.write_guarded(&old.key, after.key.into(), value))?;
         }
         Ok(())
     }
@@ -230,7 +232,7 @@ impl<'a> TableWriter<'a> {
         let table = self.table();
         for index in self.rules.maintained_indexes() {
             let entry = index_entry(table, index, &old.key, &old.values)?;
-            stored(context.transaction.delete(entry.key.into()))?;
+            stored(context.transaction.write_guarded(&old.key, entry.key.into(), None))?;
         }
         stored(context.transaction.delete(old.key.clone()))
     }

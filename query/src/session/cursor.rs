@@ -61,7 +61,7 @@ impl Cursor {
     }
 }
 
-fn to_rows(block: &RowBlock, types: &[stratos_types::PgType]) -> Vec<Vec<Datum>> {
+fn to_rows(block: &RowBlock, types: &[stratos_types::PgType]) -> Result<Vec<Vec<Datum>>> {
     (0..block.len()).map(|row| types.iter().enumerate().map(|(at, ty)| block.datum(row, at, *ty)).collect()).collect()
 }
 
@@ -92,7 +92,7 @@ impl Session {
     async fn pull(&mut self, cursor: &mut Cursor, rows_max: usize) -> Result<Option<Vec<Vec<Datum>>>> {
         let types: Vec<_> = cursor.result.columns.iter().map(|c| c.ty.ty).collect();
         let Some(block) = self.fetch(&mut cursor.result, rows_max).await? else { return Ok(None) };
-        let rows = to_rows(&block, &types);
+        let rows = to_rows(&block, &types)?;
         cursor.remember(&rows)?;
         Ok(Some(rows))
     }

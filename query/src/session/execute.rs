@@ -73,7 +73,7 @@ impl Session {
                 let text = prepared.parsed.as_ref().map_or("", |p| p.text());
                 self.run_schema_change(ddl, text, in_string).await
             }
-            Action::Utility(statement) => self.run_utility(prepared, statement, params, in_string).await,
+            Action::Utility(body) => self.run_utility(prepared, body, params, in_string).await,
         }
     }
 
@@ -171,7 +171,7 @@ impl Session {
     }
 
     /// Holds on to a table for DDL or for a change: waits for those who use it otherwise.
-    pub(super) async fn lock_table(&mut self, database: u32, oid: u32, mode: LockMode) -> Result<()> {
+    pub(crate) async fn lock_table(&mut self, database: u32, oid: u32, mode: LockMode) -> Result<()> {
         let wait = self.wait_policy();
         let key = keys::table(database, oid);
         match stored(self.ensure_block().store.lock_object(&key, mode, wait).await)? {

@@ -13,6 +13,7 @@ pub mod cancel;
 mod context;
 mod cursor;
 mod execute;
+mod explain;
 mod plan;
 mod schema_change;
 #[allow(clippy::module_inception)]
@@ -26,7 +27,7 @@ pub use context::{EvalContext, Host};
 pub use plan::{Planned, Prepared};
 pub(crate) use schema_change::scram_verifier;
 pub use session::{Session, StatementDescription, TransactionStatus};
-pub(crate) use settings::quote_if_needed;
+pub(crate) use settings::{parse_bool, quote_if_needed};
 pub use settings::{SERVER_VERSION, SERVER_VERSION_NUM, Settings};
 pub(crate) use shared::Identity;
 pub use shared::{Activity, SessionShared};

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sqlparser::ast::Statement;
-use stratos_types::{PgType, Result};
+use stratos_types::{FormatOptions, PgType, Result};
 
-use crate::binder::{self, BindContext, ParsedStatement};
+use crate::binder::{self, BindContext, Body, ParsedStatement};
 use crate::catalog::Snapshot;
-use crate::ddl::DdlStatement;
+use crate::ddl::{self, DdlStatement};
 use crate::engine::Engine;
 use crate::exec::direct::{DirectChange, DirectSelect};
 use crate::exec::dml::{ChangePlan, InsertPlan};
@@ -31,6 +30,8 @@ struct CachedPlan {
     planned: Arc<Planned>,
     catalog_version: u64,
     search_path: Vec<String>,
+    /// Literals were read with these.
+    format: Arc<FormatOptions>,
 }
 
 /// A planned statement.
@@ -67,7 +68,7 @@ pub enum Action {
     /// DDL.
     SchemaChange(Box<DdlStatement>),
     /// Everything else: taken from the syntax tree.
-    Utility(Box<Statement>),
+    Utility(Box<Body>),
 }
 
 impl Prepared {
@@ -86,22 +87,30 @@ impl Prepared {
     ///
     /// # Errors
     /// What binding the statement gives.
-    pub fn plan(&self, engine: &Arc<Engine>, catalog: &Arc<Snapshot>, path: &[String]) -> Result<Option<Arc<Planned>>> {
+    pub fn plan(
+        &self,
+        engine: &Arc<Engine>,
+        catalog: &Arc<Snapshot>,
+        path: &[String],
+        format: &Arc<FormatOptions>,
+    ) -> Result<Option<Arc<Planned>>> {
         let Some(parsed) = &self.parsed else { return Ok(None) };
         if !catalog.private
             && let Some(cached) = &*self.plan.lock()
             && cached.catalog_version == catalog.version
             && cached.planned.catalog.database == catalog.database
             && cached.search_path == path
+            && (Arc::ptr_eq(&cached.format, format) || cached.format == *format)
         {
             return Ok(Some(cached.planned.clone()));
         }
-        let planned = Arc::new(plan_statement(engine, parsed, &self.declared, catalog, path)?);
+        let planned = Arc::new(plan_statement(engine, parsed, &self.declared, catalog, path, format)?);
         if !catalog.private {
             *self.plan.lock() = Some(CachedPlan {
                 planned: planned.clone(),
                 catalog_version: catalog.version,
                 search_path: path.to_vec(),
+                format: format.clone(),
             });
         }
         Ok(Some(planned))
@@ -118,17 +127,32 @@ pub fn plan_statement(
     declared: &[Option<PgType>],
     catalog: &Arc<Snapshot>,
     path: &[String],
+    format: &Arc<FormatOptions>,
 ) -> Result<Planned> {
-    if let Some(ddl) = DdlStatement::from_parsed(parsed)? {
+    let statement = match &parsed.body {
+        Body::Ddl(extra) => {
+            let ddl = DdlStatement::Extra(extra.as_ref().clone());
+            return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
+        }
+        Body::Vacuum(_) | Body::Checkpoint | Body::Copy(_) => {
+            return Ok(without_rows(Action::Utility(Box::new(parsed.body.clone())), catalog));
+        }
+        Body::Sql(statement) => statement,
+    };
+    if ddl::is_ddl(statement) {
+        let ddl = DdlStatement::Sql(statement.clone());
         return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
     }
-    if !binder::is_bound(&parsed.statement) {
-        let output = super::utility::output_of(&parsed.statement);
-        let action = Action::Utility(Box::new(parsed.statement.clone()));
+    if !binder::is_bound(statement) {
+        let output = super::utility::output_of(statement);
+        let action = Action::Utility(Box::new(parsed.body.clone()));
         return Ok(Planned { action, params: Vec::new(), output: output.into(), catalog: catalog.clone() });
     }
-    let context = BindContext::new(catalog.clone(), path.to_vec(), Some(parsed.source.clone()));
-    let bound = binder::bind(&parsed.statement, &context, declared)?;
+    let context = BindContext {
+        format: format.clone(),
+        ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone()))
+    };
+    let bound = binder::bind(statement, &context, declared)?;
     plan_bound(engine, bound, catalog)
 }
 

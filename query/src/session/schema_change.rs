@@ -7,7 +7,7 @@ use stratos_replication::{LockMode, Span};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::session::Session;
-use crate::binder::{BindContext, ScalarBinder};
+use crate::binder::ScalarBinder;
 use crate::catalog::{SnapshotEditor, keys};
 use crate::ddl::{self, DdlContext, DdlStatement, Job};
 use crate::exec::{StatementContext, jobs, stored};
@@ -23,7 +23,7 @@ impl Session {
     ) -> Result<StatementResult> {
         let block = self.ensure_block();
         if block.read_only {
-            return Err(super::execute::read_only(statement.tag()));
+            return Err(super::execute::read_only("DDL"));
         }
         block.used = true;
         let explicit = block.explicit;
@@ -54,7 +54,7 @@ impl Session {
         let eval = self.eval_context(&catalog);
         let outcome = {
             let view = self.ensure_block().store.view();
-            let binder = ScalarBinder::new(BindContext::new(catalog.clone(), search_path.clone(), None), eval);
+            let binder = ScalarBinder::new(self.bind_context(&catalog, None), eval);
             let (pid, shared_engine) = (self.shared.pid, engine.clone());
             engine.with_reader(&view, |reader| {
                 let context = DdlContext {
@@ -72,14 +72,14 @@ impl Session {
             })?
         };
         let (snapshot, changes) = editor.finish();
-        for change in changes {
-            if keys::is_table(&change.key) {
-                stored(self.ensure_block().store.lock_object(&change.key, LockMode::Update, wait).await)?;
-            }
+        for (key, value) in changes {
             let store = &mut self.ensure_block().store;
-            stored(match change.value {
-                Some(value) => store.put(change.key, value),
-                None => store.delete(change.key),
+            if keys::is_table(&key) {
+                stored(store.lock_object(&key, LockMode::Update, wait).await)?;
+            }
+            stored(match value {
+                Some(value) => store.put(key, value),
+                None => store.delete(key),
             })?;
         }
         for notice in outcome.notices {
@@ -141,11 +141,7 @@ impl Session {
     async fn populate(&mut self, table: u32, query: &sqlparser::ast::Query) -> Result<u64> {
         let catalog = self.current_catalog()?;
         let table = catalog.tables.get(&table).cloned().ok_or_else(|| Error::internal("the new table is gone"))?;
-        let path = {
-            use super::Host;
-            self.shared.search_path(false)
-        };
-        let context = BindContext::new(catalog.clone(), path, None);
+        let context = self.bind_context(&catalog, None);
         let statement = sqlparser::ast::Statement::Query(Box::new(query.clone()));
         let bound = crate::binder::bind(&statement, &context, &[])?;
         let crate::ir::StatementKind::Query(query) = bound.kind else {

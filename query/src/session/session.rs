@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stratos_replication::{Isolation, WaitPolicy};
-use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 use super::cancel::deadline_after;
 use super::context::EvalContext;
@@ -14,7 +14,7 @@ use super::plan::{Planned, Prepared};
 use super::shared::{QUERY_BYTES_MAX, SessionShared};
 use super::transaction::{Block, isolation_from_name};
 use super::{Host, now_micros};
-use crate::binder;
+use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
 use crate::ddl::Notice;
 use crate::engine::Engine;
@@ -48,9 +48,9 @@ pub struct StatementDescription {
 
 /// See the module.
 pub struct Session {
-    pub(super) engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     pub(super) shared: Arc<SessionShared>,
-    pub(super) block: Option<Block>,
+    pub(crate) block: Option<Block>,
     pub(super) prepared: HashMap<String, Arc<Prepared>>,
     pub(super) cursors: HashMap<String, Cursor>,
     notices: Vec<Notice>,
@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// The catalog that the next statement is planned with.
-    pub(super) fn current_catalog(&mut self) -> Result<Arc<Snapshot>> {
+    pub(crate) fn current_catalog(&mut self) -> Result<Arc<Snapshot>> {
         if let Some(private) = self.block.as_ref().and_then(|block| block.catalog.as_ref()) {
             return Ok(private.clone());
         }
@@ -145,7 +145,7 @@ impl Session {
         *self.shared.catalog.lock() = current;
     }
 
-    pub(super) fn eval_context(&self, catalog: &Arc<Snapshot>) -> EvalContext {
+    pub(crate) fn eval_context(&self, catalog: &Arc<Snapshot>) -> EvalContext {
         EvalContext {
             format: self.shared.settings.lock().format().clone(),
             transaction_micros: self.block.as_ref().map_or(self.statement_micros, |b| b.started_micros),
@@ -155,9 +155,53 @@ impl Session {
         }
     }
 
-    pub(super) fn wait_policy(&self) -> WaitPolicy {
+    pub(crate) fn wait_policy(&self) -> WaitPolicy {
         let millis = self.shared.settings.lock().lock_timeout_ms();
         WaitPolicy::Wait { timeout: (millis > 0).then(|| std::time::Duration::from_millis(millis)) }
+    }
+
+    /// How names are looked up for a statement of this session; `source` is the text that positions count in.
+    pub(crate) fn bind_context(
+        &self,
+        catalog: &Arc<Snapshot>,
+        source: Option<Arc<crate::binder::SourceText>>,
+    ) -> BindContext {
+        let format = self.shared.settings.lock().format().clone();
+        BindContext { format, ..BindContext::of(catalog, self.shared.search_path(false), source) }
+    }
+
+    /// How values read and print in this session.
+    pub fn format_options(&self) -> Arc<FormatOptions> {
+        self.shared.settings.lock().format().clone()
+    }
+
+    /// `idle_session_timeout` in milliseconds; 0 is none.
+    pub fn idle_timeout_ms(&self) -> u64 {
+        self.shared.settings.lock().idle_session_timeout_ms()
+    }
+
+    /// `idle_in_transaction_session_timeout` in milliseconds; 0 is none.
+    pub fn idle_in_transaction_timeout_ms(&self) -> u64 {
+        self.shared.settings.lock().idle_in_transaction_timeout_ms()
+    }
+
+    /// Types of a prepared statement's parameters.
+    ///
+    /// # Errors
+    /// What planning the statement gives.
+    pub fn param_types(&mut self, prepared: &Prepared) -> Result<Vec<PgType>> {
+        Ok(self.plan(prepared)?.map_or_else(Vec::new, |planned| planned.params.clone()))
+    }
+
+    /// Runs a statement that stands inside another one.
+    pub(crate) async fn run_inner(
+        &mut self,
+        outer: &Prepared,
+        statement: &sqlparser::ast::Statement,
+    ) -> Result<StatementResult> {
+        let inner = Prepared::new(self.inner_statement(outer, statement), Vec::new());
+        let Some(planned) = self.plan(&inner)? else { return Ok(StatementResult::Empty) };
+        self.execute(&inner, planned, Vec::new(), true).await
     }
 
     /// Parses a query string into its statements, each ready to be planned.
@@ -247,7 +291,8 @@ impl Session {
     pub(super) fn plan(&mut self, prepared: &Prepared) -> Result<Option<Arc<Planned>>> {
         let catalog = self.current_catalog()?;
         let path = self.shared.search_path(false);
-        prepared.plan(&self.engine, &catalog, &path)
+        let format = self.shared.settings.lock().format().clone();
+        prepared.plan(&self.engine, &catalog, &path, &format)
     }
 
     fn start_clock(&mut self, sql: &str) {
@@ -276,7 +321,8 @@ impl Session {
     }
 
     fn refuse_if_failed(&self, prepared: &Prepared) -> Result<()> {
-        let ends_block = prepared.parsed.as_ref().is_none_or(|p| super::utility::ends_failed_block(&p.statement));
+        let ends_block =
+            prepared.parsed.as_ref().is_none_or(|p| p.sql().is_some_and(super::utility::ends_failed_block));
         match &self.block {
             Some(block) if block.failed && !ends_block => Err(Error::new(
                 ErrorKind::InFailedSqlTransaction,
@@ -299,7 +345,8 @@ impl Session {
         *self.shared.deadline.lock() = deadline;
         let shared = self.shared.clone();
         // The end of a transaction is not abandoned half way: what became of it has to be known.
-        let ends_block = prepared.parsed.as_ref().is_some_and(|p| super::utility::ends_failed_block(&p.statement));
+        let ends_block =
+            prepared.parsed.as_ref().is_some_and(|p| p.sql().is_some_and(super::utility::ends_failed_block));
         let work = async {
             self.refuse_if_failed(prepared)?;
             self.run_planned(prepared, params, in_string).await
@@ -347,7 +394,7 @@ impl Session {
     }
 
     /// Starts a transaction unless one is there.
-    pub(super) fn ensure_block(&mut self) -> &mut Block {
+    pub(crate) fn ensure_block(&mut self) -> &mut Block {
         if self.block.is_none() {
             let (isolation, read_only) = {
                 let settings = self.shared.settings.lock();

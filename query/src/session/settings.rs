@@ -563,7 +563,8 @@ pub(crate) fn parse_time_zone(value: &str) -> Option<TimeZone> {
         let sign = if hours.starts_with('-') { -1 } else { 1 };
         return fixed_zone(f64::from(hour_count * 3600 + sign * minute_count * 60), None);
     }
-    chrono_tz::Tz::from_str_insensitive(value).ok().map(TimeZone::Named)
+    let named = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(value));
+    named.copied().map(TimeZone::Named)
 }
 
 fn fixed_zone(seconds_east: f64, name: Option<String>) -> Option<TimeZone> {

@@ -13,7 +13,7 @@ use super::cursor::Movement;
 use super::plan::{Planned, Prepared};
 use super::session::Session;
 use super::transaction::{NamedSavepoint, SAVEPOINTS_MAX, isolation_name};
-use crate::binder::{self, BindContext, ParsedStatement};
+use crate::binder::{self, Body, ParsedStatement};
 use crate::catalog::Relation;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn};
@@ -177,7 +177,8 @@ fn movement(direction: &FetchDirection) -> Result<Movement> {
 impl Session {
     /// Columns of utility statements that depend on the session: FETCH and EXECUTE.
     pub(super) fn output_of_utility(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
-        let super::plan::Action::Utility(statement) = &planned.action else { return Ok(None) };
+        let super::plan::Action::Utility(body) = &planned.action else { return Ok(None) };
+        let Body::Sql(statement) = body.as_ref() else { return Ok(None) };
         match statement.as_ref() {
             Statement::Fetch { name, .. } => self.cursor_columns(&fold(name)).map(Some),
             _ => Ok(None),
@@ -187,10 +188,17 @@ impl Session {
     pub(super) async fn run_utility(
         &mut self,
         prepared: &Prepared,
-        statement: &Statement,
+        body: &Body,
         params: Vec<Datum>,
         in_string: bool,
     ) -> Result<StatementResult> {
+        let statement = match body {
+            Body::Sql(statement) => statement.as_ref(),
+            Body::Vacuum(tables) => return self.vacuum(tables),
+            Body::Checkpoint => return done("CHECKPOINT"),
+            Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
+            Body::Ddl(_) => return Err(Error::internal("DDL came as a utility statement")),
+        };
         match statement {
             Statement::StartTransaction { modes: wanted, begin, modifier, statements, exception, .. } => {
                 if modifier.is_some() || !statements.is_empty() || exception.is_some() {
@@ -259,7 +267,6 @@ impl Session {
             }
             Statement::Discard { object_type } => self.discard(object_type, in_string),
             Statement::Explain { .. } => Box::pin(self.explain(prepared, statement, params)).await,
-            Statement::Copy { .. } => Box::pin(self.copy(prepared, statement)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
             Statement::Analyze(analyze) => {
                 if analyze.partitions.is_some() || analyze.cache_metadata || analyze.noscan || analyze.compute_statistics {
@@ -277,6 +284,21 @@ impl Session {
                 Err(Error::unsupported(first.join(" ").to_uppercase()))
             }
         }
+    }
+
+    /// VACUUM: old versions are removed in the background all the time, and row counts are exact, so there is nothing to do
+    /// but to look whether the tables exist.
+    fn vacuum(&mut self, tables: &[ObjectName]) -> Result<StatementResult> {
+        if self.block.as_ref().is_some_and(|block| block.explicit) {
+            return Err(Error::new(
+                ErrorKind::ActiveSqlTransaction,
+                "VACUUM cannot run inside a transaction block",
+            ));
+        }
+        for table in tables {
+            self.existing_table(table)?;
+        }
+        done("VACUUM")
     }
 
     fn begin(&mut self, wanted: Modes) -> Result<()> {
@@ -316,10 +338,10 @@ impl Session {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
             return done("COMMIT");
         };
+        let (failed, isolation, read_only) = (block.failed, block.store.isolation(), block.read_only);
         if !block.explicit {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
         }
-        let (failed, isolation, read_only) = (block.failed, block.store.isolation(), block.read_only);
         if failed {
             self.rollback_block().await;
         } else {
@@ -471,10 +493,11 @@ impl Session {
     }
 
     fn set_transaction(&mut self, wanted: Modes) -> Result<()> {
-        let Some(block) = &mut self.block else {
+        if self.block.is_none() {
             self.warning(ErrorKind::NoActiveSqlTransaction, "SET TRANSACTION can only be used in transaction blocks");
             return Ok(());
-        };
+        }
+        let block = self.ensure_block();
         if wanted.isolation.is_some_and(|level| block.used && level != block.store.isolation()) {
             return Err(isolation_too_late());
         }
@@ -541,9 +564,10 @@ impl Session {
         }
         let declared = types
             .iter()
-            .map(|ty| crate::ddl::column_type(ty).map(|ty| Some(ty.ty)))
+            .map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty)))
             .collect::<Result<_>>()?;
-        let inner = Prepared { from_sql: true, ..Prepared::new(self.inner_statement(prepared, statement), declared) };
+        let mut inner = Prepared::new(self.inner_statement(prepared, statement), declared);
+        inner.from_sql = true;
         self.plan(&inner)?;
         self.prepared.insert(name, Arc::new(inner));
         done("PREPARE")
@@ -551,7 +575,10 @@ impl Session {
 
     /// A statement inside another one (PREPARE, EXPLAIN, DECLARE), with the outer text for positions in errors.
     pub(super) fn inner_statement(&self, outer: &Prepared, statement: &Statement) -> Option<ParsedStatement> {
-        outer.parsed.as_ref().map(|parsed| ParsedStatement { statement: statement.clone(), ..parsed.clone() })
+        outer.parsed.as_ref().map(|parsed| ParsedStatement {
+            body: Body::Sql(Box::new(statement.clone())),
+            ..parsed.clone()
+        })
     }
 
     async fn execute_by_name(
@@ -569,7 +596,7 @@ impl Session {
             )
             .with_detail(format!("Expected {} parameters but got {}.", planned.params.len(), arguments.len())));
         }
-        let context = BindContext::new(planned.catalog.clone(), self.shared_search_path(), None);
+        let context = self.bind_context(&planned.catalog, None);
         let eval = self.eval_context(&planned.catalog);
         let mut params = Vec::with_capacity(arguments.len());
         for (argument, ty) in arguments.iter().zip(&planned.params) {
@@ -635,7 +662,7 @@ impl Session {
     }
 
     /// The user's table of that name.
-    pub(super) fn existing_table(&mut self, name: &ObjectName) -> Result<Arc<crate::catalog::Table>> {
+    pub(crate) fn existing_table(&mut self, name: &ObjectName) -> Result<Arc<crate::catalog::Table>> {
         let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
         let (schema, relation) = match parts.as_slice() {
             [name] => (None, name),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::BufMut;
+
 use crate::datetime::{MICROS_PER_DAY, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, in_range};
-use crate::{
-    ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeTz, json,
-};
+use crate::{ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeTz, json};
 
 /// Version byte in front of a jsonb.
 const JSONB_VERSION: u8 = 1;
@@ -102,7 +102,9 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
     let flags = take_i32(&mut bytes)?;
     let oid = u32::from_be_bytes(take(&mut bytes)?);
     if !(0..=MAX_DIMENSIONS).contains(&dimensions) {
-        return Err(malformed(format!("invalid number of dimensions: {dimensions}")));
+        return Err(malformed(format!(
+            "invalid number of dimensions: {dimensions}"
+        )));
     }
     if !(0..=1).contains(&flags) {
         return Err(malformed("invalid array flags"));
@@ -122,7 +124,9 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
         let lower = take_i32(&mut bytes)?;
         let vector = matches!(ty, PgType::Int2Vector | PgType::OidVector);
         if count > 0 && lower != 1 && !(vector && lower == 0) {
-            return Err(Error::unsupported("an array with a lower bound other than 1"));
+            return Err(Error::unsupported(
+                "an array with a lower bound other than 1",
+            ));
         }
         if count < 0 {
             return Err(malformed("invalid array size"));
@@ -216,7 +220,9 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
                 Datum::Jsonb(Arc::from(json::canonicalize(utf8(rest)?)?))
             }
             Some((version, _)) => {
-                return Err(malformed(format!("unsupported jsonb version number {version}")));
+                return Err(malformed(format!(
+                    "unsupported jsonb version number {version}"
+                )));
             }
             None => return Err(malformed("insufficient data left in message")),
         },
@@ -238,73 +244,76 @@ impl Datum {
         decode(ty, bytes, 0)
     }
 
-    /// Appends the binary output; NULL appends nothing.
+    /// Appends the binary output to a `Vec<u8>` or a `BytesMut`; NULL appends nothing.
     ///
     /// # Errors
     /// 54000 for a part of 2 GiB or more.
-    pub fn write_binary(&self, ty: PgType, out: &mut Vec<u8>) -> Result<()> {
+    pub fn write_binary<B>(&self, ty: PgType, out: &mut B) -> Result<()>
+    where
+        B: BufMut + AsMut<[u8]>,
+    {
         match self {
             Datum::Null => {}
-            Datum::Bool(v) => out.push(u8::from(*v)),
-            Datum::Int2(v) => out.extend_from_slice(&v.to_be_bytes()),
-            Datum::Int4(v) => out.extend_from_slice(&v.to_be_bytes()),
-            Datum::Int8(v) | Datum::Time(v) => out.extend_from_slice(&v.to_be_bytes()),
-            Datum::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
-            Datum::Float4(v) => out.extend_from_slice(&v.to_be_bytes()),
-            Datum::Float8(v) => out.extend_from_slice(&v.to_be_bytes()),
+            Datum::Bool(v) => out.put_u8(u8::from(*v)),
+            Datum::Int2(v) => out.put_slice(&v.to_be_bytes()),
+            Datum::Int4(v) => out.put_slice(&v.to_be_bytes()),
+            Datum::Int8(v) | Datum::Time(v) => out.put_slice(&v.to_be_bytes()),
+            Datum::Oid(v) => out.put_slice(&v.to_be_bytes()),
+            Datum::Float4(v) => out.put_slice(&v.to_be_bytes()),
+            Datum::Float8(v) => out.put_slice(&v.to_be_bytes()),
             Datum::Numeric(v) => v.write_binary(out),
             Datum::Text(v) if ty == PgType::Char => {
-                out.push(v.as_bytes().first().copied().unwrap_or(0));
+                out.put_u8(v.as_bytes().first().copied().unwrap_or(0));
             }
-            Datum::Text(v) => out.extend_from_slice(v.as_bytes()),
+            Datum::Text(v) => out.put_slice(v.as_bytes()),
             Datum::Jsonb(v) => {
-                out.push(JSONB_VERSION);
-                out.extend_from_slice(v.as_bytes());
+                out.put_u8(JSONB_VERSION);
+                out.put_slice(v.as_bytes());
             }
-            Datum::Bytea(v) => out.extend_from_slice(v),
-            Datum::Uuid(v) => out.extend_from_slice(v),
+            Datum::Bytea(v) => out.put_slice(v),
+            Datum::Uuid(v) => out.put_slice(v),
             Datum::Date(v) => {
                 let days = match *v {
                     i32::MAX | i32::MIN => *v,
                     days => days.saturating_sub(POSTGRES_EPOCH_DAYS),
                 };
-                out.extend_from_slice(&days.to_be_bytes());
+                out.put_slice(&days.to_be_bytes());
             }
             Datum::Timestamp(v) | Datum::TimestampTz(v) => {
                 let micros = match *v {
                     i64::MAX | i64::MIN => *v,
                     micros => micros.saturating_sub(POSTGRES_EPOCH_MICROS),
                 };
-                out.extend_from_slice(&micros.to_be_bytes());
+                out.put_slice(&micros.to_be_bytes());
             }
             Datum::TimeTz(v) => {
-                out.extend_from_slice(&v.micros.to_be_bytes());
-                out.extend_from_slice(&v.zone_seconds_west.to_be_bytes());
+                out.put_slice(&v.micros.to_be_bytes());
+                out.put_slice(&v.zone_seconds_west.to_be_bytes());
             }
             Datum::Interval(v) => {
-                out.extend_from_slice(&v.micros.to_be_bytes());
-                out.extend_from_slice(&v.days.to_be_bytes());
-                out.extend_from_slice(&v.months.to_be_bytes());
+                out.put_slice(&v.micros.to_be_bytes());
+                out.put_slice(&v.days.to_be_bytes());
+                out.put_slice(&v.months.to_be_bytes());
             }
             Datum::Array(array) => {
                 let vector = matches!(ty, PgType::Int2Vector | PgType::OidVector);
                 let empty = array.values.is_empty() && !vector;
                 let nulls = array.values.iter().any(Datum::is_null);
-                out.extend_from_slice(&i32::from(!empty).to_be_bytes());
-                out.extend_from_slice(&i32::from(nulls).to_be_bytes());
-                out.extend_from_slice(&array.element.oid().to_be_bytes());
+                out.put_slice(&i32::from(!empty).to_be_bytes());
+                out.put_slice(&i32::from(nulls).to_be_bytes());
+                out.put_slice(&array.element.oid().to_be_bytes());
                 if !empty {
-                    out.extend_from_slice(&length(array.values.len())?.to_be_bytes());
-                    out.extend_from_slice(&i32::from(!vector).to_be_bytes());
+                    out.put_slice(&length(array.values.len())?.to_be_bytes());
+                    out.put_slice(&i32::from(!vector).to_be_bytes());
                 }
                 for value in &array.values {
                     write_part(value, array.element, out)?;
                 }
             }
             Datum::Record(fields) => {
-                out.extend_from_slice(&length(fields.len())?.to_be_bytes());
+                out.put_slice(&length(fields.len())?.to_be_bytes());
                 for (ty, value) in fields.iter() {
-                    out.extend_from_slice(&ty.oid().to_be_bytes());
+                    out.put_slice(&ty.oid().to_be_bytes());
                     write_part(value, *ty, out)?;
                 }
             }
@@ -314,17 +323,19 @@ impl Datum {
 }
 
 fn length(n: usize) -> Result<i32> {
-    i32::try_from(n)
-        .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "value is too large"))
+    i32::try_from(n).map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "value is too large"))
 }
 
-fn write_part(value: &Datum, ty: PgType, out: &mut Vec<u8>) -> Result<()> {
-    let at = out.len();
-    out.extend_from_slice(&(-1i32).to_be_bytes());
+fn write_part<B>(value: &Datum, ty: PgType, out: &mut B) -> Result<()>
+where
+    B: BufMut + AsMut<[u8]>,
+{
+    let at = out.as_mut().len();
+    out.put_slice(&(-1i32).to_be_bytes());
     if !value.is_null() {
         value.write_binary(ty, out)?;
-        let n = length(out.len() - at - 4)?;
-        out[at..at + 4].copy_from_slice(&n.to_be_bytes());
+        let n = length(out.as_mut().len() - at - 4)?;
+        out.as_mut()[at..at + 4].copy_from_slice(&n.to_be_bytes());
     }
     Ok(())
 }

@@ -45,10 +45,9 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
         (T::Name, T::Text) => Some(Implicit),
         (T::Name, T::Varchar | T::Bpchar) => Some(Assignment),
         (T::Text | T::Varchar | T::Bpchar, T::Char) => Some(Assignment),
-        (
-            T::Text | T::Varchar | T::Bpchar,
-            T::Text | T::Varchar | T::Bpchar | T::Name,
-        ) => Some(Implicit),
+        (T::Text | T::Varchar | T::Bpchar, T::Text | T::Varchar | T::Bpchar | T::Name) => {
+            Some(Implicit)
+        }
         (T::Text | T::Varchar, T::Regclass) => Some(Implicit),
         (T::PgNodeTree, T::Text) => Some(Implicit),
         (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8) => Some(Implicit),
@@ -73,10 +72,9 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
         (T::TimestampTz, T::Date | T::Time | T::Timestamp | T::TimeTz) => Some(Assignment),
         (T::Interval, T::Time) | (T::TimeTz, T::Time) => Some(Assignment),
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Some(Assignment),
-        (
-            T::Jsonb,
-            T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Float4 | T::Float8 | T::Numeric,
-        ) => Some(Explicit),
+        (T::Jsonb, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Float4 | T::Float8 | T::Numeric) => {
+            Some(Explicit)
+        }
         _ => None,
     };
     if listed.is_some() {
@@ -106,13 +104,21 @@ pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Resu
             return Ok(Datum::text(&text[..end]));
         }
         PgType::Char => {
-            return Ok(Datum::text(text.chars().take(1).collect::<String>()));
+            return Ok(match text.as_bytes() {
+                // A byte beyond ASCII, as it prints.
+                [b'\\', b'0'..=b'3', b'0'..=b'7', b'0'..=b'7'] => Datum::Text(text),
+                _ => Datum::text(text.chars().take(1).collect::<String>()),
+            });
         }
         _ => {}
     }
     let Some(limit) = ty.char_length() else {
         return Ok(Datum::Text(text));
     };
+    // No string has more characters than bytes.
+    if ty.ty == PgType::Varchar && text.len() <= limit {
+        return Ok(Datum::Text(text));
+    }
     let mut chars = 0;
     let mut cut = None;
     for (i, (at, _)) in text.char_indices().enumerate() {
@@ -240,7 +246,13 @@ fn from_jsonb(text: &str, to: PgType) -> Result<Datum> {
         ("boolean", PgType::Bool) => Ok(Datum::Bool(text == "true")),
         ("number", to) if to != PgType::Bool => {
             let number = Datum::Numeric(Numeric::parse(text)?);
-            cast(&number, PgType::Numeric, to.into(), true, &FormatOptions::default())
+            cast(
+                &number,
+                PgType::Numeric,
+                to.into(),
+                true,
+                &FormatOptions::default(),
+            )
         }
         // "numeric" is what Postgres calls a number here.
         (kind, to) => Err(Error::new(
@@ -316,7 +328,13 @@ fn convert(
                 }
                 return Ok(Datum::Text(text.clone()));
             }
-            return Datum::from_text(to, text, options);
+            // The modifier of a literal is part of its input; other strings are read first and cut then.
+            let ty = if from == PgType::Unknown {
+                to
+            } else {
+                target.into()
+            };
+            return Datum::from_text(ty, text, options);
         }
         (Datum::Bool(v), PgType::Int4) => Datum::Int4(i32::from(*v)),
         (Datum::Bool(v), PgType::Text | PgType::Varchar | PgType::Bpchar) => {
@@ -380,9 +398,7 @@ fn convert(
         (Datum::Float4(v), PgType::Numeric) => Datum::Numeric(Numeric::from_f32(*v)),
         (Datum::Float8(v), PgType::Numeric) => Datum::Numeric(Numeric::from_f64(*v)),
         (Datum::Date(d), PgType::Timestamp) => Datum::Timestamp(date_to_timestamp(*d)?),
-        (Datum::Date(d), PgType::TimestampTz) => {
-            Datum::TimestampTz(date_to_timestamptz(*d, zone)?)
-        }
+        (Datum::Date(d), PgType::TimestampTz) => Datum::TimestampTz(date_to_timestamptz(*d, zone)?),
         (Datum::Timestamp(t), PgType::Date) => Datum::Date(timestamp_to_date(*t)?),
         (Datum::Timestamp(t), PgType::TimestampTz) => {
             Datum::TimestampTz(timestamp_to_timestamptz(*t, zone)?)
@@ -391,10 +407,8 @@ fn convert(
         (Datum::TimestampTz(t), PgType::Timestamp) => {
             Datum::Timestamp(timestamptz_to_timestamp(*t, zone)?)
         }
-        (
-            Datum::Timestamp(i64::MIN | i64::MAX) | Datum::TimestampTz(i64::MIN | i64::MAX),
-            PgType::Time | PgType::TimeTz,
-        ) => Datum::Null,
+        (Datum::Timestamp(i64::MIN | i64::MAX), PgType::Time)
+        | (Datum::TimestampTz(i64::MIN | i64::MAX), PgType::Time | PgType::TimeTz) => Datum::Null,
         (Datum::Timestamp(t), PgType::Time) => Datum::Time(t.rem_euclid(MICROS_PER_DAY)),
         (Datum::TimestampTz(t), PgType::Time) => {
             Datum::Time(timestamptz_to_timestamp(*t, zone)?.rem_euclid(MICROS_PER_DAY))
@@ -442,6 +456,3 @@ fn convert(
         }
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,6 +29,7 @@ pub enum ErrorKind {
     InvalidParameterValue,
     InvalidArgumentForLogarithm,
     InvalidArgumentForPowerFunction,
+    InvalidArgumentForWidthBucket,
     InvalidRowCountInLimit,
     InvalidRowCountInOffset,
     InvalidRegularExpression,

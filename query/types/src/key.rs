@@ -73,7 +73,11 @@ fn float8_bits(v: f64) -> u64 {
     } else {
         v.to_bits()
     };
-    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+    if bits >> 63 == 1 {
+        !bits
+    } else {
+        bits | 1 << 63
+    }
 }
 
 fn float4_bits(v: f32) -> u32 {
@@ -84,7 +88,11 @@ fn float4_bits(v: f32) -> u32 {
     } else {
         v.to_bits()
     };
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
 }
 
 fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -180,7 +188,33 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Takes an escaped string that needs no change: ascending and without a zero byte.
+    fn plain(&mut self) -> Option<&[u8]> {
+        if self.flip != 0 {
+            return None;
+        }
+        let end = self.bytes.iter().position(|b| *b == 0)?;
+        if self.bytes.get(end + 1) != Some(&TERMINATOR) {
+            return None;
+        }
+        let (value, rest) = self.bytes.split_at(end);
+        *self.bytes = &rest[2..];
+        Some(value)
+    }
+
+    fn bytea(&mut self) -> Result<Arc<[u8]>> {
+        if let Some(value) = self.plain() {
+            return Ok(Arc::from(value));
+        }
+        self.escaped().map(Arc::from)
+    }
+
     fn text(&mut self) -> Result<Arc<str>> {
+        if let Some(value) = self.plain() {
+            return std::str::from_utf8(value)
+                .map(Arc::from)
+                .map_err(|_| corrupt());
+        }
         String::from_utf8(self.escaped()?)
             .map(Arc::from)
             .map_err(|_| corrupt())
@@ -213,12 +247,20 @@ impl Reader<'_, '_> {
             ty if ty.is_oid_like() => Datum::Oid(u32::from_be_bytes(self.fixed()?)),
             PgType::Float4 => {
                 let bits = u32::from_be_bytes(self.fixed()?);
-                let bits = if bits >> 31 == 1 { bits & !(1 << 31) } else { !bits };
+                let bits = if bits >> 31 == 1 {
+                    bits & !(1 << 31)
+                } else {
+                    !bits
+                };
                 Datum::Float4(f32::from_bits(bits))
             }
             PgType::Float8 => {
                 let bits = u64::from_be_bytes(self.fixed()?);
-                let bits = if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits };
+                let bits = if bits >> 63 == 1 {
+                    bits & !(1 << 63)
+                } else {
+                    !bits
+                };
                 Datum::Float8(f64::from_bits(bits))
             }
             PgType::Numeric => {
@@ -239,7 +281,7 @@ impl Reader<'_, '_> {
             PgType::Interval => Datum::Interval(Interval::from_sortable(&self.fixed::<11>()?)?),
             PgType::TimeTz => Datum::TimeTz(TimeTz::from_sortable(&self.fixed::<13>()?)?),
             PgType::Jsonb => Datum::Jsonb(self.text()?),
-            PgType::Bytea => Datum::Bytea(Arc::from(self.escaped()?)),
+            PgType::Bytea => Datum::Bytea(self.bytea()?),
             PgType::Uuid => Datum::Uuid(self.fixed()?),
             ty if ty.element().is_some() => {
                 let element = ty.element().unwrap_or(PgType::Unknown);

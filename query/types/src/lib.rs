@@ -20,6 +20,8 @@ mod format;
 pub mod json;
 pub mod key;
 pub mod numeric;
+#[cfg(test)]
+mod oracle_tests;
 mod pgtype;
 pub mod row;
 mod sortable;

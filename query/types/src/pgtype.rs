@@ -113,6 +113,8 @@ struct Row {
     preferred: bool,
 }
 
+// One line of the table below.
+#[allow(clippy::too_many_arguments)]
 const fn row(
     ty: PgType,
     scalar: Option<Scalar>,
@@ -256,6 +258,7 @@ impl PgType {
     }
 
     /// `pg_type.typlen` in bytes; -1 for variable length.
+    #[allow(clippy::len_without_is_empty)] // the catalog's word, not a container's
     pub fn len(self) -> i16 {
         match self {
             PgType::Array(_) => -1,

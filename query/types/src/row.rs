@@ -105,9 +105,15 @@ impl<'a> RowReader<'a> {
         match self.states[position / 4] >> (position % 4 * 2) & 3 {
             STATE_NULL => Some(None),
             0 => {
-                let start = if position == 0 { 0 } else { self.end(position - 1) };
+                let start = if position == 0 {
+                    0
+                } else {
+                    self.end(position - 1)
+                };
                 // Ends out of order cannot come from the writer: they read as empty.
-                Some(Some(self.fields.get(start..self.end(position)).unwrap_or(&[])))
+                Some(Some(
+                    self.fields.get(start..self.end(position)).unwrap_or(&[]),
+                ))
             }
             _ => None,
         }
@@ -130,7 +136,8 @@ impl RowWriter {
 
     fn close(&mut self, state: u8) {
         self.states.push(state);
-        self.ends.push(u32::try_from(self.fields.len()).unwrap_or(u32::MAX));
+        self.ends
+            .push(u32::try_from(self.fields.len()).unwrap_or(u32::MAX));
     }
 
     /// The next field.
@@ -339,7 +346,9 @@ fn take_part(ty: PgType, bytes: &mut &[u8], depth: u32) -> Result<Datum> {
     if length == NULL_LENGTH {
         return Ok(Datum::Null);
     }
-    let (part, rest) = bytes.split_at_checked(length as usize).ok_or_else(corrupt)?;
+    let (part, rest) = bytes
+        .split_at_checked(length as usize)
+        .ok_or_else(corrupt)?;
     *bytes = rest;
     decode_nested(ty, part, depth + 1)
 }

@@ -118,7 +118,8 @@ impl TimeTz {
         let [TIMETZ_TAG, rest @ ..] = bytes else {
             return Err(corrupt());
         };
-        let (Some(utc), Some(zone), 12) = (rest.first_chunk::<8>(), rest.last_chunk::<4>(), rest.len())
+        let (Some(utc), Some(zone), 12) =
+            (rest.first_chunk::<8>(), rest.last_chunk::<4>(), rest.len())
         else {
             return Err(corrupt());
         };

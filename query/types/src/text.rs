@@ -2,14 +2,19 @@
 
 mod array;
 mod float;
+mod int;
 mod scalar;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::{BufMut, BytesMut};
+
 use crate::cast::fit_string;
 use crate::datetime::{interval, parse, print};
 use crate::{ByteaOutput, ColumnType, Datum, Error, FormatOptions, Numeric, PgType, Result, json};
+
+use int::Decimal;
 
 pub use float::{float4_text, float8_text};
 
@@ -20,9 +25,18 @@ impl Datum {
     /// # Errors
     /// As Postgres's input function of the type.
     pub fn from_text(ty: ColumnType, input: &str, options: &FormatOptions) -> Result<Datum> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX));
+        // Reading the clock costs more than parsing a number.
+        let now = match ty.ty {
+            PgType::Date
+            | PgType::Time
+            | PgType::TimeTz
+            | PgType::Timestamp
+            | PgType::TimestampTz
+            | PgType::Array(_) => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
+            _ => 0,
+        };
         Datum::from_text_at(ty, input, options, now)
     }
 
@@ -60,9 +74,9 @@ impl Datum {
             PgType::Timestamp => {
                 Datum::Timestamp(parse::parse_timestamp(input, typmod, options, now_micros)?)
             }
-            PgType::TimestampTz => {
-                Datum::TimestampTz(parse::parse_timestamptz(input, typmod, options, now_micros)?)
-            }
+            PgType::TimestampTz => Datum::TimestampTz(parse::parse_timestamptz(
+                input, typmod, options, now_micros,
+            )?),
             PgType::Interval => Datum::Interval(interval::parse_interval(input, typmod, options)?),
             PgType::Uuid => Datum::Uuid(scalar::parse_uuid(input)?),
             PgType::Json => {
@@ -79,12 +93,14 @@ impl Datum {
             PgType::Void => Datum::text(""),
             PgType::Oid => Datum::Oid(scalar::parse_oid(input, "oid")?),
             PgType::Xid => Datum::Oid(scalar::parse_oid(input, "xid")?),
-            reg if reg.is_oid_like() => match input.trim() {
-                "-" => Datum::Oid(0),
-                number => Datum::Oid(number.parse().map_err(|_| {
-                    Error::internal(format!("a name as {reg} needs the catalog"))
-                })?),
-            },
+            reg if reg.is_oid_like() => {
+                match input.trim() {
+                    "-" => Datum::Oid(0),
+                    number => Datum::Oid(number.parse().map_err(|_| {
+                        Error::internal(format!("a name as {reg} needs the catalog"))
+                    })?),
+                }
+            }
             vector @ (PgType::Int2Vector | PgType::OidVector) => {
                 let element = vector.element().unwrap_or(PgType::Int2);
                 let values = input
@@ -125,11 +141,11 @@ impl Datum {
         match self {
             Datum::Null => {}
             Datum::Bool(v) => out.push(if *v { 't' } else { 'f' }),
+            Datum::Int2(v) => Decimal::new(i64::from(*v)).push_to(out),
+            Datum::Int4(v) => Decimal::new(i64::from(*v)).push_to(out),
+            Datum::Int8(v) => Decimal::new(*v).push_to(out),
+            Datum::Oid(v) => Decimal::new(i64::from(*v)).push_to(out),
             // Writing into a String cannot fail.
-            Datum::Int2(v) => write!(out, "{v}").unwrap_or_default(),
-            Datum::Int4(v) => write!(out, "{v}").unwrap_or_default(),
-            Datum::Int8(v) => write!(out, "{v}").unwrap_or_default(),
-            Datum::Oid(v) => write!(out, "{v}").unwrap_or_default(),
             Datum::Numeric(v) => write!(out, "{v}").unwrap_or_default(),
             Datum::Float4(v) => out.push_str(&float4_text(*v, options.extra_float_digits)),
             Datum::Float8(v) => out.push_str(&float8_text(*v, options.extra_float_digits)),
@@ -158,6 +174,25 @@ impl Datum {
     }
 }
 
+impl Datum {
+    /// Appends the text output as UTF-8; NULL appends nothing.
+    pub fn write_text_bytes(&self, ty: PgType, options: &FormatOptions, out: &mut BytesMut) {
+        use std::fmt::Write;
+        match self {
+            Datum::Null => {}
+            Datum::Bool(v) => out.put_u8(if *v { b't' } else { b'f' }),
+            Datum::Int2(v) => out.put_slice(Decimal::new(i64::from(*v)).bytes()),
+            Datum::Int4(v) => out.put_slice(Decimal::new(i64::from(*v)).bytes()),
+            Datum::Int8(v) => out.put_slice(Decimal::new(*v).bytes()),
+            Datum::Oid(v) => out.put_slice(Decimal::new(i64::from(*v)).bytes()),
+            Datum::Text(v) | Datum::Jsonb(v) => out.put_slice(v.as_bytes()),
+            // A BytesMut grows as it is written to.
+            Datum::Numeric(v) => write!(out, "{v}").unwrap_or_default(),
+            other => out.put_slice(other.to_text(ty, options).as_bytes()),
+        }
+    }
+}
+
 // Also useful without a datum: `encode` and COPY.
 impl ByteaOutput {
     /// The text form of `bytes`.
@@ -167,6 +202,3 @@ impl ByteaOutput {
         out
     }
 }
-
-#[cfg(test)]
-mod tests;

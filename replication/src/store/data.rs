@@ -57,6 +57,12 @@ pub trait Data: Send + Sync + 'static {
         visit: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<bool>;
 
+    /// Verifies the store's invariants.
+    ///
+    /// # Errors
+    /// The engine cannot read.
+    fn check(&self) -> Result<crate::check::CheckReport>;
+
     /// Whether any key is locked at all: cheap enough for every read.
     fn any_locks(&self) -> bool;
 

@@ -23,6 +23,10 @@ impl Data for StateMachine {
         StateMachine::read(self, key, at, found)
     }
 
+    fn check(&self) -> Result<crate::check::CheckReport> {
+        crate::check::check_store(self)
+    }
+
     fn latest(&self, key: &[u8]) -> Result<Option<(Timestamp, Option<Value>)>> {
         self.read_latest(key, |version| version.map(|version| (version.ts, version.value.map(Value::copy_from_slice))))
     }

@@ -245,6 +245,11 @@ impl Store {
         self.inner.oracle.watermark()
     }
 
+    /// Reads as of now: everything acknowledged is in it.
+    pub fn latest_view(&self) -> ReadView {
+        self.view_at(self.inner.oracle.watermark())
+    }
+
     /// Reads as of a moment. The view keeps that moment readable from now on; it may be too old already.
     pub fn view_at(&self, at: Timestamp) -> ReadView {
         let pin = self.inner.pins.pin(at, at.0);
@@ -290,6 +295,14 @@ impl Store {
     /// Live rows and bytes of all keys with a prefix.
     pub fn statistics(&self, prefix: &[u8]) -> PrefixStatistics {
         self.inner.data.statistics(prefix).unwrap_or_default()
+    }
+
+    /// Walks the whole store and verifies its invariants.
+    ///
+    /// # Errors
+    /// The engine cannot read. Damaged records are findings, not errors.
+    pub fn check(&self) -> Result<crate::check::CheckReport> {
+        self.inner.data.check()
     }
 
     /// Ends the background work and the logs, and flushes. Transactions that are still open fail from now on.

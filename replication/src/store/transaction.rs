@@ -188,6 +188,12 @@ impl Transaction {
         ReadView::new(self.inner.clone(), self.read_ts, self.overlay.shared(), self.reads.clone(), self.pin.clone())
     }
 
+    /// The snapshot with all writes so far, this statement's own included.
+    pub fn current_view(&self) -> ReadView {
+        let overlay = self.overlay.everything();
+        ReadView::new(self.inner.clone(), self.read_ts, overlay, self.reads.clone(), self.pin.clone())
+    }
+
     /// The value of a key, this statement's own writes included.
     ///
     /// # Errors
@@ -236,6 +242,34 @@ impl Transaction {
         }
         self.bases.insert(Key::copy_from_slice(key), latest_ts.max(looked_at));
         Ok(LockOutcome::Granted { current, changed })
+    }
+
+    /// Locks a key as a name of something (a table's descriptor) until the end of the transaction, without looking at its
+    /// value.
+    ///
+    /// # Errors
+    /// `Deadlock`, `LockTimeout`, `LockNotAvailable`.
+    pub async fn lock_object(&mut self, key: &[u8], mode: LockMode, wait: WaitPolicy) -> Result<LockOutcome> {
+        match self.inner.locks.acquire(self.id, key, mode, wait).await? {
+            Acquired::Skipped => return Ok(LockOutcome::Skipped),
+            Acquired::Held { previous, grown: true } => {
+                self.held.taken.push((Key::copy_from_slice(key), previous));
+            }
+            Acquired::Held { .. } => {}
+        }
+        Ok(LockOutcome::Granted { current: None, changed: false })
+    }
+
+    /// Buffers a write (none deletes) to a key that only ever changes together with `guard`, which the statement has locked:
+    /// the commit fails if the key has changed since that lock was taken.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn write_guarded(&mut self, guard: &[u8], key: Key, value: Option<Value>) -> Result<()> {
+        if let (Some(base), None) = (self.bases.get(guard).copied(), self.bases.get(&key)) {
+            self.bases.insert(key.clone(), base);
+        }
+        self.write(key, value)
     }
 
     /// Buffers a put. The commit fails if the key has changed since it was locked in this statement, or else since the

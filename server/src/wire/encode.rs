@@ -125,7 +125,7 @@ pub fn put_row(
         let ty = column.ty.ty;
         match block {
             RowBlock::Rows(rows) => put_value(out, &rows[row][at], ty, *format, options)?,
-            RowBlock::Batch(_) => put_value(out, &block.datum(row, at, ty), ty, *format, options)?,
+            RowBlock::Batch(_) => put_value(out, &block.datum(row, at, ty)?, ty, *format, options)?,
         }
     }
     let length = i32::try_from(out.len() - start - 1)

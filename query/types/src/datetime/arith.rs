@@ -14,7 +14,8 @@ fn is_infinite(t: i64) -> bool {
 }
 
 fn checked(t: Option<i64>) -> Result<i64> {
-    t.filter(|t| in_range(*t)).ok_or_else(timestamp_out_of_range)
+    t.filter(|t| in_range(*t))
+        .ok_or_else(timestamp_out_of_range)
 }
 
 /// Moves a local moment by months; the day is cut to the month's length.
@@ -124,11 +125,7 @@ fn age(a: Civil, b: Civil, negative: bool) -> Interval {
         days -= 1;
     }
     while days < 0 {
-        days += if negative {
-            days_in_month(later.year, later.month)
-        } else {
-            days_in_month(earlier.year, earlier.month)
-        };
+        days += days_in_month(earlier.year, earlier.month);
         months -= 1;
     }
     let sign = if negative { -1 } else { 1 };
@@ -142,18 +139,33 @@ fn age(a: Civil, b: Civil, negative: bool) -> Interval {
 /// `age(a, b)` of timestamps: years, months and days by the calendar.
 ///
 /// # Errors
-/// 22008 for infinite operands.
+/// 22008 for -infinity.
 pub fn timestamp_age(a: i64, b: i64) -> Result<Interval> {
-    if is_infinite(a) || is_infinite(b) {
-        return Err(timestamp_out_of_range());
+    Ok(age(age_operand(a)?, age_operand(b)?, a < b))
+}
+
+/// Postgres takes infinity for the last moment of its 64 bits here, which count from 2000.
+fn age_operand(t: i64) -> Result<Civil> {
+    match t {
+        i64::MIN => Err(timestamp_out_of_range()),
+        i64::MAX => {
+            let days = i64::MAX / MICROS_PER_DAY + i64::from(super::POSTGRES_EPOCH_DAYS);
+            let (year, month, day) = civil_from_days(days);
+            Ok(Civil {
+                year,
+                month,
+                day,
+                ..Civil::from_time(i64::MAX % MICROS_PER_DAY)
+            })
+        }
+        t => Ok(Civil::from_micros(t)),
     }
-    Ok(age(Civil::from_micros(a), Civil::from_micros(b), a < b))
 }
 
 /// `age(a, b)` of timestamptz, in the zone.
 ///
 /// # Errors
-/// 22008 for infinite operands.
+/// 22008 for -infinity.
 pub fn timestamptz_age(a: i64, b: i64, zone: &TimeZone) -> Result<Interval> {
     timestamp_age(
         timestamptz_to_timestamp(a, zone)?,
@@ -305,14 +317,12 @@ pub fn date_to_timestamp(date: i32) -> Result<i64> {
     match date {
         i32::MAX => Ok(i64::MAX),
         i32::MIN => Ok(i64::MIN),
-        days => i64::from(days)
-            .checked_mul(MICROS_PER_DAY)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::DatetimeFieldOverflow,
-                    "date out of range for timestamp",
-                )
-            }),
+        days => i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(|| {
+            Error::new(
+                ErrorKind::DatetimeFieldOverflow,
+                "date out of range for timestamp",
+            )
+        }),
     }
 }
 

@@ -58,7 +58,11 @@ pub(super) enum Zone {
 /// What a text says.
 #[derive(Debug)]
 pub(super) enum Moment {
-    At { civil: Civil, zone: Option<Zone>, has_date: bool },
+    At {
+        civil: Civil,
+        zone: Option<Zone>,
+        has_date: bool,
+    },
     Epoch,
     Infinity,
     MinusInfinity,
@@ -120,10 +124,12 @@ pub(super) fn decode_offset(text: &str) -> Decoded<i32> {
     };
     let mut parts = body.split(':');
     let first = parts.next().unwrap_or("");
-    let number = |t: &str| int(t).map_err(|f| match f {
-        Fault::Overflow => Fault::ZoneOverflow,
-        other => other,
-    });
+    let number = |t: &str| {
+        int(t).map_err(|f| match f {
+            Fault::Overflow => Fault::ZoneOverflow,
+            other => other,
+        })
+    };
     let mut hours = number(first)?;
     let (mut minutes, mut seconds) = (0, 0);
     if let Some(m) = parts.next() {
@@ -296,7 +302,11 @@ impl Decoder {
             let digit = first.is_ascii_digit();
             let end = rest
                 .find(|c: char| {
-                    if digit { !c.is_ascii_digit() } else { !c.is_ascii_alphabetic() }
+                    if digit {
+                        !c.is_ascii_digit()
+                    } else {
+                        !c.is_ascii_alphabetic()
+                    }
                 })
                 .unwrap_or(rest.len());
             if end == 0 {
@@ -310,7 +320,10 @@ impl Decoder {
             }
             rest = next;
         }
-        for part in parts.iter().filter(|p| p.as_bytes()[0].is_ascii_alphabetic()) {
+        for part in parts
+            .iter()
+            .filter(|p| p.as_bytes()[0].is_ascii_alphabetic())
+        {
             match keyword(part) {
                 Some(Word::Ignore) => {}
                 Some(Word::Month(month)) => {
@@ -402,7 +415,11 @@ pub(super) fn decode(
             Kind::Date
                 if prefix.is_some()
                     || d.seen & (MONTH | DAY) == MONTH | DAY
-                    || time_only && !(i == 0 && tokens.len() >= 2) =>
+                    || time_only
+                        && !(i == 0
+                            && tokens.len() >= 2
+                            && (tokens[tokens.len() - 1].kind == Kind::Date
+                                || tokens[1].kind == Kind::Time)) =>
             {
                 if starts_digit || prefix.is_some() {
                     if prefix.take().is_some_and(|p| p != Word::IsoTime) || d.seen & TIME != 0 {
@@ -440,7 +457,9 @@ pub(super) fn decode(
                     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
                     set_julian(&mut d, int(whole)?)?;
                     if text.contains('.') {
-                        let day: f64 = format!("0.{fraction}0").parse().map_err(|_| Fault::Format)?;
+                        let day: f64 = format!("0.{fraction}0")
+                            .parse()
+                            .map_err(|_| Fault::Format)?;
                         d.mark(TIME)?;
                         let time = (day * MICROS_PER_DAY as f64) as i64;
                         d.civil = Civil {
@@ -456,11 +475,11 @@ pub(super) fn decode(
                 None => {
                     let point = text.find('.');
                     let seen = if time_only { d.seen | DATE } else { d.seen };
-                    if time_only && point.is_some() && i == 0 && tokens.len() >= 2
-                        && tokens[tokens.len() - 1].kind == Kind::Date
-                    {
-                        d.date(text)?;
-                    } else if point.is_some() && seen & DATE == 0 {
+                    let dated = time_only
+                        && i == 0
+                        && tokens.len() >= 2
+                        && tokens[tokens.len() - 1].kind == Kind::Date;
+                    if point.is_some() && (dated || seen & DATE == 0) {
                         d.date(text)?;
                     } else if point.is_some_and(|p| p > 2) {
                         d.digits(text, seen | if time_only { DATE } else { 0 })?;
@@ -497,12 +516,23 @@ pub(super) fn decode(
                             _ => 0,
                         };
                         let (year, month, day) = civil_from_days(local_now().days() + shift);
-                        d.civil = Civil { year, month, day, ..d.civil };
+                        d.civil = Civil {
+                            year,
+                            month,
+                            day,
+                            ..d.civil
+                        };
                         d.julian = true;
                     }
                     Some(Word::AllBalls) => {
                         d.mark(TIME | ZONE)?;
-                        d.civil = Civil { hour: 0, minute: 0, second: 0, micros: 0, ..d.civil };
+                        d.civil = Civil {
+                            hour: 0,
+                            minute: 0,
+                            second: 0,
+                            micros: 0,
+                            ..d.civil
+                        };
                         zone = Some(Zone::Offset(0));
                     }
                     Some(special @ (Word::Epoch | Word::Infinity | Word::MinusInfinity)) => {

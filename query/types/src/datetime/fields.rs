@@ -4,9 +4,8 @@ use super::arith::{timestamp_to_timestamptz, timestamptz_to_timestamp};
 use super::interval_parse::unit;
 use super::zone::offset_seconds;
 use super::{
-    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND,
-    SECONDS_PER_DAY, UNIX_EPOCH_JULIAN, days_from_civil, interval_out_of_range,
-    timestamp_out_of_range, weekday,
+    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, SECONDS_PER_DAY,
+    UNIX_EPOCH_JULIAN, days_from_civil, interval_out_of_range, timestamp_out_of_range, weekday,
 };
 use crate::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeZone};
 
@@ -27,33 +26,47 @@ pub(super) fn iso_week(days: i64, year: i64) -> (i64, i64) {
     (year, (days - first(year)) / 7 + 1)
 }
 
-fn field_name(field: &str) -> Option<&'static str> {
+/// Canonical name of a unit of time (`DecodeUnits`).
+fn unit_name(field: &str) -> Option<&'static str> {
     let lower = field.to_ascii_lowercase();
-    unit(&lower).or(Some(match lower.as_str() {
-        "epoch" => "epoch",
-        "dow" => "dow",
-        "isodow" => "isodow",
-        "doy" => "doy",
-        "isoyear" => "isoyear",
-        "julian" | "jd" | "j" => "julian",
-        "timezone" => "timezone",
-        "timezone_h" | "timezone_hour" => "timezone_hour",
-        "timezone_m" | "timezone_minute" => "timezone_minute",
-        _ => return None,
-    }))
+    unit(&lower).or(match lower.get(..10).unwrap_or(&lower) {
+        "timezone" => Some("timezone"),
+        "timezone_h" => Some("timezone_hour"),
+        "timezone_m" => Some("timezone_minute"),
+        _ => None,
+    })
+}
+
+/// The same, with the words that only `extract` takes.
+fn field_name(field: &str) -> Option<&'static str> {
+    unit_name(field).or(match field.to_ascii_lowercase().as_str() {
+        "epoch" => Some("epoch"),
+        "dow" => Some("dow"),
+        "isodow" => Some("isodow"),
+        "doy" => Some("doy"),
+        "isoyear" => Some("isoyear"),
+        "julian" | "jd" | "j" => Some("julian"),
+        _ => None,
+    })
 }
 
 fn unrecognized(field: &str, ty: PgType) -> Error {
     Error::new(
         ErrorKind::InvalidParameterValue,
-        format!("unit \"{}\" not recognized for type {ty}", field.to_ascii_lowercase()),
+        format!(
+            "unit \"{}\" not recognized for type {ty}",
+            field.to_ascii_lowercase()
+        ),
     )
 }
 
 fn unsupported(field: &str, ty: PgType) -> Error {
     Error::new(
         ErrorKind::FeatureNotSupported,
-        format!("unit \"{}\" not supported for type {ty}", field.to_ascii_lowercase()),
+        format!(
+            "unit \"{}\" not supported for type {ty}",
+            field.to_ascii_lowercase()
+        ),
     )
 }
 
@@ -71,15 +84,27 @@ fn shown_year(year: i64) -> i64 {
 }
 
 fn decade(year: i64) -> i64 {
-    if year >= 0 { year / 10 } else { -((8 - (year - 1)) / 10) }
+    if year >= 0 {
+        year / 10
+    } else {
+        -((8 - (year - 1)) / 10)
+    }
 }
 
 fn century(year: i64) -> i64 {
-    if year > 0 { (year + 99) / 100 } else { -((99 - (year - 1)) / 100) }
+    if year > 0 {
+        (year + 99) / 100
+    } else {
+        -((99 - (year - 1)) / 100)
+    }
 }
 
 fn millennium(year: i64) -> i64 {
-    if year > 0 { (year + 999) / 1000 } else { -((999 - (year - 1)) / 1000) }
+    if year > 0 {
+        (year + 999) / 1000
+    } else {
+        -((999 - (year - 1)) / 1000)
+    }
 }
 
 fn time_field(name: &str, time: i64) -> Option<Numeric> {
@@ -173,24 +198,20 @@ fn interval_field(name: &str, i: Interval) -> Option<Numeric> {
 ///
 /// # Errors
 /// 22023 for an unknown field, 0A000 for one that the type does not have.
-pub fn extract(
-    field: &str,
-    ty: PgType,
-    value: &Datum,
-    zone: &TimeZone,
-) -> Result<Option<Numeric>> {
+pub fn extract(field: &str, ty: PgType, value: &Datum, zone: &TimeZone) -> Result<Option<Numeric>> {
     let name = field_name(field).ok_or_else(|| unrecognized(field, ty))?;
     let found = match value {
         Datum::Null => return Ok(None),
-        Datum::Date(i32::MAX | i32::MIN) | Datum::Timestamp(i64::MAX | i64::MIN) | Datum::TimestampTz(i64::MAX | i64::MIN) => {
+        Datum::Date(i32::MAX | i32::MIN)
+        | Datum::Timestamp(i64::MAX | i64::MIN)
+        | Datum::TimestampTz(i64::MAX | i64::MIN) => {
             let positive = matches!(
                 value,
                 Datum::Date(i32::MAX) | Datum::Timestamp(i64::MAX) | Datum::TimestampTz(i64::MAX)
             );
-            // The field must exist for the type even so.
+            // The field must exist for the type even so; zones count as fields of a timestamp here.
             let zero = match value {
                 Datum::Date(_) => Datum::Date(0),
-                Datum::Timestamp(_) => Datum::Timestamp(0),
                 _ => Datum::TimestampTz(0),
             };
             extract(field, ty, &zero, zone)?;
@@ -207,18 +228,21 @@ pub fn extract(
         Datum::Time(t) if name == "epoch" => Some(scaled(*t, 6)),
         Datum::Time(t) => time_field(name, *t),
         Datum::TimeTz(t) if name == "epoch" => Some(scaled(t.utc_micros(), 6)),
-        Datum::TimeTz(t) => time_field(name, t.micros)
-            .or_else(|| zone_field(name, -i64::from(t.zone_seconds_west))),
+        Datum::TimeTz(t) => {
+            time_field(name, t.micros).or_else(|| zone_field(name, -i64::from(t.zone_seconds_west)))
+        }
         Datum::Timestamp(t) | Datum::TimestampTz(t) if name == "epoch" => Some(scaled(*t, 6)),
         Datum::Timestamp(t) => timestamp_field(name, *t)?,
-        Datum::TimestampTz(t) => {
-            match zone_field(name, i64::from(offset_seconds(*t, zone))) {
-                None => timestamp_field(name, timestamptz_to_timestamp(*t, zone)?)?,
-                found => found,
-            }
-        }
+        Datum::TimestampTz(t) => match zone_field(name, i64::from(offset_seconds(*t, zone))) {
+            None => timestamp_field(name, timestamptz_to_timestamp(*t, zone)?)?,
+            found => found,
+        },
         Datum::Interval(i) => interval_field(name, *i),
-        _ => return Err(Error::internal("extract from a value that is no date or time")),
+        _ => {
+            return Err(Error::internal(
+                "extract from a value that is no date or time",
+            ));
+        }
     };
     found.map(Some).ok_or_else(|| unsupported(field, ty))
 }
@@ -261,7 +285,11 @@ fn truncate(name: &str, local: i64) -> Option<Option<i64>> {
         "millennium" => first(-((999 - (c.year - 1)) / 1000) * 1000 + 1, 1),
         _ => return None,
     };
-    Some(start.checked_mul(MICROS_PER_DAY).filter(|t| super::in_range(*t)))
+    Some(
+        start
+            .checked_mul(MICROS_PER_DAY)
+            .filter(|t| super::in_range(*t)),
+    )
 }
 
 /// `date_trunc(field, timestamp)`.
@@ -273,10 +301,10 @@ pub fn trunc_timestamp(field: &str, t: i64) -> Result<i64> {
 }
 
 fn trunc_named(field: &str, t: i64, ty: PgType) -> Result<i64> {
-    let name = field_name(field).ok_or_else(|| unrecognized(field, ty))?;
     if t == i64::MAX || t == i64::MIN {
         return Ok(t);
     }
+    let name = unit_name(field).ok_or_else(|| unrecognized(field, ty))?;
     truncate(name, t)
         .ok_or_else(|| unsupported(field, ty))?
         .ok_or_else(timestamp_out_of_range)
@@ -293,7 +321,7 @@ pub fn trunc_timestamptz(field: &str, t: i64, zone: &TimeZone) -> Result<i64> {
         return Ok(t);
     }
     let short = matches!(
-        field_name(field),
+        unit_name(field),
         Some("microsecond" | "millisecond" | "second" | "minute" | "hour")
     );
     if short {
@@ -309,7 +337,7 @@ pub fn trunc_timestamptz(field: &str, t: i64, zone: &TimeZone) -> Result<i64> {
 /// As [`trunc_timestamp`].
 pub fn trunc_interval(field: &str, i: Interval) -> Result<Interval> {
     let ty = PgType::Interval;
-    let name = field_name(field).ok_or_else(|| unrecognized(field, ty))?;
+    let name = unit_name(field).ok_or_else(|| unrecognized(field, ty))?;
     let months = |unit: i32| Interval {
         months: i.months / unit * unit,
         days: 0,
@@ -333,8 +361,7 @@ pub fn trunc_interval(field: &str, i: Interval) -> Result<Interval> {
         "century" => months(1200),
         "millennium" => months(12_000),
         "week" => {
-            return Err(unsupported(field, ty)
-                .with_detail("Months usually have fractional weeks."));
+            return Err(unsupported(field, ty).with_detail("Months usually have fractional weeks."));
         }
         _ => return Err(unsupported(field, ty)),
     })
@@ -370,7 +397,9 @@ pub fn date_bin(stride: Interval, source: i64, origin: i64) -> Result<i64> {
             "stride must be greater than zero",
         ));
     }
-    let distance = source.checked_sub(origin).ok_or_else(interval_out_of_range)?;
+    let distance = source
+        .checked_sub(origin)
+        .ok_or_else(interval_out_of_range)?;
     source
         .checked_sub(distance.rem_euclid(micros))
         .ok_or_else(timestamp_out_of_range)

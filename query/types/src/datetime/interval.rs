@@ -1,9 +1,9 @@
 //! Interval arithmetic (`timestamp.c`).
 
+use super::interval_out_of_range;
 pub use super::interval_parse::parse_interval;
 use super::parse::round_time;
 use super::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
-use super::interval_out_of_range;
 use crate::{Error, Interval, Result};
 
 /// Bits of the fields in an interval's modifier (`INTERVAL_MASK`).

@@ -3,7 +3,7 @@
 use super::zone::local_offset;
 use super::{
     MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, date_in_range,
-    date_out_of_range, days_in_month, interval_out_of_range, interval::seconds_to_micros,
+    date_out_of_range, days_in_month, interval::seconds_to_micros, interval_out_of_range,
     timestamp_out_of_range,
 };
 use crate::{Error, ErrorKind, Interval, Result, TimeZone};
@@ -26,8 +26,12 @@ pub fn make_date(year: i32, month: i32, day: i32) -> Result<i32> {
     if day < 1 || i64::from(day) > days_in_month(astronomical, month.into()) {
         return Err(bad());
     }
-    date_in_range(super::days_from_civil(astronomical, month.into(), day.into()))
-        .ok_or_else(date_out_of_range)
+    date_in_range(super::days_from_civil(
+        astronomical,
+        month.into(),
+        day.into(),
+    ))
+    .ok_or_else(date_out_of_range)
 }
 
 /// `make_time`

@@ -7,11 +7,13 @@ mod abbreviations;
 pub mod arith;
 mod decode;
 pub mod fields;
+mod from_char;
 pub mod interval;
 mod interval_parse;
 pub mod make;
 pub mod parse;
 pub mod print;
+pub(crate) mod template;
 pub mod to_char;
 mod tokens;
 pub mod zone;
@@ -59,7 +61,11 @@ pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -131,8 +137,7 @@ impl Civil {
 
     /// Microseconds since 1970, if in the range of timestamps.
     pub fn to_micros(self) -> Option<i64> {
-        let total =
-            i128::from(self.days()) * i128::from(MICROS_PER_DAY) + i128::from(self.time());
+        let total = i128::from(self.days()) * i128::from(MICROS_PER_DAY) + i128::from(self.time());
         i64::try_from(total).ok().filter(|t| in_range(*t))
     }
 }
@@ -163,12 +168,25 @@ pub(crate) fn interval_out_of_range() -> Error {
 }
 
 pub(crate) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 pub(crate) const WEEKDAYS: [&str; 7] = [
-    "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
 ];
-
-#[cfg(test)]
-mod tests;

@@ -68,7 +68,12 @@ pub fn parse_date(input: &str, options: &FormatOptions, now_micros: i64) -> Resu
 ///
 /// # Errors
 /// 22007 for the syntax, 22008 out of range.
-pub fn parse_time(input: &str, typmod: i32, options: &FormatOptions, now_micros: i64) -> Result<i64> {
+pub fn parse_time(
+    input: &str,
+    typmod: i32,
+    options: &FormatOptions,
+    now_micros: i64,
+) -> Result<i64> {
     match read(input, "time", options, true, now_micros)? {
         Moment::At { civil, .. } => Ok(round_time(civil.time(), precision(typmod))),
         _ => Err(Error::internal("a time is never special")),
@@ -150,15 +155,21 @@ pub fn parse_timestamptz(
     options: &FormatOptions,
     now_micros: i64,
 ) -> Result<i64> {
-    match read(input, "timestamp with time zone", options, false, now_micros)? {
+    match read(
+        input,
+        "timestamp with time zone",
+        options,
+        false,
+        now_micros,
+    )? {
         Moment::Epoch => Ok(0),
         Moment::Infinity => Ok(i64::MAX),
         Moment::MinusInfinity => Ok(i64::MIN),
         Moment::At { civil, zone, .. } => {
             // The extremes may be in range only with their offset: work a day inside is not needed, i128 is.
             let range = || out_of_range("timestamp", input);
-            let wall = i128::from(civil.days()) * i128::from(MICROS_PER_DAY)
-                + i128::from(civil.time());
+            let wall =
+                i128::from(civil.days()) * i128::from(MICROS_PER_DAY) + i128::from(civil.time());
             let wall = i64::try_from(wall).map_err(|_| range())?;
             let utc = match zone {
                 Some(Zone::Offset(east)) => wall
@@ -168,9 +179,7 @@ pub fn parse_timestamptz(
                 Some(Zone::Named(zone)) => {
                     timestamp_to_timestamptz(wall, &zone).map_err(|_| range())?
                 }
-                None => {
-                    timestamp_to_timestamptz(wall, &options.time_zone).map_err(|_| range())?
-                }
+                None => timestamp_to_timestamptz(wall, &options.time_zone).map_err(|_| range())?,
             };
             timestamp_round(utc, precision(typmod))
         }

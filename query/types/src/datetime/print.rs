@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::zone::{offset_at, offset_seconds};
 use super::{
-    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS,
-    WEEKDAYS, civil_from_days, weekday,
+    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS,
+    civil_from_days, weekday,
 };
 use crate::{DateOrder, DateStyle, FormatOptions, Interval, IntervalStyle, TimeTz};
 
@@ -34,10 +34,10 @@ fn put_zone(out: &mut String, seconds_east: i32) {
     out.push(if seconds_east < 0 { '-' } else { '+' });
     let s = seconds_east.unsigned_abs();
     put!(out, "{:02}", s / 3600);
-    if s % 3600 != 0 {
+    if !s.is_multiple_of(3600) {
         put!(out, ":{:02}", s / 60 % 60);
     }
-    if s % 60 != 0 {
+    if !s.is_multiple_of(60) {
         put!(out, ":{:02}", s % 60);
     }
 }
@@ -181,7 +181,13 @@ fn split_time(micros: i64) -> (i64, i64, i64, i64) {
 
 fn put_clock(out: &mut String, micros: i64, hour_digits: usize) {
     let (h, m, s, f) = split_time(micros);
-    put!(out, "{:0hour_digits$}:{:02}:{:02}", h.abs(), m.abs(), s.abs());
+    put!(
+        out,
+        "{:0hour_digits$}:{:02}:{:02}",
+        h.abs(),
+        m.abs(),
+        s.abs()
+    );
     put_fraction(out, f.abs());
 }
 
@@ -242,7 +248,11 @@ fn verbose(out: &mut String, v: Interval) {
         }
         put!(out, "{}", s.abs());
         put_fraction(out, f.abs());
-        out.push_str(if s.abs() == 1 && f == 0 { " sec" } else { " secs" });
+        out.push_str(if s.abs() == 1 && f == 0 {
+            " sec"
+        } else {
+            " secs"
+        });
     }
     match ago {
         None => out.push_str(" 0"),

@@ -57,7 +57,9 @@ pub(super) fn tokenize(input: &str) -> Option<Vec<Token>> {
                     i = digits(i);
                     if at(i) == delimiter {
                         kind = Kind::Date;
-                        i = digits(i + 1);
+                        while at(i).is_ascii_digit() || at(i) == delimiter {
+                            i += 1;
+                        }
                     } else if delimiter == b'.' {
                         kind = Kind::Number;
                     } else {
@@ -193,7 +195,7 @@ pub(super) fn keyword(word: &str) -> Option<Word> {
         "ad" => Word::Ad,
         "bc" => Word::Bc,
         "epoch" => Word::Epoch,
-        "infinity" | "+infinity" => Word::Infinity,
+        "infinity" => Word::Infinity,
         "-infinity" => Word::MinusInfinity,
         "now" => Word::Now,
         "today" => Word::Today,

@@ -17,6 +17,9 @@ const LAST_TABLE_YEAR: i64 = 2037;
 /// Largest offset that `SET TIME ZONE` takes, hours.
 const MAX_OFFSET_HOURS: f64 = 168.0;
 
+/// Largest offset of a POSIX zone, hours.
+const MAX_POSIX_HOURS: i32 = 167;
+
 /// The instant whose rules apply: itself, or the same day of an equal year within the tables.
 fn table_instant(utc_micros: i64) -> i64 {
     let days = utc_micros.div_euclid(MICROS_PER_DAY);
@@ -35,15 +38,13 @@ fn table_instant(utc_micros: i64) -> i64 {
 pub fn offset_seconds(utc_micros: i64, zone: &TimeZone) -> i32 {
     match zone {
         TimeZone::Named(Tz::UTC) => 0,
-        TimeZone::Named(tz) => {
-            match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
-                Some(at) => tz
-                    .offset_from_utc_datetime(&at.naive_utc())
-                    .fix()
-                    .local_minus_utc(),
-                None => 0,
-            }
-        }
+        TimeZone::Named(tz) => match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
+            Some(at) => tz
+                .offset_from_utc_datetime(&at.naive_utc())
+                .fix()
+                .local_minus_utc(),
+            None => 0,
+        },
         TimeZone::Fixed { seconds_east, .. } => *seconds_east,
     }
 }
@@ -51,18 +52,16 @@ pub fn offset_seconds(utc_micros: i64, zone: &TimeZone) -> i32 {
 /// Seconds east at a UTC instant, and the zone's abbreviation then.
 pub fn offset_at(utc_micros: i64, zone: &TimeZone) -> (i32, String) {
     match zone {
-        TimeZone::Named(tz) => {
-            match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
-                Some(at) => {
-                    let offset = tz.offset_from_utc_datetime(&at.naive_utc());
-                    (
-                        offset.fix().local_minus_utc(),
-                        offset.abbreviation().unwrap_or_default().to_owned(),
-                    )
-                }
-                None => (0, "UTC".to_owned()),
+        TimeZone::Named(tz) => match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
+            Some(at) => {
+                let offset = tz.offset_from_utc_datetime(&at.naive_utc());
+                (
+                    offset.fix().local_minus_utc(),
+                    offset.abbreviation().unwrap_or_default().to_owned(),
+                )
             }
-        }
+            None => (0, "UTC".to_owned()),
+        },
         TimeZone::Fixed { seconds_east, name } => {
             let shown = name
                 .strip_prefix('<')
@@ -102,7 +101,27 @@ pub(super) fn zone_by_name(name: &str) -> Option<TimeZone> {
     posix(name)
 }
 
-/// `ABC+3`, `<+02>-2`: a name of three letters or more and hours WEST.
+/// `[±]h[:mm[:ss]]` of a POSIX zone, seconds.
+fn posix_offset(text: &str) -> Option<i32> {
+    let (negative, body) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut seconds = 0;
+    let mut parts = body.split(':');
+    for (limit, unit) in [(MAX_POSIX_HOURS, 3600), (59, 60), (60, 1)] {
+        let Some(part) = parts.next() else { break };
+        let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let n: i32 = part.parse().ok().filter(|n| digits && *n <= limit)?;
+        seconds += n * unit;
+    }
+    parts
+        .next()
+        .is_none()
+        .then_some(if negative { -seconds } else { seconds })
+}
+
+/// `ABC+3`, `<+02>-2`: a name and hours WEST.
 fn posix(text: &str) -> Option<TimeZone> {
     let split = if let Some(rest) = text.strip_prefix('<') {
         rest.find('>')? + 2
@@ -110,15 +129,10 @@ fn posix(text: &str) -> Option<TimeZone> {
         text.find(|c: char| !c.is_ascii_alphabetic())?
     };
     let (label, offset) = text.split_at(split);
-    if label.len() < 3 || offset.is_empty() {
+    if label.is_empty() || offset.is_empty() {
         return None;
     }
-    let signed = if offset.starts_with(['+', '-']) {
-        offset.to_owned()
-    } else {
-        format!("+{offset}")
-    };
-    let west = decode_offset(&signed).ok()?;
+    let west = posix_offset(offset)?;
     Some(TimeZone::Fixed {
         seconds_east: -west,
         name: text.to_ascii_uppercase(),
@@ -186,10 +200,10 @@ pub fn zone_from_seconds_east(seconds_east: i32) -> Result<TimeZone> {
         let sign = if seconds < 0 { '-' } else { '+' };
         let s = seconds.unsigned_abs();
         let mut text = format!("{sign}{:02}", s / 3600);
-        if s % 3600 != 0 {
+        if !s.is_multiple_of(3600) {
             text.push_str(&format!(":{:02}", s / 60 % 60));
         }
-        if s % 60 != 0 {
+        if !s.is_multiple_of(60) {
             text.push_str(&format!(":{:02}", s % 60));
         }
         text

@@ -3,12 +3,7 @@
 use super::{canonicalize, invalid, write_string};
 use crate::{DateStyle, Datum, FormatOptions, PgType, Result};
 
-fn write_value(
-    out: &mut String,
-    value: &Datum,
-    ty: PgType,
-    options: &FormatOptions,
-) {
+fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOptions) {
     match value {
         Datum::Null => out.push_str("null"),
         Datum::Bool(v) => out.push_str(if *v { "true" } else { "false" }),
@@ -40,7 +35,12 @@ fn write_value(
                 if ty == PgType::TimestampTz {
                     let era = text.strip_suffix(" BC").map(str::len);
                     let end = era.unwrap_or(text.len());
-                    if text[..end].as_bytes().iter().rev().nth(2).is_some_and(|b| matches!(b, b'+' | b'-')) {
+                    if text.as_bytes()[..end]
+                        .iter()
+                        .rev()
+                        .nth(2)
+                        .is_some_and(|b| matches!(b, b'+' | b'-'))
+                    {
                         text.insert_str(end, ":00");
                     }
                 }
@@ -103,10 +103,16 @@ pub fn build_object(
     options: &FormatOptions,
 ) -> Result<String> {
     if args.len() % 2 == 1 {
-        let name = if jsonb { "jsonb_build_object()" } else { "json_build_object()" };
-        return Err(invalid("argument list must have even number of elements").with_hint(format!(
-            "The arguments of {name} must consist of alternating keys and values."
-        )));
+        let name = if jsonb {
+            "jsonb_build_object()"
+        } else {
+            "json_build_object()"
+        };
+        return Err(
+            invalid("argument list must have even number of elements").with_hint(format!(
+                "The arguments of {name} must consist of alternating keys and values."
+            )),
+        );
     }
     let mut out = String::from("{");
     for (i, pair) in args.chunks_exact(2).enumerate() {
@@ -126,7 +132,9 @@ pub fn build_object(
         let composite = matches!(key, Datum::Array(_) | Datum::Record(_) | Datum::Jsonb(_))
             || *key_ty == PgType::Json;
         if composite {
-            return Err(invalid("key value must be scalar, not array, composite, or json"));
+            return Err(invalid(
+                "key value must be scalar, not array, composite, or json",
+            ));
         }
         if i > 0 {
             out.push_str(", ");

@@ -162,9 +162,9 @@ fn holds(a: &Json, b: &Json, top: bool) -> bool {
                 .find(|(k, _)| k == key)
                 .is_some_and(|(_, v)| holds(v, value, false))
         }),
-        (Json::Array(a), Json::Array(b)) => {
-            b.iter().all(|value| a.iter().any(|v| holds(v, value, false)))
-        }
+        (Json::Array(a), Json::Array(b)) => b
+            .iter()
+            .all(|value| a.iter().any(|v| holds(v, value, false))),
         // An array may contain a bare scalar, at the top only.
         (Json::Array(a), scalar) if top && !matches!(scalar, Json::Object(_)) => {
             a.iter().any(|v| holds(v, scalar, false))
@@ -189,7 +189,9 @@ pub fn contains(a: &str, b: &str) -> Result<bool> {
 pub fn exists(a: &str, key: &str) -> Result<bool> {
     Ok(match parse(a, true)? {
         Json::Object(members) => members.iter().any(|(k, _)| k == key),
-        Json::Array(items) => items.iter().any(|v| matches!(v, Json::String(s) if s == key)),
+        Json::Array(items) => items
+            .iter()
+            .any(|v| matches!(v, Json::String(s) if s == key)),
         Json::String(s) => s == key,
         _ => false,
     })
@@ -221,9 +223,7 @@ fn invalid(message: &str) -> Error {
 pub fn array_length(a: &str) -> Result<i32> {
     match items(a)? {
         Some(items) => i32::try_from(items.len()).map_err(|_| Error::out_of_range("integer")),
-        None if type_of(a)? == "object" => {
-            Err(invalid("cannot get array length of a non-array"))
-        }
+        None if type_of(a)? == "object" => Err(invalid("cannot get array length of a non-array")),
         None => Err(invalid("cannot get array length of a scalar")),
     }
 }
@@ -235,9 +235,7 @@ pub fn array_length(a: &str) -> Result<i32> {
 pub fn elements(a: &str) -> Result<Vec<String>> {
     match items(a)? {
         Some(items) => Ok(items.into_iter().map(str::to_owned).collect()),
-        None if type_of(a)? == "object" => {
-            Err(invalid("cannot extract elements from an object"))
-        }
+        None if type_of(a)? == "object" => Err(invalid("cannot extract elements from an object")),
         None => Err(invalid("cannot extract elements from a scalar")),
     }
 }
@@ -251,7 +249,11 @@ pub fn object_keys(a: &str) -> Result<Vec<String>> {
         Some(members) => Ok(members.into_iter().map(|(k, _)| k).collect()),
         None => Err(invalid(&format!(
             "cannot call json_object_keys on {}",
-            if type_of(a)? == "array" { "an array" } else { "a scalar" }
+            if type_of(a)? == "array" {
+                "an array"
+            } else {
+                "a scalar"
+            }
         ))),
     }
 }
@@ -262,7 +264,10 @@ pub fn object_keys(a: &str) -> Result<Vec<String>> {
 /// 22023 when it is no object.
 pub fn each(a: &str) -> Result<Vec<(String, String)>> {
     match members(a)? {
-        Some(members) => Ok(members.into_iter().map(|(k, v)| (k, v.to_owned())).collect()),
+        Some(members) => Ok(members
+            .into_iter()
+            .map(|(k, v)| (k, v.to_owned()))
+            .collect()),
         None => Err(invalid("cannot deconstruct an array as an object")),
     }
 }
@@ -419,6 +424,3 @@ pub fn strip_nulls(a: &str, jsonb: bool) -> Result<String> {
     compact(&mut out, &stripped);
     Ok(out)
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,6 +5,9 @@ use crate::{Error, ErrorKind, Numeric, Result};
 /// Deepest nesting of arrays and objects that is taken.
 pub(super) const MAX_DEPTH: u32 = 500;
 
+/// How much of a text an error's context repeats.
+const MAX_CONTEXT_CHARS: usize = 60;
+
 /// A JSON value. Objects keep their members in the order of the text, duplicates too, until made canonical.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
@@ -25,21 +28,9 @@ pub(super) struct Scanner<'a> {
     strict: bool,
 }
 
-/// One token's start, for errors that repeat it.
-fn token_text(text: &str, at: usize) -> &str {
-    let rest = &text[at..];
-    let mut chars = rest.char_indices();
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
-    match chars.next() {
-        Some((_, c)) if word(c) || c == '-' => {
-            let end = rest[1.min(c.len_utf8())..]
-                .find(|c: char| !(word(c) || matches!(c, '.' | '+' | '-')))
-                .map_or(rest.len(), |e| e + 1);
-            rest.get(..end).unwrap_or(rest)
-        }
-        Some((_, c)) => &rest[..c.len_utf8()],
-        None => "",
-    }
+/// Letters, digits and whatever is not ASCII: what a misspelt word runs on with.
+fn is_word(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80
 }
 
 impl<'a> Scanner<'a> {
@@ -52,11 +43,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn fail(&self, detail: impl Into<String>) -> Error {
-        let upto: String = self.text[..self.at.min(self.text.len())]
-            .chars()
-            .chain(token_text(self.text, self.at.min(self.text.len())).chars())
-            .take(60)
-            .collect();
+        let upto: String = self.text.chars().take(MAX_CONTEXT_CHARS).collect();
         Error::new(
             ErrorKind::InvalidTextRepresentation,
             "invalid input syntax for type json",
@@ -65,16 +52,43 @@ impl<'a> Scanner<'a> {
         .with_context(format!("JSON data, line 1: {upto}"))
     }
 
+    fn invalid(&self, token: &str) -> Error {
+        self.fail(format!("Token \"{token}\" is invalid."))
+    }
+
+    /// The word at the position; empty where there is none.
+    fn word(&self) -> &'a str {
+        let bytes = &self.text.as_bytes()[self.at..];
+        let length = bytes.iter().take_while(|b| is_word(**b)).count();
+        &self.text[self.at..self.at + length]
+    }
+
+    /// The error of a token that does not fit; of one that is none at all, that error.
     fn expected(&self, what: &str) -> Error {
-        match token_text(self.text, self.at) {
-            "" => self.fail("The input string ended unexpectedly."),
-            found if found.starts_with(|c: char| c.is_ascii_alphabetic() || !c.is_ascii())
-                && !matches!(found, "true" | "false" | "null") =>
-            {
-                self.fail(format!("Token \"{found}\" is invalid."))
-            }
-            found => self.fail(format!("Expected {what}, but found \"{found}\".")),
-        }
+        let mut probe = Scanner {
+            text: self.text,
+            at: self.at,
+            strict: self.strict,
+        };
+        let rest = &self.text[self.at..];
+        let found = match rest.chars().next() {
+            None => return self.fail("The input string ended unexpectedly."),
+            Some('{' | '}' | '[' | ']' | ',' | ':') => &rest[..1],
+            Some('"') => match probe.string() {
+                Ok(_) => &self.text[self.at..probe.at],
+                Err(error) => return error,
+            },
+            Some('-' | '0'..='9') => match probe.number() {
+                Ok(number) => number,
+                Err(error) => return error,
+            },
+            Some(c) => match self.word() {
+                "" => return self.invalid(&rest[..c.len_utf8()]),
+                word @ ("true" | "false" | "null") => word,
+                word => return self.invalid(word),
+            },
+        };
+        self.fail(format!("Expected {what}, but found \"{found}\"."))
     }
 
     pub fn blanks(&mut self) {
@@ -135,22 +149,21 @@ impl<'a> Scanner<'a> {
             match c {
                 '"' => return Ok(out),
                 '\\' => {
-                    let Some(escape) = self.peek() else {
+                    let Some(escape) = rest[1..].chars().next() else {
                         continue;
                     };
-                    self.at += 1;
+                    self.at += escape.len_utf8();
                     match escape {
-                        b'"' | b'\\' | b'/' => out.push(char::from(escape)),
-                        b'b' => out.push('\u{8}'),
-                        b'f' => out.push('\u{c}'),
-                        b'n' => out.push('\n'),
-                        b'r' => out.push('\r'),
-                        b't' => out.push('\t'),
-                        b'u' => self.unicode(&mut out)?,
+                        '"' | '\\' | '/' => out.push(escape),
+                        'b' => out.push('\u{8}'),
+                        'f' => out.push('\u{c}'),
+                        'n' => out.push('\n'),
+                        'r' => out.push('\r'),
+                        't' => out.push('\t'),
+                        'u' => self.unicode(&mut out)?,
                         other => {
-                            let shown = char::from(other);
                             return Err(
-                                self.fail(format!("Escape sequence \"\\{shown}\" is invalid."))
+                                self.fail(format!("Escape sequence \"\\{other}\" is invalid."))
                             );
                         }
                     }
@@ -177,9 +190,7 @@ impl<'a> Scanner<'a> {
                     0
                 };
                 if !(0xdc00..0xe000).contains(&low) {
-                    return Err(
-                        self.fail("Unicode low surrogate must follow a high surrogate.")
-                    );
+                    return Err(self.fail("Unicode low surrogate must follow a high surrogate."));
                 }
                 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00)
             }
@@ -209,9 +220,13 @@ impl<'a> Scanner<'a> {
             i
         };
         let mut i = start + usize::from(bytes[start] == b'-');
-        let whole = i;
-        i = digits(i);
-        let mut valid = i > whole && (bytes[whole] != b'0' || i == whole + 1);
+        let mut valid = true;
+        match bytes.get(i) {
+            // Nothing follows a leading zero.
+            Some(b'0') => i += 1,
+            Some(b'1'..=b'9') => i = digits(i),
+            _ => valid = false,
+        }
         if bytes.get(i) == Some(&b'.') {
             let fraction = i + 1;
             i = digits(fraction);
@@ -223,12 +238,9 @@ impl<'a> Scanner<'a> {
             i = digits(exponent);
             valid &= i > exponent;
         }
-        let trailing = bytes
-            .get(i)
-            .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
-        if !valid || trailing {
-            let token = token_text(self.text, start);
-            return Err(self.fail(format!("Token \"{token}\" is invalid.")));
+        let end = i + bytes[i..].iter().take_while(|b| is_word(**b)).count();
+        if !valid || end > i {
+            return Err(self.invalid(&self.text[start..end]));
         }
         self.at = i;
         Ok(&self.text[start..i])
@@ -302,7 +314,7 @@ impl<'a> Scanner<'a> {
                     ("false", Json::Bool(false)),
                     ("null", Json::Null),
                 ] {
-                    if token_text(self.text, self.at) == word {
+                    if self.word() == word {
                         self.at += word.len();
                         return Ok(value);
                     }

@@ -21,9 +21,8 @@ impl Numeric {
     pub fn add(&self, other: &Numeric) -> Result<Numeric> {
         if let (Some((a, a_scale)), Some((b, b_scale))) = (self.as_scaled(), other.as_scaled()) {
             let scale = a_scale.max(b_scale);
-            let up = |n: i128, s: u16| {
-                pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p))
-            };
+            let up =
+                |n: i128, s: u16| pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p));
             if let (Some(a), Some(b)) = (up(a, a_scale), up(b, b_scale))
                 && let Some(sum) = a.checked_add(b)
             {
@@ -75,7 +74,10 @@ impl Numeric {
                 let product = a.unscaled * b.unscaled;
                 let scale = a.scale + b.scale;
                 if scale > MAX_SCALE {
-                    Numeric::checked(div_round_big(&product, &pow10(scale - MAX_SCALE)), MAX_SCALE)
+                    Numeric::checked(
+                        div_round_big(&product, &pow10(scale - MAX_SCALE)),
+                        MAX_SCALE,
+                    )
                 } else {
                     Numeric::checked(product, scale)
                 }
@@ -317,11 +319,7 @@ impl Numeric {
             && digits >= 0
             && let Some(p) = pow10_i128(drop)
         {
-            let unscaled = if rounds {
-                div_round_i128(n, p)
-            } else {
-                n / p
-            };
+            let unscaled = if rounds { div_round_i128(n, p) } else { n / p };
             return Ok(Numeric(Repr::Small {
                 unscaled,
                 scale: target as u16,
@@ -442,7 +440,12 @@ impl Numeric {
     /// # Errors
     /// Bounds that are equal, NaN or infinite, a count below 1.
     pub fn width_bucket(&self, low: &Numeric, high: &Numeric, count: i32) -> Result<i32> {
-        let bad = |message: &str| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        let bad = |message: &str| {
+            Err(Error::new(
+                ErrorKind::InvalidArgumentForWidthBucket,
+                message,
+            ))
+        };
         if count <= 0 {
             return bad("count must be greater than zero");
         }

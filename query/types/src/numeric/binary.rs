@@ -12,6 +12,7 @@
 //!
 //! For class 1 everything between class and scale is complemented.
 
+use bytes::BufMut;
 use num_bigint::BigInt;
 use num_traits::Signed;
 
@@ -36,7 +37,7 @@ fn malformed(message: &str) -> Error {
 
 impl Numeric {
     /// Decimal digits of |unscaled| in ASCII, for finite values other than zero.
-    fn digits(&self) -> String {
+    pub(super) fn digits(&self) -> String {
         match &self.0 {
             Repr::Small { unscaled, .. } => unscaled.unsigned_abs().to_string(),
             Repr::Big(big) => big.unscaled.magnitude().to_string(),
@@ -140,8 +141,8 @@ impl Numeric {
             return Err(corrupt());
         }
         let (whole, fraction) = significant.split_at(1);
-        let number = Numeric::from_digits(flip != 0, whole, fraction, exponent)
-            .map_err(|_| corrupt())?;
+        let number =
+            Numeric::from_digits(flip != 0, whole, fraction, exponent).map_err(|_| corrupt())?;
         match scale {
             Some(scale) if number.scale() <= Some(scale) => {
                 number.round(i32::from(scale)).map_err(|_| corrupt())
@@ -152,12 +153,12 @@ impl Numeric {
     }
 
     /// Appends `numeric_send`: groups, weight, sign, scale, base-10000 groups.
-    pub fn write_binary(&self, out: &mut Vec<u8>) {
+    pub fn write_binary(&self, out: &mut impl BufMut) {
         let mut header = |groups: u16, weight: i16, sign: u16, scale: u16| {
-            out.extend_from_slice(&groups.to_be_bytes());
-            out.extend_from_slice(&weight.to_be_bytes());
-            out.extend_from_slice(&sign.to_be_bytes());
-            out.extend_from_slice(&scale.to_be_bytes());
+            out.put_slice(&groups.to_be_bytes());
+            out.put_slice(&weight.to_be_bytes());
+            out.put_slice(&sign.to_be_bytes());
+            out.put_slice(&scale.to_be_bytes());
         };
         let scale = match &self.0 {
             Repr::NaN => return header(0, 0, 0xc000, 0),
@@ -184,7 +185,7 @@ impl Numeric {
             .collect();
         header(groups.len() as u16, weight as i16, sign, scale);
         for group in groups {
-            out.extend_from_slice(&group.to_be_bytes());
+            out.put_slice(&group.to_be_bytes());
         }
     }
 
@@ -242,6 +243,9 @@ impl Numeric {
         } else {
             unscaled /= super::pow10((-to_scale) as u32);
         }
-        Numeric::checked(if negative { -unscaled } else { unscaled }, u32::from(scale))
+        Numeric::checked(
+            if negative { -unscaled } else { unscaled },
+            u32::from(scale),
+        )
     }
 }

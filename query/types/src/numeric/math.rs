@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind, Result};
 /// Decimal digits computed beyond the result's scale.
 const GUARD_DIGITS: u32 = 24;
 /// log10(e), as numeric.c writes it.
+#[allow(clippy::approx_constant)]
 const LOG10_E: f64 = 0.434294481903252;
 /// |x| from which exp(x) leaves the format (`NUMERIC_MAX_RESULT_SCALE * 3`).
 const MAX_EXPONENT: f64 = 6000.0;
@@ -304,8 +305,8 @@ impl Numeric {
         }
         let base = self.abs();
         let guard = (8 - ln_weight(&base)).max(0) as u32 + GUARD_DIGITS;
-        let rough = Numeric::finite(ln_fixed(&base, guard), guard).to_f64_lossy()
-            * exponent.to_f64_lossy();
+        let rough =
+            Numeric::finite(ln_fixed(&base, guard), guard).to_f64_lossy() * exponent.to_f64_lossy();
         if rough.abs() > MAX_EXPONENT {
             if rough > 0.0 {
                 return Err(overflow());

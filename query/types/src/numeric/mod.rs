@@ -8,7 +8,9 @@ mod binary;
 mod convert;
 mod math;
 mod sum;
+mod template;
 pub mod to_char;
+mod to_number;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -433,9 +435,8 @@ impl Ord for Numeric {
                 return a.signum().cmp(&b.signum());
             }
             let scale = a_scale.max(b_scale);
-            let up = |n: i128, s: u16| {
-                pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p))
-            };
+            let up =
+                |n: i128, s: u16| pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p));
             if let (Some(a), Some(b)) = (up(a, a_scale), up(b, b_scale)) {
                 return a.cmp(&b);
             }

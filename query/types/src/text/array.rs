@@ -10,14 +10,51 @@ fn malformed(input: &str, detail: &str) -> Error {
     .with_detail(detail)
 }
 
+/// Why a literal with inner braces is refused: they do not match, or the array has several dimensions.
+fn nested(input: &str, body: &str) -> Error {
+    let mut depth = 1;
+    let mut quoted = false;
+    let mut chars = body.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '"' => quoted = !quoted,
+            '{' if !quoted => depth += 1,
+            '}' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    if depth > 0 || quoted {
+        malformed(input, "Unexpected end of input.")
+    } else {
+        Error::unsupported("an array of several dimensions")
+    }
+}
+
 /// Splits a one-dimensional array literal into its elements' texts; `None` for NULL.
 pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
     let mut text = input.trim();
     if text.starts_with('[') {
+        let after = text[1..]
+            .trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | ':'));
+        if after.len() + 1 == text.len() {
+            return Err(malformed(
+                input,
+                "\"[\" must introduce explicitly-specified array dimensions.",
+            ));
+        }
+        if !after.starts_with(']') {
+            return Err(malformed(input, "Missing \"]\" after array dimensions."));
+        }
         let Some((bounds, rest)) = text.split_once('=') else {
             return Err(malformed(input, "Missing \"=\" after array dimensions."));
         };
-        let inner = bounds.trim().strip_prefix('[').and_then(|b| b.strip_suffix(']'));
+        let inner = bounds
+            .trim()
+            .strip_prefix('[')
+            .and_then(|b| b.strip_suffix(']'));
         if !inner.is_some_and(|b| !b.contains(']') && b.starts_with("1:")) {
             return Err(Error::unsupported(
                 "an array of several dimensions or with a lower bound other than 1",
@@ -55,9 +92,7 @@ pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
                     }
                 }
                 Some('"') => return Err(malformed(input, "Unexpected array element.")),
-                Some('{') => {
-                    return Err(Error::unsupported("an array of several dimensions"));
-                }
+                Some('{') => return Err(nested(input, body)),
                 Some(c @ (',' | '}')) => break c,
                 Some(c) if c.is_ascii_whitespace() && quoted => {}
                 Some(_) if quoted => {

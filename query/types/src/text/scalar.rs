@@ -18,10 +18,20 @@ pub(super) fn parse_bool(input: &str) -> Result<bool> {
 }
 
 pub(super) fn parse_int<T: FromStr>(input: &str, type_name: &str) -> Result<T> {
+    if let Ok(value) = input.parse() {
+        return Ok(value);
+    }
     let text = input.trim_matches(is_space);
     text.parse().map_err(|_| {
-        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        // Digits beyond the range are found before what follows them.
+        let sign = usize::from(text.starts_with(['+', '-']));
+        let end = text
+            .bytes()
+            .skip(sign)
+            .take_while(u8::is_ascii_digit)
+            .count()
+            + sign;
+        if end > sign && text[..end].parse::<T>().is_err() {
             Error::new(
                 ErrorKind::NumericValueOutOfRange,
                 format!("value \"{input}\" is out of range for type {type_name}"),
@@ -147,5 +157,9 @@ pub(super) fn parse_uuid(input: &str) -> Result<[u8; 16]> {
         digits += 1;
         hyphen = false;
     }
-    if digits == 32 && !hyphen { Ok(out) } else { Err(bad()) }
+    if digits == 32 && !hyphen {
+        Ok(out)
+    } else {
+        Err(bad())
+    }
 }

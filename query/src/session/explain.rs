@@ -1,0 +1,135 @@
+//! EXPLAIN: how a statement is carried out.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{AnalyzeFormat, AnalyzeFormatKind, Expr as AstExpr, Statement, UtilityOption};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+
+use super::plan::{Action, Prepared};
+use super::session::Session;
+use crate::exec::direct::Access;
+use crate::exec::stored;
+use crate::ir::{ColumnId, OutputColumn, Rel};
+use crate::lower::ExplainOptions;
+use crate::result::{ResultSet, StatementResult};
+
+/// What EXPLAIN was asked for.
+struct Wanted {
+    analyze: bool,
+}
+
+fn is_on(option: &UtilityOption) -> Result<bool> {
+    match &option.arg {
+        None => Ok(true),
+        Some(AstExpr::Value(value)) => Ok(!matches!(value.to_string().to_lowercase().as_str(), "false" | "off" | "0")),
+        Some(AstExpr::Identifier(word)) => Ok(!matches!(word.value.to_lowercase().as_str(), "false" | "off")),
+        Some(other) => Err(Error::new(
+            ErrorKind::SyntaxError,
+            format!("EXPLAIN option {} requires a Boolean value, not {other}", option.name),
+        )),
+    }
+}
+
+fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
+    let Statement::Explain { analyze, verbose: _, query_plan, estimate, statement, format, options, .. } = statement else {
+        return Err(Error::internal("not an EXPLAIN"));
+    };
+    if *query_plan || *estimate {
+        return Err(Error::unsupported("EXPLAIN QUERY PLAN and EXPLAIN ESTIMATE"));
+    }
+    match format {
+        None => {}
+        Some(AnalyzeFormatKind::Keyword(AnalyzeFormat::TEXT) | AnalyzeFormatKind::Assignment(AnalyzeFormat::TEXT)) => {}
+        Some(_) => return Err(Error::unsupported("EXPLAIN in a format other than TEXT")),
+    }
+    let mut wanted = Wanted { analyze: *analyze };
+    for option in options.iter().flatten() {
+        match option.name.value.to_lowercase().as_str() {
+            "analyze" => wanted.analyze = is_on(option)?,
+            // They add or leave out numbers that this EXPLAIN does not print.
+            "costs" | "timing" | "summary" | "verbose" => {
+                is_on(option)?;
+            }
+            "format" if option.arg.as_ref().is_some_and(|a| a.to_string().eq_ignore_ascii_case("text")) => {}
+            other => return Err(Error::unsupported(format_args!("EXPLAIN option {}", other.to_uppercase()))),
+        }
+    }
+    Ok((wanted, statement))
+}
+
+fn by_key(action: &str, access: &Access) -> String {
+    format!("{action} on {} using {} (by key, no query plan)", access.table().name, access.index_name())
+}
+
+impl Session {
+    pub(super) async fn explain(
+        &mut self,
+        prepared: &Prepared,
+        statement: &Statement,
+        params: Vec<Datum>,
+    ) -> Result<StatementResult> {
+        let (wanted, inner) = wanted(statement)?;
+        let inner = Prepared::new(self.inner_statement(prepared, inner), Vec::new());
+        let Some(planned) = self.plan(&inner)? else { return Ok(StatementResult::Empty) };
+        let mut lines = match &planned.action {
+            Action::Direct(direct) => vec![by_key("Lookup", direct.access())],
+            Action::Query(query) => self.explain_rel(&query.rel, &params, wanted.analyze).await?,
+            Action::Insert(plan) => {
+                let mut lines = vec![format!("Insert on {}", plan.rules().table.name)];
+                if let Some(source) = plan.source() {
+                    lines.extend(self.explain_rel(source, &params, false).await?.into_iter().map(|l| format!("  {l}")));
+                }
+                lines
+            }
+            Action::Change { tag, direct: Some(direct), .. } => vec![by_key(&capitalised(tag), direct.access())],
+            Action::Change { tag, plan, .. } => {
+                let mut lines = vec![format!("{} on {}", capitalised(tag), plan.rules().table.name)];
+                let source = self.explain_rel(plan.source(), &params, false).await?;
+                lines.extend(source.into_iter().map(|l| format!("  {l}")));
+                lines
+            }
+            Action::SchemaChange(_) | Action::Utility(_) => {
+                return Err(Error::new(ErrorKind::SyntaxError, "EXPLAIN takes SELECT, INSERT, UPDATE, DELETE or VALUES"));
+            }
+        };
+        if wanted.analyze && !matches!(planned.action, Action::Query(_)) {
+            let started = std::time::Instant::now();
+            let mut rows = 0;
+            match self.execute(&inner, planned, params, true).await? {
+                StatementResult::Rows(mut result) => {
+                    while let Some(block) = result.next(1024).await? {
+                        rows += block.len();
+                    }
+                    lines.push(format!("Rows: {}", result.affected.unwrap_or(rows as u64)));
+                }
+                StatementResult::Done(tag) => lines.push(format!("Result: {tag}")),
+                _ => {}
+            }
+            lines.push(format!("Execution Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3));
+        }
+        let column =
+            OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: PgType::Text.into(), origin: None };
+        let rows = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();
+        Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new([column]), "EXPLAIN", rows)))
+    }
+
+    async fn explain_rel(&mut self, rel: &Rel, params: &[Datum], analyze: bool) -> Result<Vec<String>> {
+        let catalog = self.current_catalog()?;
+        let eval = self.eval_context(&catalog);
+        let engine = self.engine.clone();
+        let block = self.ensure_block();
+        block.used = true;
+        stored(block.store.begin_statement().await)?;
+        let view = Arc::new(block.store.view());
+        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), &catalog, !analyze);
+        let lines = crate::lower::explain(rel, &statement, ExplainOptions { analyze }).await;
+        block.store.finish_statement(true);
+        lines
+    }
+}
+
+fn capitalised(tag: &str) -> String {
+    let lower = tag.to_lowercase();
+    let mut chars = lower.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
