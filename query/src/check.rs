@@ -62,12 +62,7 @@ pub fn check_database(
     reader: &dyn CatalogReader,
     report: &mut dyn FnMut(Problem),
 ) -> Result<Checked> {
-    let mut checker = Checker {
-        snapshot,
-        reader,
-        report,
-        checked: Checked::default(),
-    };
+    let mut checker = Checker { snapshot, reader, report, checked: Checked::default() };
     for table in snapshot.tables.values() {
         checker.table(table)?;
     }
@@ -82,13 +77,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn problem(
-        &mut self,
-        table: &Table,
-        object: Option<&str>,
-        key: &[u8],
-        what: impl fmt::Display,
-    ) {
+    fn problem(&mut self, table: &Table, object: Option<&str>, key: &[u8], what: impl fmt::Display) {
         self.checked.problems += 1;
         (self.report)(Problem {
             table: table.qualified_name(),
@@ -106,9 +95,7 @@ impl Checker<'_> {
             self.checked.rows += 1;
             match rows::decode_row(table, key, value) {
                 Ok(row) => self.row(table, key, &row)?,
-                Err(error) => {
-                    self.problem(table, None, key, format!("row does not decode: {error}"))
-                }
+                Err(error) => self.problem(table, None, key, format!("row does not decode: {error}")),
             }
             Ok(())
         })?;
@@ -145,18 +132,10 @@ impl Checker<'_> {
                     let found = self.reader.get(&entry.key)?;
                     match found {
                         Some(value) if value.as_ref() == entry.value.as_slice() => {}
-                        Some(_) => self.problem(
-                            table,
-                            Some(&index.name),
-                            key,
-                            "the row's index entry points at another row",
-                        ),
-                        None => self.problem(
-                            table,
-                            Some(&index.name),
-                            key,
-                            "the row has no index entry",
-                        ),
+                        Some(_) => {
+                            self.problem(table, Some(&index.name), key, "the row's index entry points at another row")
+                        }
+                        None => self.problem(table, Some(&index.name), key, "the row has no index entry"),
                     }
                 }
                 Err(error) => self.problem(table, Some(&index.name), key, error),
@@ -214,9 +193,7 @@ impl Checker<'_> {
                 .and_then(|place| foreign.columns.get(place))
                 .and_then(|attnum| table.column_index(*attnum))
                 .and_then(|position| row.get(position));
-            let ty = target
-                .column_index(column.attnum)
-                .map(|position| target.columns[position].ty.ty);
+            let ty = target.column_index(column.attnum).map(|position| target.columns[position].ty.ty);
             let (Some(own), Some(ty)) = (own, ty) else {
                 self.problem(table, Some(constraint), key, "the key's columns are gone");
                 return Ok(());
@@ -226,30 +203,14 @@ impl Checker<'_> {
                 return Ok(());
             }
             let Some(own) = as_type(own, ty) else {
-                self.problem(
-                    table,
-                    Some(constraint),
-                    key,
-                    "the referenced row does not exist",
-                );
+                self.problem(table, Some(constraint), key, "the referenced row does not exist");
                 return Ok(());
             };
-            encode_column(
-                &mut target_key,
-                ty,
-                &own,
-                column.descending,
-                column.nulls_first,
-            );
+            encode_column(&mut target_key, ty, &own, column.descending, column.nulls_first);
         }
         self.checked.references += 1;
         if self.reader.get(&target_key)?.is_none() {
-            self.problem(
-                table,
-                Some(constraint),
-                key,
-                "the referenced row does not exist",
-            );
+            self.problem(table, Some(constraint), key, "the referenced row does not exist");
         }
         Ok(())
     }
@@ -306,10 +267,7 @@ mod tests {
 
     fn problems(snapshot: &Snapshot, store: &Memory) -> Vec<String> {
         let mut found = Vec::new();
-        let checked = check_database(snapshot, store, &mut |problem| {
-            found.push(problem.what.clone())
-        })
-        .unwrap();
+        let checked = check_database(snapshot, store, &mut |problem| found.push(problem.what.clone())).unwrap();
         assert_eq!(checked.problems, found.len() as u64);
         found
     }
@@ -318,16 +276,7 @@ mod tests {
     fn agreement_is_silent() {
         let (snapshot, store) = stored();
         let checked = check_database(&snapshot, &store, &mut |p| panic!("{p}")).unwrap();
-        assert_eq!(
-            checked,
-            Checked {
-                tables: 2,
-                rows: 3,
-                entries: 3,
-                references: 1,
-                problems: 0
-            }
-        );
+        assert_eq!(checked, Checked { tables: 2, rows: 3, entries: 3, references: 1, problems: 0 });
     }
 
     #[test]
@@ -349,10 +298,7 @@ mod tests {
         let other = [Datum::Int8(1), Datum::Null, Datum::text("other")];
         let entry = rows::index_entry(c, &c.indexes[1], &key, &other).unwrap();
         store.0.insert(entry.key.into(), entry.value.into());
-        assert_eq!(
-            problems(&snapshot, &store),
-            ["entry does not match its row"]
-        );
+        assert_eq!(problems(&snapshot, &store), ["entry does not match its row"]);
     }
 
     #[test]
@@ -364,16 +310,11 @@ mod tests {
             let key = rows::primary_key(c, &row).unwrap();
             let entry = rows::index_entry(c, &c.indexes[1], &key, &row).unwrap();
             store.0.insert(entry.key.into(), entry.value.into());
-            store
-                .0
-                .insert(key.into(), rows::encode_row(c, &row).unwrap().into());
+            store.0.insert(key.into(), rows::encode_row(c, &row).unwrap().into());
         }
         assert_eq!(
             problems(&snapshot, &store),
-            [
-                "the referenced row does not exist",
-                "the referenced row does not exist"
-            ]
+            ["the referenced row does not exist", "the referenced row does not exist"]
         );
     }
 }

@@ -224,10 +224,7 @@ impl Engine {
             )
         })?;
         let database = shared.database_named(&connect.database).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidCatalogName,
-                format!("database \"{}\" does not exist", connect.database),
-            )
+            Error::new(ErrorKind::InvalidCatalogName, format!("database \"{}\" does not exist", connect.database))
         })?;
         let mut settings = Settings::default();
         settings.set_session_default("session_authorization", &connect.user)?;

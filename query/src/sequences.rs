@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use stratos_replication::{Isolation, LockMode, LockOutcome, Store, WaitPolicy};
 use stratos_types::{Error, ErrorKind, Result};
 
-use crate::catalog::keys::{self, SequenceValue};
 use crate::catalog::Sequence;
+use crate::catalog::keys::{self, SequenceValue};
 use crate::exec::stored;
 
 /// Values reserved at once, as Postgres logs them (`SEQ_LOG_VALS`).

@@ -75,10 +75,7 @@ pub struct Span {
 impl Span {
     /// The span `[start, end)`.
     pub fn new(start: impl Into<Key>, end: impl Into<Key>) -> Span {
-        Span {
-            start: start.into(),
-            end: end.into(),
-        }
+        Span { start: start.into(), end: end.into() }
     }
 
     /// The span that holds exactly `key`.
@@ -86,20 +83,14 @@ impl Span {
         let mut end = Vec::with_capacity(key.len() + 1);
         end.extend_from_slice(key);
         end.push(0);
-        Span {
-            start: Bytes::copy_from_slice(key),
-            end: end.into(),
-        }
+        Span { start: Bytes::copy_from_slice(key), end: end.into() }
     }
 
     /// The span of all keys that start with `prefix`. A prefix of only 0xFF bytes (or an empty one) has no
     /// end among the finite keys; its span ends after `KEY_BYTES_MAX` 0xFF bytes would, which no key reaches
     /// because the first byte of a key is small.
     pub fn prefix(prefix: &[u8]) -> Span {
-        Span {
-            start: Bytes::copy_from_slice(prefix),
-            end: prefix_end(prefix),
-        }
+        Span { start: Bytes::copy_from_slice(prefix), end: prefix_end(prefix) }
     }
 
     /// Whether `key` lies in the span.
@@ -119,10 +110,7 @@ impl Span {
 
     /// The keys that lie in both spans.
     pub fn intersection(&self, other: &Span) -> Span {
-        Span {
-            start: self.start.clone().max(other.start.clone()),
-            end: self.end.clone().min(other.end.clone()),
-        }
+        Span { start: self.start.clone().max(other.start.clone()), end: self.end.clone().min(other.end.clone()) }
     }
 
     /// Whether no key can lie in the span.
@@ -337,10 +325,7 @@ pub struct PrefixStatistics {
 impl PrefixStatistics {
     /// The sum of both.
     pub fn plus(self, other: PrefixStatistics) -> PrefixStatistics {
-        PrefixStatistics {
-            rows: self.rows + other.rows,
-            bytes: self.bytes + other.bytes,
-        }
+        PrefixStatistics { rows: self.rows + other.rows, bytes: self.bytes + other.bytes }
     }
 }
 

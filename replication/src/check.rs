@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::api::{ShardDescriptor, Timestamp, statistics_prefix};
-use crate::apply::{
-    FORMAT_KEY, FORMAT_VERSION, PrefixRecord, ShardMap, ShardState, StateMachine, kind,
-};
+use crate::apply::{FORMAT_KEY, FORMAT_VERSION, PrefixRecord, ShardMap, ShardState, StateMachine, kind};
 use crate::command::TxnStatus;
 use crate::engine::{Family, Reads};
 use crate::error::Result;
@@ -60,12 +58,8 @@ pub struct CheckReport {
 /// The engine cannot read. Damaged records are findings, not errors.
 pub fn check_store(machine: &StateMachine) -> Result<CheckReport> {
     let view = machine.engine().view();
-    let mut check = Check {
-        reads: view.as_ref(),
-        map: ShardMap::default(),
-        states: Vec::new(),
-        report: CheckReport::default(),
-    };
+    let mut check =
+        Check { reads: view.as_ref(), map: ShardMap::default(), states: Vec::new(), report: CheckReport::default() };
     check.format()?;
     check.shards(machine)?;
     check.latest()?;
@@ -90,9 +84,7 @@ impl Check<'_> {
     }
 
     fn format(&mut self) -> Result<()> {
-        if self.reads.get_copy(Family::Meta, FORMAT_KEY)?.as_deref()
-            != Some(&FORMAT_VERSION.to_be_bytes())
-        {
+        if self.reads.get_copy(Family::Meta, FORMAT_KEY)?.as_deref() != Some(&FORMAT_VERSION.to_be_bytes()) {
             self.found("meta", "the format version is missing or wrong".to_owned());
         }
         Ok(())
@@ -101,14 +93,7 @@ impl Check<'_> {
     fn shards(&mut self, machine: &StateMachine) -> Result<()> {
         let mut descriptors: Vec<ShardDescriptor> = Vec::new();
         for shard in machine.shard_ids() {
-            if self
-                .reads
-                .get_copy(
-                    Family::Meta,
-                    &crate::apply::shard_key(kind::IMPORTING, shard),
-                )?
-                .is_some()
-            {
+            if self.reads.get_copy(Family::Meta, &crate::apply::shard_key(kind::IMPORTING, shard))?.is_some() {
                 self.found("meta", format!("shard {shard} has an import under way"));
             }
             // Shards that are younger than the view are not in it.
@@ -120,18 +105,12 @@ impl Check<'_> {
         descriptors.sort_by(|a, b| a.span.start.cmp(&b.span.start));
         for descriptor in &descriptors {
             if descriptor.span.is_empty() {
-                self.found(
-                    "meta",
-                    format!("shard {} has an empty range", descriptor.shard),
-                );
+                self.found("meta", format!("shard {} has an empty range", descriptor.shard));
             }
         }
         for pair in descriptors.windows(2) {
             if pair[0].span.end > pair[1].span.start {
-                self.found(
-                    "meta",
-                    format!("shards {} and {} overlap", pair[0].shard, pair[1].shard),
-                );
+                self.found("meta", format!("shards {} and {} overlap", pair[0].shard, pair[1].shard));
             }
         }
         self.map = ShardMap::new(descriptors);
@@ -140,14 +119,11 @@ impl Check<'_> {
 
     fn state_of(&self, key: &[u8]) -> Option<&ShardState> {
         let shard = self.map.find(key)?.shard;
-        self.states
-            .iter()
-            .find(|state| state.descriptor.shard == shard)
+        self.states.iter().find(|state| state.descriptor.shard == shard)
     }
 
     fn threshold_of(&self, key: &[u8]) -> Timestamp {
-        self.state_of(key)
-            .map_or(Timestamp::ZERO, |state| state.gc_threshold)
+        self.state_of(key).map_or(Timestamp::ZERO, |state| state.gc_threshold)
     }
 
     fn latest(&mut self) -> Result<()> {
@@ -157,30 +133,15 @@ impl Check<'_> {
         cursor.seek_first()?;
         while let Some((key, stored)) = cursor.item() {
             if !previous.is_empty() && key.starts_with(&previous) {
-                self.found(
-                    "latest",
-                    format!(
-                        "key {} begins with another key, {}",
-                        hex(key),
-                        hex(&previous)
-                    ),
-                );
+                self.found("latest", format!("key {} begins with another key, {}", hex(key), hex(&previous)));
             }
             previous.clear();
             previous.extend_from_slice(key);
-            match (
-                self.map.find(key).map(|shard| shard.shard.0),
-                record::decode_version(stored),
-            ) {
+            match (self.map.find(key).map(|shard| shard.shard.0), record::decode_version(stored)) {
                 (None, _) => self.found("latest", format!("key {} is in no shard", hex(key))),
-                (_, None) => self.found(
-                    "latest",
-                    format!("the record of key {} is not a version", hex(key)),
-                ),
+                (_, None) => self.found("latest", format!("the record of key {} is not a version", hex(key))),
                 (Some(shard), Some(version)) => {
-                    let record = counted
-                        .entry((shard, statistics_prefix(key).to_vec()))
-                        .or_default();
+                    let record = counted.entry((shard, statistics_prefix(key).to_vec())).or_default();
                     record.last_ts = record.last_ts.max(version.ts);
                     if let Some(value) = version.value {
                         self.report.rows += 1;
@@ -200,11 +161,8 @@ impl Check<'_> {
         for state in &self.states {
             let shard = state.descriptor.shard;
             for (prefix, kept) in &state.statistics {
-                let seen = counted
-                    .remove(&(shard.0, prefix.clone()))
-                    .unwrap_or_default();
-                if (seen.rows, seen.bytes) != (kept.rows, kept.bytes) || seen.last_ts > kept.last_ts
-                {
+                let seen = counted.remove(&(shard.0, prefix.clone())).unwrap_or_default();
+                if (seen.rows, seen.bytes) != (kept.rows, kept.bytes) || seen.last_ts > kept.last_ts {
                     wrong.push(format!(
                         "prefix {} of shard {shard}: kept {} rows, {} bytes, changed at {}; counted {} rows, {} bytes, changed at {}",
                         hex(prefix), kept.rows, kept.bytes, kept.last_ts, seen.rows, seen.bytes, seen.last_ts
@@ -213,11 +171,7 @@ impl Check<'_> {
             }
         }
         for ((shard, prefix), seen) in counted.iter().filter(|(_, seen)| seen.rows > 0) {
-            wrong.push(format!(
-                "prefix {} of shard {shard}: kept nothing, counted {} rows",
-                hex(prefix),
-                seen.rows
-            ));
+            wrong.push(format!("prefix {} of shard {shard}: kept nothing, counted {} rows", hex(prefix), seen.rows));
         }
         for what in wrong {
             self.found("statistics", what);
@@ -232,10 +186,7 @@ impl Check<'_> {
         let mut newer = None;
         while let Some((stored_key, stored)) = cursor.item() {
             self.report.versions += 1;
-            match (
-                record::decode_history_key(stored_key),
-                record::decode_superseded(stored),
-            ) {
+            match (record::decode_history_key(stored_key), record::decode_superseded(stored)) {
                 (Some((key, ts)), Some((superseded, _))) => {
                     if key != current || newer.is_none() {
                         current.clear();
@@ -245,10 +196,7 @@ impl Check<'_> {
                     self.link(key, ts, superseded, newer);
                     newer = Some(ts);
                 }
-                _ => self.found(
-                    "history",
-                    format!("the record {} is not a version", hex(stored_key)),
-                ),
+                _ => self.found("history", format!("the record {} is not a version", hex(stored_key))),
             }
             cursor.next()?;
         }
@@ -258,10 +206,7 @@ impl Check<'_> {
     /// The moment of the newest version of a key. Damaged ones were reported already.
     fn newest(&self, key: &[u8]) -> Result<Option<Timestamp>> {
         let stored = self.reads.get_copy(Family::Latest, key)?;
-        Ok(stored
-            .as_deref()
-            .and_then(record::decode_version)
-            .map(|version| version.ts))
+        Ok(stored.as_deref().and_then(record::decode_version).map(|version| version.ts))
     }
 
     fn link(&mut self, key: &[u8], ts: Timestamp, superseded: Timestamp, newer: Option<Timestamp>) {
@@ -270,13 +215,7 @@ impl Check<'_> {
             self.found("history", format!("key {} is in no shard", hex(key)));
         }
         if superseded <= ts {
-            self.found(
-                "history",
-                format!(
-                    "a version of {} at {ts} was superseded at {superseded}",
-                    hex(key)
-                ),
-            );
+            self.found("history", format!("a version of {} at {ts} was superseded at {superseded}", hex(key)));
         }
         // At or below the threshold the superseding version may be a collected tombstone.
         let exact = superseded > threshold;
@@ -289,7 +228,10 @@ impl Check<'_> {
             let newer = newer.map_or("missing".to_owned(), |newer| format!("at {newer}"));
             self.found(
                 "history",
-                format!("a version of {} at {ts} was superseded at {superseded}, but the next one is {newer}", hex(key)),
+                format!(
+                    "a version of {} at {ts} was superseded at {superseded}, but the next one is {newer}",
+                    hex(key)
+                ),
             );
         }
     }
@@ -300,10 +242,7 @@ impl Check<'_> {
         while let Some((key, stored)) = cursor.item() {
             self.report.locks += 1;
             match record::LockRecord::decode(&Bytes::copy_from_slice(stored)) {
-                None => self.found(
-                    "locks",
-                    format!("the record of key {} is not a lock", hex(key)),
-                ),
+                None => self.found("locks", format!("the record of key {} is not a lock", hex(key))),
                 Some(lock) => self.lock(key, &lock)?,
             }
             cursor.next()?;
@@ -315,18 +254,12 @@ impl Check<'_> {
         if self.map.find(key).is_none() {
             self.found("locks", format!("key {} is in no shard", hex(key)));
         }
-        let stored = self
-            .reads
-            .get_copy(Family::Txns, &record::txn_key(&lock.primary, lock.txn))?;
+        let stored = self.reads.get_copy(Family::Txns, &record::txn_key(&lock.primary, lock.txn))?;
         let status = stored.as_deref().and_then(record::decode_status);
         if key == lock.primary.as_ref() && status.is_some() {
             self.found(
                 "locks",
-                format!(
-                    "transaction {} is decided, but its primary key {} is locked",
-                    lock.txn,
-                    hex(key)
-                ),
+                format!("transaction {} is decided, but its primary key {} is locked", lock.txn, hex(key)),
             );
         }
         // A decided transaction's other locks are resolved behind, and readers know what became of them as long as
@@ -334,11 +267,7 @@ impl Check<'_> {
         if lock.start_ts < self.threshold_of(key) {
             self.found(
                 "locks",
-                format!(
-                    "key {} is locked by {} from before the garbage collection threshold",
-                    hex(key),
-                    lock.txn
-                ),
+                format!("key {} is locked by {} from before the garbage collection threshold", hex(key), lock.txn),
             );
         }
         if let Some(TxnStatus::Committed(commit_ts)) = status
@@ -346,11 +275,7 @@ impl Check<'_> {
         {
             self.found(
                 "locks",
-                format!(
-                    "key {} has a version newer than the commit of its lock by {}",
-                    hex(key),
-                    lock.txn
-                ),
+                format!("key {} has a version newer than the commit of its lock by {}", hex(key), lock.txn),
             );
         }
         Ok(())

@@ -88,9 +88,7 @@ fn check_format(dir: &Path) -> Result<()> {
     };
     let found = text.trim().strip_prefix(FORMAT_PREFIX.trim_end()).and_then(|number| number.trim().parse().ok());
     match found {
-        Some(found) if found > DIRECTORY_FORMAT => {
-            Err(Error::NewerFormat { found, supported: DIRECTORY_FORMAT })
-        }
+        Some(found) if found > DIRECTORY_FORMAT => Err(Error::NewerFormat { found, supported: DIRECTORY_FORMAT }),
         Some(_) => Ok(()),
         None => Err(Error::corruption(format!("{} does not name a format", path.display()))),
     }

@@ -74,9 +74,7 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// The data was written by a newer version of the program.
-    #[error(
-        "the data directory has format {found}, but this version supports formats up to {supported}"
-    )]
+    #[error("the data directory has format {found}, but this version supports formats up to {supported}")]
     NewerFormat {
         /// The format found.
         found: u32,
@@ -148,9 +146,6 @@ impl Error {
         if error.kind() == std::io::ErrorKind::StorageFull {
             return Error::DiskFull;
         }
-        Error::Io {
-            context,
-            message: error.to_string(),
-        }
+        Error::Io { context, message: error.to_string() }
     }
 }

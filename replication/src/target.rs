@@ -38,12 +38,7 @@ pub trait ApplyTarget: Send + Sync + 'static {
     /// # Errors
     /// The store cannot write or finds itself damaged. The shard must not go on; entries after `applied` are not
     /// applied.
-    fn apply(
-        &self,
-        shard: ShardId,
-        entries: &[(LogPosition, Bytes)],
-        membership: Option<Bytes>,
-    ) -> Result<Vec<Bytes>>;
+    fn apply(&self, shard: ShardId, entries: &[(LogPosition, Bytes)], membership: Option<Bytes>) -> Result<Vec<Bytes>>;
 
     /// Position of the last applied entry; `None` before the first.
     ///

@@ -58,9 +58,7 @@ pub struct Node {
 }
 
 async fn listen(address: &str) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| NodeError::Listen { address: address.to_owned(), source })
+    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address: address.to_owned(), source })
 }
 
 fn address_of(listener: &TcpListener, address: &str) -> Result<SocketAddr, NodeError> {

@@ -20,20 +20,13 @@ pub struct Server {
 impl Server {
     /// The same server with another database.
     pub fn database(&self, name: &str) -> Server {
-        Server {
-            database: name.to_owned(),
-            ..self.clone()
-        }
+        Server { database: name.to_owned(), ..self.clone() }
     }
 
     /// For tokio-postgres.
     pub fn config(&self) -> Config {
         let mut config = Config::new();
-        config
-            .host("127.0.0.1")
-            .port(self.port)
-            .user(&self.user)
-            .dbname(&self.database);
+        config.host("127.0.0.1").port(self.port).user(&self.user).dbname(&self.database);
         config.connect_timeout(std::time::Duration::from_secs(30));
         if let Some(password) = &self.password {
             config.password(password);
@@ -43,10 +36,7 @@ impl Server {
 
     /// For libpq and JDBC-like clients.
     pub fn uri(&self) -> String {
-        format!(
-            "postgresql://{}@127.0.0.1:{}/{}",
-            self.user, self.port, self.database
-        )
+        format!("postgresql://{}@127.0.0.1:{}/{}", self.user, self.port, self.database)
     }
 
     /// Connects.
@@ -64,33 +54,21 @@ impl Server {
 
     /// Connects, or fails the test.
     pub async fn connect(&self) -> Client {
-        self.try_connect()
-            .await
-            .unwrap_or_else(|why| panic!("cannot connect to {}: {why}", self.uri()))
+        self.try_connect().await.unwrap_or_else(|why| panic!("cannot connect to {}: {why}", self.uri()))
     }
 
     /// Runs psql with the arguments.
     pub fn psql(&self, args: &[&str]) -> Output {
         let mut command = Command::new("psql");
-        command
-            .args(["-X", "-v", "ON_ERROR_STOP=1", "-d", &self.uri()])
-            .args(args)
-            .stdin(Stdio::null());
-        command
-            .env("PGPASSWORD", self.password.as_deref().unwrap_or_default())
-            .env("PGCONNECT_TIMEOUT", "30");
-        command
-            .output()
-            .expect("psql is installed: run scripts/setup.sh test")
+        command.args(["-X", "-v", "ON_ERROR_STOP=1", "-d", &self.uri()]).args(args).stdin(Stdio::null());
+        command.env("PGPASSWORD", self.password.as_deref().unwrap_or_default()).env("PGCONNECT_TIMEOUT", "30");
+        command.output().expect("psql is installed: run scripts/setup.sh test")
     }
 
     /// Runs SQL by psql, unaligned and without headings; its output, or the test fails.
     pub fn sql(&self, sql: &str) -> String {
         let output = self.psql(&["-qAtc", sql]);
-        let (out, err) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{sql}\n{err}");
         out.trim_end().to_owned()
     }
@@ -98,9 +76,7 @@ impl Server {
 
 /// SQLSTATE of an error, or what it says when it has none.
 pub fn sqlstate(error: &tokio_postgres::Error) -> String {
-    error
-        .code()
-        .map_or_else(|| error.to_string(), |code| code.code().to_owned())
+    error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
 }
 
 /// Rows of the last statement of a simple query as text, `NULL` for null; an error gives its SQLSTATE.
@@ -108,20 +84,13 @@ pub fn sqlstate(error: &tokio_postgres::Error) -> String {
 /// # Errors
 /// The SQLSTATE of what failed.
 pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<String>>, String> {
-    let messages = client
-        .simple_query(sql)
-        .await
-        .map_err(|error| sqlstate(&error))?;
+    let messages = client.simple_query(sql).await.map_err(|error| sqlstate(&error))?;
     let mut rows = Vec::new();
     for message in messages {
         match message {
             SimpleQueryMessage::RowDescription(_) => rows.clear(),
             SimpleQueryMessage::Row(row) => {
-                rows.push(
-                    (0..row.len())
-                        .map(|i| row.get(i).unwrap_or("NULL").to_owned())
-                        .collect(),
-                );
+                rows.push((0..row.len()).map(|i| row.get(i).unwrap_or("NULL").to_owned()).collect());
             }
             _ => {}
         }

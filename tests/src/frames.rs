@@ -24,10 +24,7 @@ impl Message {
     /// A field of an error or a notice by its code: `C` is the SQLSTATE, `M` the message.
     pub fn field(&self, code: u8) -> Option<String> {
         let fields = self.body.split(|b| *b == 0);
-        fields
-            .filter(|f| f.first() == Some(&code))
-            .map(|f| String::from_utf8_lossy(&f[1..]).into_owned())
-            .next()
+        fields.filter(|f| f.first() == Some(&code)).map(|f| String::from_utf8_lossy(&f[1..]).into_owned()).next()
     }
 
     /// Columns of a data row, `None` for null.
@@ -61,10 +58,7 @@ pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// A packet without a kind byte: a request code and what follows.
 pub fn packet(code: i32, body: &[u8]) -> Vec<u8> {
-    let mut bytes = i32::try_from(body.len() + 8)
-        .unwrap()
-        .to_be_bytes()
-        .to_vec();
+    let mut bytes = i32::try_from(body.len() + 8).unwrap().to_be_bytes().to_vec();
     bytes.extend(code.to_be_bytes());
     bytes.extend(body);
     bytes
@@ -123,28 +117,18 @@ impl Frames {
         let socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         socket.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
         socket.set_write_timeout(Some(ANSWER_PATIENCE)).unwrap();
-        Frames {
-            socket,
-            key: (0, 0),
-        }
+        Frames { socket, key: (0, 0) }
     }
 
     /// A connection ready for queries.
     pub fn connect(server: &Server) -> Frames {
         let mut frames = Frames::raw(server);
-        let parameters = [
-            text("user"),
-            text(&server.user),
-            text("database"),
-            text(&server.database),
-            vec![0],
-        ];
+        let parameters = [text("user"), text(&server.user), text("database"), text(&server.database), vec![0]];
         frames.send(&packet(PROTOCOL, &parameters.concat()));
         for message in frames.until_ready() {
             match (message.kind, message.body.as_slice()) {
                 ('K', key) => {
-                    let number =
-                        |at: usize| i32::from_be_bytes(key[at..at + 4].try_into().unwrap());
+                    let number = |at: usize| i32::from_be_bytes(key[at..at + 4].try_into().unwrap());
                     frames.key = (number(0), number(4));
                 }
                 ('R', [0, 0, 0, 0]) | ('S' | 'Z' | 'N', _) => {}
@@ -204,10 +188,7 @@ impl Frames {
         let length = i32::from_be_bytes(head[1..].try_into().unwrap());
         let mut body = vec![0; usize::try_from(length).unwrap() - 4];
         self.socket.read_exact(&mut body).ok()?;
-        Some(Message {
-            kind: char::from(head[0]),
-            body,
-        })
+        Some(Message { kind: char::from(head[0]), body })
     }
 
     /// Messages up to and with the next `ReadyForQuery`, or until the server closes.

@@ -31,20 +31,12 @@ pub fn binary() -> &'static Path {
         let profile = test.parent().and_then(Path::parent).unwrap();
         let path = profile.join("stratos");
         if !path.exists() {
-            let status =
-                Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-                    .args([
-                        "build",
-                        "--quiet",
-                        "--workspace",
-                        "--bin",
-                        "stratos",
-                        "--target-dir",
-                    ])
-                    .arg(profile.parent().unwrap())
-                    .current_dir(workspace())
-                    .status()
-                    .expect("cargo runs");
+            let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+                .args(["build", "--quiet", "--workspace", "--bin", "stratos", "--target-dir"])
+                .arg(profile.parent().unwrap())
+                .current_dir(workspace())
+                .status()
+                .expect("cargo runs");
             assert!(status.success(), "the stratos binary cannot be built");
         }
         path
@@ -96,14 +88,7 @@ impl Node {
 
     /// `stratos dev` on a data directory that outlives the node.
     pub fn dev(data: &Path) -> Node {
-        let mut command = stratos([
-            "dev",
-            "--sql-addr",
-            "127.0.0.1:0",
-            "--http-addr",
-            "127.0.0.1:0",
-            "--data",
-        ]);
+        let mut command = stratos(["dev", "--sql-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data"]);
         command.arg(data);
         Node::greeted(command, data).unwrap_or_else(|why| panic!("the node does not start: {why}"))
     }
@@ -115,16 +100,8 @@ impl Node {
     pub fn greeted(mut command: Command, data: &Path) -> Result<Node, String> {
         let name = format!("{}.log", data.file_name().unwrap().to_string_lossy());
         let log = data.with_file_name(name);
-        let log_file = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(log_file)
-            .spawn()
-            .unwrap();
+        let log_file = File::options().create(true).append(true).open(&log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log_file).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let mut process = Process::new(child, "TERM", STOP_PATIENCE);
         let (send, lines) = channel();
@@ -148,25 +125,9 @@ impl Node {
             let sql = between(&said, "postgres://stratos@", "/");
             let http = between(&said, "http://", "/");
             if let (Some(sql), Some(http)) = (sql, http) {
-                let port = sql
-                    .rsplit(':')
-                    .next()
-                    .and_then(|port| port.parse().ok())
-                    .unwrap();
-                let server = Server {
-                    port,
-                    user: "stratos".into(),
-                    database: "stratos".into(),
-                    password: None,
-                };
-                return Ok(Node {
-                    process,
-                    server,
-                    http,
-                    data: data.to_owned(),
-                    log,
-                    _dir: None,
-                });
+                let port = sql.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
+                let server = Server { port, user: "stratos".into(), database: "stratos".into(), password: None };
+                return Ok(Node { process, server, http, data: data.to_owned(), log, _dir: None });
             }
         }
     }
@@ -219,21 +180,12 @@ impl Node {
     /// Status line and body of a page of its HTTP port.
     pub fn http(&self, path: &str) -> (String, String) {
         let mut socket = TcpStream::connect(&self.http).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        write!(
-            socket,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut page = String::new();
         socket.read_to_string(&mut page).unwrap();
         let (head, body) = page.split_once("\r\n\r\n").unwrap();
-        (
-            head.lines().next().unwrap_or_default().to_owned(),
-            body.to_owned(),
-        )
+        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
     }
 }
 

@@ -30,25 +30,15 @@ pub struct Postgres {
 fn somebody() -> Option<(u32, u32)> {
     let id = |args: &[&str]| -> u32 {
         let output = Command::new("id").args(args).output().unwrap();
-        assert!(
-            output.status.success(),
-            "there is no user postgres: run scripts/setup.sh test"
-        );
-        String::from_utf8_lossy(&output.stdout)
-            .trim()
-            .parse()
-            .unwrap()
+        assert!(output.status.success(), "there is no user postgres: run scripts/setup.sh test");
+        String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
     };
     (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
 
 fn command(name: &str) -> Command {
     let mut command = Command::new(Path::new(BINARIES).join(name));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     // Settings of the developer's own server must not leak in.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
@@ -70,14 +60,7 @@ impl Postgres {
         }
         let data: PathBuf = dir.path().join("data");
         let made = command("initdb")
-            .args([
-                "--username=stratos",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--no-locale",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["--username=stratos", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
             .arg(&data)
             .status()
             .unwrap_or_else(|why| panic!("{BINARIES}/initdb: {why}; run scripts/setup.sh test"));
@@ -87,48 +70,18 @@ impl Postgres {
             let child = command("postgres")
                 .arg("-D")
                 .arg(&data)
-                .args([
-                    "-p",
-                    &port.to_string(),
-                    "-c",
-                    "listen_addresses=127.0.0.1",
-                    "-c",
-                    "unix_socket_directories=",
-                ])
-                .args([
-                    "-c",
-                    "fsync=off",
-                    "-c",
-                    "timezone=UTC",
-                    "-c",
-                    "log_timezone=UTC",
-                ])
+                .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+                .args(["-c", "fsync=off", "-c", "timezone=UTC", "-c", "log_timezone=UTC"])
                 .spawn()
                 .unwrap();
             // SIGINT is PostgreSQL's fast shutdown.
             let mut process = Process::new(child, "INT", START_PATIENCE);
-            let admin = Server {
-                port,
-                user: "stratos".into(),
-                database: "postgres".into(),
-                password: None,
-            };
+            let admin = Server { port, user: "stratos".into(), database: "postgres".into(), password: None };
             let until = Instant::now() + START_PATIENCE;
             while process.ended().is_none() && Instant::now() < until {
-                if admin
-                    .psql(&["-qc", "CREATE DATABASE stratos"])
-                    .status
-                    .success()
-                {
-                    let server = Server {
-                        database: "stratos".into(),
-                        ..admin
-                    };
-                    return Postgres {
-                        _process: process,
-                        server,
-                        _dir: dir,
-                    };
+                if admin.psql(&["-qc", "CREATE DATABASE stratos"]).status.success() {
+                    let server = Server { database: "stratos".into(), ..admin };
+                    return Postgres { _process: process, server, _dir: dir };
                 }
                 std::thread::sleep(Duration::from_millis(100));
             }

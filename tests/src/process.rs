@@ -17,11 +17,7 @@ pub struct Process {
 impl Process {
     /// Takes over a child.
     pub fn new(child: Child, signal: &'static str, grace: Duration) -> Process {
-        Process {
-            child,
-            signal,
-            grace,
-        }
+        Process { child, signal, grace }
     }
 
     /// Its process id.
@@ -36,10 +32,7 @@ impl Process {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let _ = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.id().to_string())
-            .status();
+        let _ = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
     }
 
     /// Kills it and waits until it is gone.
@@ -84,9 +77,5 @@ impl Drop for Process {
 
 /// A loopback port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -15,19 +15,8 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("stratos-types", &[]),
     ("stratos-replication", &[]),
     ("stratos-query", &["stratos-types", "stratos-replication"]),
-    (
-        "stratos-server",
-        &["stratos-query", "stratos-types", "stratos-replication"],
-    ),
-    (
-        "stratos-tests",
-        &[
-            "stratos-server",
-            "stratos-query",
-            "stratos-types",
-            "stratos-replication",
-        ],
-    ),
+    ("stratos-server", &["stratos-query", "stratos-types", "stratos-replication"]),
+    ("stratos-tests", &["stratos-server", "stratos-query", "stratos-types", "stratos-replication"]),
 ];
 
 /// Licences under which dependencies may be used: all permissive.
@@ -67,8 +56,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && name != "node_modules" && !name.starts_with('.')
-            {
+            if path.is_dir() && name != "target" && name != "node_modules" && !name.starts_with('.') {
                 folders.push(path);
             } else if path.is_file() && name.ends_with(ending) {
                 found.push(path);
@@ -88,14 +76,10 @@ fn arrows_point_one_way() {
     let mut seen = Vec::new();
     for package in &members {
         let name = package.name.as_str();
-        let allowed = allowed
-            .get(name)
-            .unwrap_or_else(|| panic!("{name} is not in the list of arrows"));
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the list of arrows"));
         seen.push(name);
         for dependency in &package.dependencies {
-            let ours = members
-                .iter()
-                .any(|member| member.name.as_str() == dependency.name);
+            let ours = members.iter().any(|member| member.name.as_str() == dependency.name);
             // A crate may use itself in its own tests.
             let itself = dependency.name == name && dependency.kind == DependencyKind::Development;
             assert!(
@@ -108,10 +92,7 @@ fn arrows_point_one_way() {
     seen.sort_unstable();
     let mut listed: Vec<&str> = allowed.keys().copied().collect();
     listed.sort_unstable();
-    assert_eq!(
-        seen, listed,
-        "the list of arrows and the workspace disagree"
-    );
+    assert_eq!(seen, listed, "the list of arrows and the workspace disagree");
 }
 
 /// Whether an SPDX expression allows a licence of the list: one side of each OR, both sides of each AND.
@@ -119,11 +100,7 @@ fn permitted(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ");
     let mut tokens = Vec::new();
     let mut word = String::new();
-    for part in expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .split_whitespace()
-    {
+    for part in expression.replace('(', " ( ").replace(')', " ) ").split_whitespace() {
         match part {
             "(" | ")" | "OR" | "AND" => {
                 if !word.is_empty() {
@@ -175,36 +152,18 @@ fn one(tokens: &mut Tokens) -> bool {
 #[test]
 fn licences_of_dependencies_are_permissive() {
     assert!(permitted("MIT/Apache-2.0") && permitted("(GPL-3.0 OR MIT) AND Unicode-3.0"));
-    assert!(
-        !permitted("GPL-3.0")
-            && !permitted("MIT AND GPL-3.0")
-            && !permitted("")
-            && !permitted("MIT)")
-    );
+    assert!(!permitted("GPL-3.0") && !permitted("MIT AND GPL-3.0") && !permitted("") && !permitted("MIT)"));
     let metadata = metadata();
     let refused: Vec<String> = metadata
         .packages
         .iter()
         .filter(|package| !package.license.as_deref().is_some_and(permitted))
-        .filter(|package| {
-            !UNCHANGED.contains(&package.name.as_str())
-                || package.license.as_deref() != Some("MPL-2.0")
-        })
-        .map(|package| {
-            format!(
-                "{} {}: {:?}",
-                package.name, package.version, package.license
-            )
-        })
+        .filter(|package| !UNCHANGED.contains(&package.name.as_str()) || package.license.as_deref() != Some("MPL-2.0"))
+        .map(|package| format!("{} {}: {:?}", package.name, package.version, package.license))
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
     for package in metadata.workspace_packages() {
-        assert_eq!(
-            package.license.as_deref(),
-            Some("Apache-2.0"),
-            "{}",
-            package.name
-        );
+        assert_eq!(package.license.as_deref(), Some("Apache-2.0"), "{}", package.name);
     }
     assert!(workspace().join("LICENSE").exists());
 }
@@ -212,20 +171,13 @@ fn licences_of_dependencies_are_permissive() {
 #[test]
 fn source_files_are_short_and_finished() {
     // Put together here, lest this file should find itself.
-    let unfinished = [
-        concat!("todo", "!("),
-        concat!("unimplemented", "!("),
-        concat!("dbg", "!("),
-    ];
+    let unfinished = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
     let mut wrong = Vec::new();
     for path in files(workspace(), ".rs") {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            wrong.push(format!(
-                "{} has {lines} lines, the limit is {FILE_LINES_MAX}",
-                path.display()
-            ));
+            wrong.push(format!("{} has {lines} lines, the limit is {FILE_LINES_MAX}", path.display()));
         }
         for word in unfinished.iter().filter(|word| text.contains(**word)) {
             wrong.push(format!("{} contains {word}", path.display()));
@@ -238,12 +190,11 @@ fn source_files_are_short_and_finished() {
 fn documents_name_files_that_exist() {
     let mut wrong = Vec::new();
     for document in ["ARCHITECTURE.md", "README.md"] {
-        let text = std::fs::read_to_string(workspace().join(document))
-            .unwrap_or_else(|why| panic!("{document}: {why}"));
+        let text =
+            std::fs::read_to_string(workspace().join(document)).unwrap_or_else(|why| panic!("{document}: {why}"));
         let quoted = text.split('`').skip(1).step_by(2);
-        for path in quoted.filter(|path| {
-            path.ends_with(".rs") && path.contains('/') && !path.contains([' ', '*', '{'])
-        }) {
+        for path in quoted.filter(|path| path.ends_with(".rs") && path.contains('/') && !path.contains([' ', '*', '{']))
+        {
             if !workspace().join(path).is_file() {
                 wrong.push(format!("{document} names {path}"));
             }

@@ -33,11 +33,7 @@ const TABLES: &str = "
 struct Text(Option<String>);
 
 impl ToSql for Text {
-    fn to_sql(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         let Some(text) = &self.0 else {
             return Ok(IsNull::Yes);
         };
@@ -70,37 +66,18 @@ struct Shape {
     parameters: &'static [&'static [&'static str]],
 }
 
-const fn shape(
-    table: &'static str,
-    condition: &'static str,
-    parameters: &'static [&'static [&'static str]],
-) -> Shape {
-    Shape {
-        table,
-        condition,
-        parameters,
-    }
+const fn shape(table: &'static str, condition: &'static str, parameters: &'static [&'static [&'static str]]) -> Shape {
+    Shape { table, condition, parameters }
 }
 
 const INTEGERS: &[&[&str]] = &[&["0"], &["-3"], &["7"], &["40"], &["41"], &["NULL"]];
-const PAIRS: &[&[&str]] = &[
-    &["3", "12"],
-    &["12", "3"],
-    &["-5", "0"],
-    &["7", "7"],
-    &["NULL", "5"],
-    &["5", "NULL"],
-];
+const PAIRS: &[&[&str]] = &[&["3", "12"], &["12", "3"], &["-5", "0"], &["7", "7"], &["NULL", "5"], &["5", "NULL"]];
 
 const SHAPES: &[Shape] = &[
     // A key.
     shape("one", "id = $1", INTEGERS),
     shape("one", "$1 = id", INTEGERS),
-    shape(
-        "one",
-        "id = $1::int8",
-        &[&["7"], &["4294967303"], &["NULL"]],
-    ),
+    shape("one", "id = $1::int8", &[&["7"], &["4294967303"], &["NULL"]]),
     shape("one", "id = $1::int2", &[&["7"], &["-3"], &["NULL"]]),
     shape("one", "id = 7", &[&[]]),
     shape("one", "id = 7::bigint", &[&[]]),
@@ -111,21 +88,13 @@ const SHAPES: &[Shape] = &[
     shape("one", "id = $1 + 1", &[&["6"], &["NULL"]]),
     shape("one", "id = NULL", &[&[]]),
     shape("one", "id IS NULL", &[&[]]),
-    shape(
-        "one",
-        "id = $1 AND id = $2",
-        &[&["7", "7"], &["7", "8"], &["7", "NULL"]],
-    ),
+    shape("one", "id = $1 AND id = $2", &[&["7", "7"], &["7", "8"], &["7", "NULL"]]),
     shape("one", "id = $1 OR id = $2", &[&["7", "8"], &["7", "NULL"]]),
     shape("one", "id IN (1, 2, 99, NULL)", &[&[]]),
     shape("one", "id = ANY (ARRAY[1, 2, 99])", &[&[]]),
     shape("one", "id = $1 AND s = 'row 7'", INTEGERS),
     shape("one", "id = $1 AND s IS NULL", &[&["0"], &["5"], &["7"]]),
-    shape(
-        "one",
-        "id = $1 AND n > $2::numeric",
-        &[&["7", "1"], &["7", "2"], &["7", "NULL"]],
-    ),
+    shape("one", "id = $1 AND n > $2::numeric", &[&["7", "1"], &["7", "2"], &["7", "NULL"]]),
     shape("one", "id = $1 AND (u > 5 OR s IS NULL)", INTEGERS),
     shape("one", "id = $1 AND false", INTEGERS),
     // Ranges of a key.
@@ -138,11 +107,7 @@ const SHAPES: &[Shape] = &[
     shape(
         "one",
         "id BETWEEN $1::int8 AND $2::int8",
-        &[
-            &["-9999999999", "2"],
-            &["38", "9999999999"],
-            &["9999999999", "99999999999"],
-        ],
+        &[&["-9999999999", "2"], &["38", "9999999999"], &["9999999999", "99999999999"]],
     ),
     shape("one", "id NOT BETWEEN $1 AND $2", PAIRS),
     shape("one", "id > $1 AND id > $2 AND id < 20", PAIRS),
@@ -150,58 +115,30 @@ const SHAPES: &[Shape] = &[
     shape("one", "u = $1", &[&["70000000000"], &["7"], &["NULL"]]),
     shape("one", "u = $1::int4", &[&["7"], &["0"]]),
     shape("one", "u IS NULL", &[&[]]),
-    shape(
-        "one",
-        "u > $1 AND u < $2",
-        &[&["0", "90000000000"], &["NULL", "90000000000"]],
-    ),
-    shape(
-        "one",
-        "u = $1 AND id = $2",
-        &[&["70000000000", "7"], &["70000000000", "8"]],
-    ),
+    shape("one", "u > $1 AND u < $2", &[&["0", "90000000000"], &["NULL", "90000000000"]]),
+    shape("one", "u = $1 AND id = $2", &[&["70000000000", "7"], &["70000000000", "8"]]),
     shape("one", "small = $1", INTEGERS),
     // Several columns.
     shape("two", "a = $1 AND b = $2", PAIRS),
     shape("two", "b = $1 AND a = $2", &[&["1", "3"], &["3", "1"]]),
     shape("two", "a = $1", INTEGERS),
     shape("two", "b = $1", &[&["3"], &["NULL"]]),
-    shape(
-        "two",
-        "a = $1 AND b > $2",
-        &[&["3", "1"], &["3", "NULL"], &["3", "9"]],
-    ),
-    shape(
-        "two",
-        "a = $1 AND b BETWEEN $2 AND $3",
-        &[&["3", "1", "2"], &["3", "2", "1"], &["3", "0", "99"]],
-    ),
+    shape("two", "a = $1 AND b > $2", &[&["3", "1"], &["3", "NULL"], &["3", "9"]]),
+    shape("two", "a = $1 AND b BETWEEN $2 AND $3", &[&["3", "1", "2"], &["3", "2", "1"], &["3", "0", "99"]]),
     shape("two", "a > $1 AND b = $2", &[&["3", "1"]]),
     shape("two", "(a, b) = ($1, $2)", &[&["3", "1"]]),
     shape("two", "a = $1 AND c = 'c1'", &[&["3"], &["0"]]),
     shape("two", "c = $1", &[&["c1"], &["c9"], &["NULL"]]),
-    shape(
-        "two",
-        "c = $1 AND d = $2",
-        &[&["c1", "13"], &["c1", "1"], &["c1", "NULL"]],
-    ),
+    shape("two", "c = $1 AND d = $2", &[&["c1", "13"], &["c1", "1"], &["c1", "NULL"]]),
     shape("two", "c = $1 AND d > $2", &[&["c1", "13"], &["c0", "40"]]),
     shape("two", "c = $1 AND d IS NULL", &[&["c1"], &["c0"]]),
     shape("two", "c IS NULL AND d = $1", &[&["7"], &["8"]]),
     shape("two", "c > $1", &[&["c1"], &[""]]),
     shape("two", "d = $1", &[&["13"]]),
     // Text keys.
-    shape(
-        "word",
-        "w = $1",
-        &[&[""], &["a"], &["A"], &["é"], &["a "], &["%"], &["NULL"]],
-    ),
+    shape("word", "w = $1", &[&[""], &["a"], &["A"], &["é"], &["a "], &["%"], &["NULL"]]),
     shape("word", "w = $1::text", &[&["a"], &["Z"]]),
-    shape(
-        "word",
-        "w >= $1 AND w < $2",
-        &[&["", "b"], &["Z", "a"], &["a", "é"]],
-    ),
+    shape("word", "w >= $1 AND w < $2", &[&["", "b"], &["Z", "a"], &["a", "é"]]),
     shape("word", "w > $1", &[&["a"], &["é"]]),
     shape("word", "w LIKE $1", &[&["a%"], &["%"]]),
     shape("word", "w::char(5) = 'a'", &[&[]]),
@@ -211,71 +148,27 @@ const SHAPES: &[Shape] = &[
     shape("falling", "a > $1", &[&["1"], &["0"]]),
     shape("falling", "a <= $1", &[&["1"], &["9"]]),
     shape("falling", "a BETWEEN $1 AND $2", &[&["1", "2"]]),
-    shape(
-        "falling",
-        "a = $1 AND b >= $2",
-        &[&["1", "10"], &["2", "NULL"]],
-    ),
+    shape("falling", "a = $1 AND b >= $2", &[&["1", "10"], &["2", "NULL"]]),
     shape("falling", "a IS NULL AND b > $1", &[&["10"]]),
     // Other types of keys.
-    shape(
-        "moment",
-        "t = $1",
-        &[
-            &["2024-01-03 00:00:00+00"],
-            &["2024-01-03 01:00:00+01"],
-            &["NULL"],
-        ],
-    ),
-    shape(
-        "moment",
-        "t > $1 AND t <= $2",
-        &[&["2024-01-03 00:00:00+00", "2024-01-06 00:00:00+00"]],
-    ),
+    shape("moment", "t = $1", &[&["2024-01-03 00:00:00+00"], &["2024-01-03 01:00:00+01"], &["NULL"]]),
+    shape("moment", "t > $1 AND t <= $2", &[&["2024-01-03 00:00:00+00", "2024-01-06 00:00:00+00"]]),
     shape("moment", "t >= date '2024-01-08'", &[&[]]),
-    shape(
-        "moment",
-        "k = $1",
-        &[
-            &["00000000-0000-0000-0000-000000000013"],
-            &["00000000-0000-0000-0000-000000000099"],
-        ],
-    ),
+    shape("moment", "k = $1", &[&["00000000-0000-0000-0000-000000000013"], &["00000000-0000-0000-0000-000000000099"]]),
 ];
 
-async fn prepared(
-    client: &Client,
-    sql: &str,
-    parameters: &[&str],
-) -> Result<Vec<Vec<String>>, String> {
-    let values: Vec<Text> = parameters
-        .iter()
-        .map(|p| Text((*p != "NULL").then(|| (*p).to_owned())))
-        .collect();
+async fn prepared(client: &Client, sql: &str, parameters: &[&str]) -> Result<Vec<Vec<String>>, String> {
+    let values: Vec<Text> = parameters.iter().map(|p| Text((*p != "NULL").then(|| (*p).to_owned()))).collect();
     let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-    let result = client
-        .query(sql, &values)
-        .await
-        .map_err(|error| sqlstate(&error))?;
-    Ok(result
-        .iter()
-        .map(|row| vec![row.get::<_, Option<String>>(0).unwrap_or_default()])
-        .collect())
+    let result = client.query(sql, &values).await.map_err(|error| sqlstate(&error))?;
+    Ok(result.iter().map(|row| vec![row.get::<_, Option<String>>(0).unwrap_or_default()]).collect())
 }
 
 /// The same by a simple query with the values as literals.
-async fn literal(
-    client: &Client,
-    sql: &str,
-    parameters: &[&str],
-) -> Result<Vec<Vec<String>>, String> {
+async fn literal(client: &Client, sql: &str, parameters: &[&str]) -> Result<Vec<Vec<String>>, String> {
     let mut sql = sql.to_owned();
     for (at, value) in parameters.iter().enumerate().rev() {
-        let value = if *value == "NULL" {
-            "NULL".to_owned()
-        } else {
-            format!("'{value}'")
-        };
+        let value = if *value == "NULL" { "NULL".to_owned() } else { format!("'{value}'") };
         sql = sql.replace(&format!("${}", at + 1), &value);
     }
     rows(client, &sql).await
@@ -307,28 +200,17 @@ fn planned(sql: &str) -> String {
 async fn prepare(server: &Server) -> Client {
     let client = server.connect().await;
     client.batch_execute("SET TimeZone TO 'UTC'").await.unwrap();
-    client
-        .batch_execute(TABLES)
-        .await
-        .unwrap_or_else(|error| panic!("{}: {error:?}", server.uri()));
+    client.batch_execute(TABLES).await.unwrap_or_else(|error| panic!("{}: {error:?}", server.uri()));
     client
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_three_agree() {
     let (node, postgres) = (Node::start(), Postgres::start());
-    let (ours, theirs) = (
-        prepare(node.server()).await,
-        prepare(postgres.server()).await,
-    );
+    let (ours, theirs) = (prepare(node.server()).await, prepare(postgres.server()).await);
     let mut wrong = Vec::new();
     let mut found = 0;
-    for Shape {
-        table,
-        condition,
-        parameters,
-    } in SHAPES
-    {
+    for Shape { table, condition, parameters } in SHAPES {
         let sql = format!("SELECT {} FROM {table} WHERE {condition}", columns(table));
         for values in *parameters {
             let right = sorted(prepared(&theirs, &sql, values).await);
@@ -337,71 +219,37 @@ async fn the_three_agree() {
                 ("direct", prepared(&ours, &sql, values).await),
                 ("direct, again", prepared(&ours, &sql, values).await),
                 ("planned", prepared(&ours, &planned(&sql), values).await),
-                (
-                    "locking",
-                    prepared(&ours, &format!("{sql} FOR UPDATE"), values).await,
-                ),
+                ("locking", prepared(&ours, &format!("{sql} FOR UPDATE"), values).await),
             ];
             for (form, answer) in answers {
                 let answer = sorted(answer);
                 if answer != right {
-                    wrong.push(format!(
-                        "{form}: {sql} {values:?}\n  expected {right:?}\n  actual   {answer:?}"
-                    ));
+                    wrong.push(format!("{form}: {sql} {values:?}\n  expected {right:?}\n  actual   {answer:?}"));
                 }
             }
             let right = sorted(literal(&theirs, &sql, values).await);
             let answer = sorted(literal(&ours, &sql, values).await);
             if answer != right {
-                wrong.push(format!(
-                    "literal: {sql} {values:?}\n  expected {right:?}\n  actual   {answer:?}"
-                ));
+                wrong.push(format!("literal: {sql} {values:?}\n  expected {right:?}\n  actual   {answer:?}"));
             }
         }
     }
-    assert!(
-        found > 500,
-        "the shapes find too little to say anything: {found} rows"
-    );
-    assert!(
-        wrong.is_empty(),
-        "{} differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(found > 500, "the shapes find too little to say anything: {found} rows");
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Rows that a statement changed, and the table behind it.
-async fn changed(
-    client: &Client,
-    sql: &str,
-    table: &str,
-    form: &str,
-) -> Result<(Vec<Vec<String>>, u64), String> {
-    client
-        .batch_execute("BEGIN")
-        .await
-        .map_err(|error| sqlstate(&error))?;
+async fn changed(client: &Client, sql: &str, table: &str, form: &str) -> Result<(Vec<Vec<String>>, u64), String> {
+    client.batch_execute("BEGIN").await.map_err(|error| sqlstate(&error))?;
     let mut result = async {
-        let messages = client
-            .simple_query(sql)
-            .await
-            .map_err(|error| sqlstate(&error))?;
-        let count = messages.iter().find_map(|m| {
-            if let SimpleQueryMessage::CommandComplete(n) = m {
-                Some(*n)
-            } else {
-                None
-            }
-        });
+        let messages = client.simple_query(sql).await.map_err(|error| sqlstate(&error))?;
+        let count =
+            messages.iter().find_map(|m| if let SimpleQueryMessage::CommandComplete(n) = m { Some(*n) } else { None });
         let after = rows(client, &format!("SELECT {} FROM {table}", columns(table))).await?;
         Ok((after, count.unwrap_or_default()))
     }
     .await;
-    client
-        .batch_execute("ROLLBACK")
-        .await
-        .map_err(|error| format!("{form}: {}", sqlstate(&error)))?;
+    client.batch_execute("ROLLBACK").await.map_err(|error| format!("{form}: {}", sqlstate(&error)))?;
     if let Ok((rows, _)) = &mut result {
         rows.sort();
     }
@@ -411,10 +259,7 @@ async fn changed(
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_agree() {
     let (node, postgres) = (Node::start(), Postgres::start());
-    let (ours, theirs) = (
-        prepare(node.server()).await,
-        prepare(postgres.server()).await,
-    );
+    let (ours, theirs) = (prepare(node.server()).await, prepare(postgres.server()).await);
     let mut wrong = Vec::new();
     let sets = [
         ("one", "s = 'changed', n = n + 1"),
@@ -424,25 +269,15 @@ async fn changes_agree() {
         ("falling", "c = -c"),
         ("moment", "d = d + 1"),
     ];
-    for Shape {
-        table,
-        condition,
-        parameters,
-    } in SHAPES
-    {
+    for Shape { table, condition, parameters } in SHAPES {
         for values in *parameters {
             let mut condition = (*condition).to_owned();
             for (at, value) in values.iter().enumerate().rev() {
-                let value = if *value == "NULL" {
-                    "NULL".to_owned()
-                } else {
-                    format!("'{value}'")
-                };
+                let value = if *value == "NULL" { "NULL".to_owned() } else { format!("'{value}'") };
                 condition = condition.replace(&format!("${}", at + 1), &value);
             }
             let updates = sets.iter().filter(|(of, _)| of == table);
-            let updates =
-                updates.map(|(_, set)| format!("UPDATE {table} SET {set} WHERE {condition}"));
+            let updates = updates.map(|(_, set)| format!("UPDATE {table} SET {set} WHERE {condition}"));
             for sql in updates.chain([format!("DELETE FROM {table} WHERE {condition}")]) {
                 let right = changed(&theirs, &sql, table, "postgres").await;
                 let answer = changed(&ours, &sql, table, "direct").await;
@@ -450,34 +285,19 @@ async fn changes_agree() {
                 let general = format!("{sql} AND (SELECT true)");
                 let general = changed(
                     &ours,
-                    &general.replacen("WHERE ", "WHERE (", 1).replacen(
-                        " AND (SELECT",
-                        ") AND (SELECT",
-                        1,
-                    ),
+                    &general.replacen("WHERE ", "WHERE (", 1).replacen(" AND (SELECT", ") AND (SELECT", 1),
                     table,
                     "planned",
                 )
                 .await;
                 for (form, answer) in [("direct", answer), ("planned", general)] {
                     if answer != right {
-                        wrong.push(format!(
-                            "{form}: {sql}\n  expected {right:?}\n  actual   {answer:?}"
-                        ));
+                        wrong.push(format!("{form}: {sql}\n  expected {right:?}\n  actual   {answer:?}"));
                     }
                 }
             }
         }
     }
-    let shown: Vec<String> = wrong
-        .iter()
-        .take(40)
-        .map(|text| text.chars().take(600).collect())
-        .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} differ:\n{}",
-        wrong.len(),
-        shown.join("\n")
-    );
+    let shown: Vec<String> = wrong.iter().take(40).map(|text| text.chars().take(600).collect()).collect();
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), shown.join("\n"));
 }

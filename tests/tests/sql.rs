@@ -7,8 +7,7 @@ use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
 
 use sqllogictest::{
-    DB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, parse_file,
-    strict_column_validator,
+    DB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, parse_file, strict_column_validator,
 };
 use stratos_tests::client::{Server, sqlstate};
 use stratos_tests::node::{Node, workspace};
@@ -24,11 +23,7 @@ struct Session {
 
 impl Session {
     fn new(server: &Server) -> Session {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = runtime.block_on(server.connect());
         Session { runtime, client }
     }
@@ -56,15 +51,9 @@ impl DB for Session {
     fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Refusal> {
         let mut answer: Option<(usize, Vec<Vec<String>>)> = None;
         let mut changed = 0;
-        for message in self
-            .runtime
-            .block_on(self.client.simple_query(sql))
-            .map_err(Refusal)?
-        {
+        for message in self.runtime.block_on(self.client.simple_query(sql)).map_err(Refusal)? {
             match message {
-                SimpleQueryMessage::RowDescription(columns) => {
-                    answer = Some((columns.len(), Vec::new()))
-                }
+                SimpleQueryMessage::RowDescription(columns) => answer = Some((columns.len(), Vec::new())),
                 SimpleQueryMessage::Row(row) => {
                     let values = (0..row.len()).map(|at| text(row.get(at))).collect();
                     answer.as_mut().unwrap().1.push(values);
@@ -74,10 +63,7 @@ impl DB for Session {
             }
         }
         Ok(match answer {
-            Some((columns, rows)) => DBOutput::Rows {
-                types: vec![DefaultColumnType::Text; columns],
-                rows,
-            },
+            Some((columns, rows)) => DBOutput::Rows { types: vec![DefaultColumnType::Text; columns], rows },
             None => DBOutput::StatementComplete(changed),
         })
     }
@@ -102,10 +88,7 @@ fn text(value: Option<&str>) -> String {
 
 fn scripts() -> Vec<PathBuf> {
     let folder = workspace().join("tests/slt");
-    let mut scripts: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut scripts: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     scripts.retain(|path| path.extension().is_some_and(|extension| extension == "slt"));
     scripts.sort();
     assert!(scripts.len() > 5, "{scripts:?}");
@@ -134,12 +117,7 @@ fn failures(server: &Server) -> Vec<String> {
 }
 
 fn report(failures: &[String]) {
-    assert!(
-        failures.is_empty(),
-        "{} statements failed:\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    assert!(failures.is_empty(), "{} statements failed:\n{}", failures.len(), failures.join("\n\n"));
 }
 
 #[test]
@@ -154,13 +132,8 @@ fn postgres_answers_as_the_files_say() {
                 let session = Session::new(&server);
                 async move { Ok(session) }
             });
-            let update = runner.update_test_file(
-                &script,
-                " ",
-                default_validator,
-                default_normalizer,
-                strict_column_validator,
-            );
+            let update =
+                runner.update_test_file(&script, " ", default_validator, default_normalizer, strict_column_validator);
             futures::executor::block_on(update).unwrap();
         }
     }

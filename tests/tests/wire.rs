@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use stratos_tests::client::{Server, rows, sqlstate};
-use stratos_tests::frames::{
-    Frames, bind, close, describe, execute, frame, packet, parse, query, sync,
-};
+use stratos_tests::frames::{Frames, bind, close, describe, execute, frame, packet, parse, query, sync};
 use stratos_tests::node::{Node, run, stratos};
 use stratos_tests::postgres::Postgres;
 
@@ -26,13 +24,8 @@ fn others_work(server: &Server) {
 fn pipelining(server: &Server) {
     let mut frames = Frames::connect(server);
     // A whole pipeline in one packet is answered in order.
-    let pipeline = [
-        parse("", "SELECT $1::int4 + 1"),
-        bind("", "", &["41"]),
-        describe(b'P', ""),
-        execute("", 0),
-        sync(),
-    ];
+    let pipeline =
+        [parse("", "SELECT $1::int4 + 1"), bind("", "", &["41"]), describe(b'P', ""), execute("", 0), sync()];
     frames.send(&pipeline.concat());
     let messages = frames.until_ready();
     let kinds: String = messages.iter().map(|m| m.kind).collect();
@@ -58,116 +51,47 @@ fn pipelining(server: &Server) {
     assert_eq!(rest, "12DCZ");
 
     // What one pipeline does up to Sync is one transaction.
-    assert_eq!(
-        frames.kinds(&query("CREATE TABLE piped (a int PRIMARY KEY)")),
-        "CZI"
-    );
-    let insert = |value: &str| {
-        [
-            parse("", "INSERT INTO piped VALUES ($1)"),
-            bind("", "", &[value]),
-            execute("", 0),
-        ]
-        .concat()
-    };
-    assert_eq!(
-        frames.kinds(&[insert("1"), insert("2"), insert("1"), sync()].concat()),
-        "12C12C12E(23505)ZI"
-    );
+    assert_eq!(frames.kinds(&query("CREATE TABLE piped (a int PRIMARY KEY)")), "CZI");
+    let insert =
+        |value: &str| [parse("", "INSERT INTO piped VALUES ($1)"), bind("", "", &[value]), execute("", 0)].concat();
+    assert_eq!(frames.kinds(&[insert("1"), insert("2"), insert("1"), sync()].concat()), "12C12C12E(23505)ZI");
     assert_eq!(server.sql("SELECT count(*) FROM piped"), "0");
-    assert_eq!(
-        frames.kinds(&[insert("1"), insert("2"), sync()].concat()),
-        "12C12CZI"
-    );
+    assert_eq!(frames.kinds(&[insert("1"), insert("2"), sync()].concat()), "12C12CZI");
     assert_eq!(server.sql("SELECT count(*) FROM piped"), "2");
 
     // Several statements in one query are one transaction too.
-    assert_eq!(
-        frames.kinds(&query(
-            "INSERT INTO piped VALUES (3); INSERT INTO piped VALUES (3)"
-        )),
-        "CE(23505)ZI"
-    );
+    assert_eq!(frames.kinds(&query("INSERT INTO piped VALUES (3); INSERT INTO piped VALUES (3)")), "CE(23505)ZI");
     assert_eq!(server.sql("SELECT count(*) FROM piped"), "2");
     assert_eq!(frames.kinds(&query("")), "IZI");
     // No columns is not no rows.
     assert_eq!(frames.kinds(&query("SELECT")), "TDCZI");
-    assert_eq!(
-        frames
-            .kinds(&query("BEGIN; SELECT 1/0; SELECT 1"))
-            .replace('T', ""),
-        "CE(22012)ZE"
-    );
+    assert_eq!(frames.kinds(&query("BEGIN; SELECT 1/0; SELECT 1")).replace('T', ""), "CE(22012)ZE");
     assert_eq!(frames.kinds(&query("SELECT 1")), "E(25P02)ZE");
     assert_eq!(frames.kinds(&query("ROLLBACK")), "CZI");
 
     // Statements and portals that are not there, and a name that is taken.
-    assert_eq!(
-        frames.kinds(&[bind("", "nowhere", &[]), sync()].concat()),
-        "E(26000)ZI"
-    );
-    assert_eq!(
-        frames.kinds(&[execute("nowhere", 0), sync()].concat()),
-        "E(34000)ZI"
-    );
-    assert_eq!(
-        frames.kinds(&[parse("s", "SELECT 1"), parse("s", "SELECT 1"), sync()].concat()),
-        "1E(42P05)ZI"
-    );
-    assert_eq!(
-        frames.kinds(&[close(b'S', "s"), close(b'S', "never"), sync()].concat()),
-        "33ZI"
-    );
-    assert_eq!(
-        frames.kinds(&[parse("", "SELECT $1::int4"), bind("", "", &[]), sync()].concat()),
-        "1E(08P01)ZI"
-    );
-    assert_eq!(
-        frames.kinds(&[parse("", "SELECT 1; SELECT 2"), sync()].concat()),
-        "E(42601)ZI"
-    );
-    assert_eq!(
-        frames.kinds(&[parse("", "SELECT $1::int4"), describe(b'S', ""), sync()].concat()),
-        "1tTZI"
-    );
-    assert_eq!(
-        frames.kinds(
-            &[
-                parse("", "SET work_mem TO '8MB'"),
-                describe(b'S', ""),
-                sync()
-            ]
-            .concat()
-        ),
-        "1tnZI"
-    );
+    assert_eq!(frames.kinds(&[bind("", "nowhere", &[]), sync()].concat()), "E(26000)ZI");
+    assert_eq!(frames.kinds(&[execute("nowhere", 0), sync()].concat()), "E(34000)ZI");
+    assert_eq!(frames.kinds(&[parse("s", "SELECT 1"), parse("s", "SELECT 1"), sync()].concat()), "1E(42P05)ZI");
+    assert_eq!(frames.kinds(&[close(b'S', "s"), close(b'S', "never"), sync()].concat()), "33ZI");
+    assert_eq!(frames.kinds(&[parse("", "SELECT $1::int4"), bind("", "", &[]), sync()].concat()), "1E(08P01)ZI");
+    assert_eq!(frames.kinds(&[parse("", "SELECT 1; SELECT 2"), sync()].concat()), "E(42601)ZI");
+    assert_eq!(frames.kinds(&[parse("", "SELECT $1::int4"), describe(b'S', ""), sync()].concat()), "1tTZI");
+    assert_eq!(frames.kinds(&[parse("", "SET work_mem TO '8MB'"), describe(b'S', ""), sync()].concat()), "1tnZI");
 }
 
 fn row_limits(server: &Server) {
     let mut frames = Frames::connect(server);
-    let start = [
-        parse("", "SELECT g FROM generate_series(1, 5) g"),
-        bind("p", "", &[]),
-        execute("p", 2),
-    ];
+    let start = [parse("", "SELECT g FROM generate_series(1, 5) g"), bind("p", "", &[]), execute("p", 2)];
     let rest = [execute("p", 2), execute("p", 2), execute("p", 2), sync()];
-    assert_eq!(
-        frames.kinds(&[start.concat(), rest.concat()].concat()),
-        "12DDsDDsDCCZI"
-    );
+    assert_eq!(frames.kinds(&[start.concat(), rest.concat()].concat()), "12DDsDDsDCCZI");
     // Outside of a transaction block, Sync ends the portal.
-    assert_eq!(
-        frames.kinds(&[execute("p", 2), sync()].concat()),
-        "E(34000)ZI"
-    );
+    assert_eq!(frames.kinds(&[execute("p", 2), sync()].concat()), "E(34000)ZI");
     assert_eq!(frames.kinds(&query("BEGIN")), "CZT");
     assert_eq!(frames.kinds(&[start.concat(), sync()].concat()), "12DDsZT");
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "DDDCZT");
     assert_eq!(frames.kinds(&query("COMMIT")), "CZI");
-    assert_eq!(
-        frames.kinds(&[execute("p", 0), sync()].concat()),
-        "E(34000)ZI"
-    );
+    assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "E(34000)ZI");
 }
 
 fn cancel(server: &Server) {
@@ -175,18 +99,12 @@ fn cancel(server: &Server) {
     let (pid, secret) = frames.key;
     let cancel = |secret: i32| {
         let mut canceller = Frames::raw(server);
-        canceller.send(&packet(
-            CANCEL_REQUEST,
-            &[pid.to_be_bytes(), secret.to_be_bytes()].concat(),
-        ));
+        canceller.send(&packet(CANCEL_REQUEST, &[pid.to_be_bytes(), secret.to_be_bytes()].concat()));
         assert_eq!(canceller.until_closed(), b"");
     };
     // With the wrong secret nothing happens.
     cancel(secret.wrapping_add(1));
-    for sql in [
-        "SELECT pg_sleep(600)",
-        "SELECT count(*) FROM generate_series(1, 100000000000) a",
-    ] {
+    for sql in ["SELECT pg_sleep(600)", "SELECT count(*) FROM generate_series(1, 100000000000) a"] {
         let begun = Instant::now();
         frames.send(&query(sql));
         std::thread::sleep(Duration::from_millis(300));
@@ -198,10 +116,7 @@ fn cancel(server: &Server) {
     let mut holder = Frames::connect(server);
     holder.kinds(&query("CREATE TABLE cancelled (a int PRIMARY KEY, b int)"));
     holder.kinds(&query("INSERT INTO cancelled VALUES (1, 1)"));
-    assert_eq!(
-        holder.kinds(&query("BEGIN; UPDATE cancelled SET b = 2")),
-        "CCZT"
-    );
+    assert_eq!(holder.kinds(&query("BEGIN; UPDATE cancelled SET b = 2")), "CCZT");
     frames.send(&query("UPDATE cancelled SET b = 3 WHERE a = 1"));
     std::thread::sleep(Duration::from_millis(300));
     cancel(secret);
@@ -227,18 +142,10 @@ fn negotiation(server: &Server) {
     // An encrypted session by libpq.
     let uri = format!("{}?sslmode=require", server.uri());
     let output = server.psql(&["-d", &uri, "-qAtc", "SELECT 'encrypted'"]);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "encrypted",
-        "{output:?}"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "encrypted", "{output:?}");
     let uri = format!("{}?sslmode=disable", server.uri());
     let output = server.psql(&["-d", &uri, "-qAtc", "SELECT 'plain'"]);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "plain",
-        "{output:?}"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "plain", "{output:?}");
 }
 
 fn negotiation_without_tls(server: &Server) {
@@ -268,18 +175,11 @@ fn malformed(server: &Server) {
     others_work(server);
 
     // A database and a role that are not there.
-    for (user, database, state) in [
-        ("stratos", "nowhere", "3D000"),
-        ("nobody", "stratos", "28000"),
-    ] {
+    for (user, database, state) in [("stratos", "nowhere", "3D000"), ("nobody", "stratos", "28000")] {
         let mut frames = Frames::raw(server);
         let body = format!("user\0{user}\0database\0{database}\0\0");
         frames.send(&packet(3 << 16, body.as_bytes()));
-        let error = frames
-            .until_ready()
-            .into_iter()
-            .find(|m| m.kind == 'E')
-            .unwrap();
+        let error = frames.until_ready().into_iter().find(|m| m.kind == 'E').unwrap();
         assert_eq!(error.field(b'C').as_deref(), Some(state));
         assert_eq!(error.field(b'S').as_deref(), Some("FATAL"));
     }
@@ -344,22 +244,13 @@ fn garbage(server: &Server) {
 fn bad_text(server: &Server) {
     let mut frames = Frames::connect(server);
     // Invalid UTF-8 in a query and in a parameter; a zero byte in a parameter.
-    assert_eq!(
-        frames.kinds(&frame(b'Q', b"SELECT '\xff\xfe'\0")),
-        "E(22021)ZI"
-    );
+    assert_eq!(frames.kinds(&frame(b'Q', b"SELECT '\xff\xfe'\0")), "E(22021)ZI");
     let mut body = b"\0\0\0\0\0\x01\0\0\0\x02\xff\xfe\0\0".to_vec();
     let bound = frame(b'B', &body);
-    assert_eq!(
-        frames.kinds(&[parse("", "SELECT $1::text"), bound, sync()].concat()),
-        "1E(22021)ZI"
-    );
+    assert_eq!(frames.kinds(&[parse("", "SELECT $1::text"), bound, sync()].concat()), "1E(22021)ZI");
     body[10..12].copy_from_slice(b"a\0");
     let bound = frame(b'B', &body);
-    assert_eq!(
-        frames.kinds(&[parse("", "SELECT $1::text"), bound, sync()].concat()),
-        "1E(22021)ZI"
-    );
+    assert_eq!(frames.kinds(&[parse("", "SELECT $1::text"), bound, sync()].concat()), "1E(22021)ZI");
 
     // More placeholders than a Bind message can carry.
     let many: Vec<String> = (1..=100_000).map(|n| format!("${n}")).collect();
@@ -371,15 +262,7 @@ fn bad_text(server: &Server) {
     let sql = format!("SELECT 1 WHERE 65535 IN ({})", many.join(","));
     let values: Vec<String> = (1..=65_535).map(|n| n.to_string()).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    let kinds = frames.kinds(
-        &[
-            parse("", &sql),
-            bind("", "", &values),
-            execute("", 0),
-            sync(),
-        ]
-        .concat(),
-    );
+    let kinds = frames.kinds(&[parse("", &sql), bind("", "", &values), execute("", 0), sync()].concat());
     assert!(kinds == "12DCZI" || kinds.starts_with("E(54"), "{kinds}");
 
     // Deep nesting is an error, not a crash.
@@ -390,11 +273,7 @@ fn bad_text(server: &Server) {
         ("ARRAY[", "1", "]"),
         ("CASE WHEN true THEN ", "1", " END"),
     ] {
-        let sql = format!(
-            "SELECT {}{inner}{}",
-            open.repeat(50_000),
-            shut.repeat(50_000)
-        );
+        let sql = format!("SELECT {}{inner}{}", open.repeat(50_000), shut.repeat(50_000));
         let kinds = frames.kinds(&query(&sql));
         assert!(
             kinds.starts_with("E(54001)") || kinds.starts_with("E(54") || kinds.starts_with("E(42"),
@@ -408,10 +287,7 @@ fn bad_text(server: &Server) {
     assert!(kinds == "TDCZI" || kinds.starts_with("E(54"), "{kinds}");
     let sql = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(5_000));
     let kinds = frames.kinds(&query(&sql));
-    assert!(
-        kinds.ends_with("CZI") || kinds.starts_with("E(54"),
-        "{kinds}"
-    );
+    assert!(kinds.ends_with("CZI") || kinds.starts_with("E(54"), "{kinds}");
     others_work(server);
     assert_eq!(frames.kinds(&query("SELECT 1")), "TDCZI");
 }
@@ -424,9 +300,7 @@ fn half_open(server: &Server) {
     }
     // One that asks for much and reads nothing.
     let mut slow = Frames::connect(server);
-    slow.send(&query(
-        "SELECT repeat('x', 1000) FROM generate_series(1, 1000000)",
-    ));
+    slow.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"));
     let mut half = Frames::connect(server);
     half.send(&query("SELECT 1")[..6]);
     for _ in 0..20 {
@@ -438,57 +312,24 @@ fn half_open(server: &Server) {
     gone.kinds(&query("INSERT INTO vanished VALUES (1)"));
     assert_eq!(gone.kinds(&query("BEGIN; DELETE FROM vanished")), "CCZT");
     drop(gone);
-    assert_eq!(
-        server.sql("SET statement_timeout = '30s'; DELETE FROM vanished RETURNING a"),
-        "1"
-    );
+    assert_eq!(server.sql("SET statement_timeout = '30s'; DELETE FROM vanished RETURNING a"), "1");
 }
 
 async fn timeouts(server: &Server) {
     let client = server.connect().await;
-    client
-        .batch_execute("SET statement_timeout = '200ms'")
-        .await
-        .unwrap();
-    assert_eq!(
-        rows(&client, "SELECT pg_sleep(60)").await,
-        Err("57014".into())
-    );
+    client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
+    assert_eq!(rows(&client, "SELECT pg_sleep(60)").await, Err("57014".into()));
     assert_eq!(rows(&client, "SELECT 1").await.unwrap(), [["1"]]);
-    client
-        .batch_execute("SET statement_timeout = 0")
-        .await
-        .unwrap();
-    client
-        .batch_execute("SET lock_timeout = '200ms'")
-        .await
-        .unwrap();
+    client.batch_execute("SET statement_timeout = 0").await.unwrap();
+    client.batch_execute("SET lock_timeout = '200ms'").await.unwrap();
     let other = server.connect().await;
-    other
-        .batch_execute("CREATE TABLE timed (a int PRIMARY KEY); INSERT INTO timed VALUES (1)")
-        .await
-        .unwrap();
-    other
-        .batch_execute("SET idle_in_transaction_session_timeout = '2s'")
-        .await
-        .unwrap();
-    other
-        .batch_execute("BEGIN; UPDATE timed SET a = 2")
-        .await
-        .unwrap();
-    assert_eq!(
-        rows(&client, "UPDATE timed SET a = 3").await,
-        Err("55P03".into())
-    );
+    other.batch_execute("CREATE TABLE timed (a int PRIMARY KEY); INSERT INTO timed VALUES (1)").await.unwrap();
+    other.batch_execute("SET idle_in_transaction_session_timeout = '2s'").await.unwrap();
+    other.batch_execute("BEGIN; UPDATE timed SET a = 2").await.unwrap();
+    assert_eq!(rows(&client, "UPDATE timed SET a = 3").await, Err("55P03".into()));
     // The idle transaction is ended, its session with it, and its lock is free.
-    client
-        .batch_execute("SET lock_timeout = '30s'")
-        .await
-        .unwrap();
-    client
-        .batch_execute("UPDATE timed SET a = 3")
-        .await
-        .unwrap();
+    client.batch_execute("SET lock_timeout = '30s'").await.unwrap();
+    client.batch_execute("UPDATE timed SET a = 3").await.unwrap();
     let error = other.batch_execute("COMMIT").await.unwrap_err();
     assert!(other.is_closed() || sqlstate(&error) == "25P03", "{error}");
     assert_eq!(rows(&client, "SELECT a FROM timed").await.unwrap(), [["3"]]);
@@ -520,11 +361,7 @@ fn a_node_and_its_clients() {
     runtime.block_on(timeouts(&server));
     assert_eq!(node.http("/healthz").0, "HTTP/1.1 200 OK");
     assert_eq!(node.http("/readyz").0, "HTTP/1.1 200 OK");
-    assert!(
-        node.http("/metrics")
-            .1
-            .contains("stratos_sql_connections_total")
-    );
+    assert!(node.http("/metrics").1.contains("stratos_sql_connections_total"));
     assert!(failed.is_empty(), "failed: {failed:?}");
     assert!(!node.log().contains("panicked"), "{}", node.log());
     assert_eq!(node.stop().and_then(|status| status.code()), Some(0));
@@ -538,9 +375,7 @@ fn postgres_agrees() {
     for part in parts {
         part(postgres.server());
     }
-    tokio::runtime::Runtime::new()
-        .unwrap()
-        .block_on(timeouts(postgres.server()));
+    tokio::runtime::Runtime::new().unwrap().block_on(timeouts(postgres.server()));
 }
 
 #[test]
@@ -549,23 +384,14 @@ fn passwords() {
     let data = dir.path().join("data");
     // The first password is set on a node that trusts loopback.
     let mut node = Node::dev(&data);
-    node.server()
-        .sql("ALTER ROLE stratos PASSWORD 'correct horse'");
+    node.server().sql("ALTER ROLE stratos PASSWORD 'correct horse'");
     assert_eq!(node.stop().and_then(|status| status.code()), Some(0));
 
     let config = dir.path().join("node.toml");
-    let text =
-        format!("data_dir = {data:?}\nsql_addr = \"127.0.0.1:0\"\nhttp_addr = \"127.0.0.1:0\"\n");
+    let text = format!("data_dir = {data:?}\nsql_addr = \"127.0.0.1:0\"\nhttp_addr = \"127.0.0.1:0\"\n");
     std::fs::write(&config, text).unwrap();
-    let node = Node::greeted(
-        stratos(["start", "--config", config.to_str().unwrap()]),
-        &data,
-    )
-    .unwrap();
-    let with = |password: Option<&str>| Server {
-        password: password.map(str::to_owned),
-        ..node.server().clone()
-    };
+    let node = Node::greeted(stratos(["start", "--config", config.to_str().unwrap()]), &data).unwrap();
+    let with = |password: Option<&str>| Server { password: password.map(str::to_owned), ..node.server().clone() };
     assert_eq!(with(Some("correct horse")).sql("SELECT 1"), "1");
     for wrong in [Some("wrong"), Some(""), None] {
         let output = with(wrong).psql(&["-wc", "SELECT 1"]);
@@ -573,16 +399,11 @@ fn passwords() {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        rows(&with(Some("correct horse")).connect().await, "SELECT 1")
-            .await
-            .unwrap();
+        rows(&with(Some("correct horse")).connect().await, "SELECT 1").await.unwrap();
         let error = with(Some("wrong")).try_connect().await.unwrap_err();
         assert_eq!(sqlstate(&error), "28P01");
         // Whether a role exists cannot be told from the answer.
-        let nobody = Server {
-            user: "nobody".into(),
-            ..with(Some("wrong"))
-        };
+        let nobody = Server { user: "nobody".into(), ..with(Some("wrong")) };
         assert_eq!(sqlstate(&nobody.try_connect().await.unwrap_err()), "28P01");
     });
     assert_eq!(with(Some("correct horse")).sql("SELECT 1"), "1");
@@ -593,51 +414,23 @@ fn starts_and_stops() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut node = Node::dev(&data);
-    node.server()
-        .sql("CREATE TABLE kept (a int PRIMARY KEY); INSERT INTO kept VALUES (7)");
+    node.server().sql("CREATE TABLE kept (a int PRIMARY KEY); INSERT INTO kept VALUES (7)");
 
     // A second node on the same data says so and ends.
     let dev = |data: &std::path::Path| {
-        run([
-            "dev",
-            "--sql-addr",
-            "127.0.0.1:0",
-            "--http-addr",
-            "127.0.0.1:0",
-            "--data",
-            data.to_str().unwrap(),
-        ])
+        run(["dev", "--sql-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data", data.to_str().unwrap()])
     };
     let second = dev(&data);
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_ne!(second.status.code(), Some(0));
-    assert!(
-        said.contains("in use") || said.contains("already"),
-        "{said}"
-    );
+    assert!(said.contains("in use") || said.contains("already"), "{said}");
     // As does one on the same address, and a check of a running node.
     let address = format!("127.0.0.1:{}", node.server().port);
     let other = dir.path().join("other");
-    let taken = run([
-        "dev",
-        "--sql-addr",
-        &address,
-        "--http-addr",
-        "127.0.0.1:0",
-        "--data",
-        other.to_str().unwrap(),
-    ]);
+    let taken = run(["dev", "--sql-addr", &address, "--http-addr", "127.0.0.1:0", "--data", other.to_str().unwrap()]);
     assert_ne!(taken.status.code(), Some(0));
-    assert!(
-        String::from_utf8_lossy(&taken.stderr).contains(&address),
-        "{taken:?}"
-    );
-    assert_ne!(
-        run(["check", "--data", data.to_str().unwrap()])
-            .status
-            .code(),
-        Some(0)
-    );
+    assert!(String::from_utf8_lossy(&taken.stderr).contains(&address), "{taken:?}");
+    assert_ne!(run(["check", "--data", data.to_str().unwrap()]).status.code(), Some(0));
     assert_eq!(node.server().sql("SELECT a FROM kept"), "7");
 
     // SIGTERM lets a running statement end.
@@ -646,46 +439,27 @@ fn starts_and_stops() {
     std::thread::sleep(Duration::from_millis(700));
     node.signal("TERM");
     assert_eq!(running.join().unwrap(), "ended");
-    assert_eq!(
-        node.wait(Duration::from_secs(30))
-            .and_then(|status| status.code()),
-        Some(0)
-    );
+    assert_eq!(node.wait(Duration::from_secs(30)).and_then(|status| status.code()), Some(0));
 
     // What was written is there after a restart, also by SIGINT.
     let mut node = Node::dev(&data);
     assert_eq!(node.server().sql("SELECT a FROM kept"), "7");
     node.signal("INT");
-    assert_eq!(
-        node.wait(Duration::from_secs(30))
-            .and_then(|status| status.code()),
-        Some(0)
-    );
+    assert_eq!(node.wait(Duration::from_secs(30)).and_then(|status| status.code()), Some(0));
     let check = run(["check", "--data", data.to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{check:?}");
 
     // A data directory of a newer format is refused.
-    let format = std::fs::read_dir(&data)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let format = format
-        .filter(|path| path.is_file() && path.to_string_lossy().to_lowercase().contains("format"));
+    let format = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+    let format = format.filter(|path| path.is_file() && path.to_string_lossy().to_lowercase().contains("format"));
     let format: Vec<_> = format.collect();
-    let [format] = format.as_slice() else {
-        panic!("which file says the format? {format:?}")
-    };
+    let [format] = format.as_slice() else { panic!("which file says the format? {format:?}") };
     let text = std::fs::read_to_string(format).unwrap();
-    let newer: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '9' } else { c })
-        .collect();
+    let newer: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
     std::fs::write(format, newer).unwrap();
     let refused = dev(&data);
     assert_ne!(refused.status.code(), Some(0));
-    assert!(
-        String::from_utf8_lossy(&refused.stderr).contains("format"),
-        "{refused:?}"
-    );
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("format"), "{refused:?}");
     std::fs::write(format, text).unwrap();
     assert_eq!(Node::dev(&data).server().sql("SELECT a FROM kept"), "7");
 
@@ -695,10 +469,7 @@ fn starts_and_stops() {
     for bad in [file.clone(), file.join("below"), "/proc/nowhere".into()] {
         let refused = dev(&bad);
         assert_ne!(refused.status.code(), Some(0), "{bad:?}");
-        assert!(
-            !String::from_utf8_lossy(&refused.stderr).contains("panicked"),
-            "{refused:?}"
-        );
+        assert!(!String::from_utf8_lossy(&refused.stderr).contains("panicked"), "{refused:?}");
     }
     assert_ne!(run(["check", "--data", "/nowhere"]).status.code(), Some(0));
 }
@@ -715,17 +486,11 @@ fn the_command_line() {
     ] {
         let output = run(&args);
         assert!(output.status.success(), "{args:?}");
-        assert!(
-            String::from_utf8_lossy(&output.stdout).contains(expected),
-            "{args:?}: {output:?}"
-        );
+        assert!(String::from_utf8_lossy(&output.stdout).contains(expected), "{args:?}: {output:?}");
     }
-    for args in [
-        vec!["nothing"],
-        vec!["start"],
-        vec!["start", "--config", "/nowhere.toml"],
-        vec!["dev", "--sql-addr", "x"],
-    ] {
+    for args in
+        [vec!["nothing"], vec!["start"], vec!["start", "--config", "/nowhere.toml"], vec!["dev", "--sql-addr", "x"]]
+    {
         assert!(!run(&args).status.success(), "{args:?}");
     }
 }

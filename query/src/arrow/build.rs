@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder,
-    GenericListArray, NullBufferBuilder, PrimitiveBuilder, StringBuilder, new_null_array,
+    Array, ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, GenericListArray,
+    NullBufferBuilder, PrimitiveBuilder, StringBuilder, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{
-    Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType, UInt32Type,
 };
 use datafusion::common::ScalarValue;
 use stratos_types::{Datum, Error, PgType, Result};
@@ -36,12 +36,7 @@ enum Inner {
     Uuid(FixedSizeBinaryBuilder),
     Text(StringBuilder),
     Binary(BinaryBuilder),
-    List {
-        element: PgType,
-        items: Box<ColumnBuilder>,
-        lengths: Vec<usize>,
-        nulls: NullBufferBuilder,
-    },
+    List { element: PgType, items: Box<ColumnBuilder>, lengths: Vec<usize>, nulls: NullBufferBuilder },
 }
 
 impl ColumnBuilder {
@@ -65,18 +60,14 @@ impl ColumnBuilder {
                 PgType::Date => Inner::Date(PrimitiveBuilder::with_capacity(capacity)),
                 PgType::Time => Inner::Time(PrimitiveBuilder::with_capacity(capacity)),
                 PgType::Timestamp => Inner::Timestamp(PrimitiveBuilder::with_capacity(capacity)),
-                PgType::TimestampTz => Inner::Timestamp(
-                    PrimitiveBuilder::with_capacity(capacity).with_data_type(arrow_type(ty)),
-                ),
-                PgType::Uuid => {
-                    Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, UUID_BYTES))
+                PgType::TimestampTz => {
+                    Inner::Timestamp(PrimitiveBuilder::with_capacity(capacity).with_data_type(arrow_type(ty)))
                 }
+                PgType::Uuid => Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, UUID_BYTES)),
                 PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz => {
                     Inner::Binary(BinaryBuilder::with_capacity(capacity, capacity * 16))
                 }
-                other if other.is_oid_like() => {
-                    Inner::Oid(PrimitiveBuilder::with_capacity(capacity))
-                }
+                other if other.is_oid_like() => Inner::Oid(PrimitiveBuilder::with_capacity(capacity)),
                 _ => Inner::Text(StringBuilder::with_capacity(capacity, capacity * 16)),
             }
         };
@@ -192,24 +183,16 @@ impl ColumnBuilder {
             }
             (Inner::Oid(b), Datum::Oid(v)) => b.append_value(*v),
             (Inner::Oid(b), Datum::Int4(v)) => b.append_value(*v as u32),
-            (Inner::Uuid(b), Datum::Uuid(v)) => b
-                .append_value(v)
-                .map_err(|e| Error::internal(format!("uuid column: {e}")))?,
+            (Inner::Uuid(b), Datum::Uuid(v)) => {
+                b.append_value(v).map_err(|e| Error::internal(format!("uuid column: {e}")))?
+            }
             (Inner::Text(b), Datum::Text(v) | Datum::Jsonb(v)) => b.append_value(v),
             (Inner::Text(b), Datum::Record(_)) => b.append_value(record_text(value)),
             (Inner::Binary(b), Datum::Bytea(v)) => b.append_value(v),
             (Inner::Binary(b), Datum::Numeric(v)) => b.append_value(v.to_sortable()),
             (Inner::Binary(b), Datum::Interval(v)) => b.append_value(v.to_sortable()),
             (Inner::Binary(b), Datum::TimeTz(v)) => b.append_value(v.to_sortable()),
-            (
-                Inner::List {
-                    items,
-                    lengths,
-                    nulls,
-                    ..
-                },
-                Datum::Array(array),
-            ) => {
+            (Inner::List { items, lengths, nulls, .. }, Datum::Array(array)) => {
                 for item in &array.values {
                     items.push(item)?;
                 }
@@ -217,10 +200,7 @@ impl ColumnBuilder {
                 nulls.append_non_null();
             }
             (_, other) => {
-                return Err(Error::internal(format!(
-                    "{other:?} in a column of type {}",
-                    self.ty
-                )));
+                return Err(Error::internal(format!("{other:?} in a column of type {}", self.ty)));
             }
         }
         Ok(())
@@ -242,19 +222,9 @@ impl ColumnBuilder {
             Inner::Uuid(b) => ArrayBuilder::finish(b),
             Inner::Text(b) => ArrayBuilder::finish(b),
             Inner::Binary(b) => ArrayBuilder::finish(b),
-            Inner::List {
-                element,
-                items,
-                lengths,
-                nulls,
-            } => {
+            Inner::List { element, items, lengths, nulls } => {
                 let offsets = OffsetBuffer::from_lengths(lengths.drain(..));
-                Arc::new(GenericListArray::<i32>::new(
-                    list_field(*element),
-                    offsets,
-                    items.finish(),
-                    nulls.finish(),
-                ))
+                Arc::new(GenericListArray::<i32>::new(list_field(*element), offsets, items.finish(), nulls.finish()))
             }
         }
     }
@@ -278,11 +248,7 @@ pub fn array_of<'a>(ty: PgType, values: impl IntoIterator<Item = &'a Datum>) -> 
 /// # Errors
 /// Internal, when the value is not of type `ty`.
 pub fn scalar_of(ty: PgType, value: &Datum) -> Result<ScalarValue> {
-    let array = if value.is_null() {
-        new_null_array(&arrow_type(ty), 1)
-    } else {
-        array_of(ty, [value])?
-    };
+    let array = if value.is_null() { new_null_array(&arrow_type(ty), 1) } else { array_of(ty, [value])? };
     ScalarValue::try_from_array(&array as &dyn Array, 0)
         .map_err(|e| Error::internal(format!("constant of type {ty}: {e}")))
 }

@@ -43,15 +43,7 @@ pub(crate) const UUID_BYTES: i32 = 16;
 /// Whether equal values of the type may have different Arrow values, so that comparing, grouping and joining must go
 /// through a function that drops what equality ignores (a numeric's scale, an interval's form, -0.0, trailing blanks).
 pub fn needs_equality_key(ty: PgType) -> bool {
-    matches!(
-        ty,
-        PgType::Numeric
-            | PgType::Interval
-            | PgType::TimeTz
-            | PgType::Float4
-            | PgType::Float8
-            | PgType::Bpchar
-    )
+    matches!(ty, PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Float4 | PgType::Float8 | PgType::Bpchar)
 }
 
 /// The item field of a list of `element`s.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
-    Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType, UInt32Type,
 };
 use datafusion::common::ScalarValue;
 use stratos_types::{ArrayDatum, Datum, Error, Interval, Numeric, PgType, Result, TimeTz};
@@ -20,25 +20,15 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Result<Datum> {
     if array.is_null(row) {
         return Ok(Datum::Null);
     }
-    let wrong = || {
-        Error::internal(format!(
-            "column of Arrow type {} read as {ty}",
-            array.data_type()
-        ))
-    };
+    let wrong = || Error::internal(format!("column of Arrow type {} read as {ty}", array.data_type()));
     if let Some(element) = ty.element() {
         let items = array.as_list_opt::<i32>().ok_or_else(wrong)?.value(row);
-        let values = (0..items.len())
-            .map(|i| datum_at(items.as_ref(), i, element))
-            .collect::<Result<_>>()?;
+        let values = (0..items.len()).map(|i| datum_at(items.as_ref(), i, element)).collect::<Result<_>>()?;
         return Ok(Datum::Array(Arc::new(ArrayDatum { element, values })));
     }
     macro_rules! primitive {
         ($arrow:ty) => {
-            array
-                .as_primitive_opt::<$arrow>()
-                .ok_or_else(wrong)?
-                .value(row)
+            array.as_primitive_opt::<$arrow>().ok_or_else(wrong)?.value(row)
         };
     }
     Ok(match ty {
@@ -57,15 +47,9 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Result<Datum> {
             Datum::Uuid(bytes.value(row).try_into().map_err(|_| wrong())?)
         }
         PgType::Bytea => Datum::Bytea(binary(array, row).ok_or_else(wrong)?.into()),
-        PgType::Numeric => Datum::Numeric(Numeric::from_sortable(
-            binary(array, row).ok_or_else(wrong)?,
-        )?),
-        PgType::Interval => Datum::Interval(Interval::from_sortable(
-            binary(array, row).ok_or_else(wrong)?,
-        )?),
-        PgType::TimeTz => Datum::TimeTz(TimeTz::from_sortable(
-            binary(array, row).ok_or_else(wrong)?,
-        )?),
+        PgType::Numeric => Datum::Numeric(Numeric::from_sortable(binary(array, row).ok_or_else(wrong)?)?),
+        PgType::Interval => Datum::Interval(Interval::from_sortable(binary(array, row).ok_or_else(wrong)?)?),
+        PgType::TimeTz => Datum::TimeTz(TimeTz::from_sortable(binary(array, row).ok_or_else(wrong)?)?),
         other if other.is_oid_like() => Datum::Oid(primitive!(UInt32Type)),
         PgType::Jsonb => Datum::Jsonb(string(array, row).ok_or_else(wrong)?.into()),
         _ => Datum::Text(string(array, row).ok_or_else(wrong)?.into()),
@@ -88,9 +72,7 @@ pub fn datum_of_scalar(value: &ScalarValue, ty: PgType) -> Result<Datum> {
     if value.is_null() {
         return Ok(Datum::Null);
     }
-    let array = value
-        .to_array()
-        .map_err(|e| Error::internal(format!("constant: {e}")))?;
+    let array = value.to_array().map_err(|e| Error::internal(format!("constant: {e}")))?;
     datum_at(array.as_ref(), 0, ty)
 }
 
@@ -107,10 +89,7 @@ impl ColumnReader {
     /// Internal, when the column's Arrow type does not stand for `ty`.
     pub fn new(array: ArrayRef, ty: PgType) -> Result<Self> {
         if *array.data_type() != arrow_type(ty) {
-            return Err(Error::internal(format!(
-                "column of Arrow type {} read as {ty}",
-                array.data_type()
-            )));
+            return Err(Error::internal(format!("column of Arrow type {} read as {ty}", array.data_type())));
         }
         Ok(ColumnReader { array, ty })
     }
@@ -135,7 +114,5 @@ pub fn rows_of(batch: &RecordBatch, types: &[PgType]) -> Result<Vec<Vec<Datum>>>
         .zip(types)
         .map(|(array, ty)| ColumnReader::new(array.clone(), *ty))
         .collect::<Result<Vec<_>>>()?;
-    (0..batch.num_rows())
-        .map(|row| columns.iter().map(|c| c.get(row)).collect())
-        .collect()
+    (0..batch.num_rows()).map(|row| columns.iter().map(|c| c.get(row)).collect()).collect()
 }

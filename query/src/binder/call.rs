@@ -1,8 +1,8 @@
 //! Calls: functions, what looks like one but is syntax, and aggregates.
 
 use sqlparser::ast::{
-    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Spanned,
+    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
+    FunctionArguments, Spanned,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
@@ -43,13 +43,10 @@ impl Binder<'_> {
     pub(crate) fn undefined_function(&self, name: &str, args: &[PgType], span: Span) -> Error {
         let shown: Vec<String> = args.iter().map(ToString::to_string).collect();
         self.at(
-            Error::new(
-                ErrorKind::UndefinedFunction,
-                format!("function {name}({}) does not exist", shown.join(", ")),
-            )
-            .with_hint(
-                "No function matches the given name and argument types. You might need to add explicit type casts.",
-            ),
+            Error::new(ErrorKind::UndefinedFunction, format!("function {name}({}) does not exist", shown.join(", ")))
+                .with_hint(
+                    "No function matches the given name and argument types. You might need to add explicit type casts.",
+                ),
             span,
         )
     }
@@ -57,13 +54,8 @@ impl Binder<'_> {
     pub(crate) fn ambiguous_function(&self, name: &str, args: &[PgType], span: Span) -> Error {
         let shown: Vec<String> = args.iter().map(ToString::to_string).collect();
         self.at(
-            Error::new(
-                ErrorKind::AmbiguousFunction,
-                format!("function {name}({}) is not unique", shown.join(", ")),
-            )
-            .with_hint(
-                "Could not choose a best candidate function. You might need to add explicit type casts.",
-            ),
+            Error::new(ErrorKind::AmbiguousFunction, format!("function {name}({}) is not unique", shown.join(", ")))
+                .with_hint("Could not choose a best candidate function. You might need to add explicit type casts."),
             span,
         )
     }
@@ -74,20 +66,14 @@ impl Binder<'_> {
         let mut fitting: Vec<&'static Function> = Vec::new();
         let mut candidates: Vec<Vec<ArgType>> = Vec::new();
         for function in self.cx.registry.functions(name) {
-            if let Some(formal) = expand(
-                function.args,
-                function.variadic,
-                function.optional,
-                args.len(),
-            ) && !candidates.contains(&formal)
+            if let Some(formal) = expand(function.args, function.variadic, function.optional, args.len())
+                && !candidates.contains(&formal)
             {
                 fitting.push(function);
                 candidates.push(formal);
             }
         }
-        let exact = candidates
-            .iter()
-            .any(|c| c.iter().zip(&actual).all(|(f, a)| *f == ArgType::Is(*a)));
+        let exact = candidates.iter().any(|c| c.iter().zip(&actual).all(|(f, a)| *f == ArgType::Is(*a)));
         // `text(x)` and `date(x)` are casts, unless a function has exactly these arguments.
         if !exact
             && let [arg] = args.as_slice()
@@ -95,10 +81,7 @@ impl Binder<'_> {
             && (arg.ty.ty == PgType::Unknown || cast_kind(arg.ty.ty, ty).is_some())
             && (fitting.is_empty() || arg.ty.ty == PgType::Unknown)
         {
-            let arg = args
-                .into_iter()
-                .next()
-                .ok_or_else(|| Error::internal("one argument"))?;
+            let arg = args.into_iter().next().ok_or_else(|| Error::internal("one argument"))?;
             return self.cast(arg, ty.into(), span);
         }
         match choose(&actual, &candidates) {
@@ -117,31 +100,15 @@ impl Binder<'_> {
                 | FunctionArgExpr::QualifiedWildcard(_)
                 | FunctionArgExpr::WildcardWithOptions(_),
             ) => Err(Error::unsupported("* as an argument")),
-            FunctionArg::Named {
-                name: _,
-                arg: _,
-                operator: _,
-            }
-            | FunctionArg::ExprNamed {
-                name: _,
-                arg: _,
-                operator: _,
-            } => Err(Error::unsupported("named argument")),
+            FunctionArg::Named { name: _, arg: _, operator: _ }
+            | FunctionArg::ExprNamed { name: _, arg: _, operator: _ } => Err(Error::unsupported("named argument")),
         }
     }
 
     /// Anything that has the form of a call.
     pub(crate) fn function(&mut self, function: &ast::Function) -> Result<Expr> {
-        let ast::Function {
-            name,
-            uses_odbc_syntax,
-            parameters,
-            args,
-            filter,
-            null_treatment,
-            over,
-            within_group,
-        } = function;
+        let ast::Function { name, uses_odbc_syntax, parameters, args, filter, null_treatment, over, within_group } =
+            function;
         let span = name_span(name);
         if *uses_odbc_syntax || !matches!(parameters, FunctionArguments::None) {
             return Err(self.at(Error::unsupported("this form of a function call"), span));
@@ -155,10 +122,7 @@ impl Binder<'_> {
             [schema, name] if schema == "pg_catalog" => (true, name.as_str()),
             [_, _] => {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::UndefinedFunction,
-                        format!("function {}() does not exist", parts.join(".")),
-                    ),
+                    Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", parts.join("."))),
                     span,
                 ));
             }
@@ -176,47 +140,27 @@ impl Binder<'_> {
             }
             FunctionArguments::List(list) => list,
         };
-        let FunctionArgumentList {
-            duplicate_treatment,
-            args,
-            clauses,
-        } = list;
+        let FunctionArgumentList { duplicate_treatment, args, clauses } = list;
         let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
         let aggregates = self.cx.registry.aggregates(base);
         let window_only = super::window::is_window_function(base);
-        let star = matches!(
-            args.as_slice(),
-            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]
-        );
+        let star = matches!(args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
         if !aggregates.is_empty() || window_only {
             let mut order_by: &[ast::OrderByExpr] = &[];
             for clause in clauses {
                 match clause {
                     FunctionArgumentClause::OrderBy(keys) => order_by = keys,
                     _ => {
-                        return Err(
-                            self.at(Error::unsupported("this clause in a function call"), span)
-                        );
+                        return Err(self.at(Error::unsupported("this clause in a function call"), span));
                     }
                 }
             }
-            let shape = CallShape {
-                name: base,
-                span,
-                args,
-                star,
-                distinct,
-                order_by,
-                within_group,
-                filter: filter.as_deref(),
-            };
+            let shape =
+                CallShape { name: base, span, args, star, distinct, order_by, within_group, filter: filter.as_deref() };
             return match over {
                 Some(over) => self.window_call(&shape, &aggregates, over),
                 None if window_only => Err(self.at(
-                    Error::new(
-                        ErrorKind::WrongObjectType,
-                        format!("window function {base} requires an OVER clause"),
-                    ),
+                    Error::new(ErrorKind::WrongObjectType, format!("window function {base} requires an OVER clause")),
                     span,
                 )),
                 None => self.aggregate_in_query(&shape, &aggregates),
@@ -253,9 +197,7 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::WrongObjectType,
-                    format!(
-                        "OVER specified, but {base} is not a window function nor an aggregate function"
-                    ),
+                    format!("OVER specified, but {base} is not a window function nor an aggregate function"),
                 ),
                 span,
             ));
@@ -266,10 +208,7 @@ impl Binder<'_> {
         if !qualified && let Some(expr) = self.syntax_function(base, args, span)? {
             return Ok(expr);
         }
-        let args: Vec<Expr> = args
-            .iter()
-            .map(|a| self.plain_arg(a))
-            .collect::<Result<_>>()?;
+        let args: Vec<Expr> = args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
         if returns_set(base) {
             return self.set_in_select(base, args, span);
         }
@@ -277,12 +216,7 @@ impl Binder<'_> {
     }
 
     /// `COALESCE`, `NULLIF` and others that are syntax in Postgres.
-    fn syntax_function(
-        &mut self,
-        name: &str,
-        args: &[FunctionArg],
-        span: Span,
-    ) -> Result<Option<Expr>> {
+    fn syntax_function(&mut self, name: &str, args: &[FunctionArg], span: Span) -> Result<Option<Expr>> {
         match name {
             "coalesce" | "greatest" | "least" => {
                 let what = match name {
@@ -291,38 +225,24 @@ impl Binder<'_> {
                     _ => "LEAST",
                 };
                 let spans: Vec<Span> = args.iter().map(Spanned::span).collect();
-                let bound = self.conditionally(what, |b| {
-                    args.iter()
-                        .map(|a| b.plain_arg(a))
-                        .collect::<Result<Vec<_>>>()
-                })?;
+                let bound =
+                    self.conditionally(what, |b| args.iter().map(|a| b.plain_arg(a)).collect::<Result<Vec<_>>>())?;
                 if bound.is_empty() {
-                    return Err(self.at(
-                        Error::new(ErrorKind::SyntaxError, "syntax error at or near \")\""),
-                        span,
-                    ));
+                    return Err(self.at(Error::new(ErrorKind::SyntaxError, "syntax error at or near \")\""), span));
                 }
                 let (args, ty) = self.unify(bound, &spans, what)?;
                 if what == "COALESCE" {
-                    return Ok(Some(Expr {
-                        kind: ExprKind::Coalesce(args),
-                        ty,
-                    }));
+                    return Ok(Some(Expr { kind: ExprKind::Coalesce(args), ty }));
                 }
-                let less = self
-                    .find_operator("<", &[ty.ty, ty.ty], None)
-                    .map_err(|_| {
-                        self.at(
-                            Error::new(
-                                ErrorKind::UndefinedFunction,
-                                format!(
-                                    "could not identify a comparison function for type {}",
-                                    ty.ty
-                                ),
-                            ),
-                            span,
-                        )
-                    })?;
+                let less = self.find_operator("<", &[ty.ty, ty.ty], None).map_err(|_| {
+                    self.at(
+                        Error::new(
+                            ErrorKind::UndefinedFunction,
+                            format!("could not identify a comparison function for type {}", ty.ty),
+                        ),
+                        span,
+                    )
+                })?;
                 // `<` may be that of another type (varchar compares as text).
                 let target = match less.right {
                     ArgType::Is(t) => t,
@@ -333,21 +253,14 @@ impl Binder<'_> {
                     cast.push(self.implicit(arg, target, span)?);
                 }
                 let result = Expr {
-                    kind: ExprKind::Extremum {
-                        greatest: what == "GREATEST",
-                        less: less.function,
-                        args: cast,
-                    },
+                    kind: ExprKind::Extremum { greatest: what == "GREATEST", less: less.function, args: cast },
                     ty: target.into(),
                 };
                 Ok(Some(self.implicit(result, ty.ty, span)?))
             }
             "nullif" => {
                 let [first, second] = args else {
-                    return Err(self.at(
-                        Error::new(ErrorKind::SyntaxError, "NULLIF takes two arguments"),
-                        span,
-                    ));
+                    return Err(self.at(Error::new(ErrorKind::SyntaxError, "NULLIF takes two arguments"), span));
                 };
                 let left = self.plain_arg(first)?;
                 let right = self.plain_arg(second)?;
@@ -355,18 +268,12 @@ impl Binder<'_> {
                 let (equals, left, right) = self.binary_operands("=", left, right, place)?;
                 let ty = left.ty;
                 let when = Expr {
-                    kind: ExprKind::Call {
-                        function: equals,
-                        args: vec![left.clone(), right],
-                    },
+                    kind: ExprKind::Call { function: equals, args: vec![left.clone(), right] },
                     ty: PgType::Bool.into(),
                 };
                 Ok(Some(Expr {
                     kind: ExprKind::Case {
-                        branches: vec![CaseBranch {
-                            when,
-                            then: Self::null(ty),
-                        }],
+                        branches: vec![CaseBranch { when, then: Self::null(ty) }],
                         otherwise: Some(Box::new(left)),
                     },
                     ty,
@@ -378,20 +285,15 @@ impl Binder<'_> {
                     let field = self.plain_arg(arg)?;
                     fields.push(self.known(field)?);
                 }
-                Ok(Some(Expr {
-                    kind: ExprKind::Row(fields),
-                    ty: PgType::Record.into(),
-                }))
+                Ok(Some(Expr { kind: ExprKind::Row(fields), ty: PgType::Record.into() }))
             }
             "grouping" => self.grouping_call(args, span).map(Some),
             "current_timestamp" | "current_time" | "localtime" | "localtimestamp" => {
                 let precision = match args {
-                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(v)))] => {
-                        match &v.value {
-                            ast::Value::Number(n, _) => n.parse::<i32>().ok(),
-                            _ => None,
-                        }
-                    }
+                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(v)))] => match &v.value {
+                        ast::Value::Number(n, _) => n.parse::<i32>().ok(),
+                        _ => None,
+                    },
                     _ => None,
                 };
                 self.keyword_function(name, precision, span).map(Some)
@@ -405,10 +307,7 @@ impl Binder<'_> {
         let precision = precision.map(|p| p.clamp(0, 6)).unwrap_or(-1);
         let mut clock = |ty: PgType| -> Result<Expr> {
             let now = self.call_named("now", Vec::new(), span)?;
-            let ty = ColumnType {
-                ty,
-                typmod: precision,
-            };
+            let ty = ColumnType { ty, typmod: precision };
             if now.ty == ty {
                 return Ok(now);
             }
@@ -423,49 +322,32 @@ impl Binder<'_> {
             "current_time" => clock(PgType::TimeTz),
             "localtimestamp" => clock(PgType::Timestamp),
             "localtime" => clock(PgType::Time),
-            "current_user" | "user" | "current_role" => {
-                self.call_named("current_user", Vec::new(), span)
-            }
+            "current_user" | "user" | "current_role" => self.call_named("current_user", Vec::new(), span),
             "session_user" => self.call_named("session_user", Vec::new(), span),
             "current_catalog" => self.call_named("current_database", Vec::new(), span),
             "current_schema" => self.call_named("current_schema", Vec::new(), span),
-            other => Err(self.at(
-                Error::new(
-                    ErrorKind::SyntaxError,
-                    format!("syntax error at or near \"{other}\""),
-                ),
-                span,
-            )),
+            other => {
+                Err(self.at(Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{other}\"")), span))
+            }
         }
     }
 
     /// An aggregate without OVER: a column of the grouping below.
-    fn aggregate_in_query(
-        &mut self,
-        shape: &CallShape<'_>,
-        aggregates: &[&'static Aggregate],
-    ) -> Result<Expr> {
+    fn aggregate_in_query(&mut self, shape: &CallShape<'_>, aggregates: &[&'static Aggregate]) -> Result<Expr> {
         let span = shape.span;
         let clause = self.clause();
         let Some(level) = self.levels.last() else {
             return Err(Error::unsupported("aggregate here"));
         };
         if level.in_aggregate {
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::GroupingError,
-                    "aggregate function calls cannot be nested",
-                ),
-                span,
-            ));
+            return Err(
+                self.at(Error::new(ErrorKind::GroupingError, "aggregate function calls cannot be nested"), span)
+            );
         }
         if !clause.is_some_and(Clause::allows_aggregates) {
             let place = clause.map_or("this clause", Clause::place);
             return Err(self.at(
-                Error::new(
-                    ErrorKind::GroupingError,
-                    format!("aggregate functions are not allowed in {place}"),
-                ),
+                Error::new(ErrorKind::GroupingError, format!("aggregate functions are not allowed in {place}")),
                 span,
             ));
         }
@@ -473,14 +355,7 @@ impl Binder<'_> {
         let own: Vec<_> = self
             .levels
             .last()
-            .map(|l| {
-                l.scope
-                    .tables
-                    .iter()
-                    .flat_map(|t| &t.columns)
-                    .flat_map(|c| c.expr.columns())
-                    .collect()
-            })
+            .map(|l| l.scope.tables.iter().flat_map(|t| &t.columns).flat_map(|c| c.expr.columns()).collect())
             .unwrap_or_default();
         let mentioned: Vec<_> = call.exprs().flat_map(Expr::columns).collect();
         let mut inner = Vec::new();
@@ -497,10 +372,7 @@ impl Binder<'_> {
             && mentioned.iter().all(|c| !own.contains(c))
             && self.levels.len() > 1
         {
-            return Err(self.at(
-                Error::unsupported("aggregate over columns of an outer query only"),
-                span,
-            ));
+            return Err(self.at(Error::unsupported("aggregate over columns of an outer query only"), span));
         }
         let name = shape.name.to_owned();
         let ty = call.ty;
@@ -525,18 +397,12 @@ impl Binder<'_> {
     ) -> Result<AggregateCall> {
         let span = shape.span;
         if shape.star {
-            let found = aggregates
-                .iter()
-                .find(|a| a.kind == AggregateKind::CountStar)
-                .copied();
+            let found = aggregates.iter().find(|a| a.kind == AggregateKind::CountStar).copied();
             let Some(aggregate) = found else {
                 return Err(self.undefined_function(shape.name, &[], span));
             };
             if shape.distinct {
-                return Err(self.at(
-                    Error::new(ErrorKind::SyntaxError, "DISTINCT is not allowed with *"),
-                    span,
-                ));
+                return Err(self.at(Error::new(ErrorKind::SyntaxError, "DISTINCT is not allowed with *"), span));
             }
             let filter = self.aggregate_filter(shape.filter)?;
             return Ok(AggregateCall {
@@ -553,20 +419,12 @@ impl Binder<'_> {
             for arg in shape.args {
                 args.push(b.aggregate_arg(arg)?);
             }
-            let keys = if shape.within_group.is_empty() {
-                shape.order_by
-            } else {
-                shape.within_group
-            };
+            let keys = if shape.within_group.is_empty() { shape.order_by } else { shape.within_group };
             let mut order_by = Vec::with_capacity(keys.len());
             for key in keys {
                 let expr = b.expr(super::query::order_key(key)?)?;
                 let (descending, nulls_first) = super::query::order_options(key)?;
-                order_by.push(SortKey {
-                    expr,
-                    descending,
-                    nulls_first,
-                });
+                order_by.push(SortKey { expr, descending, nulls_first });
             }
             Ok((args, order_by))
         })?;
@@ -597,10 +455,7 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::WrongObjectType,
-                    format!(
-                        "WITHIN GROUP is required for ordered-set aggregate {}",
-                        shape.name
-                    ),
+                    format!("WITHIN GROUP is required for ordered-set aggregate {}", shape.name),
                 ),
                 span,
             ));
@@ -609,10 +464,7 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::WrongObjectType,
-                    format!(
-                        "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
-                        shape.name
-                    ),
+                    format!("{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP", shape.name),
                 ),
                 span,
             ));
@@ -640,14 +492,7 @@ impl Binder<'_> {
             }
         }
         let filter = self.aggregate_filter(shape.filter)?;
-        Ok(AggregateCall {
-            aggregate,
-            args,
-            distinct: shape.distinct,
-            filter,
-            order_by,
-            ty: ret.into(),
-        })
+        Ok(AggregateCall { aggregate, args, distinct: shape.distinct, filter, order_by, ty: ret.into() })
     }
 
     fn aggregate_arg(&mut self, arg: &FunctionArg) -> Result<Expr> {

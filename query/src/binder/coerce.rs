@@ -2,8 +2,7 @@
 
 use sqlparser::tokenizer::Span;
 use stratos_types::{
-    CastContext, ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result, TypeCategory,
-    cast, cast_kind,
+    CastContext, ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result, TypeCategory, cast, cast_kind,
 };
 
 use super::Binder;
@@ -34,19 +33,13 @@ impl Binder<'_> {
             (ExprKind::Array(items), Some(element)) if context == CastContext::Explicit => {
                 let mut cast = Vec::with_capacity(items.len());
                 for item in items {
-                    let ty = ColumnType {
-                        ty: element,
-                        typmod: to.typmod,
-                    };
+                    let ty = ColumnType { ty: element, typmod: to.typmod };
                     match self.coerce(item, ty, context, explicit, span)? {
                         Some(item) => cast.push(item),
                         None => return Ok(None),
                     }
                 }
-                return Ok(Some(Expr {
-                    kind: ExprKind::Array(cast),
-                    ty: to,
-                }));
+                return Ok(Some(Expr { kind: ExprKind::Array(cast), ty: to }));
             }
             (kind, _) => Expr { kind, ty: expr.ty },
         };
@@ -57,28 +50,17 @@ impl Binder<'_> {
         if let ExprKind::Literal(value) = &expr.kind
             && let Some(folded) = fold(value, from, to.ty, explicit, &self.cx.format)
         {
-            return Ok(Some(with_modifier(
-                Expr::literal(folded, to.ty),
-                to,
-                explicit,
-            )));
+            return Ok(Some(with_modifier(Expr::literal(folded, to.ty), to, explicit)));
         }
-        Ok(Some(Expr {
-            kind: ExprKind::Cast {
-                arg: Box::new(expr),
-                explicit,
-            },
-            ty: to,
-        }))
+        Ok(Some(Expr { kind: ExprKind::Cast { arg: Box::new(expr), explicit }, ty: to }))
     }
 
     /// A parameter that was seen before its type was known.
     fn refresh(&self, expr: Expr) -> Expr {
         match expr.kind {
-            ExprKind::Param(n) if expr.ty.ty == PgType::Unknown => Expr {
-                kind: ExprKind::Param(n),
-                ty: self.params[n].into(),
-            },
+            ExprKind::Param(n) if expr.ty.ty == PgType::Unknown => {
+                Expr { kind: ExprKind::Param(n), ty: self.params[n].into() }
+            }
             kind => Expr { kind, ty: expr.ty },
         }
     }
@@ -87,14 +69,7 @@ impl Binder<'_> {
         match expr.kind {
             ExprKind::Param(n) => {
                 self.params[n] = to.ty;
-                Ok(with_modifier(
-                    Expr {
-                        kind: ExprKind::Param(n),
-                        ty: to.ty.into(),
-                    },
-                    to,
-                    explicit,
-                ))
+                Ok(with_modifier(Expr { kind: ExprKind::Param(n), ty: to.ty.into() }, to, explicit))
             }
             ExprKind::Literal(Datum::Null) => Ok(Expr::literal(Datum::Null, to)),
             ExprKind::Literal(Datum::Text(text)) => {
@@ -109,13 +84,7 @@ impl Binder<'_> {
                     }),
                 }
             }
-            kind => Ok(Expr {
-                kind: ExprKind::Cast {
-                    arg: Box::new(Expr { kind, ty: expr.ty }),
-                    explicit,
-                },
-                ty: to,
-            }),
+            kind => Ok(Expr { kind: ExprKind::Cast { arg: Box::new(Expr { kind, ty: expr.ty }), explicit }, ty: to }),
         }
     }
 
@@ -133,13 +102,7 @@ impl Binder<'_> {
             PgType::Regproc => self.regproc(number)?,
             PgType::Regrole => match number.parse() {
                 Ok(oid) => Some(Datum::Oid(oid)),
-                Err(_) => self
-                    .cx
-                    .catalog
-                    .roles
-                    .values()
-                    .find(|r| r.name == number)
-                    .map(|r| Datum::Oid(r.oid)),
+                Err(_) => self.cx.catalog.roles.values().find(|r| r.name == number).map(|r| Datum::Oid(r.oid)),
             },
             // Words that mean the time of evaluation are read then.
             ty if reads_clock(ty, text) => None,
@@ -157,15 +120,9 @@ impl Binder<'_> {
             // Those that only the catalogs name, such as the types' input functions.
             [] => match crate::system::function_oid(base) {
                 Some(oid) => Ok(Some(Datum::Oid(oid))),
-                None => Err(Error::new(
-                    ErrorKind::UndefinedFunction,
-                    format!("function \"{name}\" does not exist"),
-                )),
+                None => Err(Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist"))),
             },
-            _ => Err(Error::new(
-                ErrorKind::AmbiguousFunction,
-                format!("more than one function named \"{name}\""),
-            )),
+            _ => Err(Error::new(ErrorKind::AmbiguousFunction, format!("more than one function named \"{name}\""))),
         }
     }
 
@@ -191,17 +148,9 @@ impl Binder<'_> {
         }
         let lower = text.to_ascii_lowercase();
         let name = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
-        let ty = if name == "\"char\"" {
-            Some(PgType::Char)
-        } else {
-            PgType::from_name(name)
-        };
-        ty.map(PgType::oid).ok_or_else(|| {
-            Error::new(
-                ErrorKind::UndefinedObject,
-                format!("type \"{name}\" does not exist"),
-            )
-        })
+        let ty = if name == "\"char\"" { Some(PgType::Char) } else { PgType::from_name(name) };
+        ty.map(PgType::oid)
+            .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist")))
     }
 
     /// Undecided literals and parameters become text.
@@ -219,29 +168,15 @@ impl Binder<'_> {
         if from == to {
             return Ok(self.refresh(expr));
         }
-        self.coerce(expr, to.into(), CastContext::Implicit, false, span)?
-            .ok_or_else(|| {
-                self.at(
-                    Error::new(
-                        ErrorKind::CannotCoerce,
-                        format!("cannot cast type {from} to {to}"),
-                    ),
-                    span,
-                )
-            })
+        self.coerce(expr, to.into(), CastContext::Implicit, false, span)?.ok_or_else(|| {
+            self.at(Error::new(ErrorKind::CannotCoerce, format!("cannot cast type {from} to {to}")), span)
+        })
     }
 
     /// A condition.
     pub(crate) fn boolean(&mut self, expr: Expr, what: &str, span: Span) -> Result<Expr> {
         let from = expr.ty.ty;
-        self.coerce(
-            expr,
-            PgType::Bool.into(),
-            CastContext::Implicit,
-            false,
-            span,
-        )?
-        .ok_or_else(|| {
+        self.coerce(expr, PgType::Bool.into(), CastContext::Implicit, false, span)?.ok_or_else(|| {
             self.at(
                 Error::new(
                     ErrorKind::DatatypeMismatch,
@@ -253,19 +188,13 @@ impl Binder<'_> {
     }
 
     /// All values as their common type.
-    pub(crate) fn unify(
-        &mut self,
-        exprs: Vec<Expr>,
-        spans: &[Span],
-        context: &str,
-    ) -> Result<(Vec<Expr>, ColumnType)> {
+    pub(crate) fn unify(&mut self, exprs: Vec<Expr>, spans: &[Span], context: &str) -> Result<(Vec<Expr>, ColumnType)> {
         let exprs: Vec<Expr> = exprs.into_iter().map(|e| self.refresh(e)).collect();
         let types: Vec<PgType> = exprs.iter().map(|e| e.ty.ty).collect();
         let ty = common_type(&types, context).map_err(|e| {
             let first = types.iter().copied().find(|t| *t != PgType::Unknown);
-            let odd = types.iter().position(|t| {
-                *t != PgType::Unknown && first.is_some_and(|f| f.category() != t.category())
-            });
+            let odd =
+                types.iter().position(|t| *t != PgType::Unknown && first.is_some_and(|f| f.category() != t.category()));
             let span = odd.and_then(|i| spans.get(i)).copied();
             self.at(e, span.unwrap_or_else(Span::empty))
         })?;
@@ -278,13 +207,9 @@ impl Binder<'_> {
         for (i, expr) in exprs.into_iter().enumerate() {
             let span = spans.get(i).copied().unwrap_or_else(Span::empty);
             let from = expr.ty.ty;
-            let Some(expr) = self.coerce(expr, ty.into(), CastContext::Implicit, false, span)?
-            else {
+            let Some(expr) = self.coerce(expr, ty.into(), CastContext::Implicit, false, span)? else {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::CannotCoerce,
-                        format!("{context} could not convert type {from} to {ty}"),
-                    ),
+                    Error::new(ErrorKind::CannotCoerce, format!("{context} could not convert type {from} to {ty}")),
                     span,
                 ));
             };
@@ -308,23 +233,11 @@ fn with_modifier(expr: Expr, to: ColumnType, explicit: bool) -> Expr {
             return Expr::literal(fitted, to);
         }
     }
-    Expr {
-        kind: ExprKind::Cast {
-            arg: Box::new(expr),
-            explicit,
-        },
-        ty: to,
-    }
+    Expr { kind: ExprKind::Cast { arg: Box::new(expr), explicit }, ty: to }
 }
 
 /// Casts of constants that depend on no setting; what fails is left to fail when it is evaluated.
-fn fold(
-    value: &Datum,
-    from: PgType,
-    to: PgType,
-    explicit: bool,
-    format: &FormatOptions,
-) -> Option<Datum> {
+fn fold(value: &Datum, from: PgType, to: PgType, explicit: bool, format: &FormatOptions) -> Option<Datum> {
     use TypeCategory as C;
     if value.is_null() {
         return Some(Datum::Null);
@@ -340,8 +253,7 @@ fn fold(
             || matches!(t, PgType::Uuid | PgType::Json | PgType::Jsonb)
     };
     // Floats print by extra_float_digits.
-    let printed_float =
-        matches!(from, PgType::Float4 | PgType::Float8) && to.category() == C::String;
+    let printed_float = matches!(from, PgType::Float4 | PgType::Float8) && to.category() == C::String;
     if !plain(from) || !plain(to) || printed_float {
         return None;
     }
@@ -354,9 +266,7 @@ fn reads_clock(ty: PgType, text: &str) -> bool {
         return false;
     }
     let lower = text.to_ascii_lowercase();
-    ["now", "today", "tomorrow", "yesterday"]
-        .iter()
-        .any(|w| lower.contains(w))
+    ["now", "today", "tomorrow", "yesterday"].iter().any(|w| lower.contains(w))
 }
 
 /// Splits `"A".b` into its folded parts.

@@ -107,10 +107,7 @@ impl BindContext {
         search_path: Vec<String>,
         source: Option<Arc<SourceText>>,
     ) -> BindContext {
-        let database = catalog
-            .databases
-            .get(&catalog.database)
-            .map_or_else(String::new, |d| d.name.clone());
+        let database = catalog.databases.get(&catalog.database).map_or_else(String::new, |d| d.name.clone());
         BindContext {
             catalog,
             system,
@@ -137,11 +134,7 @@ impl BindContext {
         if name == "public" {
             return Some(PUBLIC_OID);
         }
-        self.catalog
-            .schemas
-            .values()
-            .find(|s| s.name == name)
-            .map(|s| s.oid)
+        self.catalog.schemas.values().find(|s| s.name == name).map(|s| s.oid)
     }
 
     fn in_schema(&self, schema: &str, name: &str) -> Option<Relation> {
@@ -168,12 +161,8 @@ impl BindContext {
     /// # Errors
     /// 42P01 (with Postgres's wording), 0A000 for another database.
     pub fn relation(&self, parts: &[String]) -> Result<Relation> {
-        let missing = || {
-            Error::new(
-                ErrorKind::UndefinedTable,
-                format!("relation \"{}\" does not exist", parts.join(".")),
-            )
-        };
+        let missing =
+            || Error::new(ErrorKind::UndefinedTable, format!("relation \"{}\" does not exist", parts.join(".")));
         match parts {
             [name] => {
                 if !self.search_path.iter().any(|s| s == "pg_catalog")
@@ -181,30 +170,21 @@ impl BindContext {
                 {
                     return Ok(found);
                 }
-                self.search_path
-                    .iter()
-                    .find_map(|schema| self.in_schema(schema, name))
-                    .ok_or_else(missing)
+                self.search_path.iter().find_map(|schema| self.in_schema(schema, name)).ok_or_else(missing)
             }
             [schema, name] => self.in_schema(schema, name).ok_or_else(missing),
             [database, schema, name] => {
                 if *database != self.database {
                     return Err(Error::new(
                         ErrorKind::FeatureNotSupported,
-                        format!(
-                            "cross-database references are not implemented: \"{}\"",
-                            parts.join(".")
-                        ),
+                        format!("cross-database references are not implemented: \"{}\"", parts.join(".")),
                     ));
                 }
                 self.in_schema(schema, name).ok_or_else(missing)
             }
             _ => Err(Error::new(
                 ErrorKind::SyntaxError,
-                format!(
-                    "improper relation name (too many dotted names): {}",
-                    parts.join(".")
-                ),
+                format!("improper relation name (too many dotted names): {}", parts.join(".")),
             )),
         }
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, AssignmentTarget, FromTable, SelectItem, Spanned, TableFactor, TableWithJoins,
-    UpdateTableFromKind,
+    self, AssignmentTarget, FromTable, SelectItem, Spanned, TableFactor, TableWithJoins, UpdateTableFromKind,
 };
 use stratos_types::{Error, ErrorKind, Result};
 
@@ -14,8 +13,8 @@ use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
 use crate::catalog::Table;
 use crate::ir::{
-    Assignment, ColumnId, Cte, Delete, Expr, ExprKind, InsertSource, OutputColumn, Rel, Returning,
-    StatementKind, SubqueryKind, Update, Walk,
+    Assignment, ColumnId, Cte, Delete, Expr, ExprKind, InsertSource, OutputColumn, Rel, Returning, StatementKind,
+    SubqueryKind, Update, Walk,
 };
 
 /// The target of an UPDATE or DELETE.
@@ -31,10 +30,7 @@ impl Binder<'_> {
     fn dml_target(&mut self, item: &TableWithJoins) -> Result<Target> {
         let TableWithJoins { relation, joins } = item;
         if !joins.is_empty() {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "a join cannot be the target of a change",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "a join cannot be the target of a change"));
         }
         let TableFactor::Table {
             name,
@@ -69,12 +65,7 @@ impl Binder<'_> {
         if !table.has_primary_key() {
             row_ids.push(self.fresh());
         }
-        Ok(Target {
-            table,
-            scope,
-            ids,
-            row_ids,
-        })
+        Ok(Target { table, scope, ids, row_ids })
     }
 
     /// The target joined with FROM or USING; leaves a level with that name space on the stack.
@@ -88,18 +79,10 @@ impl Binder<'_> {
         let (rel, scope) = match self.from_clause(from, None)? {
             None => (base.rel, base.scope),
             Some(item) => {
-                if item
-                    .scope
-                    .tables
-                    .iter()
-                    .any(|t| t.name == target.scope.name)
-                {
+                if item.scope.tables.iter().any(|t| t.name == target.scope.name) {
                     return Err(Error::new(
                         ErrorKind::DuplicateAlias,
-                        format!(
-                            "table name \"{}\" specified more than once",
-                            target.scope.name
-                        ),
+                        format!("table name \"{}\" specified more than once", target.scope.name),
                     ));
                 }
                 let mut scope = base.scope;
@@ -133,10 +116,7 @@ impl Binder<'_> {
         .map(Some)
     }
 
-    pub(crate) fn update(
-        &mut self,
-        update: &ast::Update,
-    ) -> Result<(StatementKind, Vec<OutputColumn>)> {
+    pub(crate) fn update(&mut self, update: &ast::Update) -> Result<(StatementKind, Vec<OutputColumn>)> {
         let ast::Update {
             update_token: _,
             optimizer_hints: _,
@@ -162,9 +142,7 @@ impl Binder<'_> {
         };
         let target = self.dml_target(table)?;
         let source = self.dml_source(&target, from)?;
-        let assignments = self.in_clause(Clause::UpdateSet, |b| {
-            b.assignments(&target.table, assignments)
-        })?;
+        let assignments = self.in_clause(Clause::UpdateSet, |b| b.assignments(&target.table, assignments))?;
         let filter = self.dml_filter(selection.as_ref())?;
         let mut scope = self.levels.pop().map(|l| l.scope).unwrap_or_default();
         // RETURNING sees the new row in place of the old one.
@@ -192,10 +170,7 @@ impl Binder<'_> {
         ))
     }
 
-    pub(crate) fn delete(
-        &mut self,
-        delete: &ast::Delete,
-    ) -> Result<(StatementKind, Vec<OutputColumn>)> {
+    pub(crate) fn delete(&mut self, delete: &ast::Delete) -> Result<(StatementKind, Vec<OutputColumn>)> {
         let ast::Delete {
             delete_token: _,
             optimizer_hints: _,
@@ -250,10 +225,7 @@ impl Binder<'_> {
                 return Err(b.at(
                     Error::new(
                         ErrorKind::UndefinedColumn,
-                        format!(
-                            "column \"{first}\" of relation \"{}\" does not exist",
-                            table.name
-                        ),
+                        format!("column \"{first}\" of relation \"{}\" does not exist", table.name),
                     ),
                     span,
                 ));
@@ -261,10 +233,7 @@ impl Binder<'_> {
             let i = b.column_of(table, column, span)?;
             if bound.iter().any(|a| a.column == i) {
                 return Err(b.at(
-                    Error::new(
-                        ErrorKind::SyntaxError,
-                        format!("multiple assignments to same column \"{column}\""),
-                    ),
+                    Error::new(ErrorKind::SyntaxError, format!("multiple assignments to same column \"{column}\"")),
                     span,
                 ));
             }
@@ -339,26 +308,15 @@ impl Binder<'_> {
         Ok(Expr {
             kind: ExprKind::Subquery {
                 kind: SubqueryKind::Scalar,
-                query: Arc::new(Rel::Alias {
-                    input: Box::new(rel),
-                    columns: vec![(output, column.id)],
-                }),
+                query: Arc::new(Rel::Alias { input: Box::new(rel), columns: vec![(output, column.id)] }),
             },
             ty,
         })
     }
 
-    pub(crate) fn returning(
-        &mut self,
-        items: Option<&[SelectItem]>,
-        scope: Scope,
-    ) -> Result<Option<Returning>> {
+    pub(crate) fn returning(&mut self, items: Option<&[SelectItem]>, scope: Scope) -> Result<Option<Returning>> {
         let Some(items) = items else { return Ok(None) };
-        self.levels.push(Level {
-            scope,
-            clause: Some(Clause::Returning),
-            ..Level::default()
-        });
+        self.levels.push(Level { scope, clause: Some(Clause::Returning), ..Level::default() });
         let targets = self.targets(items)?;
         let mut columns = Vec::with_capacity(targets.len());
         for target in targets {
@@ -378,42 +336,25 @@ enum Value<'e> {
 }
 
 fn columns_mismatch() -> Error {
-    Error::new(
-        ErrorKind::SyntaxError,
-        "number of columns does not match number of values",
-    )
+    Error::new(ErrorKind::SyntaxError, "number of columns does not match number of values")
 }
 
 fn filtered(source: Rel, filter: Option<&Expr>) -> Rel {
     match filter {
         None => source,
-        Some(predicate) => Rel::Filter {
-            input: Box::new(source),
-            predicate: predicate.clone(),
-        },
+        Some(predicate) => Rel::Filter { input: Box::new(source), predicate: predicate.clone() },
     }
 }
 
 fn returned(returning: Option<&Returning>) -> Vec<OutputColumn> {
-    returning.map_or_else(Vec::new, |r| {
-        r.columns.iter().map(|(c, _)| c.clone()).collect()
-    })
+    returning.map_or_else(Vec::new, |r| r.columns.iter().map(|(c, _)| c.clone()).collect())
 }
 
 /// Puts the CTEs of `WITH … INSERT | UPDATE | DELETE` over the source and over every subquery of the statement.
 pub(crate) fn wrap_with(kind: &mut StatementKind, ctes: &[Cte]) {
     let wrap = |rel: &mut Rel| {
-        let body = std::mem::replace(
-            rel,
-            Rel::Values {
-                columns: Vec::new(),
-                rows: Vec::new(),
-            },
-        );
-        *rel = Rel::With {
-            ctes: ctes.to_vec(),
-            body: Box::new(body),
-        };
+        let body = std::mem::replace(rel, Rel::Values { columns: Vec::new(), rows: Vec::new() });
+        *rel = Rel::With { ctes: ctes.to_vec(), body: Box::new(body) };
     };
     let mut in_expr = |e: &mut Expr| -> Result<Walk> {
         if let ExprKind::Subquery { query, .. } = &mut e.kind {

@@ -2,8 +2,8 @@
 //! `call`.
 
 use sqlparser::ast::{
-    self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, ExtractSyntax,
-    Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
+    self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, ExtractSyntax, Subscript, TrimWhereField,
+    TypedString, UnaryOperator, Value,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
@@ -24,10 +24,7 @@ impl Binder<'_> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             self.depth -= 1;
-            return Err(Error::new(
-                ErrorKind::StatementTooComplex,
-                "stack depth limit exceeded",
-            ));
+            return Err(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded"));
         }
         let result = self.expr_inner(e);
         self.depth -= 1;
@@ -43,11 +40,7 @@ impl Binder<'_> {
             E::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
             E::Value(value) => self.value(&value.value, value.span),
             E::Nested(inner) => self.expr(inner),
-            E::TypedString(TypedString {
-                data_type,
-                value,
-                uses_odbc_syntax,
-            }) => {
+            E::TypedString(TypedString { data_type, value, uses_odbc_syntax }) => {
                 if *uses_odbc_syntax {
                     return Err(Error::unsupported("ODBC literal"));
                 }
@@ -56,13 +49,7 @@ impl Binder<'_> {
                 self.cast(literal, ty, span)
             }
             E::Interval(interval) => self.interval(interval),
-            E::Cast {
-                kind,
-                expr,
-                data_type,
-                array,
-                format,
-            } => {
+            E::Cast { kind, expr, data_type, array, format } => {
                 if *array || format.is_some() {
                     return Err(Error::unsupported("CAST with FORMAT or ARRAY"));
                 }
@@ -82,10 +69,7 @@ impl Binder<'_> {
                 {
                     return Ok(Expr {
                         kind: ExprKind::Array(Vec::new()),
-                        ty: ColumnType {
-                            ty: element.array().unwrap_or(ty.ty),
-                            typmod: ty.typmod,
-                        },
+                        ty: ColumnType { ty: element.array().unwrap_or(ty.ty), typmod: ty.typmod },
                     });
                 }
                 let arg = if let (E::Array(items), Some(element)) = (&**expr, ty.ty.element()) {
@@ -101,16 +85,8 @@ impl Binder<'_> {
                     None => e,
                 })
             }
-            E::BinaryOp {
-                left: _,
-                op: BinaryOperator::And,
-                right: _,
-            } => self.logic(e, true),
-            E::BinaryOp {
-                left: _,
-                op: BinaryOperator::Or,
-                right: _,
-            } => self.logic(e, false),
+            E::BinaryOp { left: _, op: BinaryOperator::And, right: _ } => self.logic(e, true),
+            E::BinaryOp { left: _, op: BinaryOperator::Or, right: _ } => self.logic(e, false),
             E::BinaryOp { left, op, right } => self.binary(left, op, right),
             E::UnaryOp { op, expr } => self.unary(*op, expr),
             E::IsNull(inner) => self.null_test(inner, true),
@@ -123,103 +99,45 @@ impl Binder<'_> {
             E::IsNotUnknown(inner) => self.truth_test(inner, None, true, "IS NOT UNKNOWN"),
             E::IsDistinctFrom(left, right) => Ok(not(self.not_distinct(left, right)?)),
             E::IsNotDistinctFrom(left, right) => self.not_distinct(left, right),
-            E::InList {
-                expr,
-                list,
-                negated,
-            } => self.in_list(expr, list, *negated),
-            E::InSubquery {
-                expr,
-                subquery,
-                negated,
-            } => self.in_subquery(expr, subquery, *negated),
-            E::Between {
-                expr,
-                negated,
-                low,
-                high,
-            } => self.between(expr, *negated, low, high),
-            E::Like {
-                negated,
-                any,
-                expr,
-                pattern,
-                escape_char,
-            } => {
+            E::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            E::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
+            E::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
+            E::Like { negated, any, expr, pattern, escape_char } => {
                 if *any {
                     return Err(Error::unsupported("LIKE ANY without an operator"));
                 }
                 let symbol = if *negated { "!~~" } else { "~~" };
-                self.like(
-                    symbol,
-                    "like_escape",
-                    expr,
-                    pattern,
-                    escape_char.as_ref(),
-                    "LIKE",
-                )
+                self.like(symbol, "like_escape", expr, pattern, escape_char.as_ref(), "LIKE")
             }
-            E::ILike {
-                negated,
-                any,
-                expr,
-                pattern,
-                escape_char,
-            } => {
+            E::ILike { negated, any, expr, pattern, escape_char } => {
                 if *any {
                     return Err(Error::unsupported("ILIKE ANY without an operator"));
                 }
                 let symbol = if *negated { "!~~*" } else { "~~*" };
-                self.like(
-                    symbol,
-                    "like_escape",
-                    expr,
-                    pattern,
-                    escape_char.as_ref(),
-                    "ILIKE",
-                )
+                self.like(symbol, "like_escape", expr, pattern, escape_char.as_ref(), "ILIKE")
             }
-            E::SimilarTo {
-                negated,
-                expr,
-                pattern,
-                escape_char,
-            } => self.similar(*negated, expr, pattern, escape_char.as_ref()),
-            E::AnyOp {
-                left,
-                compare_op,
-                right,
-                is_some: _,
-            } => self.quantified(left, compare_op, right, crate::ir::Quantifier::Any),
-            E::AllOp {
-                left,
-                compare_op,
-                right,
-            } => self.quantified(left, compare_op, right, crate::ir::Quantifier::All),
+            E::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(*negated, expr, pattern, escape_char.as_ref())
+            }
+            E::AnyOp { left, compare_op, right, is_some: _ } => {
+                self.quantified(left, compare_op, right, crate::ir::Quantifier::Any)
+            }
+            E::AllOp { left, compare_op, right } => {
+                self.quantified(left, compare_op, right, crate::ir::Quantifier::All)
+            }
             E::Exists { subquery, negated } => self.exists(subquery, *negated),
             E::Subquery(query) => self.scalar_subquery(query),
-            E::Case {
-                case_token: _,
-                end_token: _,
-                operand,
-                conditions,
-                else_result,
-            } => self.case(operand.as_deref(), conditions, else_result.as_deref()),
+            E::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())
+            }
             E::Array(items) => self.array(items, span),
             E::Tuple(items) => self.row(items),
             E::Function(function) => self.function(function),
-            E::AtTimeZone {
-                timestamp,
-                time_zone,
-            } => {
+            E::AtTimeZone { timestamp, time_zone } => {
                 let args = vec![self.expr(time_zone)?, self.expr(timestamp)?];
                 self.call_named("timezone", args, span)
             }
-            E::Extract {
-                field,
-                syntax: ExtractSyntax::From | ExtractSyntax::Comma,
-                expr,
-            } => {
+            E::Extract { field, syntax: ExtractSyntax::From | ExtractSyntax::Comma, expr } => {
                 let field = Expr::literal(Datum::text(field_name(field)), PgType::Text);
                 let args = vec![field, self.expr(expr)?];
                 self.call_named("extract", args, span)
@@ -229,20 +147,10 @@ impl Binder<'_> {
             E::Position { expr, r#in } => {
                 // position(substring IN string) is position(string, substring), also known as strpos.
                 let args = vec![self.expr(r#in)?, self.expr(expr)?];
-                let name = if self.cx.registry.functions("position").is_empty() {
-                    "strpos"
-                } else {
-                    "position"
-                };
+                let name = if self.cx.registry.functions("position").is_empty() { "strpos" } else { "position" };
                 self.call_named(name, args, span)
             }
-            E::Substring {
-                expr,
-                substring_from,
-                substring_for,
-                special: _,
-                shorthand: _,
-            } => {
+            E::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
                 let mut args = vec![self.expr(expr)?];
                 match (substring_from, substring_for) {
                     (Some(from), length) => {
@@ -260,12 +168,7 @@ impl Binder<'_> {
                 }
                 self.call_named("substring", args, span)
             }
-            E::Trim {
-                expr,
-                trim_where,
-                trim_what,
-                trim_characters,
-            } => {
+            E::Trim { expr, trim_where, trim_what, trim_characters } => {
                 let name = match trim_where {
                     None | Some(TrimWhereField::Both) => "btrim",
                     Some(TrimWhereField::Leading) => "ltrim",
@@ -280,17 +183,8 @@ impl Binder<'_> {
                 }
                 self.call_named(name, args, span)
             }
-            E::Overlay {
-                expr,
-                overlay_what,
-                overlay_from,
-                overlay_for,
-            } => {
-                let mut args = vec![
-                    self.expr(expr)?,
-                    self.expr(overlay_what)?,
-                    self.expr(overlay_from)?,
-                ];
+            E::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args = vec![self.expr(expr)?, self.expr(overlay_what)?, self.expr(overlay_from)?];
                 if let Some(length) = overlay_for {
                     args.push(self.expr(length)?);
                 }
@@ -303,13 +197,8 @@ impl Binder<'_> {
                     [schema, name] if schema == "pg_catalog" => Some(name),
                     _ => None,
                 };
-                if !known
-                    .is_some_and(|n| matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic"))
-                {
-                    return Err(self.at(
-                        Error::unsupported(format!("collation \"{}\"", parts.join("."))),
-                        span,
-                    ));
+                if !known.is_some_and(|n| matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic")) {
+                    return Err(self.at(Error::unsupported(format!("collation \"{}\"", parts.join("."))), span));
                 }
                 let inner = self.expr(expr)?;
                 let inner = self.known(inner)?;
@@ -361,13 +250,8 @@ impl Binder<'_> {
     }
 
     fn interval(&mut self, interval: &ast::Interval) -> Result<Expr> {
-        let ast::Interval {
-            value,
-            leading_field,
-            leading_precision,
-            last_field,
-            fractional_seconds_precision,
-        } = interval;
+        let ast::Interval { value, leading_field, leading_precision, last_field, fractional_seconds_precision } =
+            interval;
         let span = value.place();
         if leading_precision.is_some() {
             return Err(self.at(Error::unsupported("interval precision"), span));
@@ -396,8 +280,7 @@ impl Binder<'_> {
             let from = order.iter().position(|b| *b == first).unwrap_or(0);
             let to = order.iter().position(|b| *b == last).unwrap_or(0);
             let range: i32 = order.get(from..=to).unwrap_or(&[]).iter().sum();
-            let precision = fractional_seconds_precision
-                .map_or(0xffff, |p| i32::try_from(p.min(6)).unwrap_or(6));
+            let precision = fractional_seconds_precision.map_or(0xffff, |p| i32::try_from(p.min(6)).unwrap_or(6));
             ty.typmod = (range << 16) | precision;
         } else if fractional_seconds_precision.is_some() {
             return Err(self.at(Error::unsupported("interval precision"), span));
@@ -412,16 +295,9 @@ impl Binder<'_> {
         if from == PgType::Record && to.ty == PgType::Record {
             return Ok(arg);
         }
-        self.coerce(arg, to, CastContext::Explicit, true, span)?
-            .ok_or_else(|| {
-                self.at(
-                    Error::new(
-                        ErrorKind::CannotCoerce,
-                        format!("cannot cast type {from} to {}", to.ty),
-                    ),
-                    span,
-                )
-            })
+        self.coerce(arg, to, CastContext::Explicit, true, span)?.ok_or_else(|| {
+            self.at(Error::new(ErrorKind::CannotCoerce, format!("cannot cast type {from} to {}", to.ty)), span)
+        })
     }
 
     /// A chain of ANDs or ORs, flattened.
@@ -430,19 +306,11 @@ impl Binder<'_> {
         let mut rest = e;
         loop {
             match rest {
-                ast::Expr::BinaryOp {
-                    left,
-                    op: BinaryOperator::And,
-                    right,
-                } if and => {
+                ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } if and => {
                     terms.push(right);
                     rest = left;
                 }
-                ast::Expr::BinaryOp {
-                    left,
-                    op: BinaryOperator::Or,
-                    right,
-                } if !and => {
+                ast::Expr::BinaryOp { left, op: BinaryOperator::Or, right } if !and => {
                     terms.push(right);
                     rest = left;
                 }
@@ -456,14 +324,7 @@ impl Binder<'_> {
             let expr = self.expr(term)?;
             bound.push(self.boolean(expr, what, term.place())?);
         }
-        Ok(Expr {
-            kind: if and {
-                ExprKind::And(bound)
-            } else {
-                ExprKind::Or(bound)
-            },
-            ty: PgType::Bool.into(),
-        })
+        Ok(Expr { kind: if and { ExprKind::And(bound) } else { ExprKind::Or(bound) }, ty: PgType::Bool.into() })
     }
 
     fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Expr> {
@@ -476,10 +337,7 @@ impl Binder<'_> {
         let mut chain: Vec<(&ast::Expr, String, Option<usize>)> = vec![(right, symbol, place)];
         let mut first = left;
         while let ast::Expr::BinaryOp { left, op, right } = first {
-            if matches!(op, BinaryOperator::And | BinaryOperator::Or)
-                || is_row(left)
-                || is_row(right)
-            {
+            if matches!(op, BinaryOperator::And | BinaryOperator::Or) || is_row(left) || is_row(right) {
                 break;
             }
             let s = symbol_of(op)?;
@@ -562,19 +420,12 @@ impl Binder<'_> {
         let operator = self.find_operator(symbol, &actual, place)?;
         let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
         let args: Vec<Expr> = left.into_iter().chain([right]).collect();
-        let (args, ret) = self
-            .settle_args_at(&formal, operator.function.ret, args, spans)
-            .map_err(|e| match place {
+        let (args, ret) =
+            self.settle_args_at(&formal, operator.function.ret, args, spans).map_err(|e| match place {
                 Some(p) => e.at(p),
                 None => e,
             })?;
-        Ok(Expr {
-            kind: ExprKind::Call {
-                function: operator.function,
-                args,
-            },
-            ty: ret.into(),
-        })
+        Ok(Expr { kind: ExprKind::Call { function: operator.function, args }, ty: ret.into() })
     }
 
     /// The operator for operands of these types.
@@ -609,15 +460,11 @@ impl Binder<'_> {
         // With one operand unknown, first see whether both of the same type would do.
         if let [a, b] = actual {
             let same = match (*a, *b) {
-                (PgType::Unknown, known) | (known, PgType::Unknown) if known != PgType::Unknown => {
-                    Some(known)
-                }
+                (PgType::Unknown, known) | (known, PgType::Unknown) if known != PgType::Unknown => Some(known),
                 _ => None,
             };
             if let Some(ty) = same
-                && let Some(i) = candidates
-                    .iter()
-                    .position(|c| c.iter().all(|f| *f == ArgType::Is(ty)))
+                && let Some(i) = candidates.iter().position(|c| c.iter().all(|f| *f == ArgType::Is(ty)))
             {
                 return Ok(operators[i]);
             }
@@ -630,20 +477,12 @@ impl Binder<'_> {
         match choose(actual, &candidates) {
             Choice::One(i) => Ok(operators[i]),
             Choice::None => Err(located(
-                Error::new(
-                    ErrorKind::UndefinedFunction,
-                    format!("operator does not exist: {}", shown()),
-                )
-                .with_hint(
+                Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {}", shown())).with_hint(
                     "No operator matches the given name and argument types. You might need to add explicit type casts.",
                 ),
             )),
             Choice::Ambiguous => Err(located(
-                Error::new(
-                    ErrorKind::AmbiguousFunction,
-                    format!("operator is not unique: {}", shown()),
-                )
-                .with_hint(
+                Error::new(ErrorKind::AmbiguousFunction, format!("operator is not unique: {}", shown())).with_hint(
                     "Could not choose a best candidate operator. You might need to add explicit type casts.",
                 ),
             )),
@@ -659,10 +498,7 @@ impl Binder<'_> {
         span: Span,
     ) -> Result<Expr> {
         let (args, ret) = self.settle_args(formal, function.ret, args, span)?;
-        Ok(Expr {
-            kind: ExprKind::Call { function, args },
-            ty: ret.into(),
-        })
+        Ok(Expr { kind: ExprKind::Call { function, args }, ty: ret.into() })
     }
 
     pub(crate) fn settle_args(
@@ -706,9 +542,7 @@ impl Binder<'_> {
             _ => Vec::new(),
         };
         let mut rest = chain;
-        while let (false, Some(AccessExpr::Dot(ast::Expr::Identifier(ident)))) =
-            (idents.is_empty(), rest.first())
-        {
+        while let (false, Some(AccessExpr::Dot(ast::Expr::Identifier(ident)))) = (idents.is_empty(), rest.first()) {
             idents.push(ident.clone());
             rest = &rest[1..];
         }
@@ -722,11 +556,9 @@ impl Binder<'_> {
                 AccessExpr::Dot(_) => {
                     return Err(self.at(Error::unsupported("field of a composite value"), span));
                 }
-                AccessExpr::Subscript(Subscript::Slice {
-                    lower_bound: _,
-                    upper_bound: _,
-                    stride: _,
-                }) => return Err(self.at(Error::unsupported("array slice"), span)),
+                AccessExpr::Subscript(Subscript::Slice { lower_bound: _, upper_bound: _, stride: _ }) => {
+                    return Err(self.at(Error::unsupported("array slice"), span));
+                }
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let Some(element) = value.ty.ty.element() else {
                         return Err(self.at(
@@ -744,33 +576,18 @@ impl Binder<'_> {
                     let index = self.expr(index)?;
                     let from = index.ty.ty;
                     let index = self
-                        .coerce(
-                            index,
-                            PgType::Int4.into(),
-                            CastContext::Assignment,
-                            false,
-                            at,
-                        )?
+                        .coerce(index, PgType::Int4.into(), CastContext::Assignment, false, at)?
                         .filter(|_| from.category() != stratos_types::TypeCategory::String)
                         .ok_or_else(|| {
                             self.at(
-                                Error::new(
-                                    ErrorKind::DatatypeMismatch,
-                                    "array subscript must have type integer",
-                                ),
+                                Error::new(ErrorKind::DatatypeMismatch, "array subscript must have type integer"),
                                 at,
                             )
                         })?;
                     let typmod = value.ty.typmod;
                     Expr {
-                        kind: ExprKind::Subscript {
-                            array: Box::new(value),
-                            index: Box::new(index),
-                        },
-                        ty: ColumnType {
-                            ty: element,
-                            typmod,
-                        },
+                        kind: ExprKind::Subscript { array: Box::new(value), index: Box::new(index) },
+                        ty: ColumnType { ty: element, typmod },
                     }
                 }
             };
@@ -811,27 +628,13 @@ impl Binder<'_> {
             }
             let (mut results, ty) = b.unify(results, &spans, "CASE")?;
             let otherwise = otherwise.is_some().then(|| Box::new(results.remove(0)));
-            let branches = whens
-                .into_iter()
-                .zip(results)
-                .map(|(when, then)| CaseBranch { when, then })
-                .collect();
-            Ok(Expr {
-                kind: ExprKind::Case {
-                    branches,
-                    otherwise,
-                },
-                ty,
-            })
+            let branches = whens.into_iter().zip(results).map(|(when, then)| CaseBranch { when, then }).collect();
+            Ok(Expr { kind: ExprKind::Case { branches, otherwise }, ty })
         })
     }
 
     /// Runs `f` where set-returning functions may not stand.
-    pub(crate) fn conditionally<T>(
-        &mut self,
-        what: &'static str,
-        f: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
+    pub(crate) fn conditionally<T>(&mut self, what: &'static str, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before = self.levels.last().and_then(|l| l.conditional);
         if let Some(level) = self.levels.last_mut() {
             level.conditional = Some(what);
@@ -849,30 +652,18 @@ impl Binder<'_> {
             return Err(self.at(Error::unsupported("array literal without ARRAY"), span));
         }
         if elem.is_empty() {
-            return Err(Error::new(
-                ErrorKind::IndeterminateDatatype,
-                "cannot determine type of empty array",
-            )
-            .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+            return Err(Error::new(ErrorKind::IndeterminateDatatype, "cannot determine type of empty array")
+                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
         }
         let (items, spans) = self.array_items(elem)?;
         let (items, ty) = self.unify(items, &spans, "ARRAY")?;
         let array = ty.ty.array().ok_or_else(|| {
             self.at(
-                Error::new(
-                    ErrorKind::UndefinedObject,
-                    format!("could not find array type for data type {}", ty.ty),
-                ),
+                Error::new(ErrorKind::UndefinedObject, format!("could not find array type for data type {}", ty.ty)),
                 span,
             )
         })?;
-        Ok(Expr {
-            kind: ExprKind::Array(items),
-            ty: ColumnType {
-                ty: array,
-                typmod: ty.typmod,
-            },
-        })
+        Ok(Expr { kind: ExprKind::Array(items), ty: ColumnType { ty: array, typmod: ty.typmod } })
     }
 
     fn array_items(&mut self, elem: &[ast::Expr]) -> Result<(Vec<Expr>, Vec<Span>)> {
@@ -881,10 +672,7 @@ impl Binder<'_> {
         for item in elem {
             let bound = self.expr(item)?;
             if bound.ty.ty.element().is_some() {
-                return Err(self.at(
-                    Error::unsupported("array of more than one dimension"),
-                    item.place(),
-                ));
+                return Err(self.at(Error::unsupported("array of more than one dimension"), item.place()));
             }
             spans.push(item.place());
             items.push(bound);
@@ -899,13 +687,8 @@ impl Binder<'_> {
         for (item, span) in items.into_iter().zip(spans) {
             cast.push(self.cast(item, element.into(), span)?);
         }
-        let ty = element
-            .array()
-            .ok_or_else(|| Error::unsupported(format!("array of {element}")))?;
-        Ok(Expr {
-            kind: ExprKind::Array(cast),
-            ty: ty.into(),
-        })
+        let ty = element.array().ok_or_else(|| Error::unsupported(format!("array of {element}")))?;
+        Ok(Expr { kind: ExprKind::Array(cast), ty: ty.into() })
     }
 
     pub(crate) fn row(&mut self, items: &[ast::Expr]) -> Result<Expr> {
@@ -914,23 +697,11 @@ impl Binder<'_> {
             let field = self.expr(item)?;
             fields.push(self.known(field)?);
         }
-        Ok(Expr {
-            kind: ExprKind::Row(fields),
-            ty: PgType::Record.into(),
-        })
+        Ok(Expr { kind: ExprKind::Row(fields), ty: PgType::Record.into() })
     }
 
-    fn rounding(
-        &mut self,
-        name: &'static str,
-        expr: &ast::Expr,
-        field: &CeilFloorKind,
-        span: Span,
-    ) -> Result<Expr> {
-        if !matches!(
-            field,
-            CeilFloorKind::DateTimeField(DateTimeField::NoDateTime)
-        ) {
+    fn rounding(&mut self, name: &'static str, expr: &ast::Expr, field: &CeilFloorKind, span: Span) -> Result<Expr> {
+        if !matches!(field, CeilFloorKind::DateTimeField(DateTimeField::NoDateTime)) {
             return Err(Error::unsupported(format!("{name} to a unit")));
         }
         let arg = self.expr(expr)?;
@@ -947,10 +718,7 @@ fn field_name(field: &DateTimeField) -> String {
 }
 
 pub(crate) fn not(expr: Expr) -> Expr {
-    Expr {
-        kind: ExprKind::Not(Box::new(expr)),
-        ty: PgType::Bool.into(),
-    }
+    Expr { kind: ExprKind::Not(Box::new(expr)), ty: PgType::Bool.into() }
 }
 
 pub(crate) fn is_row(e: &ast::Expr) -> bool {

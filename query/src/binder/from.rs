@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{
-    self, JoinConstraint, JoinOperator, Spanned, TableAlias, TableFactor, TableWithJoins,
-};
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, Spanned, TableAlias, TableFactor, TableWithJoins};
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
@@ -22,12 +20,7 @@ pub(crate) struct FromItem {
 
 /// An alias taken apart: name and column names.
 fn alias_parts(alias: &TableAlias) -> Result<(String, Vec<String>)> {
-    let TableAlias {
-        explicit: _,
-        name,
-        columns,
-        at,
-    } = alias;
+    let TableAlias { explicit: _, name, columns, at } = alias;
     if at.is_some() {
         return Err(Error::unsupported("AT in an alias"));
     }
@@ -43,11 +36,7 @@ fn alias_parts(alias: &TableAlias) -> Result<(String, Vec<String>)> {
 
 impl Binder<'_> {
     /// The whole FROM clause: the items' cross product. `base` is what is in sight already (the target of an UPDATE).
-    pub(crate) fn from_clause(
-        &mut self,
-        from: &[TableWithJoins],
-        base: Option<FromItem>,
-    ) -> Result<Option<FromItem>> {
+    pub(crate) fn from_clause(&mut self, from: &[TableWithJoins], base: Option<FromItem>) -> Result<Option<FromItem>> {
         let mut all = base;
         for item in from {
             let left = all.as_ref().map(|a| a.scope.clone()).unwrap_or_default();
@@ -95,11 +84,7 @@ impl Binder<'_> {
         let TableWithJoins { relation, joins } = item;
         let (mut bound, mut lateral) = self.factor(relation, left)?;
         for join in joins {
-            let ast::Join {
-                relation,
-                global,
-                join_operator,
-            } = join;
+            let ast::Join { relation, global, join_operator } = join;
             if *global {
                 return Err(Error::unsupported("GLOBAL join"));
             }
@@ -148,18 +133,12 @@ impl Binder<'_> {
         let (on, star) = match constraint {
             JoinConstraint::None => {
                 if kind != JoinKind::Inner {
-                    return Err(Error::new(
-                        ErrorKind::SyntaxError,
-                        "an outer join needs ON, USING or NATURAL",
-                    ));
+                    return Err(Error::new(ErrorKind::SyntaxError, "an outer join needs ON, USING or NATURAL"));
                 }
                 (None, plain_star())
             }
             JoinConstraint::On(condition) => {
-                let scope = Scope {
-                    tables: tables.clone(),
-                    star: plain_star(),
-                };
+                let scope = Scope { tables: tables.clone(), star: plain_star() };
                 let on = self.with_scope(scope, Clause::JoinOn, |b| {
                     let on = b.expr(condition)?;
                     b.boolean(on, "JOIN/ON", condition.place())
@@ -171,10 +150,7 @@ impl Binder<'_> {
                 for name in names {
                     let parts = name_parts(name)?;
                     let [column] = parts.as_slice() else {
-                        return Err(Error::new(
-                            ErrorKind::SyntaxError,
-                            "USING takes column names",
-                        ));
+                        return Err(Error::new(ErrorKind::SyntaxError, "USING takes column names"));
                     };
                     using.push((column.clone(), name_span(name)));
                 }
@@ -193,20 +169,11 @@ impl Binder<'_> {
         };
         // An outer join without a condition still needs one.
         let on = match on {
-            None if kind != JoinKind::Inner => Some(Expr::literal(
-                stratos_types::Datum::Bool(true),
-                PgType::Bool,
-            )),
+            None if kind != JoinKind::Inner => Some(Expr::literal(stratos_types::Datum::Bool(true), PgType::Bool)),
             other => other,
         };
         Ok(FromItem {
-            rel: Rel::Join {
-                left: Box::new(left.rel),
-                right: Box::new(right.rel),
-                kind,
-                on,
-                lateral,
-            },
+            rel: Rel::Join { left: Box::new(left.rel), right: Box::new(right.rel), kind, on, lateral },
             scope: Scope { tables, star },
         })
     }
@@ -235,26 +202,15 @@ impl Binder<'_> {
             let b = self.using_column(right, name, "right", *span)?;
             let place = self.position(*span);
             conditions.push(self.operator("=", Some(a.expr.clone()), b.expr.clone(), place)?);
-            let (mut sides, ty) =
-                self.unify(vec![a.expr.clone(), b.expr.clone()], &[*span], "JOIN/USING")?;
+            let (mut sides, ty) = self.unify(vec![a.expr.clone(), b.expr.clone()], &[*span], "JOIN/USING")?;
             let b_expr = sides.remove(1);
             let a_expr = sides.remove(0);
             let (expr, origin) = match kind {
                 JoinKind::Inner | JoinKind::Left => (a_expr, a.origin),
                 JoinKind::Right => (b_expr, b.origin),
-                JoinKind::Full => (
-                    Expr {
-                        kind: ExprKind::Coalesce(vec![a_expr, b_expr]),
-                        ty,
-                    },
-                    None,
-                ),
+                JoinKind::Full => (Expr { kind: ExprKind::Coalesce(vec![a_expr, b_expr]), ty }, None),
             };
-            star.push(ScopeColumn {
-                name: name.clone(),
-                expr,
-                origin,
-            });
+            star.push(ScopeColumn { name: name.clone(), expr, origin });
         }
         let merged = |c: &&ScopeColumn| !using.iter().any(|(n, _)| *n == c.name);
         star.extend(left.star.iter().filter(merged).cloned());
@@ -262,21 +218,12 @@ impl Binder<'_> {
         let on = match conditions.len() {
             0 => None,
             1 => conditions.pop(),
-            _ => Some(Expr {
-                kind: ExprKind::And(conditions),
-                ty: PgType::Bool.into(),
-            }),
+            _ => Some(Expr { kind: ExprKind::And(conditions), ty: PgType::Bool.into() }),
         };
         Ok((on, star))
     }
 
-    fn using_column(
-        &self,
-        scope: &Scope,
-        name: &str,
-        side: &str,
-        span: Span,
-    ) -> Result<ScopeColumn> {
+    fn using_column(&self, scope: &Scope, name: &str, side: &str, span: Span) -> Result<ScopeColumn> {
         let mut found = scope.star.iter().filter(|c| c.name == name);
         match (found.next(), found.next()) {
             (Some(column), None) => Ok(column.clone()),
@@ -289,9 +236,7 @@ impl Binder<'_> {
             )),
             (None, _) => Err(Error::new(
                 ErrorKind::UndefinedColumn,
-                format!(
-                    "column \"{name}\" specified in USING clause does not exist in {side} table"
-                ),
+                format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
             )),
         }
     }
@@ -345,36 +290,17 @@ impl Binder<'_> {
                     if args.settings.is_some() {
                         return Err(Error::unsupported("SETTINGS"));
                     }
-                    return self.function_item(
-                        name,
-                        &args.args,
-                        alias.as_ref(),
-                        *with_ordinality,
-                        left,
-                    );
+                    return self.function_item(name, &args.args, alias.as_ref(), *with_ordinality, left);
                 }
                 if *with_ordinality {
-                    return Err(Error::new(
-                        ErrorKind::SyntaxError,
-                        "syntax error at or near \"WITH\"",
-                    ));
+                    return Err(Error::new(ErrorKind::SyntaxError, "syntax error at or near \"WITH\""));
                 }
                 Ok((self.named_table(name, alias.as_ref())?, false))
             }
-            TableFactor::Function {
-                lateral: _,
-                name,
-                args,
-                with_ordinality,
-                alias,
-            } => self.function_item(name, args, alias.as_ref(), *with_ordinality, left),
-            TableFactor::UNNEST {
-                alias,
-                array_exprs,
-                with_offset,
-                with_offset_alias,
-                with_ordinality,
-            } => {
+            TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
+                self.function_item(name, args, alias.as_ref(), *with_ordinality, left)
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, with_ordinality } => {
                 if *with_offset || with_offset_alias.is_some() {
                     return Err(Error::unsupported("WITH OFFSET"));
                 }
@@ -383,26 +309,15 @@ impl Binder<'_> {
                 })?;
                 self.table_function_item("unnest", args, alias.as_ref(), *with_ordinality, span)
             }
-            TableFactor::Derived {
-                lateral,
-                subquery,
-                alias,
-                sample,
-            } => {
+            TableFactor::Derived { lateral, subquery, alias, sample } => {
                 if sample.is_some() {
                     return Err(self.at(Error::unsupported("TABLESAMPLE"), span));
                 }
                 let Some(alias) = alias else {
                     let what = if matches!(*subquery.body, ast::SetExpr::Values(_)) {
-                        (
-                            "VALUES in FROM must have an alias",
-                            "For example, FROM (VALUES ...) [AS] foo.",
-                        )
+                        ("VALUES in FROM must have an alias", "For example, FROM (VALUES ...) [AS] foo.")
                     } else {
-                        (
-                            "subquery in FROM must have an alias",
-                            "For example, FROM (SELECT ...) [AS] foo.",
-                        )
+                        ("subquery in FROM must have an alias", "For example, FROM (SELECT ...) [AS] foo.")
                     };
                     let e = Error::new(ErrorKind::SyntaxError, what.0).with_hint(what.1);
                     let at = self.cx.source.symbol_before(subquery.span(), "(");
@@ -418,15 +333,11 @@ impl Binder<'_> {
                     }
                     visible.star.clear();
                 }
-                let rel =
-                    self.with_scope(visible, Clause::FromFunction, |b| b.query(subquery, true))?;
+                let rel = self.with_scope(visible, Clause::FromFunction, |b| b.query(subquery, true))?;
                 let item = self.derived(rel, alias)?;
                 Ok((item, *lateral))
             }
-            TableFactor::NestedJoin {
-                table_with_joins,
-                alias,
-            } => {
+            TableFactor::NestedJoin { table_with_joins, alias } => {
                 let (mut item, lateral) = self.joined(table_with_joins, left)?;
                 if let Some(alias) = alias {
                     let (name, columns) = alias_parts(alias)?;
@@ -444,26 +355,16 @@ impl Binder<'_> {
                 Ok((item, lateral))
             }
             TableFactor::TableFunction { .. } => Err(Error::unsupported("TABLE(…)")),
-            TableFactor::JsonTable { .. } | TableFactor::OpenJsonTable { .. } => {
-                Err(Error::unsupported("JSON_TABLE"))
-            }
+            TableFactor::JsonTable { .. } | TableFactor::OpenJsonTable { .. } => Err(Error::unsupported("JSON_TABLE")),
             TableFactor::XmlTable { .. } => Err(Error::unsupported("XMLTABLE")),
             TableFactor::Pivot { .. }
             | TableFactor::Unpivot { .. }
             | TableFactor::MatchRecognize { .. }
-            | TableFactor::SemanticView { .. } => {
-                Err(self.at(Error::unsupported("this item of FROM"), span))
-            }
+            | TableFactor::SemanticView { .. } => Err(self.at(Error::unsupported("this item of FROM"), span)),
         }
     }
 
-    fn rename(
-        &self,
-        columns: &mut [ScopeColumn],
-        names: &[String],
-        table: &str,
-        span: Span,
-    ) -> Result<()> {
+    fn rename(&self, columns: &mut [ScopeColumn], names: &[String], table: &str, span: Span) -> Result<()> {
         if names.len() > columns.len() {
             return Err(self.at(
                 Error::new(
@@ -486,11 +387,7 @@ impl Binder<'_> {
     fn exposed(columns: &[OutputColumn]) -> Vec<ScopeColumn> {
         columns
             .iter()
-            .map(|c| ScopeColumn {
-                name: c.name.clone(),
-                expr: Expr::column(c.id, c.ty),
-                origin: c.origin,
-            })
+            .map(|c| ScopeColumn { name: c.name.clone(), expr: Expr::column(c.id, c.ty), origin: c.origin })
             .collect()
     }
 
@@ -512,11 +409,7 @@ impl Binder<'_> {
     }
 
     /// A CTE, a base table or a system table.
-    fn named_table(
-        &mut self,
-        name: &ast::ObjectName,
-        alias: Option<&TableAlias>,
-    ) -> Result<FromItem> {
+    fn named_table(&mut self, name: &ast::ObjectName, alias: Option<&TableAlias>) -> Result<FromItem> {
         let span = name_span(name);
         let parts = name_parts(name)?;
         let alias_pair = alias.map(alias_parts).transpose()?;
@@ -546,17 +439,8 @@ impl Binder<'_> {
         let (rel, mut table) = match relation {
             Relation::Table(table) => {
                 let (scope, ids) = self.table_scope(&table, name.as_deref());
-                let columns = ids
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, id)| ScanColumn { index, id })
-                    .collect();
-                let rel = Rel::Scan {
-                    alias: scope.name.clone(),
-                    table,
-                    columns,
-                    lock: None,
-                };
+                let columns = ids.into_iter().enumerate().map(|(index, id)| ScanColumn { index, id }).collect();
+                let rel = Rel::Scan { alias: scope.name.clone(), table, columns, lock: None };
                 (rel, scope)
             }
             Relation::System(table) => {
@@ -582,21 +466,15 @@ impl Binder<'_> {
             }
             Relation::Index(..) => {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::WrongObjectType,
-                        format!("cannot open relation \"{}\"", parts.join(".")),
-                    )
-                    .with_detail("This operation is not supported for indexes."),
+                    Error::new(ErrorKind::WrongObjectType, format!("cannot open relation \"{}\"", parts.join(".")))
+                        .with_detail("This operation is not supported for indexes."),
                     span,
                 ));
             }
         };
         let shown = table.name.clone();
         self.rename(&mut table.columns, &names, &shown, span)?;
-        Ok(FromItem {
-            rel,
-            scope: Scope::of(table),
-        })
+        Ok(FromItem { rel, scope: Scope::of(table) })
     }
 
     fn function_item(
@@ -614,10 +492,7 @@ impl Binder<'_> {
             [schema, name] if schema == "pg_catalog" => name.clone(),
             _ => {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::UndefinedFunction,
-                        format!("function {}() does not exist", parts.join(".")),
-                    ),
+                    Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", parts.join("."))),
                     span,
                 ));
             }
@@ -642,11 +517,7 @@ impl Binder<'_> {
         } else {
             let call = self.call_named(base, args, span)?;
             let ty = call.ty;
-            (
-                TableFunctionKind::ScalarCall,
-                vec![call],
-                vec![(String::new(), ty)],
-            )
+            (TableFunctionKind::ScalarCall, vec![call], vec![(String::new(), ty)])
         };
         let alias_pair = alias.map(alias_parts).transpose()?;
         let (name, names) = match alias_pair {
@@ -656,11 +527,7 @@ impl Binder<'_> {
         let mut columns: Vec<OutputColumn> = Vec::with_capacity(described.len() + 1);
         for (column, ty) in described {
             // A single column without a name of its own goes by the alias.
-            let shown = if column.is_empty() {
-                name.clone()
-            } else {
-                column
-            };
+            let shown = if column.is_empty() { name.clone() } else { column };
             columns.push(self.output(shown, ty));
         }
         if ordinality {
@@ -673,12 +540,7 @@ impl Binder<'_> {
         }
         Ok((
             FromItem {
-                rel: Rel::TableFunction {
-                    function: kind,
-                    args,
-                    columns,
-                    ordinality,
-                },
+                rel: Rel::TableFunction { function: kind, args, columns, ordinality },
                 scope: Scope::of(ScopeTable {
                     name,
                     schema: None,
@@ -693,10 +555,7 @@ impl Binder<'_> {
     }
 
     /// The base table that an INSERT, UPDATE or DELETE names.
-    pub(crate) fn target_table(
-        &mut self,
-        name: &ast::ObjectName,
-    ) -> Result<Arc<crate::catalog::Table>> {
+    pub(crate) fn target_table(&mut self, name: &ast::ObjectName) -> Result<Arc<crate::catalog::Table>> {
         let span = name_span(name);
         let parts = name_parts(name)?;
         match self.cx.relation(&parts).map_err(|e| self.at(e, span))? {
@@ -705,15 +564,13 @@ impl Binder<'_> {
                 ErrorKind::InsufficientPrivilege,
                 format!("permission denied for table {}", table.name()),
             )),
-            Relation::Sequence(sequence) => Err(Error::new(
-                ErrorKind::WrongObjectType,
-                format!("cannot change sequence \"{}\"", sequence.name),
-            )),
-            Relation::Index(..) => Err(Error::new(
-                ErrorKind::WrongObjectType,
-                format!("cannot open relation \"{}\"", parts.join(".")),
-            )
-            .with_detail("This operation is not supported for indexes.")),
+            Relation::Sequence(sequence) => {
+                Err(Error::new(ErrorKind::WrongObjectType, format!("cannot change sequence \"{}\"", sequence.name)))
+            }
+            Relation::Index(..) => {
+                Err(Error::new(ErrorKind::WrongObjectType, format!("cannot open relation \"{}\"", parts.join(".")))
+                    .with_detail("This operation is not supported for indexes."))
+            }
         }
     }
 }

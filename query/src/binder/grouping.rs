@@ -24,20 +24,11 @@ pub(crate) struct Group {
 }
 
 impl Binder<'_> {
-    pub(crate) fn group_clause(
-        &mut self,
-        items: &[ast::Expr],
-        targets: &mut [Target],
-    ) -> Result<Group> {
-        let mut group = Group {
-            keys: Vec::new(),
-            sets: None,
-        };
+    pub(crate) fn group_clause(&mut self, items: &[ast::Expr], targets: &mut [Target]) -> Result<Group> {
+        let mut group = Group { keys: Vec::new(), sets: None };
         let special = items.iter().any(|e| {
-            matches!(
-                e,
-                ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_)
-            ) || matches!(e, ast::Expr::Tuple(t) if t.is_empty())
+            matches!(e, ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))
+                || matches!(e, ast::Expr::Tuple(t) if t.is_empty())
         });
         let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
         for item in items {
@@ -69,21 +60,13 @@ impl Binder<'_> {
     }
 
     /// The sets of keys that one item of GROUP BY stands for.
-    fn group_item(
-        &mut self,
-        item: &ast::Expr,
-        targets: &mut [Target],
-        group: &mut Group,
-    ) -> Result<Vec<Vec<usize>>> {
+    fn group_item(&mut self, item: &ast::Expr, targets: &mut [Target], group: &mut Group) -> Result<Vec<Vec<usize>>> {
         match item {
             ast::Expr::GroupingSets(sets) => {
                 let mut all = Vec::new();
                 for set in sets {
-                    if let [
-                        inner @ (ast::Expr::Rollup(_)
-                        | ast::Expr::Cube(_)
-                        | ast::Expr::GroupingSets(_)),
-                    ] = set.as_slice()
+                    if let [inner @ (ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_))] =
+                        set.as_slice()
                     {
                         all.extend(self.group_item(inner, targets, group)?);
                     } else {
@@ -114,28 +97,16 @@ impl Binder<'_> {
                 Ok((0..1usize << n)
                     .rev()
                     .map(|mask| {
-                        (0..n)
-                            .filter(|i| mask & (1 << (n - 1 - i)) != 0)
-                            .flat_map(|i| keys[i].clone())
-                            .collect()
+                        (0..n).filter(|i| mask & (1 << (n - 1 - i)) != 0).flat_map(|i| keys[i].clone()).collect()
                     })
                     .collect())
             }
             ast::Expr::Tuple(parts) => Ok(vec![self.group_keys(parts, targets, group)?]),
-            other => Ok(vec![self.group_keys(
-                std::slice::from_ref(other),
-                targets,
-                group,
-            )?]),
+            other => Ok(vec![self.group_keys(std::slice::from_ref(other), targets, group)?]),
         }
     }
 
-    fn group_keys(
-        &mut self,
-        parts: &[ast::Expr],
-        targets: &mut [Target],
-        group: &mut Group,
-    ) -> Result<Vec<usize>> {
+    fn group_keys(&mut self, parts: &[ast::Expr], targets: &mut [Target], group: &mut Group) -> Result<Vec<usize>> {
         let mut keys = Vec::with_capacity(parts.len());
         for part in parts {
             let expr = self.group_expr(part, targets)?;
@@ -159,20 +130,12 @@ impl Binder<'_> {
     fn group_expr(&mut self, e: &ast::Expr, targets: &mut [Target]) -> Result<Expr> {
         let outputs: Vec<OutputColumn> = targets
             .iter()
-            .map(|t| OutputColumn {
-                id: ColumnId(0),
-                name: String::new(),
-                ty: t.expr.ty,
-                origin: None,
-            })
+            .map(|t| OutputColumn { id: ColumnId(0), name: String::new(), ty: t.expr.ty, origin: None })
             .collect();
         let mut chosen = self.output_position(e, &outputs, "GROUP BY")?;
         if let (None, ast::Expr::Identifier(ident)) = (chosen, e) {
             let name = fold_ident(ident);
-            let in_from = self
-                .levels
-                .last()
-                .is_some_and(|l| l.scope.star.iter().any(|c| c.name == name));
+            let in_from = self.levels.last().is_some_and(|l| l.scope.star.iter().any(|c| c.name == name));
             if !in_from {
                 chosen = targets.iter().position(|t| t.name == name);
             }
@@ -190,19 +153,13 @@ impl Binder<'_> {
             });
             if aggregate {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::GroupingError,
-                        "aggregate functions are not allowed in GROUP BY",
-                    ),
+                    Error::new(ErrorKind::GroupingError, "aggregate functions are not allowed in GROUP BY"),
                     targets[i].span,
                 ));
             }
             if window {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::WindowingError,
-                        "window functions are not allowed in GROUP BY",
-                    ),
+                    Error::new(ErrorKind::WindowingError, "window functions are not allowed in GROUP BY"),
                     targets[i].span,
                 ));
             }
@@ -222,21 +179,14 @@ impl Binder<'_> {
     /// `GROUPING(a, b)`.
     pub(crate) fn grouping_call(&mut self, args: &[ast::FunctionArg], span: Span) -> Result<Expr> {
         if args.len() > 31 {
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::TooManyArguments,
-                    "GROUPING must have fewer than 32 arguments",
-                ),
-                span,
-            ));
+            return Err(
+                self.at(Error::new(ErrorKind::TooManyArguments, "GROUPING must have fewer than 32 arguments"), span)
+            );
         }
         if !self.clause().is_some_and(Clause::allows_aggregates) {
             let place = self.clause().map_or("this clause", Clause::place);
             return Err(self.at(
-                Error::new(
-                    ErrorKind::GroupingError,
-                    format!("grouping operations are not allowed in {place}"),
-                ),
+                Error::new(ErrorKind::GroupingError, format!("grouping operations are not allowed in {place}")),
                 span,
             ));
         }
@@ -307,12 +257,7 @@ impl Binder<'_> {
                     return Ok(Walk::Into);
                 }
                 if dependent.contains(&id) {
-                    let key = OutputColumn {
-                        id: ColumnId(next),
-                        name: "group".into(),
-                        ty: e.ty,
-                        origin: None,
-                    };
+                    let key = OutputColumn { id: ColumnId(next), name: "group".into(), ty: e.ty, origin: None };
                     next += 1;
                     missing.push((key.clone(), e.clone()));
                     *e = Expr::column(key.id, e.ty);
@@ -346,9 +291,7 @@ fn ungrouped(id: ColumnId, scope: &Scope, references: &[(ColumnId, usize)]) -> E
         .unwrap_or_else(|| "?column?".into());
     let e = Error::new(
         ErrorKind::GroupingError,
-        format!(
-            "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"
-        ),
+        format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
     );
     match references.iter().find(|(r, _)| *r == id) {
         Some((_, position)) => e.at(*position),
@@ -362,12 +305,7 @@ fn dependent_columns(group: &Group, scope: &Scope) -> BTreeSet<ColumnId> {
         .keys
         .iter()
         .enumerate()
-        .filter(|(i, _)| {
-            group
-                .sets
-                .as_ref()
-                .is_none_or(|sets| sets.iter().all(|s| s.contains(i)))
-        })
+        .filter(|(i, _)| group.sets.as_ref().is_none_or(|sets| sets.iter().all(|s| s.contains(i))))
         .filter_map(|(_, (_, e))| match e.kind {
             ExprKind::Column(id) => Some(id),
             _ => None,
@@ -379,10 +317,7 @@ fn dependent_columns(group: &Group, scope: &Scope) -> BTreeSet<ColumnId> {
         if !table.has_primary_key() {
             continue;
         }
-        let declared = table
-            .constraints
-            .iter()
-            .any(|c| matches!(c.kind, ConstraintKind::Unique { primary: true, .. }))
+        let declared = table.constraints.iter().any(|c| matches!(c.kind, ConstraintKind::Unique { primary: true, .. }))
             || table.primary_index().primary;
         let ids: Vec<Option<ColumnId>> = t
             .columns

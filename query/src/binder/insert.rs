@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, ConflictTarget, DoUpdate, OnConflictAction, OnInsert, SetExpr, Spanned,
-    TableAliasWithoutColumns, TableObject,
+    self, ConflictTarget, DoUpdate, OnConflictAction, OnInsert, SetExpr, Spanned, TableAliasWithoutColumns, TableObject,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
@@ -14,9 +13,7 @@ use super::query::is_default;
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
 use crate::catalog::{ConstraintKind, IndexState, Table};
-use crate::ir::{
-    ColumnId, Expr, Insert, InsertSource, OnConflict, OutputColumn, Rel, StatementKind,
-};
+use crate::ir::{ColumnId, Expr, Insert, InsertSource, OnConflict, OutputColumn, Rel, StatementKind};
 use stratos_types::CastContext;
 
 /// `OVERRIDING SYSTEM | USER VALUE`.
@@ -28,10 +25,7 @@ enum Overriding {
 }
 
 impl Binder<'_> {
-    pub(crate) fn insert(
-        &mut self,
-        insert: &ast::Insert,
-    ) -> Result<(StatementKind, Vec<OutputColumn>)> {
+    pub(crate) fn insert(&mut self, insert: &ast::Insert) -> Result<(StatementKind, Vec<OutputColumn>)> {
         let ast::Insert {
             insert_token: _,
             optimizer_hints,
@@ -83,29 +77,20 @@ impl Binder<'_> {
         let overriding = optimizer_hints
             .iter()
             .find_map(|h| {
-                h.text
-                    .strip_prefix(OVERRIDING_MARKER)
-                    .map(|kind| match kind {
-                        "system" => Overriding::System,
-                        _ => Overriding::User,
-                    })
+                h.text.strip_prefix(OVERRIDING_MARKER).map(|kind| match kind {
+                    "system" => Overriding::System,
+                    _ => Overriding::User,
+                })
             })
             .unwrap_or(Overriding::None);
         let TableObject::TableName(name) = table else {
             return Err(Error::unsupported("INSERT into a function or query"));
         };
         let table = self.target_table(name)?;
-        let alias = table_alias
-            .as_ref()
-            .map(|TableAliasWithoutColumns { explicit: _, alias }| fold_ident(alias));
+        let alias = table_alias.as_ref().map(|TableAliasWithoutColumns { explicit: _, alias }| fold_ident(alias));
         let listed = self.insert_columns(&table, columns)?;
-        let (source, values) = self.insert_source(
-            &table,
-            &listed,
-            source.as_deref(),
-            overriding,
-            !columns.is_empty(),
-        )?;
+        let (source, values) =
+            self.insert_source(&table, &listed, source.as_deref(), overriding, !columns.is_empty())?;
         let (target_scope, target) = self.table_scope(&table, alias.as_deref());
         let on_conflict = match on {
             None => None,
@@ -113,31 +98,13 @@ impl Binder<'_> {
             Some(_) => return Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
         };
         let returning = self.returning(returning.as_deref(), Scope::of(target_scope))?;
-        let output = returning.as_ref().map_or_else(Vec::new, |r| {
-            r.columns.iter().map(|(c, _)| c.clone()).collect()
-        });
-        Ok((
-            StatementKind::Insert(Box::new(Insert {
-                table,
-                source,
-                values,
-                on_conflict,
-                target,
-                returning,
-            })),
-            output,
-        ))
+        let output = returning.as_ref().map_or_else(Vec::new, |r| r.columns.iter().map(|(c, _)| c.clone()).collect());
+        Ok((StatementKind::Insert(Box::new(Insert { table, source, values, on_conflict, target, returning })), output))
     }
 
-    fn insert_columns(
-        &self,
-        table: &Table,
-        columns: &[ast::ObjectName],
-    ) -> Result<Vec<(usize, Span)>> {
+    fn insert_columns(&self, table: &Table, columns: &[ast::ObjectName]) -> Result<Vec<(usize, Span)>> {
         if columns.is_empty() {
-            return Ok((0..table.columns.len())
-                .map(|i| (i, Span::empty()))
-                .collect());
+            return Ok((0..table.columns.len()).map(|i| (i, Span::empty())).collect());
         }
         let mut listed: Vec<(usize, Span)> = Vec::with_capacity(columns.len());
         for column in columns {
@@ -149,10 +116,7 @@ impl Binder<'_> {
             let i = self.column_of(table, name, span)?;
             if listed.iter().any(|(other, _)| *other == i) {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::DuplicateColumn,
-                        format!("column \"{name}\" specified more than once"),
-                    ),
+                    Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")),
                     span,
                 ));
             }
@@ -167,10 +131,7 @@ impl Binder<'_> {
             self.at(
                 Error::new(
                     ErrorKind::UndefinedColumn,
-                    format!(
-                        "column \"{name}\" of relation \"{}\" does not exist",
-                        table.name
-                    ),
+                    format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
                 ),
                 span,
             )
@@ -197,21 +158,14 @@ impl Binder<'_> {
             && query.locks.is_empty()
         {
             let mut rows = Vec::with_capacity(values.rows.len());
-            self.levels.push(Level {
-                clause: Some(Clause::Values),
-                ..Level::default()
-            });
+            self.levels.push(Level { clause: Some(Clause::Values), ..Level::default() });
             let width = values.rows.first().map_or(0, |r| r.content.len());
             for row in &values.rows {
                 let first = row.content.first().map_or(Span::empty(), Spanned::span);
                 if row.content.len() != width {
-                    return Err(self.at(
-                        Error::new(
-                            ErrorKind::SyntaxError,
-                            "VALUES lists must all be the same length",
-                        ),
-                        first,
-                    ));
+                    return Err(
+                        self.at(Error::new(ErrorKind::SyntaxError, "VALUES lists must all be the same length"), first)
+                    );
                 }
                 self.check_width(listed, &row.content, width, explicit)?;
                 rows.push(self.insert_row(table, listed, Some(&row.content), overriding)?);
@@ -222,20 +176,13 @@ impl Binder<'_> {
         let rel = self.query(query, false)?;
         let output = rel.output();
         if output.len() > listed.len() {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "INSERT has more expressions than target columns",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "INSERT has more expressions than target columns"));
         }
         if output.len() < listed.len() && explicit {
             let span = listed.get(output.len()).map_or(Span::empty(), |(_, s)| *s);
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::SyntaxError,
-                    "INSERT has more target columns than expressions",
-                ),
-                span,
-            ));
+            return Err(
+                self.at(Error::new(ErrorKind::SyntaxError, "INSERT has more target columns than expressions"), span)
+            );
         }
         // Undecided literals of the select list take the columns' types.
         let types: Vec<_> = output
@@ -253,10 +200,7 @@ impl Binder<'_> {
         let output = rel.output();
         let mut values = Vec::with_capacity(table.columns.len());
         for i in 0..table.columns.len() {
-            let given = listed
-                .iter()
-                .position(|(c, _)| *c == i)
-                .and_then(|n| output.get(n));
+            let given = listed.iter().position(|(c, _)| *c == i).and_then(|n| output.get(n));
             values.push(match given {
                 Some(column) => {
                     self.check_identity(table, i, overriding, false, Span::empty())?;
@@ -273,32 +217,18 @@ impl Binder<'_> {
         Ok((InsertSource::Query(Box::new(rel)), values))
     }
 
-    fn check_width(
-        &self,
-        listed: &[(usize, Span)],
-        row: &[ast::Expr],
-        width: usize,
-        explicit: bool,
-    ) -> Result<()> {
+    fn check_width(&self, listed: &[(usize, Span)], row: &[ast::Expr], width: usize, explicit: bool) -> Result<()> {
         if width > listed.len() {
             let span = row.get(listed.len()).map_or(Span::empty(), Spanned::span);
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::SyntaxError,
-                    "INSERT has more expressions than target columns",
-                ),
-                span,
-            ));
+            return Err(
+                self.at(Error::new(ErrorKind::SyntaxError, "INSERT has more expressions than target columns"), span)
+            );
         }
         if width < listed.len() && explicit {
             let span = listed.get(width).map_or(Span::empty(), |(_, s)| *s);
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::SyntaxError,
-                    "INSERT has more target columns than expressions",
-                ),
-                span,
-            ));
+            return Err(
+                self.at(Error::new(ErrorKind::SyntaxError, "INSERT has more target columns than expressions"), span)
+            );
         }
         Ok(())
     }
@@ -335,22 +265,12 @@ impl Binder<'_> {
     }
 
     /// A value given for a GENERATED ALWAYS column is an error (428C9).
-    fn check_identity(
-        &self,
-        table: &Table,
-        i: usize,
-        overriding: Overriding,
-        update: bool,
-        _span: Span,
-    ) -> Result<()> {
+    fn check_identity(&self, table: &Table, i: usize, overriding: Overriding, update: bool, _span: Span) -> Result<()> {
         let column = &table.columns[i];
         if !column.identity.as_ref().is_some_and(|id| id.always) || overriding != Overriding::None {
             return Ok(());
         }
-        let detail = format!(
-            "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
-            column.name
-        );
+        let detail = format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name);
         if update {
             return Err(Error::new(
                 ErrorKind::GeneratedAlways,
@@ -360,10 +280,7 @@ impl Binder<'_> {
         }
         Err(Error::new(
             ErrorKind::GeneratedAlways,
-            format!(
-                "cannot insert a non-DEFAULT value into column \"{}\"",
-                column.name
-            ),
+            format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
         )
         .with_detail(detail)
         .with_hint("Use OVERRIDING SYSTEM VALUE to override."))
@@ -374,29 +291,19 @@ impl Binder<'_> {
     }
 
     /// A value cast for a column.
-    pub(crate) fn assign(
-        &mut self,
-        table: &Table,
-        i: usize,
-        expr: Expr,
-        span: Span,
-    ) -> Result<Expr> {
+    pub(crate) fn assign(&mut self, table: &Table, i: usize, expr: Expr, span: Span) -> Result<Expr> {
         let column = &table.columns[i];
         let from = expr.ty.ty;
-        self.coerce(expr, column.ty, CastContext::Assignment, false, span)?
-            .ok_or_else(|| {
-                self.at(
-                    Error::new(
-                        ErrorKind::DatatypeMismatch,
-                        format!(
-                            "column \"{}\" is of type {} but expression is of type {from}",
-                            column.name, column.ty.ty
-                        ),
-                    )
-                    .with_hint("You will need to rewrite or cast the expression."),
-                    span,
+        self.coerce(expr, column.ty, CastContext::Assignment, false, span)?.ok_or_else(|| {
+            self.at(
+                Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!("column \"{}\" is of type {} but expression is of type {from}", column.name, column.ty.ty),
                 )
-            })
+                .with_hint("You will need to rewrite or cast the expression."),
+                span,
+            )
+        })
     }
 
     /// What DEFAULT means for a column.
@@ -407,18 +314,12 @@ impl Binder<'_> {
         } else if let Some(default) = &column.default {
             let (ast, source) = parse_expr(&default.sql)?;
             // Spans of the default's own text must not become positions in the statement.
-            let cx = super::BindContext {
-                source: Arc::new(super::SourceText::default()),
-                ..self.cx.clone()
-            };
+            let cx = super::BindContext { source: Arc::new(super::SourceText::default()), ..self.cx.clone() };
             drop(source);
             let mut inner = Binder::new(&cx);
             inner.next_column = self.next_column;
             inner.next_cte = self.next_cte;
-            inner.levels.push(Level {
-                clause: Some(Clause::Default),
-                ..Level::default()
-            });
+            inner.levels.push(Level { clause: Some(Clause::Default), ..Level::default() });
             let expr = inner.expr(&ast)?;
             let expr = inner.known_or_null(expr, column.ty)?;
             self.next_column = inner.next_column;
@@ -438,16 +339,8 @@ impl Binder<'_> {
         Ok(expr)
     }
 
-    fn on_conflict(
-        &mut self,
-        table: &Arc<Table>,
-        on: &ast::OnConflict,
-        target: &ScopeTable,
-    ) -> Result<OnConflict> {
-        let ast::OnConflict {
-            conflict_target,
-            action,
-        } = on;
+    fn on_conflict(&mut self, table: &Arc<Table>, on: &ast::OnConflict, target: &ScopeTable) -> Result<OnConflict> {
+        let ast::OnConflict { conflict_target, action } = on;
         let arbiters = match conflict_target {
             None => {
                 if matches!(action, OnConflictAction::DoUpdate(_)) {
@@ -474,10 +367,7 @@ impl Binder<'_> {
                     None => {
                         return Err(Error::new(
                             ErrorKind::UndefinedObject,
-                            format!(
-                                "constraint \"{wanted}\" for table \"{}\" does not exist",
-                                table.name
-                            ),
+                            format!("constraint \"{wanted}\" for table \"{}\" does not exist", table.name),
                         ));
                     }
                 }
@@ -488,10 +378,7 @@ impl Binder<'_> {
                     let name = fold_ident(ident);
                     let i = table.column_named(&name).ok_or_else(|| {
                         self.at(
-                            Error::new(
-                                ErrorKind::UndefinedColumn,
-                                format!("column \"{name}\" does not exist"),
-                            ),
+                            Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist")),
                             ident.span,
                         )
                     })?;
@@ -506,10 +393,7 @@ impl Binder<'_> {
                         let mut own: Vec<i16> = index.columns.iter().map(|c| c.attnum).collect();
                         own.sort_unstable();
                         own.dedup();
-                        index.unique
-                            && index.oid != 0
-                            && index.state == IndexState::Public
-                            && own == wanted
+                        index.unique && index.oid != 0 && index.state == IndexState::Public && own == wanted
                     })
                     .map(|index| index.oid)
                     .collect();
@@ -522,30 +406,17 @@ impl Binder<'_> {
                 found
             }
         };
-        let (mut excluded_scope, excluded): (ScopeTable, Vec<ColumnId>) =
-            self.table_scope(table, Some("excluded"));
+        let (mut excluded_scope, excluded): (ScopeTable, Vec<ColumnId>) = self.table_scope(table, Some("excluded"));
         excluded_scope.table = None;
-        let DoUpdate {
-            assignments,
-            selection,
-        } = match action {
+        let DoUpdate { assignments, selection } = match action {
             OnConflictAction::DoNothing => {
-                return Ok(OnConflict {
-                    arbiters,
-                    update: None,
-                    excluded,
-                    filter: None,
-                });
+                return Ok(OnConflict { arbiters, update: None, excluded, filter: None });
             }
             OnConflictAction::DoUpdate(update) => update,
         };
         let mut scope = Scope::of(target.clone());
         scope.append(Scope::of(excluded_scope));
-        self.levels.push(Level {
-            scope,
-            clause: Some(Clause::UpdateSet),
-            ..Level::default()
-        });
+        self.levels.push(Level { scope, clause: Some(Clause::UpdateSet), ..Level::default() });
         let update = self.assignments(table, assignments)?;
         let filter = match selection {
             None => None,
@@ -555,12 +426,7 @@ impl Binder<'_> {
             })?),
         };
         self.levels.pop();
-        Ok(OnConflict {
-            arbiters,
-            update: Some(update),
-            excluded,
-            filter,
-        })
+        Ok(OnConflict { arbiters, update: Some(update), excluded, filter })
     }
 
     /// A scan of a whole table, for UPDATE and DELETE.
@@ -568,11 +434,7 @@ impl Binder<'_> {
         Rel::Scan {
             table: Arc::clone(table),
             alias: alias.to_owned(),
-            columns: ids
-                .iter()
-                .enumerate()
-                .map(|(index, id)| crate::ir::ScanColumn { index, id: *id })
-                .collect(),
+            columns: ids.iter().enumerate().map(|(index, id)| crate::ir::ScanColumn { index, id: *id }).collect(),
             lock: None,
         }
     }

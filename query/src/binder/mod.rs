@@ -40,15 +40,13 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
-pub use stored::{ScalarBinder, eval_constant};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
+pub use stored::{ScalarBinder, eval_constant};
 pub use types::column_type;
 
 use crate::catalog::Table;
-use crate::ir::{
-    AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall,
-};
+use crate::ir::{AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall};
 use scope::{Scope, ScopeColumn, ScopeTable};
 use stratos_types::CastContext;
 use table_function::SetReturning;
@@ -108,28 +106,15 @@ impl Clause {
     }
 
     fn allows_aggregates(self) -> bool {
-        matches!(
-            self,
-            Clause::SelectList
-                | Clause::Having
-                | Clause::OrderBy
-                | Clause::DistinctOn
-                | Clause::Window
-        )
+        matches!(self, Clause::SelectList | Clause::Having | Clause::OrderBy | Clause::DistinctOn | Clause::Window)
     }
 
     fn allows_windows(self) -> bool {
-        matches!(
-            self,
-            Clause::SelectList | Clause::OrderBy | Clause::DistinctOn
-        )
+        matches!(self, Clause::SelectList | Clause::OrderBy | Clause::DistinctOn)
     }
 
     fn allows_sets(self) -> bool {
-        matches!(
-            self,
-            Clause::SelectList | Clause::OrderBy | Clause::GroupBy | Clause::DistinctOn
-        )
+        matches!(self, Clause::SelectList | Clause::OrderBy | Clause::GroupBy | Clause::DistinctOn)
     }
 }
 
@@ -175,15 +160,9 @@ pub fn bind(
 ) -> Result<BoundStatement> {
     let mut binder = Binder::new(context);
     if declared_params.len() > MAX_PARAMS {
-        return Err(Error::new(
-            ErrorKind::TooManyArguments,
-            "too many parameters",
-        ));
+        return Err(Error::new(ErrorKind::TooManyArguments, "too many parameters"));
     }
-    binder.params = declared_params
-        .iter()
-        .map(|p| p.unwrap_or(PgType::Unknown))
-        .collect();
+    binder.params = declared_params.iter().map(|p| p.unwrap_or(PgType::Unknown)).collect();
     let (kind, output) = binder.statement(statement)?;
     if let Some(n) = binder.params.iter().position(|p| *p == PgType::Unknown) {
         return Err(Error::new(
@@ -191,22 +170,14 @@ pub fn bind(
             format!("could not determine data type of parameter ${}", n + 1),
         ));
     }
-    Ok(BoundStatement {
-        kind,
-        params: binder.params,
-        output,
-    })
+    Ok(BoundStatement { kind, params: binder.params, output })
 }
 
 /// Whether [`bind`] handles a statement; the others go from the AST to their executors.
 pub fn is_bound(statement: &Statement) -> bool {
     matches!(
         statement,
-        Statement::Query(_)
-            | Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::Merge(_)
+        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Merge(_)
     )
 }
 
@@ -249,20 +220,14 @@ pub fn bind_scalar_ast(
     target: Option<(&str, ColumnType)>,
     used: ScalarUse,
 ) -> Result<Expr> {
-    let own = BindContext {
-        source,
-        ..context.clone()
-    };
+    let own = BindContext { source, ..context.clone() };
     let mut binder = Binder::new(&own);
     let clause = match used {
         ScalarUse::Default => Clause::Default,
         ScalarUse::Check => Clause::Check,
         ScalarUse::Index => Clause::Index,
     };
-    let mut level = Level {
-        clause: Some(clause),
-        ..Level::default()
-    };
+    let mut level = Level { clause: Some(clause), ..Level::default() };
     if let Some(table) = table {
         let (scope_table, ids) = binder.table_scope(table, None);
         debug_assert!(ids.first().is_none_or(|id| id.0 == 0));
@@ -273,10 +238,7 @@ pub fn bind_scalar_ast(
     let span = sqlparser::ast::Spanned::span(ast);
     if used == ScalarUse::Default && !expr.columns().is_empty() {
         return Err(binder.at(
-            Error::new(
-                ErrorKind::FeatureNotSupported,
-                "cannot use column reference in DEFAULT expression",
-            ),
+            Error::new(ErrorKind::FeatureNotSupported, "cannot use column reference in DEFAULT expression"),
             span,
         ));
     }
@@ -294,27 +256,19 @@ pub fn bind_scalar_ast(
         return Err(Error::new(ErrorKind::FeatureNotSupported, what));
     }
     if !binder.params.is_empty() {
-        return Err(Error::new(
-            ErrorKind::UndefinedParameter,
-            "there is no parameter $1",
-        ));
+        return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
     }
     match (used, target) {
         (ScalarUse::Check, _) => binder.boolean(expr, "CHECK", span),
         (_, Some((column, ty))) => {
             let from = expr.ty.ty;
-            binder
-                .coerce(expr, ty, CastContext::Assignment, false, span)?
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::DatatypeMismatch,
-                        format!(
-                            "column \"{column}\" is of type {} but default expression is of type {from}",
-                            ty.ty
-                        ),
-                    )
-                    .with_hint("You will need to rewrite or cast the expression.")
-                })
+            binder.coerce(expr, ty, CastContext::Assignment, false, span)?.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!("column \"{column}\" is of type {} but default expression is of type {from}", ty.ty),
+                )
+                .with_hint("You will need to rewrite or cast the expression.")
+            })
         }
         (_, None) => binder.known(expr),
     }
@@ -322,15 +276,7 @@ pub fn bind_scalar_ast(
 
 impl<'a> Binder<'a> {
     pub(crate) fn new(cx: &'a BindContext) -> Binder<'a> {
-        Binder {
-            cx,
-            next_column: 0,
-            next_cte: 0,
-            params: Vec::new(),
-            levels: Vec::new(),
-            ctes: Vec::new(),
-            depth: 0,
-        }
+        Binder { cx, next_column: 0, next_cte: 0, params: Vec::new(), levels: Vec::new(), ctes: Vec::new(), depth: 0 }
     }
 
     fn statement(&mut self, statement: &Statement) -> Result<(StatementKind, Vec<OutputColumn>)> {
@@ -369,12 +315,7 @@ impl<'a> Binder<'a> {
     }
 
     pub(crate) fn output(&mut self, name: impl Into<String>, ty: ColumnType) -> OutputColumn {
-        OutputColumn {
-            id: self.fresh(),
-            name: name.into(),
-            ty,
-            origin: None,
-        }
+        OutputColumn { id: self.fresh(), name: name.into(), ty, origin: None }
     }
 
     pub(crate) fn position(&self, span: Span) -> Option<usize> {
@@ -393,11 +334,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Runs `f` with the innermost level in another clause.
-    pub(crate) fn in_clause<T>(
-        &mut self,
-        clause: Clause,
-        f: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
+    pub(crate) fn in_clause<T>(&mut self, clause: Clause, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before = self.clause();
         if let Some(level) = self.levels.last_mut() {
             level.clause = Some(clause);
@@ -411,34 +348,20 @@ impl<'a> Binder<'a> {
 
     /// `$n`.
     pub(crate) fn param(&mut self, text: &str, span: Span) -> Result<Expr> {
-        let number: usize = text
-            .strip_prefix('$')
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0);
+        let number: usize = text.strip_prefix('$').and_then(|n| n.parse().ok()).unwrap_or(0);
         if number == 0 || number > MAX_PARAMS {
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::UndefinedParameter,
-                    format!("there is no parameter {text}"),
-                ),
-                span,
-            ));
+            return Err(
+                self.at(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {text}")), span)
+            );
         }
         if self.params.len() < number {
             self.params.resize(number, PgType::Unknown);
         }
-        Ok(Expr {
-            kind: crate::ir::ExprKind::Param(number - 1),
-            ty: self.params[number - 1].into(),
-        })
+        Ok(Expr { kind: crate::ir::ExprKind::Param(number - 1), ty: self.params[number - 1].into() })
     }
 
     /// A base table as a name space with fresh identities.
-    pub(crate) fn table_scope(
-        &mut self,
-        table: &Arc<Table>,
-        alias: Option<&str>,
-    ) -> (ScopeTable, Vec<ColumnId>) {
+    pub(crate) fn table_scope(&mut self, table: &Arc<Table>, alias: Option<&str>) -> (ScopeTable, Vec<ColumnId>) {
         let mut ids = Vec::with_capacity(table.columns.len());
         let mut columns = Vec::with_capacity(table.columns.len());
         for column in &table.columns {

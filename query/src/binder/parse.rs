@@ -84,9 +84,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
     check_chains(&tokens)?;
     let tokens = rewrite(tokens, &source)?;
     let ends = statement_ends(&tokens, &source);
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(MAX_NESTING)
-        .with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
@@ -111,9 +109,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let next = parser.peek_token();
         let end = match next.token {
             Token::EOF => source.text().len(),
-            Token::SemiColon => source
-                .byte_at(next.span.start)
-                .unwrap_or(source.text().len()),
+            Token::SemiColon => source.byte_at(next.span.start).unwrap_or(source.text().len()),
             _ => return Err(near(&source, &next)),
         };
         let start = source.byte_at(first.span.start).unwrap_or(0);
@@ -193,12 +189,8 @@ pub fn parse_expr(sql: &str) -> Result<(sqlparser::ast::Expr, Arc<SourceText>)> 
         .map_err(|e| token_error(&source, &e.message, e.location))?;
     check_chains(&tokens)?;
     let tokens = rewrite(tokens, &source)?;
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(MAX_NESTING)
-        .with_tokens_with_locations(tokens);
-    let expr = parser
-        .parse_expr()
-        .map_err(|e| parser_error(&source, &e, &parser))?;
+    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
+    let expr = parser.parse_expr().map_err(|e| parser_error(&source, &e, &parser))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(near(&source, &next));
@@ -279,11 +271,7 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
 
 fn word(value: &str, keyword: Keyword, quoted: bool, span: Span) -> TokenWithSpan {
     TokenWithSpan {
-        token: Token::Word(Word {
-            value: value.to_owned(),
-            quote_style: quoted.then_some('"'),
-            keyword,
-        }),
+        token: Token::Word(Word { value: value.to_owned(), quote_style: quoted.then_some('"'), keyword }),
         span,
     }
 }
@@ -295,10 +283,7 @@ fn plain(token: Token, span: Span) -> TokenWithSpan {
 /// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `FOR NO KEY UPDATE`,
 /// `FOR UPDATE OF a, b`, `OVERRIDING … VALUE`. Refuses by name what cannot be said.
 fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let tokens: Vec<TokenWithSpan> = tokens
-        .into_iter()
-        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
-        .collect();
+    let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut insert_at: Option<usize> = None;
     let mut statement_start = true;
@@ -320,10 +305,7 @@ fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenW
             Keyword::TABLE
                 if statement_start
                     || matches!(out.last().map(|t| &t.token), Some(Token::LParen))
-                        && !matches!(
-                            next.map(|t| &t.token),
-                            Some(Token::RParen | Token::Comma)
-                        ) =>
+                        && !matches!(next.map(|t| &t.token), Some(Token::RParen | Token::Comma)) =>
             {
                 out.push(word("SELECT", Keyword::SELECT, false, span));
                 out.push(plain(Token::Mul, span));
@@ -334,10 +316,8 @@ fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenW
             }
             Keyword::ONLY
                 if matches!(next.map(|t| &t.token), Some(Token::Word(_)))
-                    && (matches!(
-                        previous,
-                        Keyword::FROM | Keyword::JOIN | Keyword::UPDATE | Keyword::USING
-                    ) || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
+                    && (matches!(previous, Keyword::FROM | Keyword::JOIN | Keyword::UPDATE | Keyword::USING)
+                        || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
             {
                 i += 1;
                 continue;
@@ -345,37 +325,20 @@ fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenW
             Keyword::ROWS if previous != Keyword::NoKeyword && next_keyword == Keyword::FROM => {
                 return Err(refuse("ROWS FROM", token));
             }
-            Keyword::VARIADIC
-                if matches!(
-                    out.last().map(|t| &t.token),
-                    Some(Token::LParen | Token::Comma)
-                ) =>
-            {
+            Keyword::VARIADIC if matches!(out.last().map(|t| &t.token), Some(Token::LParen | Token::Comma)) => {
                 return Err(refuse("VARIADIC argument", token));
             }
             Keyword::EXCLUDE
-                if next.is_some_and(|t| {
-                    is_word(t, "ties") || is_word(t, "group") || is_word(t, "current")
-                }) && matches!(
-                    previous,
-                    Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING
-                ) =>
+                if next.is_some_and(|t| is_word(t, "ties") || is_word(t, "group") || is_word(t, "current"))
+                    && matches!(previous, Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING) =>
             {
                 return Err(refuse("EXCLUDE in a window frame", token));
             }
             _ if is_word(token, "overriding") && insert_at.is_some() => {
-                let kind = next.map(|t| {
-                    if is_word(t, "system") {
-                        "system"
-                    } else {
-                        "user"
-                    }
-                });
+                let kind = next.map(|t| if is_word(t, "system") { "system" } else { "user" });
                 let value = tokens.get(i + 2).is_some_and(|t| is_word(t, "value"));
                 if let (Some(kind), Some(at), true) = (kind, insert_at, value) {
-                    let hint = Token::Whitespace(Whitespace::MultiLineComment(format!(
-                        "+{OVERRIDING_MARKER}{kind}"
-                    )));
+                    let hint = Token::Whitespace(Whitespace::MultiLineComment(format!("+{OVERRIDING_MARKER}{kind}")));
                     out.insert(at, plain(hint, Span::empty()));
                     i += 3;
                     continue;
@@ -410,8 +373,7 @@ fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenW
             }
             _ => {}
         }
-        statement_start = matches!(token.token, Token::SemiColon)
-            || (statement_start && token.token == Token::LParen);
+        statement_start = matches!(token.token, Token::SemiColon) || (statement_start && token.token == Token::LParen);
         if token.token == Token::SemiColon {
             insert_at = None;
         }
@@ -520,9 +482,7 @@ fn parser_error(source: &SourceText, error: &ParserError, parser: &Parser<'_>) -
     // Messages end in " at Line: 3, Column: 7" where the place is known.
     if let Some(at) = location_in(message) {
         let start = source.byte_at(at);
-        let mut tokens = (0..=parser.get_current_index().saturating_add(4))
-            .rev()
-            .map(|i| parser.token_at(i));
+        let mut tokens = (0..=parser.get_current_index().saturating_add(4)).rev().map(|i| parser.token_at(i));
         if let Some(found) = tokens.find(|t| source.byte_at(t.span.start) == start) {
             return near(source, found);
         }
@@ -536,8 +496,5 @@ fn parser_error(source: &SourceText, error: &ParserError, parser: &Parser<'_>) -
 fn location_in(message: &str) -> Option<Location> {
     let (_, rest) = message.rsplit_once(" at Line: ")?;
     let (line, column) = rest.split_once(", Column: ")?;
-    Some(Location {
-        line: line.trim().parse().ok()?,
-        column: column.trim().parse().ok()?,
-    })
+    Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
 }

@@ -1,8 +1,6 @@
 //! A query: WITH, the body, ORDER BY, LIMIT, row locks.
 
-use sqlparser::ast::{
-    self, LimitClause, LockType, NonBlock, ObjectNamePart, OrderByKind, SetExpr, Spanned,
-};
+use sqlparser::ast::{self, LimitClause, LockType, NonBlock, ObjectNamePart, OrderByKind, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
@@ -24,20 +22,13 @@ pub(crate) struct Tail<'q> {
 
 impl Tail<'_> {
     fn is_empty(&self) -> bool {
-        self.order_by.is_empty()
-            && self.limit.is_none()
-            && self.offset.is_none()
-            && self.locks.is_empty()
+        self.order_by.is_empty() && self.limit.is_none() && self.offset.is_none() && self.locks.is_empty()
     }
 }
 
 /// The expression of an ordering key.
 pub(crate) fn order_key(key: &ast::OrderByExpr) -> Result<&ast::Expr> {
-    let ast::OrderByExpr {
-        expr,
-        options: _,
-        with_fill,
-    } = key;
+    let ast::OrderByExpr { expr, options: _, with_fill } = key;
     if with_fill.is_some() {
         return Err(Error::unsupported("WITH FILL"));
     }
@@ -80,10 +71,7 @@ impl Binder<'_> {
     pub(crate) fn query(&mut self, query: &ast::Query, known: bool) -> Result<Rel> {
         self.depth += 1;
         if self.depth > super::MAX_DEPTH {
-            return Err(Error::new(
-                ErrorKind::StatementTooComplex,
-                "stack depth limit exceeded",
-            ));
+            return Err(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded"));
         }
         let ast::Query {
             with,
@@ -97,21 +85,13 @@ impl Binder<'_> {
             format_clause,
             pipe_operators,
         } = query;
-        if for_clause.is_some()
-            || settings.is_some()
-            || format_clause.is_some()
-            || !pipe_operators.is_empty()
-        {
+        if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
             return Err(Error::unsupported("this clause of a query"));
         }
         let (mut limit, mut offset) = (None, None);
         match limit_clause {
             None => {}
-            Some(LimitClause::LimitOffset {
-                limit: l,
-                offset: o,
-                limit_by,
-            }) => {
+            Some(LimitClause::LimitOffset { limit: l, offset: o, limit_by }) => {
                 if !limit_by.is_empty() {
                     return Err(Error::unsupported("LIMIT BY"));
                 }
@@ -127,12 +107,7 @@ impl Binder<'_> {
             }
         }
         let one = ast::Expr::value(ast::Value::Number("1".into(), false));
-        if let Some(ast::Fetch {
-            with_ties,
-            percent,
-            quantity,
-        }) = fetch
-        {
+        if let Some(ast::Fetch { with_ties, percent, quantity }) = fetch {
             if *with_ties {
                 return Err(Error::unsupported("WITH TIES"));
             }
@@ -140,10 +115,7 @@ impl Binder<'_> {
                 return Err(Error::unsupported("FETCH … PERCENT"));
             }
             if limit.is_some() {
-                return Err(Error::new(
-                    ErrorKind::SyntaxError,
-                    "multiple LIMIT clauses not allowed",
-                ));
+                return Err(Error::new(ErrorKind::SyntaxError, "multiple LIMIT clauses not allowed"));
             }
             limit = Some(quantity.as_ref().unwrap_or(&one));
         }
@@ -152,22 +124,14 @@ impl Binder<'_> {
             Some(with) => self.with_clause(with)?,
             None => Vec::new(),
         };
-        let tail = Tail {
-            order_by: order_list(order_by.as_ref())?,
-            limit,
-            offset,
-            locks,
-        };
+        let tail = Tail { order_by: order_list(order_by.as_ref())?, limit, offset, locks };
         let rel = self.body(body, &tail, known)?;
         self.ctes.truncate(visible);
         self.depth -= 1;
         if ctes.is_empty() {
             return Ok(rel);
         }
-        Ok(Rel::With {
-            ctes,
-            body: Box::new(rel),
-        })
+        Ok(Rel::With { ctes, body: Box::new(rel) })
     }
 
     pub(crate) fn body(&mut self, body: &SetExpr, tail: &Tail<'_>, known: bool) -> Result<Rel> {
@@ -189,12 +153,7 @@ impl Binder<'_> {
                 }
                 rel
             }
-            SetExpr::SetOperation {
-                left,
-                op,
-                set_quantifier,
-                right,
-            } => {
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 set_operation = true;
                 self.set_operation(left, *op, *set_quantifier, right, known)?
             }
@@ -221,21 +180,13 @@ impl Binder<'_> {
             schema: None,
             columns: columns
                 .iter()
-                .map(|c| ScopeColumn {
-                    name: c.name.clone(),
-                    expr: Expr::column(c.id, c.ty),
-                    origin: None,
-                })
+                .map(|c| ScopeColumn { name: c.name.clone(), expr: Expr::column(c.id, c.ty), origin: None })
                 .collect(),
             table: None,
             system: None,
             out_of_reach: false,
         });
-        self.levels.push(Level {
-            scope,
-            clause: Some(Clause::OrderBy),
-            ..Level::default()
-        });
+        self.levels.push(Level { scope, clause: Some(Clause::OrderBy), ..Level::default() });
         let mut keys = Vec::with_capacity(tail.order_by.len());
         for key in &tail.order_by {
             let e = order_key(key)?;
@@ -244,9 +195,7 @@ impl Binder<'_> {
                 Some(i) => Expr::column(columns[i].id, columns[i].ty),
                 None if !set_operation => self.expr(e)?,
                 None => match e {
-                    ast::Expr::Identifier(ident)
-                        if columns.iter().any(|c| c.name == fold_ident(ident)) =>
-                    {
+                    ast::Expr::Identifier(ident) if columns.iter().any(|c| c.name == fold_ident(ident)) => {
                         self.expr(e)?
                     }
                     ast::Expr::Identifier(_) => self.expr(e)?,
@@ -256,9 +205,7 @@ impl Binder<'_> {
                                 ErrorKind::FeatureNotSupported,
                                 "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
                             )
-                            .with_detail(
-                                "Only result column names can be used, not expressions or functions.",
-                            )
+                            .with_detail("Only result column names can be used, not expressions or functions.")
                             .with_hint(
                                 "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
                             ),
@@ -269,21 +216,10 @@ impl Binder<'_> {
             };
             let expr = self.known(expr)?;
             self.check_sortable(&expr, e.place())?;
-            keys.push(SortKey {
-                expr,
-                descending,
-                nulls_first,
-            });
+            keys.push(SortKey { expr, descending, nulls_first });
         }
         self.levels.pop();
-        let rel = if keys.is_empty() {
-            rel
-        } else {
-            Rel::Sort {
-                input: Box::new(rel),
-                keys,
-            }
-        };
+        let rel = if keys.is_empty() { rel } else { Rel::Sort { input: Box::new(rel), keys } };
         self.limited(rel, tail)
     }
 
@@ -309,22 +245,14 @@ impl Binder<'_> {
                     ),
                     value.span,
                 )),
-                Err(_) => Err(self.at(
-                    Error::new(
-                        ErrorKind::SyntaxError,
-                        format!("non-integer constant in {clause}"),
-                    ),
-                    value.span,
-                )),
+                Err(_) => Err(self
+                    .at(Error::new(ErrorKind::SyntaxError, format!("non-integer constant in {clause}")), value.span)),
             },
             ast::Value::Placeholder(_) => Ok(None),
-            _ => Err(self.at(
-                Error::new(
-                    ErrorKind::SyntaxError,
-                    format!("non-integer constant in {clause}"),
-                ),
-                value.span,
-            )),
+            _ => {
+                Err(self
+                    .at(Error::new(ErrorKind::SyntaxError, format!("non-integer constant in {clause}")), value.span))
+            }
         }
     }
 
@@ -333,10 +261,7 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::UndefinedFunction,
-                    format!(
-                        "could not identify an ordering operator for type {}",
-                        expr.ty.ty
-                    ),
+                    format!("could not identify an ordering operator for type {}", expr.ty.ty),
                 )
                 .with_hint("Use an explicit ordering operator or modify the query."),
                 span,
@@ -352,20 +277,13 @@ impl Binder<'_> {
         if limit.is_none() && offset.is_none() {
             return Ok(rel);
         }
-        Ok(Rel::Limit {
-            input: Box::new(rel),
-            limit,
-            offset,
-        })
+        Ok(Rel::Limit { input: Box::new(rel), limit, offset })
     }
 
     fn limit_expr(&mut self, e: Option<&ast::Expr>, clause: Clause) -> Result<Option<Expr>> {
         let Some(e) = e else { return Ok(None) };
         let span = e.place();
-        self.levels.push(Level {
-            clause: Some(clause),
-            ..Level::default()
-        });
+        self.levels.push(Level { clause: Some(clause), ..Level::default() });
         let bound = self.expr(e);
         self.levels.pop();
         let bound = bound?;
@@ -382,75 +300,49 @@ impl Binder<'_> {
         if matches!(bound.kind, ExprKind::Literal(Datum::Null)) {
             return Ok(Some(Self::null(PgType::Int8)));
         }
-        self.coerce(
-            bound,
-            PgType::Int8.into(),
-            CastContext::Assignment,
-            false,
-            span,
-        )?
-        .filter(|_| from.category() != stratos_types::TypeCategory::String)
-        .map(Some)
-        .ok_or_else(|| {
-            self.at(
-                Error::new(
-                    ErrorKind::DatatypeMismatch,
-                    format!(
-                        "argument of {} must be type bigint, not type {from}",
-                        clause.place()
+        self.coerce(bound, PgType::Int8.into(), CastContext::Assignment, false, span)?
+            .filter(|_| from.category() != stratos_types::TypeCategory::String)
+            .map(Some)
+            .ok_or_else(|| {
+                self.at(
+                    Error::new(
+                        ErrorKind::DatatypeMismatch,
+                        format!("argument of {} must be type bigint, not type {from}", clause.place()),
                     ),
-                ),
-                span,
-            )
-        })
+                    span,
+                )
+            })
     }
 
     /// `VALUES (…), (…)`.
     pub(crate) fn values(&mut self, values: &ast::Values, known: bool) -> Result<Rel> {
         let _ = known;
-        let ast::Values {
-            explicit_row,
-            value_keyword,
-            rows,
-        } = values;
+        let ast::Values { explicit_row, value_keyword, rows } = values;
         if *explicit_row || *value_keyword {
             return Err(Error::unsupported("ROW or VALUE in VALUES"));
         }
-        self.levels.push(Level {
-            clause: Some(Clause::Values),
-            ..Level::default()
-        });
+        self.levels.push(Level { clause: Some(Clause::Values), ..Level::default() });
         let width = rows.first().map_or(0, |r| r.content.len());
         let mut columns_of: Vec<Vec<Expr>> = (0..width).map(|_| Vec::new()).collect();
         let mut spans: Vec<Vec<Span>> = vec![Vec::new(); width];
         for row in rows {
             if row.content.len() != width {
                 let span = row.content.first().map_or(Span::empty(), Spanned::span);
-                return Err(self.at(
-                    Error::new(
-                        ErrorKind::SyntaxError,
-                        "VALUES lists must all be the same length",
-                    ),
-                    span,
-                ));
+                return Err(
+                    self.at(Error::new(ErrorKind::SyntaxError, "VALUES lists must all be the same length"), span)
+                );
             }
             for (i, e) in row.content.iter().enumerate() {
                 if is_default(e) {
-                    return Err(self.at(
-                        Error::new(
-                            ErrorKind::SyntaxError,
-                            "DEFAULT is not allowed in this context",
-                        ),
-                        e.place(),
-                    ));
+                    return Err(self
+                        .at(Error::new(ErrorKind::SyntaxError, "DEFAULT is not allowed in this context"), e.place()));
                 }
                 columns_of[i].push(self.expr(e)?);
                 spans[i].push(e.place());
             }
         }
         let mut outputs = Vec::with_capacity(width);
-        let mut bound_rows: Vec<Vec<Expr>> =
-            rows.iter().map(|_| Vec::with_capacity(width)).collect();
+        let mut bound_rows: Vec<Vec<Expr>> = rows.iter().map(|_| Vec::with_capacity(width)).collect();
         for (i, (column, spans)) in columns_of.into_iter().zip(spans).enumerate() {
             let (column, ty) = self.unify(column, &spans, "VALUES")?;
             for (row, e) in bound_rows.iter_mut().zip(column) {
@@ -459,20 +351,13 @@ impl Binder<'_> {
             outputs.push(self.output(format!("column{}", i + 1), ty));
         }
         self.levels.pop();
-        Ok(Rel::Values {
-            columns: outputs,
-            rows: bound_rows,
-        })
+        Ok(Rel::Values { columns: outputs, rows: bound_rows })
     }
 
     /// Puts the locks of FOR UPDATE and its kin on the scans of FROM.
     pub(crate) fn lock(&self, rel: &mut Rel, locks: &[ast::LockClause]) -> Result<()> {
         for clause in locks {
-            let ast::LockClause {
-                lock_type,
-                of,
-                nonblock,
-            } = clause;
+            let ast::LockClause { lock_type, of, nonblock } = clause;
             let mut mode = match lock_type {
                 LockType::Update => LockMode::Update,
                 LockType::Share => LockMode::Share,
@@ -522,9 +407,7 @@ impl Binder<'_> {
                     return Err(self.at(
                         Error::new(
                             ErrorKind::UndefinedTable,
-                            format!(
-                                "relation \"{name}\" in {wording} clause not found in FROM clause"
-                            ),
+                            format!("relation \"{name}\" in {wording} clause not found in FROM clause"),
                         ),
                         span,
                     ));
@@ -535,13 +418,7 @@ impl Binder<'_> {
     }
 }
 
-fn put_lock(
-    rel: &mut Rel,
-    name: Option<&str>,
-    wanted: RowLock,
-    wording: &str,
-    nullable: bool,
-) -> Result<bool> {
+fn put_lock(rel: &mut Rel, name: Option<&str>, wanted: RowLock, wording: &str, nullable: bool) -> Result<bool> {
     use crate::ir::JoinKind;
     match rel {
         Rel::Scan { alias, lock, .. } => {
@@ -564,21 +441,14 @@ fn put_lock(
             *lock = Some(match lock.take() {
                 None => wanted,
                 Some(old) => RowLock {
-                    mode: if strength(old.mode) > strength(wanted.mode) {
-                        old.mode
-                    } else {
-                        wanted.mode
-                    },
+                    mode: if strength(old.mode) > strength(wanted.mode) { old.mode } else { wanted.mode },
                     nowait: old.nowait || wanted.nowait,
-                    skip_locked: (old.skip_locked || wanted.skip_locked)
-                        && !(old.nowait || wanted.nowait),
+                    skip_locked: (old.skip_locked || wanted.skip_locked) && !(old.nowait || wanted.nowait),
                 },
             });
             Ok(true)
         }
-        Rel::Join {
-            left, right, kind, ..
-        } => {
+        Rel::Join { left, right, kind, .. } => {
             let (l, r) = match kind {
                 JoinKind::Inner => (false, false),
                 JoinKind::Left => (false, true),
@@ -590,9 +460,7 @@ fn put_lock(
             Ok(a || b)
         }
         Rel::Filter { input, .. } => put_lock(input, name, wanted, wording, nullable),
-        Rel::Project { input, .. } | Rel::Alias { input, .. } | Rel::Sort { input, .. }
-            if name.is_none() =>
-        {
+        Rel::Project { input, .. } | Rel::Alias { input, .. } | Rel::Sort { input, .. } if name.is_none() => {
             put_lock(input, name, wanted, wording, nullable)
         }
         _ => Ok(false),

@@ -67,11 +67,8 @@ fn element_type(actual: &[PgType], formal: &[ArgType]) -> Result<Option<PgType>>
         if implicitly(best, ty) {
             best = ty;
         } else {
-            return Err(Error::new(
-                ErrorKind::DatatypeMismatch,
-                "arguments declared \"anyelement\" are not all alike",
-            )
-            .with_detail(format!("{best} versus {ty}")));
+            return Err(Error::new(ErrorKind::DatatypeMismatch, "arguments declared \"anyelement\" are not all alike")
+                .with_detail(format!("{best} versus {ty}")));
         }
     }
     Ok(Some(best))
@@ -81,9 +78,7 @@ fn element_type(actual: &[PgType], formal: &[ArgType]) -> Result<Option<PgType>>
 pub(crate) fn choose(actual: &[PgType], candidates: &[Vec<ArgType>]) -> Choice {
     let exact = |types: &[PgType]| {
         candidates.iter().position(|c| {
-            c.iter()
-                .zip(types)
-                .all(|(f, a)| *f == ArgType::Is(*a) && *a != PgType::Unknown)
+            c.iter().zip(types).all(|(f, a)| *f == ArgType::Is(*a) && *a != PgType::Unknown)
                 || (types.is_empty() && c.is_empty())
         })
     };
@@ -102,9 +97,7 @@ pub(crate) fn choose(actual: &[PgType], candidates: &[Vec<ArgType>]) -> Choice {
         _ => {}
     }
     // Most exact matches.
-    keep_best(&mut left, |i| {
-        count(actual, &candidates[i], |a, f| f == ArgType::Is(a))
-    });
+    keep_best(&mut left, |i| count(actual, &candidates[i], |a, f| f == ArgType::Is(a)));
     if let [one] = left.as_slice() {
         return Choice::One(*one);
     }
@@ -135,12 +128,7 @@ pub(crate) fn choose(actual: &[PgType], candidates: &[Vec<ArgType>]) -> Choice {
         let fitting: Vec<usize> = left
             .iter()
             .copied()
-            .filter(|i| {
-                actual
-                    .iter()
-                    .zip(&candidates[*i])
-                    .all(|(a, f)| *a != PgType::Unknown || accepts(first, *f))
-            })
+            .filter(|i| actual.iter().zip(&candidates[*i]).all(|(a, f)| *a != PgType::Unknown || accepts(first, *f)))
             .collect();
         if let [one] = fitting.as_slice() {
             return Choice::One(*one);
@@ -150,11 +138,7 @@ pub(crate) fn choose(actual: &[PgType], candidates: &[Vec<ArgType>]) -> Choice {
 }
 
 fn count(actual: &[PgType], formal: &[ArgType], good: impl Fn(PgType, ArgType) -> bool) -> usize {
-    actual
-        .iter()
-        .zip(formal)
-        .filter(|(a, f)| **a != PgType::Unknown && good(**a, **f))
-        .count()
+    actual.iter().zip(formal).filter(|(a, f)| **a != PgType::Unknown && good(**a, **f)).count()
 }
 
 fn keep_best(left: &mut Vec<usize>, score: impl Fn(usize) -> usize) {
@@ -207,23 +191,12 @@ fn by_category(actual: &[PgType], candidates: &[Vec<ArgType>], left: &mut Vec<us
 }
 
 /// Types that the arguments are cast to (`None`: left as they are) and the result's type.
-pub(crate) fn settle(
-    actual: &[PgType],
-    formal: &[ArgType],
-    ret: ReturnType,
-) -> Result<(Vec<Option<PgType>>, PgType)> {
+pub(crate) fn settle(actual: &[PgType], formal: &[ArgType], ret: ReturnType) -> Result<(Vec<Option<PgType>>, PgType)> {
     let element = element_type(actual, formal)?;
-    let polymorphic = formal.iter().any(|f| {
-        matches!(
-            f,
-            ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyArray
-        )
-    });
+    let polymorphic =
+        formal.iter().any(|f| matches!(f, ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyArray));
     let undetermined = || {
-        Error::new(
-            ErrorKind::DatatypeMismatch,
-            "could not determine polymorphic type because input has type unknown",
-        )
+        Error::new(ErrorKind::DatatypeMismatch, "could not determine polymorphic type because input has type unknown")
     };
     // Nothing known: text, as the newer "anycompatible" signatures do.
     let element = match element {
@@ -274,9 +247,5 @@ pub(crate) fn common_type(types: &[PgType], context: &str) -> Result<PgType> {
             best = ty;
         }
     }
-    Ok(if best == PgType::Unknown {
-        PgType::Text
-    } else {
-        best
-    })
+    Ok(if best == PgType::Unknown { PgType::Text } else { best })
 }

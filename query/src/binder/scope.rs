@@ -15,11 +15,7 @@ const MAX_IDENT_BYTES: usize = 63;
 
 /// An identifier as it counts: folded to lower case unless quoted, cut to 63 bytes.
 pub fn fold_ident(ident: &Ident) -> String {
-    let mut name = if ident.quote_style.is_some() {
-        ident.value.clone()
-    } else {
-        ident.value.to_ascii_lowercase()
-    };
+    let mut name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
     if name.len() > MAX_IDENT_BYTES {
         let mut end = MAX_IDENT_BYTES;
         while !name.is_char_boundary(end) {
@@ -61,12 +57,7 @@ pub(crate) trait Place {
 impl Place for sqlparser::ast::Expr {
     fn place(&self) -> Span {
         let mut e = self;
-        while let sqlparser::ast::Expr::BinaryOp {
-            left,
-            op: _,
-            right: _,
-        } = e
-        {
+        while let sqlparser::ast::Expr::BinaryOp { left, op: _, right: _ } = e {
             e = left;
         }
         sqlparser::ast::Spanned::span(e)
@@ -107,10 +98,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     pub fn of(table: ScopeTable) -> Scope {
-        Scope {
-            star: table.columns.clone(),
-            tables: vec![table],
-        }
+        Scope { star: table.columns.clone(), tables: vec![table] }
     }
 
     pub fn append(&mut self, other: Scope) {
@@ -131,12 +119,7 @@ impl Binder<'_> {
         }
         // A table's name stands for its whole row.
         for level in (0..self.levels.len()).rev() {
-            let found = self.levels[level]
-                .scope
-                .tables
-                .iter()
-                .find(|t| t.name == name && !t.out_of_reach)
-                .cloned();
+            let found = self.levels[level].scope.tables.iter().find(|t| t.name == name && !t.out_of_reach).cloned();
             if let Some(table) = found {
                 return Ok(self.whole_row(&table, span));
             }
@@ -149,10 +132,7 @@ impl Binder<'_> {
         for field in &fields {
             self.note_reference(field, span);
         }
-        Expr {
-            kind: ExprKind::Row(fields),
-            ty: PgType::Record.into(),
-        }
+        Expr { kind: ExprKind::Row(fields), ty: PgType::Record.into() }
     }
 
     fn find_unqualified(&mut self, name: &str, span: Span) -> Result<Option<Expr>> {
@@ -162,10 +142,7 @@ impl Binder<'_> {
             if let Some(first) = found.next() {
                 if found.next().is_some() {
                     return Err(self.at(
-                        Error::new(
-                            ErrorKind::AmbiguousColumn,
-                            format!("column reference \"{name}\" is ambiguous"),
-                        ),
+                        Error::new(ErrorKind::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous")),
                         span,
                     ));
                 }
@@ -174,18 +151,11 @@ impl Binder<'_> {
                 return Ok(Some(expr));
             }
             if SYSTEM_COLUMNS.contains(&name) {
-                let bases: Vec<Arc<Table>> = scope
-                    .tables
-                    .iter()
-                    .filter_map(|t| t.table.clone())
-                    .collect();
+                let bases: Vec<Arc<Table>> = scope.tables.iter().filter_map(|t| t.table.clone()).collect();
                 if let Some(table) = bases.first() {
                     if bases.len() > 1 {
                         return Err(self.at(
-                            Error::new(
-                                ErrorKind::AmbiguousColumn,
-                                format!("column reference \"{name}\" is ambiguous"),
-                            ),
+                            Error::new(ErrorKind::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous")),
                             span,
                         ));
                     }
@@ -200,10 +170,7 @@ impl Binder<'_> {
         if name == "tableoid" {
             return Ok(Expr::literal(Datum::Oid(table.oid), PgType::Oid));
         }
-        Err(self.at(
-            Error::unsupported(format!("system column \"{name}\"")),
-            span,
-        ))
+        Err(self.at(Error::unsupported(format!("system column \"{name}\"")), span))
     }
 
     /// `table.column`, `schema.table.column`, `database.schema.table.column`.
@@ -218,10 +185,7 @@ impl Binder<'_> {
         let mut found = table.columns.iter().filter(|c| c.name == column);
         match (found.next(), found.next()) {
             (Some(_), Some(_)) => Err(self.at(
-                Error::new(
-                    ErrorKind::AmbiguousColumn,
-                    format!("column reference \"{column}\" is ambiguous"),
-                ),
+                Error::new(ErrorKind::AmbiguousColumn, format!("column reference \"{column}\" is ambiguous")),
                 span,
             )),
             (Some(c), None) => {
@@ -255,10 +219,7 @@ impl Binder<'_> {
                     return Err(self.at(
                         Error::new(
                             ErrorKind::FeatureNotSupported,
-                            format!(
-                                "cross-database references are not implemented: {}",
-                                qualifier.join(".")
-                            ),
+                            format!("cross-database references are not implemented: {}", qualifier.join(".")),
                         ),
                         span,
                     ));
@@ -269,10 +230,7 @@ impl Binder<'_> {
                 return Err(self.at(
                     Error::new(
                         ErrorKind::SyntaxError,
-                        format!(
-                            "improper qualified name (too many dotted names): {}",
-                            qualifier.join(".")
-                        ),
+                        format!("improper qualified name (too many dotted names): {}", qualifier.join(".")),
                     ),
                     span,
                 ));
@@ -280,10 +238,11 @@ impl Binder<'_> {
         };
         let mut unreachable = false;
         for level in self.levels.iter().rev() {
-            let mut found =
-                level.scope.tables.iter().filter(|t| {
-                    t.name == *name && schema.is_none_or(|s| t.schema.as_ref() == Some(s))
-                });
+            let mut found = level
+                .scope
+                .tables
+                .iter()
+                .filter(|t| t.name == *name && schema.is_none_or(|s| t.schema.as_ref() == Some(s)));
             if let Some(table) = found.next() {
                 if table.out_of_reach {
                     unreachable = true;
@@ -291,10 +250,7 @@ impl Binder<'_> {
                 }
                 if found.next().is_some() {
                     return Err(self.at(
-                        Error::new(
-                            ErrorKind::DuplicateAlias,
-                            format!("table reference \"{name}\" is ambiguous"),
-                        ),
+                        Error::new(ErrorKind::DuplicateAlias, format!("table reference \"{name}\" is ambiguous")),
                         span,
                     ));
                 }
@@ -326,13 +282,8 @@ impl Binder<'_> {
                 ErrorKind::UndefinedTable,
                 format!("invalid reference to FROM-clause entry for table \"{name}\""),
             )
-            .with_hint(format!(
-                "Perhaps you meant to reference the table alias \"{alias}\"."
-            )),
-            None => Error::new(
-                ErrorKind::UndefinedTable,
-                format!("missing FROM-clause entry for table \"{name}\""),
-            ),
+            .with_hint(format!("Perhaps you meant to reference the table alias \"{alias}\".")),
+            None => Error::new(ErrorKind::UndefinedTable, format!("missing FROM-clause entry for table \"{name}\"")),
         };
         Err(self.at(e, span))
     }
@@ -364,26 +315,14 @@ impl Binder<'_> {
             }
         }
         // Postgres's bounds (`MAX_FUZZY_DISTANCE`, and no more than half of the name wrong).
-        let best = candidates
-            .iter()
-            .map(|(d, _)| *d)
-            .min()
-            .unwrap_or(usize::MAX);
+        let best = candidates.iter().map(|(d, _)| *d).min().unwrap_or(usize::MAX);
         if best > 3 || best > column.chars().count() / 2 {
             return e;
         }
-        let names: Vec<&String> = candidates
-            .iter()
-            .filter(|(d, _)| *d == best)
-            .map(|(_, n)| n)
-            .collect();
+        let names: Vec<&String> = candidates.iter().filter(|(d, _)| *d == best).map(|(_, n)| n).collect();
         match names.as_slice() {
-            [one] => e.with_hint(format!(
-                "Perhaps you meant to reference the column \"{one}\"."
-            )),
-            [a, b] => e.with_hint(format!(
-                "Perhaps you meant to reference the column \"{a}\" or the column \"{b}\"."
-            )),
+            [one] => e.with_hint(format!("Perhaps you meant to reference the column \"{one}\".")),
+            [a, b] => e.with_hint(format!("Perhaps you meant to reference the column \"{a}\" or the column \"{b}\".")),
             _ => e,
         }
     }

@@ -17,12 +17,7 @@ pub(crate) struct TargetKey {
 }
 
 impl Binder<'_> {
-    pub(crate) fn select(
-        &mut self,
-        select: &ast::Select,
-        tail: &Tail<'_>,
-        known: bool,
-    ) -> Result<Rel> {
+    pub(crate) fn select(&mut self, select: &ast::Select, tail: &Tail<'_>, known: bool) -> Result<Rel> {
         self.levels.push(Level::default());
         let result = self.select_inner(select, tail, known);
         self.levels.pop();
@@ -84,10 +79,7 @@ impl Binder<'_> {
                 }
                 item.rel
             }
-            None => Rel::Values {
-                columns: Vec::new(),
-                rows: vec![Vec::new()],
-            },
+            None => Rel::Values { columns: Vec::new(), rows: vec![Vec::new()] },
         };
         self.define_windows(named_window)?;
         let mut targets = self.in_clause(Clause::SelectList, |b| b.targets(projection))?;
@@ -97,10 +89,7 @@ impl Binder<'_> {
                 let e = b.expr(condition)?;
                 b.boolean(e, "WHERE", condition.place())
             })?;
-            rel = Rel::Filter {
-                input: Box::new(rel),
-                predicate,
-            };
+            rel = Rel::Filter { input: Box::new(rel), predicate };
         }
         let having = match having {
             Some(condition) => Some(self.in_clause(Clause::Having, |b| {
@@ -195,10 +184,7 @@ impl Binder<'_> {
                 groupings,
             };
             if let Some(predicate) = having {
-                rel = Rel::Filter {
-                    input: Box::new(rel),
-                    predicate,
-                };
+                rel = Rel::Filter { input: Box::new(rel), predicate };
             }
         } else if let Some((_, _, span)) = groupings.first() {
             return Err(self.at(
@@ -210,10 +196,7 @@ impl Binder<'_> {
             ));
         }
         if !windows.is_empty() {
-            rel = Rel::Window {
-                input: Box::new(rel),
-                calls: windows,
-            };
+            rel = Rel::Window { input: Box::new(rel), calls: windows };
         }
         rel = self.join_sets(rel, sets)?;
         self.finish_select(rel, targets, visible, order, is_distinct, on, tail)
@@ -238,26 +221,15 @@ impl Binder<'_> {
         }
         let outputs: Vec<OutputColumn> = columns.iter().map(|(c, _)| c.clone()).collect();
         let column = |i: usize| Expr::column(outputs[i].id, outputs[i].ty);
-        let mut rel = Rel::Project {
-            input: Box::new(rel),
-            columns,
-        };
+        let mut rel = Rel::Project { input: Box::new(rel), columns };
         let keys: Vec<SortKey> = order
             .iter()
-            .map(|k| SortKey {
-                expr: column(k.target),
-                descending: k.descending,
-                nulls_first: k.nulls_first,
-            })
+            .map(|k| SortKey { expr: column(k.target), descending: k.descending, nulls_first: k.nulls_first })
             .collect();
         if let Some(on) = on {
             // The ORDER BY must begin with the ON expressions, in any order of theirs.
             let mut keys = keys;
-            let leading = order
-                .iter()
-                .take_while(|k| on.contains(&k.target))
-                .map(|k| k.target)
-                .collect::<Vec<_>>();
+            let leading = order.iter().take_while(|k| on.contains(&k.target)).map(|k| k.target).collect::<Vec<_>>();
             let complete = on.iter().all(|t| leading.contains(t));
             if !complete && leading.len() < order.len() {
                 return Err(Error::new(
@@ -267,29 +239,16 @@ impl Binder<'_> {
             }
             for target in &on {
                 if !leading.contains(target) {
-                    keys.push(SortKey {
-                        expr: column(*target),
-                        descending: false,
-                        nulls_first: false,
-                    });
+                    keys.push(SortKey { expr: column(*target), descending: false, nulls_first: false });
                 }
             }
-            rel = Rel::DistinctOn {
-                input: Box::new(rel),
-                on: on.iter().map(|t| column(*t)).collect(),
-                keys,
-            };
+            rel = Rel::DistinctOn { input: Box::new(rel), on: on.iter().map(|t| column(*t)).collect(), keys };
         } else {
             if is_distinct {
-                rel = Rel::Distinct {
-                    input: Box::new(rel),
-                };
+                rel = Rel::Distinct { input: Box::new(rel) };
             }
             if !keys.is_empty() {
-                rel = Rel::Sort {
-                    input: Box::new(rel),
-                    keys,
-                };
+                rel = Rel::Sort { input: Box::new(rel), keys };
             }
         }
         rel = self.limited(rel, tail)?;
@@ -300,22 +259,12 @@ impl Binder<'_> {
                 own.origin = output.origin;
                 shown.push((own, output.id));
             }
-            rel = Rel::Alias {
-                input: Box::new(rel),
-                columns: shown,
-            };
+            rel = Rel::Alias { input: Box::new(rel), columns: shown };
         }
         Ok(rel)
     }
 
-    fn may_lock(
-        &self,
-        distinct: bool,
-        grouped: bool,
-        having: bool,
-        aggregates: bool,
-        windows: bool,
-    ) -> Result<()> {
+    fn may_lock(&self, distinct: bool, grouped: bool, having: bool, aggregates: bool, windows: bool) -> Result<()> {
         let what = match (distinct, grouped, having, aggregates, windows) {
             (true, ..) => "DISTINCT clause",
             (_, true, ..) => "GROUP BY clause",
@@ -324,10 +273,7 @@ impl Binder<'_> {
             (_, _, _, _, true) => "window functions",
             _ => return Ok(()),
         };
-        Err(Error::new(
-            ErrorKind::FeatureNotSupported,
-            format!("FOR UPDATE is not allowed with {what}"),
-        ))
+        Err(Error::new(ErrorKind::FeatureNotSupported, format!("FOR UPDATE is not allowed with {what}")))
     }
 
     /// ORDER BY: output names first, then positions, then expressions of the input.
@@ -346,21 +292,12 @@ impl Binder<'_> {
             if order.iter().any(|k| k.target == target) {
                 continue;
             }
-            order.push(TargetKey {
-                target,
-                descending,
-                nulls_first,
-            });
+            order.push(TargetKey { target, descending, nulls_first });
         }
         Ok(order)
     }
 
-    fn distinct_on(
-        &mut self,
-        items: &[ast::Expr],
-        targets: &mut Vec<Target>,
-        visible: usize,
-    ) -> Result<Vec<usize>> {
+    fn distinct_on(&mut self, items: &[ast::Expr], targets: &mut Vec<Target>, visible: usize) -> Result<Vec<usize>> {
         let mut on = Vec::with_capacity(items.len());
         for item in items {
             let target = self.target_of(item, targets, visible, Clause::DistinctOn)?;
@@ -372,13 +309,7 @@ impl Binder<'_> {
     }
 
     /// The target that an ORDER BY or DISTINCT ON item means; a new hidden one where there is none.
-    fn target_of(
-        &mut self,
-        e: &ast::Expr,
-        targets: &mut Vec<Target>,
-        visible: usize,
-        clause: Clause,
-    ) -> Result<usize> {
+    fn target_of(&mut self, e: &ast::Expr, targets: &mut Vec<Target>, visible: usize, clause: Clause) -> Result<usize> {
         if let ast::Expr::Identifier(ident) = e {
             let name = fold_ident(ident);
             let mut found: Option<usize> = None;
@@ -407,12 +338,7 @@ impl Binder<'_> {
         let outputs: Vec<OutputColumn> = targets
             .iter()
             .take(visible)
-            .map(|t| OutputColumn {
-                id: crate::ir::ColumnId(0),
-                name: String::new(),
-                ty: t.expr.ty,
-                origin: None,
-            })
+            .map(|t| OutputColumn { id: crate::ir::ColumnId(0), name: String::new(), ty: t.expr.ty, origin: None })
             .collect();
         if let Some(i) = self.output_position(e, &outputs, clause.place())? {
             return Ok(i);
@@ -424,29 +350,17 @@ impl Binder<'_> {
         if let Some(i) = targets.iter().position(|t| t.expr.same(&expr)) {
             return Ok(i);
         }
-        targets.push(Target {
-            name: "?column?".into(),
-            expr,
-            origin: None,
-            span: e.place(),
-        });
+        targets.push(Target { name: "?column?".into(), expr, origin: None, span: e.place() });
         Ok(targets.len() - 1)
     }
 
     /// Whether a type has an equality, for DISTINCT and GROUP BY.
-    pub(crate) fn check_hashable(
-        &self,
-        expr: &Expr,
-        span: sqlparser::tokenizer::Span,
-    ) -> Result<()> {
+    pub(crate) fn check_hashable(&self, expr: &Expr, span: sqlparser::tokenizer::Span) -> Result<()> {
         if matches!(expr.ty.ty, PgType::Json) {
             return Err(self.at(
                 Error::new(
                     ErrorKind::UndefinedFunction,
-                    format!(
-                        "could not identify an equality operator for type {}",
-                        expr.ty.ty
-                    ),
+                    format!("could not identify an equality operator for type {}", expr.ty.ty),
                 ),
                 span,
             ));

@@ -9,12 +9,7 @@ use super::query::Tail;
 use super::resolve::common_type;
 use crate::ir::{Expr, OutputColumn, Rel, SetOpKind};
 
-const NO_TAIL: Tail<'static> = Tail {
-    order_by: Vec::new(),
-    limit: None,
-    offset: None,
-    locks: &[],
-};
+const NO_TAIL: Tail<'static> = Tail { order_by: Vec::new(), limit: None, offset: None, locks: &[] };
 
 /// Where the `i`-th column of a query body stands.
 fn column_span(body: &SetExpr, i: usize) -> Span {
@@ -22,11 +17,7 @@ fn column_span(body: &SetExpr, i: usize) -> Span {
         SetExpr::Select(select) => select.projection.get(i).map(Spanned::span),
         SetExpr::Query(query) => Some(column_span(&query.body, i)),
         SetExpr::SetOperation { left, .. } => Some(column_span(left, i)),
-        SetExpr::Values(values) => values
-            .rows
-            .first()
-            .and_then(|r| r.content.get(i))
-            .map(Spanned::span),
+        SetExpr::Values(values) => values.rows.first().and_then(|r| r.content.get(i)).map(Spanned::span),
         _ => None,
     };
     span.unwrap_or_else(Span::empty)
@@ -52,13 +43,7 @@ impl Binder<'_> {
         // Chains of set operations are left-deep: walk them without recursion.
         let mut chain: Vec<(SetOpKind, bool, &SetExpr)> = vec![shape(op, quantifier, right)?];
         let mut first = left;
-        while let SetExpr::SetOperation {
-            left,
-            op,
-            set_quantifier,
-            right,
-        } = first
-        {
+        while let SetExpr::SetOperation { left, op, set_quantifier, right } = first {
             chain.push(shape(*op, *set_quantifier, right)?);
             first = left;
         }
@@ -67,72 +52,38 @@ impl Binder<'_> {
             let right = self.body(ast, &NO_TAIL, false)?;
             sofar = self.combine(sofar, right, op, all, ast)?;
         }
-        if known {
-            self.decide_output(sofar)
-        } else {
-            Ok(sofar)
-        }
+        if known { self.decide_output(sofar) } else { Ok(sofar) }
     }
 
     /// Combines two relations, cast to the common types of their columns.
-    pub(crate) fn combine(
-        &mut self,
-        left: Rel,
-        right: Rel,
-        op: SetOpKind,
-        all: bool,
-        ast: &SetExpr,
-    ) -> Result<Rel> {
+    pub(crate) fn combine(&mut self, left: Rel, right: Rel, op: SetOpKind, all: bool, ast: &SetExpr) -> Result<Rel> {
         let a = left.output();
         let b = right.output();
         if a.len() != b.len() {
             return Err(self.at(
                 Error::new(
                     ErrorKind::SyntaxError,
-                    format!(
-                        "each {} query must have the same number of columns",
-                        word(op)
-                    ),
+                    format!("each {} query must have the same number of columns", word(op)),
                 ),
                 column_span(ast, 0),
             ));
         }
         let mut types = Vec::with_capacity(a.len());
         for (i, (x, y)) in a.iter().zip(&b).enumerate() {
-            let ty = common_type(&[x.ty.ty, y.ty.ty], word(op))
-                .map_err(|e| self.at(e, column_span(ast, i)))?;
+            let ty = common_type(&[x.ty.ty, y.ty.ty], word(op)).map_err(|e| self.at(e, column_span(ast, i)))?;
             let typmod = if x.ty == y.ty { x.ty.typmod } else { -1 };
             types.push(ColumnType { ty, typmod });
         }
         let left = self.cast_output(left, &types)?;
         let right = self.cast_output(right, &types)?;
-        let columns = a
-            .iter()
-            .zip(&types)
-            .map(|(c, ty)| self.output(c.name.clone(), *ty))
-            .collect();
-        Ok(Rel::SetOp {
-            op,
-            all,
-            left: Box::new(left),
-            right: Box::new(right),
-            columns,
-        })
+        let columns = a.iter().zip(&types).map(|(c, ty)| self.output(c.name.clone(), *ty)).collect();
+        Ok(Rel::SetOp { op, all, left: Box::new(left), right: Box::new(right), columns })
     }
 
     /// Columns that are still undecided become text.
     pub(crate) fn decide_output(&mut self, rel: Rel) -> Result<Rel> {
-        let types: Vec<ColumnType> = rel
-            .output()
-            .iter()
-            .map(|c| {
-                if c.ty.ty == PgType::Unknown {
-                    PgType::Text.into()
-                } else {
-                    c.ty
-                }
-            })
-            .collect();
+        let types: Vec<ColumnType> =
+            rel.output().iter().map(|c| if c.ty.ty == PgType::Unknown { PgType::Text.into() } else { c.ty }).collect();
         self.cast_output(rel, &types)
     }
 
@@ -152,10 +103,7 @@ impl Binder<'_> {
             let output = self.output(column.name, expr.ty);
             projected.push((output, expr));
         }
-        Ok(Rel::Project {
-            input: Box::new(rel),
-            columns: projected,
-        })
+        Ok(Rel::Project { input: Box::new(rel), columns: projected })
     }
 
     fn decide_column(&mut self, rel: &mut Rel, i: usize, ty: ColumnType) -> Result<()> {
@@ -165,23 +113,15 @@ impl Binder<'_> {
                     return Ok(());
                 };
                 if output.ty.ty == PgType::Unknown {
-                    let taken =
-                        std::mem::replace(expr, Expr::literal(Datum::Null, PgType::Unknown));
+                    let taken = std::mem::replace(expr, Expr::literal(Datum::Null, PgType::Unknown));
                     *expr = self.implicit(taken, ty.ty, Span::empty())?;
                     output.ty = expr.ty;
                 }
                 Ok(())
             }
-            Rel::Limit { input, .. } | Rel::Filter { input, .. } => {
-                self.decide_column(input, i, ty)
-            }
+            Rel::Limit { input, .. } | Rel::Filter { input, .. } => self.decide_column(input, i, ty),
             Rel::With { body, .. } => self.decide_column(body, i, ty),
-            Rel::SetOp {
-                left,
-                right,
-                columns,
-                ..
-            } => {
+            Rel::SetOp { left, right, columns, .. } => {
                 if columns.get(i).is_some_and(|c| c.ty.ty == PgType::Unknown) {
                     self.decide_column(left, i, ty)?;
                     self.decide_column(right, i, ty)?;
@@ -194,11 +134,7 @@ impl Binder<'_> {
     }
 }
 
-fn shape(
-    op: SetOperator,
-    quantifier: SetQuantifier,
-    right: &SetExpr,
-) -> Result<(SetOpKind, bool, &SetExpr)> {
+fn shape(op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) -> Result<(SetOpKind, bool, &SetExpr)> {
     let op = match op {
         SetOperator::Union => SetOpKind::Union,
         SetOperator::Except => SetOpKind::Except,

@@ -16,10 +16,7 @@ impl SourceText {
     pub fn new(text: &str) -> SourceText {
         let mut lines = vec![0];
         lines.extend(memchr_lines(text));
-        SourceText {
-            text: text.to_owned(),
-            lines,
-        }
+        SourceText { text: text.to_owned(), lines }
     }
 
     /// The text.
@@ -56,8 +53,7 @@ impl SourceText {
         let end = self.byte_at(at.start)?;
         let head = self.text.get(..end)?;
         let found = if symbol.as_bytes().iter().any(u8::is_ascii_alphabetic) {
-            head.to_ascii_lowercase()
-                .rfind(&symbol.to_ascii_lowercase())
+            head.to_ascii_lowercase().rfind(&symbol.to_ascii_lowercase())
         } else {
             head.rfind(symbol)
         }?;
@@ -73,8 +69,5 @@ impl SourceText {
 }
 
 fn memchr_lines(text: &str) -> impl Iterator<Item = usize> + '_ {
-    text.bytes()
-        .enumerate()
-        .filter(|(_, b)| *b == b'\n')
-        .map(|(i, _)| i + 1)
+    text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1)
 }

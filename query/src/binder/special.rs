@@ -19,27 +19,18 @@ fn all(mut terms: Vec<Expr>) -> Expr {
     if terms.len() == 1 {
         return terms.remove(0);
     }
-    Expr {
-        kind: ExprKind::And(terms),
-        ty: PgType::Bool.into(),
-    }
+    Expr { kind: ExprKind::And(terms), ty: PgType::Bool.into() }
 }
 
 fn any(mut terms: Vec<Expr>) -> Expr {
     if terms.len() == 1 {
         return terms.remove(0);
     }
-    Expr {
-        kind: ExprKind::Or(terms),
-        ty: PgType::Bool.into(),
-    }
+    Expr { kind: ExprKind::Or(terms), ty: PgType::Bool.into() }
 }
 
 fn is_null(expr: Expr) -> Expr {
-    Expr {
-        kind: ExprKind::IsNull(Box::new(expr)),
-        ty: PgType::Bool.into(),
-    }
+    Expr { kind: ExprKind::IsNull(Box::new(expr)), ty: PgType::Bool.into() }
 }
 
 impl Binder<'_> {
@@ -48,10 +39,9 @@ impl Binder<'_> {
         let expr = self.expr(inner)?;
         let expr = self.known(expr)?;
         match expr.kind {
-            ExprKind::Row(fields) => Ok(all(fields
-                .into_iter()
-                .map(|f| if null { is_null(f) } else { not(is_null(f)) })
-                .collect())),
+            ExprKind::Row(fields) => {
+                Ok(all(fields.into_iter().map(|f| if null { is_null(f) } else { not(is_null(f)) }).collect()))
+            }
             kind => {
                 let test = is_null(Expr { kind, ty: expr.ty });
                 Ok(if null { test } else { not(test) })
@@ -75,10 +65,7 @@ impl Binder<'_> {
             Some(value) => {
                 let wanted = if value { expr } else { not(expr) };
                 Expr {
-                    kind: ExprKind::Coalesce(vec![
-                        wanted,
-                        Expr::literal(Datum::Bool(false), PgType::Bool),
-                    ]),
+                    kind: ExprKind::Coalesce(vec![wanted, Expr::literal(Datum::Bool(false), PgType::Bool)]),
                     ty: PgType::Bool.into(),
                 }
             }
@@ -96,9 +83,8 @@ impl Binder<'_> {
         };
         let mut terms = Vec::with_capacity(pairs.len());
         for (left, right) in pairs {
-            let unknown_null = |e: &Expr| {
-                matches!(e.kind, ExprKind::Literal(Datum::Null)) && e.ty.ty == PgType::Unknown
-            };
+            let unknown_null =
+                |e: &Expr| matches!(e.kind, ExprKind::Literal(Datum::Null)) && e.ty.ty == PgType::Unknown;
             if unknown_null(&right) {
                 let left = self.known(left)?;
                 terms.push(is_null(left));
@@ -111,11 +97,7 @@ impl Binder<'_> {
             }
             let (equals, left, right) = self.binary_operands("=", left, right, place)?;
             terms.push(Expr {
-                kind: ExprKind::NotDistinct {
-                    equals,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                },
+                kind: ExprKind::NotDistinct { equals, left: Box::new(left), right: Box::new(right) },
                 ty: PgType::Bool.into(),
             });
         }
@@ -142,11 +124,7 @@ impl Binder<'_> {
     }
 
     /// Both sides of a comparison of rows; `None` when it is none.
-    pub(crate) fn row_operands(
-        &mut self,
-        left: &ast::Expr,
-        right: &ast::Expr,
-    ) -> Result<Option<RowPairs>> {
+    pub(crate) fn row_operands(&mut self, left: &ast::Expr, right: &ast::Expr) -> Result<Option<RowPairs>> {
         if !is_row(left) && !is_row(right) {
             return Ok(None);
         }
@@ -154,17 +132,9 @@ impl Binder<'_> {
         let b = self.row_fields(right)?;
         match (a, b) {
             (Some(a), Some(b)) if a.len() == b.len() => Ok(Some(a.into_iter().zip(b).collect())),
-            (Some(_), Some(_)) => Err(self.at(
-                Error::new(
-                    ErrorKind::SyntaxError,
-                    "unequal number of entries in row expressions",
-                ),
-                right.place(),
-            )),
-            _ => Err(self.at(
-                Error::unsupported("comparison of a row with something else"),
-                right.place(),
-            )),
+            (Some(_), Some(_)) => Err(self
+                .at(Error::new(ErrorKind::SyntaxError, "unequal number of entries in row expressions"), right.place())),
+            _ => Err(self.at(Error::unsupported("comparison of a row with something else"), right.place())),
         }
     }
 
@@ -187,12 +157,7 @@ impl Binder<'_> {
     }
 
     /// `(a, b) < (c, d)`, by the first fields that differ.
-    pub(crate) fn compare_rows(
-        &mut self,
-        symbol: &str,
-        pairs: RowPairs,
-        place: Option<usize>,
-    ) -> Result<Expr> {
+    pub(crate) fn compare_rows(&mut self, symbol: &str, pairs: RowPairs, place: Option<usize>) -> Result<Expr> {
         match symbol {
             "=" => {
                 let mut terms = Vec::with_capacity(pairs.len());
@@ -212,10 +177,7 @@ impl Binder<'_> {
                 let strict = &symbol[..1];
                 let mut pairs = pairs.into_iter().rev();
                 let Some((a, b)) = pairs.next() else {
-                    return Err(Error::new(
-                        ErrorKind::FeatureNotSupported,
-                        "cannot compare rows of zero length",
-                    ));
+                    return Err(Error::new(ErrorKind::FeatureNotSupported, "cannot compare rows of zero length"));
                 };
                 // From the last field inwards: a < c OR (a = c AND rest).
                 let mut result = self.operator(symbol, Some(a), b, place)?;
@@ -230,28 +192,17 @@ impl Binder<'_> {
                 ErrorKind::FeatureNotSupported,
                 format!("could not determine interpretation of row comparison operator {other}"),
             )
-            .with_hint(
-                "Row comparison operators must be associated with btree operator families.",
-            )),
+            .with_hint("Row comparison operators must be associated with btree operator families.")),
         }
     }
 
     /// `[NOT] IN (a, b, …)`.
-    pub(crate) fn in_list(
-        &mut self,
-        expr: &ast::Expr,
-        list: &[ast::Expr],
-        negated: bool,
-    ) -> Result<Expr> {
-        let place = list
-            .first()
-            .and_then(|f| self.cx.source.symbol_before(f.place(), "in"));
+    pub(crate) fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Expr> {
+        let place = list.first().and_then(|f| self.cx.source.symbol_before(f.place(), "in"));
         if is_row(expr) {
             let mut terms = Vec::with_capacity(list.len());
             for item in list {
-                let pairs = self
-                    .row_operands(expr, item)?
-                    .ok_or_else(|| Error::internal("a row is a row"))?;
+                let pairs = self.row_operands(expr, item)?.ok_or_else(|| Error::internal("a row is a row"))?;
                 terms.push(self.compare_rows("=", pairs, place)?);
             }
             let test = any(terms);
@@ -262,15 +213,10 @@ impl Binder<'_> {
         for item in list {
             items.push(self.expr(item)?);
         }
-        let types: Vec<PgType> = std::iter::once(&arg)
-            .chain(&items)
-            .map(|e| e.ty.ty)
-            .collect();
+        let types: Vec<PgType> = std::iter::once(&arg).chain(&items).map(|e| e.ty.ty).collect();
         let common = super::resolve::common_type(&types, "IN");
         let test = match common {
-            Ok(ty)
-                if items.len() > 1 && types.iter().all(|t| super::resolve::implicitly(*t, ty)) =>
-            {
+            Ok(ty) if items.len() > 1 && types.iter().all(|t| super::resolve::implicitly(*t, ty)) => {
                 let arg = self.implicit(arg, ty, expr.place())?;
                 let mut cast = Vec::with_capacity(items.len());
                 for (item, ast) in items.into_iter().zip(list) {
@@ -282,14 +228,7 @@ impl Binder<'_> {
                 for item in cast {
                     list.push(self.implicit(item, to, Span::empty())?);
                 }
-                Expr {
-                    kind: ExprKind::InList {
-                        equals,
-                        arg: Box::new(arg),
-                        list,
-                    },
-                    ty: PgType::Bool.into(),
-                }
+                Expr { kind: ExprKind::InList { equals, arg: Box::new(arg), list }, ty: PgType::Bool.into() }
             }
             _ => {
                 let mut terms = Vec::with_capacity(items.len());
@@ -388,33 +327,18 @@ impl Binder<'_> {
 
     pub(crate) fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Expr> {
         let (rel, column) = self.one_column(query, "subquery must return only one column")?;
-        Ok(Expr {
-            kind: ExprKind::Subquery {
-                kind: SubqueryKind::Scalar,
-                query: Arc::new(rel),
-            },
-            ty: column.ty,
-        })
+        Ok(Expr { kind: ExprKind::Subquery { kind: SubqueryKind::Scalar, query: Arc::new(rel) }, ty: column.ty })
     }
 
     /// `ARRAY(SELECT …)`.
     pub(crate) fn array_subquery(&mut self, query: &ast::Query) -> Result<Expr> {
         let (rel, column) = self.one_column(query, "subquery must return only one column")?;
         let ty = column.ty.ty.array().ok_or_else(|| {
-            Error::new(
-                ErrorKind::UndefinedObject,
-                format!("could not find array type for data type {}", column.ty.ty),
-            )
+            Error::new(ErrorKind::UndefinedObject, format!("could not find array type for data type {}", column.ty.ty))
         })?;
         Ok(Expr {
-            kind: ExprKind::Subquery {
-                kind: SubqueryKind::Array,
-                query: Arc::new(rel),
-            },
-            ty: ColumnType {
-                ty,
-                typmod: column.ty.typmod,
-            },
+            kind: ExprKind::Subquery { kind: SubqueryKind::Array, query: Arc::new(rel) },
+            ty: ColumnType { ty, typmod: column.ty.typmod },
         })
     }
 
@@ -424,12 +348,7 @@ impl Binder<'_> {
         Ok(if negated { not(test) } else { test })
     }
 
-    pub(crate) fn in_subquery(
-        &mut self,
-        left: &ast::Expr,
-        query: &ast::Query,
-        negated: bool,
-    ) -> Result<Expr> {
+    pub(crate) fn in_subquery(&mut self, left: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Expr> {
         let test = if is_row(left) {
             self.row_in_subquery(left, query)?
         } else {
@@ -452,11 +371,7 @@ impl Binder<'_> {
                 };
                 return Err(self.at(Error::new(ErrorKind::SyntaxError, few), left.place()));
             }
-            let pairs = fields
-                .into_iter()
-                .zip(columns)
-                .map(|(f, c)| (f, Expr::column(c.id, c.ty)))
-                .collect();
+            let pairs = fields.into_iter().zip(columns).map(|(f, c)| (f, Expr::column(c.id, c.ty))).collect();
             let place = self.position(left.place());
             let equal = self.compare_rows("=", pairs, place)?;
             matching.push(exists(Rel::Filter {
@@ -495,18 +410,11 @@ impl Binder<'_> {
             rel
         } else {
             let output = self.output(column.name, right.ty);
-            Rel::Project {
-                input: Box::new(rel),
-                columns: vec![(output, right)],
-            }
+            Rel::Project { input: Box::new(rel), columns: vec![(output, right)] }
         };
         Ok(Expr {
             kind: ExprKind::Subquery {
-                kind: SubqueryKind::Quantified {
-                    quantifier,
-                    operator,
-                    left: Box::new(left),
-                },
+                kind: SubqueryKind::Quantified { quantifier, operator, left: Box::new(left) },
                 query: Arc::new(rel),
             },
             ty: PgType::Bool.into(),
@@ -528,10 +436,7 @@ impl Binder<'_> {
         }
         if let ast::Expr::Subquery(query) = inner {
             if is_row(left) {
-                return Err(self.at(
-                    Error::unsupported("ANY or ALL of a row and a subquery"),
-                    left.place(),
-                ));
+                return Err(self.at(Error::unsupported("ANY or ALL of a row and a subquery"), left.place()));
             }
             return self.quantified_subquery(left, &symbol, query, quantifier, &symbol);
         }
@@ -542,10 +447,7 @@ impl Binder<'_> {
         let element = match array.ty.ty {
             PgType::Unknown => PgType::Unknown,
             ty => ty.element().ok_or_else(|| {
-                let e = Error::new(
-                    ErrorKind::WrongObjectType,
-                    "op ANY/ALL (array) requires array on right side",
-                );
+                let e = Error::new(ErrorKind::WrongObjectType, "op ANY/ALL (array) requires array on right side");
                 match place {
                     Some(p) => e.at(p),
                     None => e,
@@ -559,28 +461,15 @@ impl Binder<'_> {
         let found = self.find_operator(&symbol, &[left_type, element], place)?;
         must_be_boolean(found.function)?;
         let formal: Vec<_> = found.left.into_iter().chain([found.right]).collect();
-        let actual = [
-            left_type,
-            if element == PgType::Unknown {
-                left_type
-            } else {
-                element
-            },
-        ];
+        let actual = [left_type, if element == PgType::Unknown { left_type } else { element }];
         let (targets, _) = super::resolve::settle(&actual, &formal, found.function.ret)?;
         let to_left = targets.first().copied().flatten().unwrap_or(left_type);
         let to_right = targets.get(1).copied().flatten().unwrap_or(element);
         let span = right.place();
         let left = self.implicit(left, to_left, span)?;
-        let to_array = to_right
-            .array()
-            .ok_or_else(|| Error::unsupported(format!("array of {to_right}")))?;
+        let to_array = to_right.array().ok_or_else(|| Error::unsupported(format!("array of {to_right}")))?;
         // int2vector and oidvector hold the same values as the arrays.
-        let array = if element == to_right {
-            array
-        } else {
-            self.implicit(array, to_array, span)?
-        };
+        let array = if element == to_right { array } else { self.implicit(array, to_array, span)? };
         Ok(Expr {
             kind: ExprKind::Quantified {
                 quantifier,
@@ -594,48 +483,26 @@ impl Binder<'_> {
 }
 
 fn exists(rel: Rel) -> Expr {
-    Expr {
-        kind: ExprKind::Subquery {
-            kind: SubqueryKind::Exists,
-            query: Arc::new(rel),
-        },
-        ty: PgType::Bool.into(),
-    }
+    Expr { kind: ExprKind::Subquery { kind: SubqueryKind::Exists, query: Arc::new(rel) }, ty: PgType::Bool.into() }
 }
 
 fn must_be_boolean(operator: &'static Function) -> Result<()> {
     if operator.ret == ReturnType::Is(PgType::Bool) {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::WrongObjectType,
-        "op ANY/ALL (array) requires operator to yield boolean",
-    ))
+    Err(Error::new(ErrorKind::WrongObjectType, "op ANY/ALL (array) requires operator to yield boolean"))
 }
 
 /// Removes the mark that the token rewriting put before the lower bound of `BETWEEN SYMMETRIC`.
 fn take_symmetric(low: &mut ast::Expr) -> bool {
     match low {
-        ast::Expr::UnaryOp {
-            op: ast::UnaryOperator::AtDashAt,
-            expr,
-        } => {
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::AtDashAt, expr } => {
             let inner = (**expr).clone();
             *low = inner;
             true
         }
-        ast::Expr::BinaryOp {
-            left,
-            op: _,
-            right: _,
-        } => take_symmetric(left),
-        ast::Expr::Cast {
-            expr,
-            kind: _,
-            data_type: _,
-            array: _,
-            format: _,
-        } => take_symmetric(expr),
+        ast::Expr::BinaryOp { left, op: _, right: _ } => take_symmetric(left),
+        ast::Expr::Cast { expr, kind: _, data_type: _, array: _, format: _ } => take_symmetric(expr),
         _ => false,
     }
 }

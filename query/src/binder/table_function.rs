@@ -81,19 +81,12 @@ pub(crate) struct TableCall {
 
 impl Binder<'_> {
     /// Chooses among the signatures of a set-returning function.
-    pub(crate) fn table_call(
-        &mut self,
-        name: &str,
-        args: Vec<Expr>,
-        span: Span,
-    ) -> Result<TableCall> {
+    pub(crate) fn table_call(&mut self, name: &str, args: Vec<Expr>, span: Span) -> Result<TableCall> {
         if name == "unnest" && args.len() > 1 {
             return self.unnest_together(args, span);
         }
-        let fitting: Vec<&Signature> = SIGNATURES
-            .iter()
-            .filter(|s| s.name == name && s.args.len() == args.len())
-            .collect();
+        let fitting: Vec<&Signature> =
+            SIGNATURES.iter().filter(|s| s.name == name && s.args.len() == args.len()).collect();
         let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|s| s.args.to_vec()).collect();
         let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
         let signature = match choose(&actual, &candidates) {
@@ -106,43 +99,23 @@ impl Binder<'_> {
             let (_, ty) = settle(&actual, signature.args, *ret).map_err(|e| self.at(e, span))?;
             columns.push(((*column).to_owned(), ty.into()));
         }
-        let ret = signature
-            .columns
-            .first()
-            .map_or(ReturnType::Is(PgType::Void), |(_, r)| *r);
+        let ret = signature.columns.first().map_or(ReturnType::Is(PgType::Void), |(_, r)| *r);
         let (args, _) = self.settle_args(signature.args, ret, args, span)?;
-        Ok(TableCall {
-            kind: signature.kind,
-            args,
-            columns,
-        })
+        Ok(TableCall { kind: signature.kind, args, columns })
     }
 
     /// `unnest(a, b, …)`: arrays side by side, a column each.
     fn unnest_together(&mut self, args: Vec<Expr>, span: Span) -> Result<TableCall> {
         let mut columns = Vec::with_capacity(args.len());
         for arg in &args {
-            let element = arg
-                .ty
-                .ty
-                .element()
-                .ok_or_else(|| self.undefined_function("unnest", &[arg.ty.ty], span))?;
+            let element = arg.ty.ty.element().ok_or_else(|| self.undefined_function("unnest", &[arg.ty.ty], span))?;
             columns.push(("unnest".to_owned(), element.into()));
         }
-        Ok(TableCall {
-            kind: TableFunctionKind::Unnest,
-            args,
-            columns,
-        })
+        Ok(TableCall { kind: TableFunctionKind::Unnest, args, columns })
     }
 
     /// A set-returning call outside FROM: the value is a column that a lateral join will give.
-    pub(crate) fn set_in_select(
-        &mut self,
-        name: &str,
-        args: Vec<Expr>,
-        span: Span,
-    ) -> Result<Expr> {
+    pub(crate) fn set_in_select(&mut self, name: &str, args: Vec<Expr>, span: Span) -> Result<Expr> {
         let Some(clause) = self.clause() else {
             return Err(Error::unsupported("set-returning function here"));
         };
@@ -153,9 +126,7 @@ impl Binder<'_> {
                     ErrorKind::FeatureNotSupported,
                     format!("set-returning functions are not allowed in {what}"),
                 )
-                .with_hint(
-                    "You might be able to move the set-returning function into a LATERAL FROM item.",
-                ),
+                .with_hint("You might be able to move the set-returning function into a LATERAL FROM item."),
                 span,
             ));
         }
@@ -165,9 +136,7 @@ impl Binder<'_> {
                     ErrorKind::FeatureNotSupported,
                     "aggregate function calls cannot contain set-returning function calls",
                 )
-                .with_hint(
-                    "You might be able to move the set-returning function into a LATERAL FROM item.",
-                ),
+                .with_hint("You might be able to move the set-returning function into a LATERAL FROM item."),
                 span,
             ));
         }
@@ -175,30 +144,20 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::FeatureNotSupported,
-                    format!(
-                        "set-returning functions are not allowed in {}",
-                        clause.place()
-                    ),
+                    format!("set-returning functions are not allowed in {}", clause.place()),
                 ),
                 span,
             ));
         }
         let mut call = self.table_call(name, args, span)?;
         if call.columns.len() != 1 {
-            return Err(self.at(
-                Error::unsupported(format!("composite result of {name} in a select list")),
-                span,
-            ));
+            return Err(self.at(Error::unsupported(format!("composite result of {name} in a select list")), span));
         }
         let (_, ty) = call.columns.remove(0);
         let column = self.output(name, ty);
         let expr = Expr::column(column.id, ty);
         if let Some(level) = self.levels.last_mut() {
-            level.sets.push(SetReturning {
-                kind: call.kind,
-                args: call.args,
-                column,
-            });
+            level.sets.push(SetReturning { kind: call.kind, args: call.args, column });
         }
         Ok(expr)
     }
@@ -210,12 +169,8 @@ impl Binder<'_> {
             return Ok(input);
         }
         // A call whose argument is another call is joined after it.
-        let nested = sets.iter().any(|s| {
-            s.args
-                .iter()
-                .flat_map(Expr::columns)
-                .any(|c| sets.iter().any(|o| o.column.id == c))
-        });
+        let nested =
+            sets.iter().any(|s| s.args.iter().flat_map(Expr::columns).any(|c| sets.iter().any(|o| o.column.id == c)));
         if nested || sets.len() == 1 {
             let mut rel = input;
             for set in sets {
@@ -247,18 +202,9 @@ impl Binder<'_> {
                 on: Some(on),
                 lateral: false,
             };
-            number = Expr {
-                kind: ExprKind::Coalesce(vec![number, other_number]),
-                ty: PgType::Int8.into(),
-            };
+            number = Expr { kind: ExprKind::Coalesce(vec![number, other_number]), ty: PgType::Int8.into() };
         }
-        Ok(Rel::Join {
-            left: Box::new(input),
-            right: Box::new(step),
-            kind: JoinKind::Inner,
-            on: None,
-            lateral: true,
-        })
+        Ok(Rel::Join { left: Box::new(input), right: Box::new(step), kind: JoinKind::Inner, on: None, lateral: true })
     }
 
     fn numbered(&mut self, set: SetReturning) -> (Rel, Expr) {
@@ -275,8 +221,6 @@ impl Binder<'_> {
 
     /// Arguments of a function in FROM.
     pub(crate) fn from_args(&mut self, args: &[ast::FunctionArg]) -> Result<Vec<Expr>> {
-        self.in_clause(super::Clause::FromFunction, |b| {
-            args.iter().map(|a| b.plain_arg(a)).collect()
-        })
+        self.in_clause(super::Clause::FromFunction, |b| args.iter().map(|a| b.plain_arg(a)).collect())
     }
 }

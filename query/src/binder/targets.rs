@@ -1,8 +1,6 @@
 //! Select lists: `*`, aliases, and the names that columns get when nobody names them (`FigureColname` of Postgres).
 
-use sqlparser::ast::{
-    self, SelectItem, SelectItemQualifiedWildcardKind, Value, WildcardAdditionalOptions,
-};
+use sqlparser::ast::{self, SelectItem, SelectItemQualifiedWildcardKind, Value, WildcardAdditionalOptions};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
@@ -33,24 +31,16 @@ impl Binder<'_> {
                     let bound = self.expr(expr)?;
                     targets.push(self.target(fold_ident(alias), bound, expr.place()));
                 }
-                SelectItem::ExprWithAliases {
-                    expr: _,
-                    aliases: _,
-                } => return Err(Error::unsupported("several aliases of one expression")),
+                SelectItem::ExprWithAliases { expr: _, aliases: _ } => {
+                    return Err(Error::unsupported("several aliases of one expression"));
+                }
                 SelectItem::Wildcard(options) => {
                     let span = wildcard(options)?;
-                    let star = self
-                        .levels
-                        .last()
-                        .map(|l| l.scope.star.clone())
-                        .unwrap_or_default();
+                    let star = self.levels.last().map(|l| l.scope.star.clone()).unwrap_or_default();
                     let none = self.levels.last().is_none_or(|l| l.scope.tables.is_empty());
                     if none {
                         return Err(self.at(
-                            Error::new(
-                                ErrorKind::SyntaxError,
-                                "SELECT * with no tables specified is not valid",
-                            ),
+                            Error::new(ErrorKind::SyntaxError, "SELECT * with no tables specified is not valid"),
                             span,
                         ));
                     }
@@ -73,12 +63,7 @@ impl Binder<'_> {
     fn star(&mut self, columns: Vec<ScopeColumn>, span: Span, targets: &mut Vec<Target>) {
         for column in columns {
             self.note_reference(&column.expr, span);
-            targets.push(Target {
-                name: column.name,
-                expr: column.expr,
-                origin: column.origin,
-                span,
-            });
+            targets.push(Target { name: column.name, expr: column.expr, origin: column.origin, span });
         }
     }
 
@@ -94,12 +79,7 @@ impl Binder<'_> {
                 .and_then(|c| c.origin),
             _ => None,
         };
-        Target {
-            name,
-            expr,
-            origin,
-            span,
-        }
+        Target { name, expr, origin, span }
     }
 }
 
@@ -145,14 +125,8 @@ fn named(e: &ast::Expr) -> Option<(String, bool)> {
                 _ => None,
             })
             .or_else(|| named(root)),
-        E::Nested(inner)
-        | E::Collate {
-            expr: inner,
-            collation: _,
-        } => named(inner),
-        E::Cast {
-            expr, data_type, ..
-        } => match named(expr) {
+        E::Nested(inner) | E::Collate { expr: inner, collation: _ } => named(inner),
+        E::Cast { expr, data_type, .. } => match named(expr) {
             Some((name, true)) => Some((name, true)),
             _ => Some((type_name(data_type), false)),
         },
@@ -206,12 +180,7 @@ fn subquery_name(body: &ast::SetExpr) -> Option<(String, bool)> {
 
 fn type_name(ty: &ast::DataType) -> String {
     match column_type(ty) {
-        Ok(t) => {
-            t.ty.element()
-                .filter(|_| t.ty.name().starts_with('_'))
-                .unwrap_or(t.ty)
-                .name()
-        }
+        Ok(t) => t.ty.element().filter(|_| t.ty.name().starts_with('_')).unwrap_or(t.ty).name(),
         Err(_) => ty.to_string().to_lowercase(),
     }
 }

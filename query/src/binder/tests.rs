@@ -7,8 +7,8 @@ use stratos_types::{ColumnType, PgType};
 
 use super::{BindContext, ScalarUse, SourceText, bind, bind_scalar, parse};
 use crate::catalog::{
-    Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState,
-    Snapshot, SystemTable, Table,
+    Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState, Snapshot, SystemTable,
+    Table,
 };
 
 fn no_system(_: &str, _: &str) -> Option<Arc<dyn SystemTable>> {
@@ -45,11 +45,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
             name: format!("{name}_pkey"),
             id: 1,
             columns: key
-                .then_some(IndexColumn {
-                    attnum: 1,
-                    descending: false,
-                    nulls_first: false,
-                })
+                .then_some(IndexColumn { attnum: 1, descending: false, nulls_first: false })
                 .into_iter()
                 .collect(),
             unique: key,
@@ -61,10 +57,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
             .then_some(Constraint {
                 oid: oid + 2,
                 name: format!("{name}_pkey"),
-                kind: ConstraintKind::Unique {
-                    index: oid + 1,
-                    primary: true,
-                },
+                kind: ConstraintKind::Unique { index: oid + 1, primary: true },
             })
             .into_iter()
             .collect(),
@@ -77,30 +70,11 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
 /// g (id int generated always as identity, d int default 7).
 fn snapshot() -> Arc<Snapshot> {
     let t = |ty: PgType| ColumnType::from(ty);
-    let mut snapshot = Snapshot {
-        version: 1,
-        database: 5,
-        ..Snapshot::default()
-    };
-    let varchar = ColumnType {
-        ty: PgType::Varchar,
-        typmod: 7,
-    };
-    let mut g = table(
-        16600,
-        "g",
-        &[("id", t(PgType::Int4)), ("d", t(PgType::Int4))],
-        false,
-    );
-    g.columns[0].identity = Some(Identity {
-        always: true,
-        sequence: 16700,
-    });
-    g.columns[1].default = Some(ColumnDefault {
-        oid: 16701,
-        sql: "7".into(),
-        owned_sequence: None,
-    });
+    let mut snapshot = Snapshot { version: 1, database: 5, ..Snapshot::default() };
+    let varchar = ColumnType { ty: PgType::Varchar, typmod: 7 };
+    let mut g = table(16600, "g", &[("id", t(PgType::Int4)), ("d", t(PgType::Int4))], false);
+    g.columns[0].identity = Some(Identity { always: true, sequence: 16700 });
+    g.columns[1].default = Some(ColumnDefault { oid: 16701, sql: "7".into(), owned_sequence: None });
     for table in [
         table(
             16400,
@@ -113,33 +87,17 @@ fn snapshot() -> Arc<Snapshot> {
             ],
             true,
         ),
-        table(
-            16500,
-            "u",
-            &[
-                ("id", t(PgType::Int4)),
-                ("t_id", t(PgType::Int4)),
-                ("v", varchar),
-            ],
-            false,
-        ),
+        table(16500, "u", &[("id", t(PgType::Int4)), ("t_id", t(PgType::Int4)), ("v", varchar)], false),
         g,
     ] {
-        snapshot
-            .relations
-            .insert((2200, table.name.clone()), table.oid);
+        snapshot.relations.insert((2200, table.name.clone()), table.oid);
         snapshot.tables.insert(table.oid, Arc::new(table));
     }
     Arc::new(snapshot)
 }
 
 fn context(sql: &str) -> BindContext {
-    BindContext::new(
-        snapshot(),
-        Arc::new(no_system),
-        vec!["public".into()],
-        Some(Arc::new(SourceText::new(sql))),
-    )
+    BindContext::new(snapshot(), Arc::new(no_system), vec!["public".into()], Some(Arc::new(SourceText::new(sql))))
 }
 
 fn show(sql: &str) -> String {
@@ -203,10 +161,7 @@ fn scalars_of_table_definitions() {
     let default = bind_scalar("'7'", &cx, None, target, ScalarUse::Default).unwrap();
     assert_eq!(default.to_string(), "'7':bigint");
     let e = bind_scalar("true", &cx, None, target, ScalarUse::Default).unwrap_err();
-    assert_eq!(
-        e.message(),
-        "column \"n\" is of type bigint but default expression is of type boolean"
-    );
+    assert_eq!(e.message(), "column \"n\" is of type bigint but default expression is of type boolean");
     let e = bind_scalar("(select 1)", &cx, None, target, ScalarUse::Default).unwrap_err();
     assert_eq!(e.message(), "cannot use subquery in DEFAULT expression");
 }

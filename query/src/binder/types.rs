@@ -1,8 +1,8 @@
 //! Type names of the AST to our types.
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, IntervalFields, ObjectName,
-    ObjectNamePart, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, IntervalFields, ObjectName, ObjectNamePart,
+    TimezoneInfo,
 };
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
@@ -34,14 +34,10 @@ pub fn column_type(ty: &DataType) -> Result<ColumnType> {
         DataType::DoublePrecision | DataType::Float8 => is(PgType::Float8),
         DataType::Float(ExactNumberInfo::None) => is(PgType::Float8),
         DataType::Float(ExactNumberInfo::Precision(p)) => match p {
-            0 => Err(invalid(
-                "precision for type float must be at least 1 bit".into(),
-            )),
+            0 => Err(invalid("precision for type float must be at least 1 bit".into())),
             1..=24 => is(PgType::Float4),
             25..=53 => is(PgType::Float8),
-            _ => Err(invalid(
-                "precision for type float must be less than 54 bits".into(),
-            )),
+            _ => Err(invalid("precision for type float must be less than 54 bits".into())),
         },
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(*info),
         DataType::Text => is(PgType::Text),
@@ -76,14 +72,8 @@ pub fn column_type(ty: &DataType) -> Result<ColumnType> {
             if element.ty.element().is_some() {
                 return Ok(element);
             }
-            let ty = element
-                .ty
-                .array()
-                .ok_or_else(|| Error::unsupported(format!("array of {}", element.ty)))?;
-            Ok(ColumnType {
-                ty,
-                typmod: element.typmod,
-            })
+            let ty = element.ty.array().ok_or_else(|| Error::unsupported(format!("array of {}", element.ty)))?;
+            Ok(ColumnType { ty, typmod: element.typmod })
         }
         DataType::Custom(name, modifiers) => custom(name, modifiers),
         other => Err(missing(&other.to_string().to_lowercase())),
@@ -91,10 +81,7 @@ pub fn column_type(ty: &DataType) -> Result<ColumnType> {
 }
 
 fn missing(name: &str) -> Error {
-    Error::new(
-        ErrorKind::UndefinedObject,
-        format!("type \"{name}\" does not exist"),
-    )
+    Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
 }
 
 fn numeric(info: ExactNumberInfo) -> Result<ColumnType> {
@@ -104,29 +91,18 @@ fn numeric(info: ExactNumberInfo) -> Result<ColumnType> {
         ExactNumberInfo::PrecisionAndScale(p, s) => (p, s),
     };
     if !(1..=MAX_NUMERIC_PRECISION).contains(&precision) {
-        return Err(invalid(format!(
-            "NUMERIC precision {precision} must be between 1 and 1000"
-        )));
+        return Err(invalid(format!("NUMERIC precision {precision} must be between 1 and 1000")));
     }
     if !(-1000..=1000).contains(&scale) {
-        return Err(invalid(format!(
-            "NUMERIC scale {scale} must be between -1000 and 1000"
-        )));
+        return Err(invalid(format!("NUMERIC scale {scale} must be between -1000 and 1000")));
     }
     let (Ok(precision), Ok(scale)) = (u32::try_from(precision), i32::try_from(scale)) else {
         return Err(Error::internal("numeric modifier out of bounds"));
     };
-    Ok(ColumnType {
-        ty: PgType::Numeric,
-        typmod: ColumnType::numeric_typmod(precision, scale),
-    })
+    Ok(ColumnType { ty: PgType::Numeric, typmod: ColumnType::numeric_typmod(precision, scale) })
 }
 
-fn character(
-    ty: PgType,
-    length: Option<CharacterLength>,
-    default: Option<u64>,
-) -> Result<ColumnType> {
+fn character(ty: PgType, length: Option<CharacterLength>, default: Option<u64>) -> Result<ColumnType> {
     let n = match length {
         None => default,
         Some(CharacterLength::IntegerLength { length, unit: None }) => Some(length),
@@ -135,32 +111,19 @@ fn character(
         }
     };
     let Some(n) = n else { return Ok(ty.into()) };
-    let name = if ty == PgType::Varchar {
-        "varchar"
-    } else {
-        "char"
-    };
+    let name = if ty == PgType::Varchar { "varchar" } else { "char" };
     if n == 0 {
-        return Err(invalid(format!(
-            "length for type {name} must be at least 1"
-        )));
+        return Err(invalid(format!("length for type {name} must be at least 1")));
     }
     if n > MAX_CHAR_LENGTH {
-        return Err(invalid(format!(
-            "length for type {name} cannot exceed {MAX_CHAR_LENGTH}"
-        )));
+        return Err(invalid(format!("length for type {name} cannot exceed {MAX_CHAR_LENGTH}")));
     }
-    Ok(ColumnType {
-        ty,
-        typmod: i32::try_from(n).unwrap_or(i32::MAX - 4) + 4,
-    })
+    Ok(ColumnType { ty, typmod: i32::try_from(n).unwrap_or(i32::MAX - 4) + 4 })
 }
 
 fn time(ty: PgType, precision: Option<u64>) -> Result<ColumnType> {
     // Postgres clamps with a warning.
-    let typmod = precision.map_or(-1, |p| {
-        i32::try_from(p.min(MAX_TIME_PRECISION)).unwrap_or(-1)
-    });
+    let typmod = precision.map_or(-1, |p| i32::try_from(p.min(MAX_TIME_PRECISION)).unwrap_or(-1));
     Ok(ColumnType { ty, typmod })
 }
 
@@ -189,13 +152,8 @@ fn interval(fields: Option<&IntervalFields>, precision: Option<u64>) -> Result<C
     if fields.is_none() && precision.is_none() {
         return Ok(PgType::Interval.into());
     }
-    let precision = precision.map_or(0xffff, |p| {
-        i32::try_from(p.min(MAX_TIME_PRECISION)).unwrap_or(0xffff)
-    });
-    Ok(ColumnType {
-        ty: PgType::Interval,
-        typmod: (range << 16) | precision,
-    })
+    let precision = precision.map_or(0xffff, |p| i32::try_from(p.min(MAX_TIME_PRECISION)).unwrap_or(0xffff));
+    Ok(ColumnType { ty: PgType::Interval, typmod: (range << 16) | precision })
 }
 
 fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
@@ -227,35 +185,19 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
     };
     let numbers: Vec<u64> = modifiers
         .iter()
-        .map(|m| {
-            m.parse()
-                .map_err(|_| invalid(format!("invalid type modifier: {m}")))
-        })
+        .map(|m| m.parse().map_err(|_| invalid(format!("invalid type modifier: {m}"))))
         .collect::<Result<_>>()?;
     match (ty, numbers.as_slice()) {
-        (PgType::Bpchar, []) if schema.is_none() && own == "char" => {
-            character(PgType::Bpchar, None, Some(1))
-        }
+        (PgType::Bpchar, []) if schema.is_none() && own == "char" => character(PgType::Bpchar, None, Some(1)),
         (ty, []) => Ok(ty.into()),
-        (PgType::Varchar | PgType::Bpchar, [n]) => character(
-            ty,
-            Some(CharacterLength::IntegerLength {
-                length: *n,
-                unit: None,
-            }),
-            None,
-        ),
-        (PgType::Numeric, [p]) => numeric(ExactNumberInfo::Precision(*p)),
-        (PgType::Numeric, [p, s]) => numeric(ExactNumberInfo::PrecisionAndScale(
-            *p,
-            i64::try_from(*s).unwrap_or(i64::MAX),
-        )),
-        (PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz, [p]) => {
-            time(ty, Some(*p))
+        (PgType::Varchar | PgType::Bpchar, [n]) => {
+            character(ty, Some(CharacterLength::IntegerLength { length: *n, unit: None }), None)
         }
-        _ => Err(Error::new(
-            ErrorKind::SyntaxError,
-            format!("type modifier is not allowed for type \"{own}\""),
-        )),
+        (PgType::Numeric, [p]) => numeric(ExactNumberInfo::Precision(*p)),
+        (PgType::Numeric, [p, s]) => {
+            numeric(ExactNumberInfo::PrecisionAndScale(*p, i64::try_from(*s).unwrap_or(i64::MAX)))
+        }
+        (PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz, [p]) => time(ty, Some(*p)),
+        _ => Err(Error::new(ErrorKind::SyntaxError, format!("type modifier is not allowed for type \"{own}\""))),
     }
 }

@@ -1,8 +1,6 @@
 //! Window functions and their windows.
 
-use sqlparser::ast::{
-    self, NamedWindowExpr, Spanned, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
-};
+use sqlparser::ast::{self, NamedWindowExpr, Spanned, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::call::{CallShape, window_name};
@@ -64,15 +62,10 @@ impl Binder<'_> {
         let Some(level) = self.levels.last() else {
             return Err(Error::unsupported("window function here"));
         };
-        let windowing = |b: &Self, message: String| {
-            Err(b.at(Error::new(ErrorKind::WindowingError, message), span))
-        };
+        let windowing = |b: &Self, message: String| Err(b.at(Error::new(ErrorKind::WindowingError, message), span));
         if level.in_aggregate {
             return Err(self.at(
-                Error::new(
-                    ErrorKind::GroupingError,
-                    "aggregate function calls cannot contain window function calls",
-                ),
+                Error::new(ErrorKind::GroupingError, "aggregate function calls cannot contain window function calls"),
                 span,
             ));
         }
@@ -85,10 +78,7 @@ impl Binder<'_> {
         }
         if shape.distinct {
             return Err(self.at(
-                Error::new(
-                    ErrorKind::FeatureNotSupported,
-                    "DISTINCT is not implemented for window functions",
-                ),
+                Error::new(ErrorKind::FeatureNotSupported, "DISTINCT is not implemented for window functions"),
                 span,
             ));
         }
@@ -105,10 +95,7 @@ impl Binder<'_> {
             return Err(self.at(
                 Error::new(
                     ErrorKind::FeatureNotSupported,
-                    format!(
-                        "OVER is not supported for ordered-set aggregate {}",
-                        shape.name
-                    ),
+                    format!("OVER is not supported for ordered-set aggregate {}", shape.name),
                 ),
                 span,
             ));
@@ -151,12 +138,7 @@ impl Binder<'_> {
                 self.full_spec(&found, 0)?
             }
         };
-        let WindowSpec {
-            window_name: _,
-            partition_by,
-            order_by,
-            window_frame,
-        } = &spec;
+        let WindowSpec { window_name: _, partition_by, order_by, window_frame } = &spec;
         self.in_clause(Clause::Window, |b| {
             let mut partition = Vec::with_capacity(partition_by.len());
             for e in partition_by {
@@ -168,23 +150,10 @@ impl Binder<'_> {
                 let expr = b.expr(super::query::order_key(key)?)?;
                 let expr = b.known(expr)?;
                 let (descending, nulls_first) = super::query::order_options(key)?;
-                keys.push(SortKey {
-                    expr,
-                    descending,
-                    nulls_first,
-                });
+                keys.push(SortKey { expr, descending, nulls_first });
             }
-            let frame = window_frame
-                .as_ref()
-                .map(|f| b.frame(f, &keys))
-                .transpose()?;
-            Ok(WindowCall {
-                function,
-                partition_by: partition,
-                order_by: keys,
-                frame,
-                ty,
-            })
+            let frame = window_frame.as_ref().map(|f| b.frame(f, &keys)).transpose()?;
+            Ok(WindowCall { function, partition_by: partition, order_by: keys, frame, ty })
         })
     }
 
@@ -204,9 +173,7 @@ impl Binder<'_> {
         let fitting: Vec<&'static Aggregate> = aggregates
             .iter()
             .copied()
-            .filter(|a| {
-                a.args.len() == args.len() && a.kind != crate::functions::AggregateKind::CountStar
-            })
+            .filter(|a| a.args.len() == args.len() && a.kind != crate::functions::AggregateKind::CountStar)
             .collect();
         let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|a| a.args.to_vec()).collect();
         let aggregate = match choose(&actual, &candidates) {
@@ -224,14 +191,7 @@ impl Binder<'_> {
                 b.boolean(expr, "FILTER", filter.place())
             })?),
         };
-        Ok(crate::ir::AggregateCall {
-            aggregate,
-            args,
-            distinct: false,
-            filter,
-            order_by: Vec::new(),
-            ty: ret.into(),
-        })
+        Ok(crate::ir::AggregateCall { aggregate, args, distinct: false, filter, order_by: Vec::new(), ty: ret.into() })
     }
 
     fn builtin(&mut self, shape: &CallShape<'_>) -> Result<(WindowFunction, ColumnType)> {
@@ -244,29 +204,17 @@ impl Binder<'_> {
                 shape.span,
             ));
         }
-        let args: Vec<Expr> = shape
-            .args
-            .iter()
-            .map(|a| self.plain_arg(a))
-            .collect::<Result<_>>()?;
+        let args: Vec<Expr> = shape.args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
         let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
-        let fitting: Vec<&Signature> = SIGNATURES
-            .iter()
-            .filter(|s| s.name == shape.name && s.args.len() == args.len())
-            .collect();
+        let fitting: Vec<&Signature> =
+            SIGNATURES.iter().filter(|s| s.name == shape.name && s.args.len() == args.len()).collect();
         let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|s| s.args.to_vec()).collect();
         let Choice::One(chosen) = choose(&actual, &candidates) else {
             return Err(self.undefined_function(shape.name, &actual, shape.span));
         };
         let signature = fitting[chosen];
         let (args, ret) = self.settle_args(signature.args, signature.ret, args, shape.span)?;
-        Ok((
-            WindowFunction::Builtin {
-                name: signature.name,
-                args,
-            },
-            ret.into(),
-        ))
+        Ok((WindowFunction::Builtin { name: signature.name, args }, ret.into()))
     }
 
     fn named(&self, name: &str, ident: &ast::Ident) -> Result<WindowSpec> {
@@ -275,13 +223,7 @@ impl Binder<'_> {
             .and_then(|l| l.named_windows.iter().find(|(n, _)| n == name))
             .map(|(_, spec)| spec.clone())
             .ok_or_else(|| {
-                self.at(
-                    Error::new(
-                        ErrorKind::UndefinedObject,
-                        format!("window \"{name}\" does not exist"),
-                    ),
-                    ident.span,
-                )
+                self.at(Error::new(ErrorKind::UndefinedObject, format!("window \"{name}\" does not exist")), ident.span)
             })
     }
 
@@ -291,19 +233,12 @@ impl Binder<'_> {
             return Ok(spec.clone());
         };
         if depth > 16 {
-            return Err(Error::new(
-                ErrorKind::WindowingError,
-                "window definitions refer to each other too deeply",
-            ));
+            return Err(Error::new(ErrorKind::WindowingError, "window definitions refer to each other too deeply"));
         }
         let name = window_name(ident);
         let base = self.full_spec(&self.named(&name, ident)?, depth + 1)?;
-        let refuse = |what: &str| {
-            Err(self.at(
-                Error::new(ErrorKind::WindowingError, what.replace("{}", &name)),
-                ident.span,
-            ))
-        };
+        let refuse =
+            |what: &str| Err(self.at(Error::new(ErrorKind::WindowingError, what.replace("{}", &name)), ident.span));
         if !spec.partition_by.is_empty() {
             return refuse("cannot override PARTITION BY clause of window \"{}\"");
         }
@@ -316,20 +251,13 @@ impl Binder<'_> {
         Ok(WindowSpec {
             window_name: None,
             partition_by: base.partition_by,
-            order_by: if spec.order_by.is_empty() {
-                base.order_by
-            } else {
-                spec.order_by.clone()
-            },
+            order_by: if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() },
             window_frame: spec.window_frame.clone(),
         })
     }
 
     /// `WINDOW w AS (…)`.
-    pub(crate) fn define_windows(
-        &mut self,
-        definitions: &[ast::NamedWindowDefinition],
-    ) -> Result<()> {
+    pub(crate) fn define_windows(&mut self, definitions: &[ast::NamedWindowDefinition]) -> Result<()> {
         for ast::NamedWindowDefinition(ident, definition) in definitions {
             let name = window_name(ident);
             let spec = match definition {
@@ -341,10 +269,7 @@ impl Binder<'_> {
             };
             if level.named_windows.iter().any(|(n, _)| *n == name) {
                 return Err(self.at(
-                    Error::new(
-                        ErrorKind::WindowingError,
-                        format!("window \"{name}\" is already defined"),
-                    ),
+                    Error::new(ErrorKind::WindowingError, format!("window \"{name}\" is already defined")),
                     ident.span,
                 ));
             }
@@ -354,11 +279,7 @@ impl Binder<'_> {
     }
 
     fn frame(&mut self, frame: &ast::WindowFrame, order_by: &[SortKey]) -> Result<WindowFrame> {
-        let ast::WindowFrame {
-            units,
-            start_bound,
-            end_bound,
-        } = frame;
+        let ast::WindowFrame { units, start_bound, end_bound } = frame;
         let units = match units {
             WindowFrameUnits::Rows => FrameUnits::Rows,
             WindowFrameUnits::Range => FrameUnits::Range,
@@ -380,26 +301,16 @@ impl Binder<'_> {
             return Err(bad("frame end cannot be UNBOUNDED PRECEDING"));
         }
         if matches!(start, FrameBound::CurrentRow) && matches!(end, FrameBound::Preceding(_)) {
-            return Err(bad(
-                "frame starting from current row cannot have preceding rows",
-            ));
+            return Err(bad("frame starting from current row cannot have preceding rows"));
         }
-        if matches!(start, FrameBound::Following(_))
-            && matches!(end, FrameBound::Preceding(_) | FrameBound::CurrentRow)
+        if matches!(start, FrameBound::Following(_)) && matches!(end, FrameBound::Preceding(_) | FrameBound::CurrentRow)
         {
-            return Err(bad(
-                "frame starting from following row cannot end with current row",
-            ));
+            return Err(bad("frame starting from following row cannot end with current row"));
         }
         Ok(WindowFrame { units, start, end })
     }
 
-    fn bound(
-        &mut self,
-        bound: &WindowFrameBound,
-        units: FrameUnits,
-        order_by: &[SortKey],
-    ) -> Result<FrameBound> {
+    fn bound(&mut self, bound: &WindowFrameBound, units: FrameUnits, order_by: &[SortKey]) -> Result<FrameBound> {
         let (offset, preceding) = match bound {
             WindowFrameBound::CurrentRow => return Ok(FrameBound::CurrentRow),
             WindowFrameBound::Preceding(None) => return Ok(FrameBound::UnboundedPreceding),
@@ -423,41 +334,30 @@ impl Binder<'_> {
                     ));
                 };
                 let ty = match key.expr.ty.ty {
-                    PgType::Date
-                    | PgType::Time
-                    | PgType::TimeTz
-                    | PgType::Timestamp
-                    | PgType::TimestampTz => PgType::Interval,
+                    PgType::Date | PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz => {
+                        PgType::Interval
+                    }
                     ty => ty,
                 };
                 (ty, "RANGE")
             }
         };
         let from = expr.ty.ty;
-        let expr = self
-            .coerce(expr, to.into(), CastContext::Implicit, false, span)?
-            .ok_or_else(|| {
-                self.at(
-                    Error::new(
-                        ErrorKind::DatatypeMismatch,
-                        format!("argument of {what} must be type {to}, not type {from}"),
-                    ),
-                    span,
-                )
-            })?;
+        let expr = self.coerce(expr, to.into(), CastContext::Implicit, false, span)?.ok_or_else(|| {
+            self.at(
+                Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!("argument of {what} must be type {to}, not type {from}"),
+                ),
+                span,
+            )
+        })?;
         if !expr.columns().is_empty() {
             return Err(self.at(
-                Error::new(
-                    ErrorKind::InvalidColumnReference,
-                    format!("argument of {what} must not contain variables"),
-                ),
+                Error::new(ErrorKind::InvalidColumnReference, format!("argument of {what} must not contain variables")),
                 span,
             ));
         }
-        Ok(if preceding {
-            FrameBound::Preceding(expr)
-        } else {
-            FrameBound::Following(expr)
-        })
+        Ok(if preceding { FrameBound::Preceding(expr) } else { FrameBound::Following(expr) })
     }
 }

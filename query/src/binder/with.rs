@@ -29,33 +29,18 @@ impl Binder<'_> {
         };
         if found.forbidden {
             return Err(self.at(
-                Error::unsupported(format!(
-                    "recursive reference to query \"{name}\" outside its recursive term"
-                )),
+                Error::unsupported(format!("recursive reference to query \"{name}\" outside its recursive term")),
                 span,
             ));
         }
-        let columns: Vec<OutputColumn> = found
-            .columns
-            .iter()
-            .map(|(name, ty)| self.output(name.clone(), *ty))
-            .collect();
-        Ok(Some((
-            Rel::CteScan {
-                cte: found.id,
-                columns,
-            },
-            found.name,
-        )))
+        let columns: Vec<OutputColumn> =
+            found.columns.iter().map(|(name, ty)| self.output(name.clone(), *ty)).collect();
+        Ok(Some((Rel::CteScan { cte: found.id, columns }, found.name)))
     }
 
     /// Binds the definitions and brings them into sight.
     pub(crate) fn with_clause(&mut self, with: &ast::With) -> Result<Vec<Cte>> {
-        let ast::With {
-            with_token: _,
-            recursive,
-            cte_tables,
-        } = with;
+        let ast::With { with_token: _, recursive, cte_tables } = with;
         let mut ctes: Vec<Cte> = Vec::with_capacity(cte_tables.len());
         for cte in cte_tables {
             let name = fold_ident(&cte.alias.name);
@@ -72,11 +57,7 @@ impl Binder<'_> {
             self.ctes.push(CteBinding {
                 name: bound.name.clone(),
                 id: bound.id,
-                columns: bound
-                    .columns
-                    .iter()
-                    .map(|c| (c.name.clone(), c.ty))
-                    .collect(),
+                columns: bound.columns.iter().map(|c| (c.name.clone(), c.ty)).collect(),
                 forbidden: false,
             });
             ctes.push(bound);
@@ -85,13 +66,7 @@ impl Binder<'_> {
     }
 
     fn cte(&mut self, cte: &ast::Cte, recursive: bool) -> Result<Cte> {
-        let ast::Cte {
-            alias,
-            query,
-            from,
-            materialized,
-            closing_paren_token: _,
-        } = cte;
+        let ast::Cte { alias, query, from, materialized, closing_paren_token: _ } = cte;
         if from.is_some() {
             return Err(Error::unsupported("FROM in WITH"));
         }
@@ -102,23 +77,13 @@ impl Binder<'_> {
             return Err(Error::unsupported("types of columns in WITH"));
         }
         let id = self.fresh_cte();
-        let materialized = materialized
-            .as_ref()
-            .map(|m| matches!(m, CteAsMaterialized::Materialized));
+        let materialized = materialized.as_ref().map(|m| matches!(m, CteAsMaterialized::Materialized));
         if recursive
-            && let SetExpr::SetOperation {
-                left,
-                op: SetOperator::Union,
-                set_quantifier,
-                right,
-            } = &*query.body
+            && let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } = &*query.body
             && mentions(right, &name)
         {
             if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
-                return Err(self.at(
-                    Error::unsupported("ORDER BY or LIMIT in a recursive query"),
-                    span,
-                ));
+                return Err(self.at(Error::unsupported("ORDER BY or LIMIT in a recursive query"), span));
             }
             let all = match set_quantifier {
                 SetQuantifier::All => true,
@@ -133,18 +98,8 @@ impl Binder<'_> {
             if !inner.is_empty() {
                 return Err(self.at(Error::unsupported("WITH inside a recursive query"), span));
             }
-            let tail = Tail {
-                order_by: Vec::new(),
-                limit: None,
-                offset: None,
-                locks: &[],
-            };
-            self.ctes.push(CteBinding {
-                name: name.clone(),
-                id,
-                columns: Vec::new(),
-                forbidden: true,
-            });
+            let tail = Tail { order_by: Vec::new(), limit: None, offset: None, locks: &[] };
+            self.ctes.push(CteBinding { name: name.clone(), id, columns: Vec::new(), forbidden: true });
             let first = self.body(left, &tail, true)?;
             let columns = self.cte_columns(&first, &names, &name, span)?;
             if let Some(own) = self.ctes.last_mut() {
@@ -190,23 +145,10 @@ impl Binder<'_> {
         }
         let rel = self.query(query, true)?;
         let columns = self.cte_columns(&rel, &names, &name, span)?;
-        Ok(Cte {
-            id,
-            name,
-            query: Arc::new(rel),
-            recursive: None,
-            columns,
-            materialized,
-        })
+        Ok(Cte { id, name, query: Arc::new(rel), recursive: None, columns, materialized })
     }
 
-    fn cte_columns(
-        &self,
-        rel: &Rel,
-        names: &[String],
-        name: &str,
-        span: Span,
-    ) -> Result<Vec<OutputColumn>> {
+    fn cte_columns(&self, rel: &Rel, names: &[String], name: &str, span: Span) -> Result<Vec<OutputColumn>> {
         let mut columns = rel.output();
         if names.len() > columns.len() {
             return Err(self.at(
@@ -228,10 +170,7 @@ impl Binder<'_> {
     }
 
     /// `WITH … INSERT | UPDATE | DELETE`, which the parser gives as a query.
-    pub(crate) fn with_dml(
-        &mut self,
-        query: &ast::Query,
-    ) -> Result<Option<(StatementKind, Vec<OutputColumn>)>> {
+    pub(crate) fn with_dml(&mut self, query: &ast::Query) -> Result<Option<(StatementKind, Vec<OutputColumn>)>> {
         let statement = match &*query.body {
             SetExpr::Insert(s) | SetExpr::Update(s) | SetExpr::Delete(s) => s,
             SetExpr::Merge(_) => return Err(Error::unsupported("MERGE")),

@@ -21,11 +21,7 @@ const DEFAULT_NAME: &str = "stratos";
 /// # Errors
 /// None that input could cause: a descriptor that cannot be written as JSON.
 pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
-    let database = Database {
-        oid: DEFAULT_DATABASE,
-        name: DEFAULT_NAME.into(),
-        owner: BOOTSTRAP_ROLE,
-    };
+    let database = Database { oid: DEFAULT_DATABASE, name: DEFAULT_NAME.into(), owner: BOOTSTRAP_ROLE };
     let role = Role {
         oid: BOOTSTRAP_ROLE,
         name: DEFAULT_NAME.into(),
@@ -39,20 +35,13 @@ pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
         (keys::version(), Bytes::copy_from_slice(&1u64.to_be_bytes())),
         (keys::database(database.oid), json(&database)?),
         (keys::role(role.oid), json(&role)?),
-        (
-            keys::schema(DEFAULT_DATABASE, PUBLIC_SCHEMA),
-            json(&public_schema(BOOTSTRAP_ROLE))?,
-        ),
+        (keys::schema(DEFAULT_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
     ])
 }
 
 /// The schema that a new database starts with.
 pub(super) fn public_schema(owner: u32) -> Schema {
-    Schema {
-        oid: PUBLIC_SCHEMA,
-        name: "public".into(),
-        owner,
-    }
+    Schema { oid: PUBLIC_SCHEMA, name: "public".into(), owner }
 }
 
 /// A descriptor as it is stored.

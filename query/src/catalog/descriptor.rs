@@ -270,9 +270,7 @@ impl Table {
 
     /// Position of a column in [`Table::columns`] by attribute number.
     pub fn column_index(&self, attnum: i16) -> Option<usize> {
-        self.columns
-            .binary_search_by_key(&attnum, |c| c.attnum)
-            .ok()
+        self.columns.binary_search_by_key(&attnum, |c| c.attnum).ok()
     }
 
     /// Position of a column in [`Table::columns`] by name.
@@ -313,8 +311,7 @@ mod column_type {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ColumnType, D::Error> {
         let (oid, typmod) = <(u32, i32)>::deserialize(from)?;
-        let ty = PgType::from_oid(oid)
-            .ok_or_else(|| serde::de::Error::custom(format!("unknown type oid {oid}")))?;
+        let ty = PgType::from_oid(oid).ok_or_else(|| serde::de::Error::custom(format!("unknown type oid {oid}")))?;
         Ok(ColumnType { ty, typmod })
     }
 }

@@ -29,11 +29,7 @@ pub struct SnapshotEditor {
 impl SnapshotEditor {
     /// Starts from what the transaction sees.
     pub fn new(snapshot: &Arc<Snapshot>) -> SnapshotEditor {
-        SnapshotEditor {
-            base_version: snapshot.version,
-            snapshot: Snapshot::clone(snapshot),
-            changes: BTreeMap::new(),
-        }
+        SnapshotEditor { base_version: snapshot.version, snapshot: Snapshot::clone(snapshot), changes: BTreeMap::new() }
     }
 
     /// The picture with the changes so far.
@@ -52,10 +48,7 @@ impl SnapshotEditor {
         if !self.changes.is_empty() {
             self.snapshot.private = true;
             let next = self.base_version.saturating_add(1);
-            self.changes.insert(
-                keys::version(),
-                Some(Bytes::copy_from_slice(&next.to_be_bytes())),
-            );
+            self.changes.insert(keys::version(), Some(Bytes::copy_from_slice(&next.to_be_bytes())));
         }
         (Arc::new(self.snapshot), self.changes.into_iter().collect())
     }
@@ -72,11 +65,7 @@ impl SnapshotEditor {
         self.forget_names(table.oid);
         table.version += 1;
         self.write(keys::table(table.database, table.oid), Some(json(&table)?));
-        table.schema_name = self
-            .snapshot
-            .schema_name(table.schema)
-            .unwrap_or_default()
-            .to_owned();
+        table.schema_name = self.snapshot.schema_name(table.schema).unwrap_or_default().to_owned();
         let table = Arc::new(table);
         add_table(&mut self.snapshot, Arc::clone(&table));
         Ok(table)
@@ -94,13 +83,9 @@ impl SnapshotEditor {
         let Some(old) = self.snapshot.tables.get(&table).cloned() else {
             return;
         };
-        self.snapshot
-            .relations
-            .remove(&(old.schema, old.name.clone()));
+        self.snapshot.relations.remove(&(old.schema, old.name.clone()));
         for index in old.indexes.iter().filter(|i| i.oid != 0) {
-            self.snapshot
-                .relations
-                .remove(&(old.schema, index.name.clone()));
+            self.snapshot.relations.remove(&(old.schema, index.name.clone()));
             self.snapshot.index_tables.remove(&index.oid);
         }
     }
@@ -111,15 +96,10 @@ impl SnapshotEditor {
     /// None that input could cause.
     pub fn put_sequence(&mut self, sequence: Sequence) -> Result<Arc<Sequence>> {
         if let Some(old) = self.snapshot.sequences.get(&sequence.oid) {
-            self.snapshot
-                .relations
-                .remove(&(old.schema, old.name.clone()));
+            self.snapshot.relations.remove(&(old.schema, old.name.clone()));
         }
         let database = self.snapshot.database;
-        self.write(
-            keys::sequence(database, sequence.oid),
-            Some(json(&sequence)?),
-        );
+        self.write(keys::sequence(database, sequence.oid), Some(json(&sequence)?));
         let sequence = Arc::new(sequence);
         add_sequence(&mut self.snapshot, Arc::clone(&sequence));
         Ok(sequence)
@@ -128,9 +108,7 @@ impl SnapshotEditor {
     /// Removes a sequence and its value.
     pub fn remove_sequence(&mut self, oid: u32) {
         if let Some(old) = self.snapshot.sequences.remove(&oid) {
-            self.snapshot
-                .relations
-                .remove(&(old.schema, old.name.clone()));
+            self.snapshot.relations.remove(&(old.schema, old.name.clone()));
             let database = self.snapshot.database;
             self.write(keys::sequence(database, oid), None);
             self.write(keys::sequence_value(database, old.storage), None);
@@ -185,9 +163,7 @@ impl SnapshotEditor {
             self.write(keys::schema(database.oid, schema.oid), Some(json(&schema)?));
         }
         self.write(keys::database(database.oid), Some(json(&database)?));
-        self.snapshot
-            .databases
-            .insert(database.oid, Arc::new(database));
+        self.snapshot.databases.insert(database.oid, Arc::new(database));
         Ok(())
     }
 
@@ -242,13 +218,9 @@ impl SnapshotEditor {
 
 /// Puts a table into a picture, with its names.
 pub(super) fn add_table(snapshot: &mut Snapshot, table: Arc<Table>) {
-    snapshot
-        .relations
-        .insert((table.schema, table.name.clone()), table.oid);
+    snapshot.relations.insert((table.schema, table.name.clone()), table.oid);
     for index in table.indexes.iter().filter(|i| i.oid != 0) {
-        snapshot
-            .relations
-            .insert((table.schema, index.name.clone()), index.oid);
+        snapshot.relations.insert((table.schema, index.name.clone()), index.oid);
         snapshot.index_tables.insert(index.oid, table.oid);
     }
     snapshot.tables.insert(table.oid, table);
@@ -256,8 +228,6 @@ pub(super) fn add_table(snapshot: &mut Snapshot, table: Arc<Table>) {
 
 /// Puts a sequence into a picture, with its name.
 pub(super) fn add_sequence(snapshot: &mut Snapshot, sequence: Arc<Sequence>) {
-    snapshot
-        .relations
-        .insert((sequence.schema, sequence.name.clone()), sequence.oid);
+    snapshot.relations.insert((sequence.schema, sequence.name.clone()), sequence.oid);
     snapshot.sequences.insert(sequence.oid, sequence);
 }

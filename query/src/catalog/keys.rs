@@ -130,10 +130,7 @@ pub fn numbers_after(prefix: &[u8], key: &[u8]) -> Result<Vec<u32>> {
         .strip_prefix(prefix)
         .filter(|rest| rest.len() % 4 == 0)
         .ok_or_else(|| Error::internal("a key of the catalog has an unknown form"))?;
-    Ok(rest
-        .chunks_exact(4)
-        .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
-        .collect())
+    Ok(rest.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 /// First bytes of all rows and index entries of a database.
@@ -182,8 +179,7 @@ impl SequenceValue {
         match bytes.split_last_chunk::<1>() {
             Some((last, [called])) => Ok(SequenceValue {
                 last: i64::from_be_bytes(
-                    last.try_into()
-                        .map_err(|_| Error::internal("a sequence's value has a wrong length"))?,
+                    last.try_into().map_err(|_| Error::internal("a sequence's value has a wrong length"))?,
                 ),
                 called: *called != 0,
             }),
@@ -219,10 +215,7 @@ mod tests {
     #[test]
     fn sequence_values_come_back() {
         for last in [i64::MIN, -1, 0, 1, i64::MAX] {
-            let value = SequenceValue {
-                last,
-                called: last > 0,
-            };
+            let value = SequenceValue { last, called: last > 0 };
             assert_eq!(SequenceValue::decode(&value.encode()).unwrap(), value);
         }
         assert!(SequenceValue::decode(&[]).is_err());
@@ -231,10 +224,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_back() {
-        assert_eq!(
-            numbers_after(&comments(7), &comment(7, 1259, 16384)).unwrap(),
-            vec![1259, 16384]
-        );
+        assert_eq!(numbers_after(&comments(7), &comment(7, 1259, 16384)).unwrap(), vec![1259, 16384]);
         assert!(numbers_after(&comments(7), &table(7, 1)).is_err());
     }
 }

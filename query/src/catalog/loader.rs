@@ -23,11 +23,7 @@ pub trait CatalogReader {
     ///
     /// # Errors
     /// When the store cannot be read, or what `visit` returns.
-    fn scan_prefix(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()>;
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>;
 }
 
 /// The committed catalog's version as of the reader's moment; none before the bootstrap.
@@ -61,21 +57,14 @@ fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
 /// 3D000 when there is no such database; a damaged or unreadable store.
 pub fn load_snapshot(reader: &dyn CatalogReader, database: u32) -> Result<Snapshot> {
     let version = read_version(reader)?.ok_or_else(|| damaged("it was never set up"))?;
-    let mut snapshot = Snapshot {
-        version,
-        database,
-        ..Snapshot::default()
-    };
+    let mut snapshot = Snapshot { version, database, ..Snapshot::default() };
     reader.scan_prefix(&keys::databases(), &mut |_, value| {
         let database: Database = parse(value)?;
         snapshot.databases.insert(database.oid, Arc::new(database));
         Ok(())
     })?;
     if !snapshot.databases.contains_key(&database) {
-        return Err(Error::new(
-            ErrorKind::InvalidCatalogName,
-            format!("database with OID {database} does not exist"),
-        ));
+        return Err(Error::new(ErrorKind::InvalidCatalogName, format!("database with OID {database} does not exist")));
     }
     reader.scan_prefix(&keys::roles(), &mut |_, value| {
         let role: Role = parse(value)?;
@@ -93,10 +82,7 @@ pub fn load_snapshot(reader: &dyn CatalogReader, database: u32) -> Result<Snapsh
             .schema_name(table.schema)
             .ok_or_else(|| damaged(format!("table {} is in no schema", table.oid)))?;
         if table.indexes.is_empty() {
-            return Err(damaged(format!(
-                "table {} has no place for rows",
-                table.oid
-            )));
+            return Err(damaged(format!("table {} has no place for rows", table.oid)));
         }
         table.schema_name = schema.to_owned();
         add_table(&mut snapshot, Arc::new(table));
@@ -167,12 +153,7 @@ impl OidPool {
 
     /// Whether a DDL statement should be preceded by [`OidPool::add`].
     pub fn is_low(&self) -> bool {
-        self.reserved
-            .lock()
-            .iter()
-            .map(|range| range.len())
-            .sum::<usize>()
-            < OidPool::STATEMENT_MAX
+        self.reserved.lock().iter().map(|range| range.len()).sum::<usize>() < OidPool::STATEMENT_MAX
     }
 
     /// Adds a block that the store has allocated; its numbers count from 0 or 1.
@@ -184,12 +165,7 @@ impl OidPool {
             u32::try_from(id)
                 .ok()
                 .and_then(|id| id.checked_add(FIRST_USER_OID))
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::ProgramLimitExceeded,
-                        "all object identifiers are used up",
-                    )
-                })
+                .ok_or_else(|| Error::new(ErrorKind::ProgramLimitExceeded, "all object identifiers are used up"))
         };
         let range = oid(block.start)?..oid(block.end)?;
         self.reserved.lock().push(range);
@@ -203,12 +179,9 @@ impl OidPool {
     pub fn next(&self) -> Result<u32> {
         let mut reserved = self.reserved.lock();
         loop {
-            let first = reserved.first_mut().ok_or_else(|| {
-                Error::new(
-                    ErrorKind::ProgramLimitExceeded,
-                    "a statement creates too many objects",
-                )
-            })?;
+            let first = reserved
+                .first_mut()
+                .ok_or_else(|| Error::new(ErrorKind::ProgramLimitExceeded, "a statement creates too many objects"))?;
             match first.next() {
                 Some(oid) => return Ok(oid),
                 None => {

@@ -14,19 +14,16 @@ mod names;
 mod snapshot;
 pub mod system;
 
-pub use bootstrap::{
-    BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, PUBLIC_SCHEMA, bootstrap_writes,
-};
+pub use bootstrap::{BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, PUBLIC_SCHEMA, bootstrap_writes};
 pub use descriptor::{
-    CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey,
-    Identity, Index, IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,
+    CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey, Identity, Index,
+    IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,
 };
 pub use editor::{Change, SnapshotEditor};
 pub use loader::{CatalogReader, OidPool, SnapshotCache, load_snapshot, read_version};
 pub use names::{
-    NAME_BYTES_MAX, built_in_schema, built_in_schema_name, choose_constraint_name,
-    choose_index_name, choose_relation_name, joined_columns, make_object_name, quote_identifier,
-    quote_literal,
+    NAME_BYTES_MAX, built_in_schema, built_in_schema_name, choose_constraint_name, choose_index_name,
+    choose_relation_name, joined_columns, make_object_name, quote_identifier, quote_literal,
 };
 pub use snapshot::{Relation, Snapshot};
 pub use system::{LockFacts, SessionFacts, StoreFacts, SystemContext, SystemTable};

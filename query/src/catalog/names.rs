@@ -57,12 +57,7 @@ pub fn make_object_name(name1: &str, name2: Option<&str>, label: &str) -> String
 }
 
 /// Tries `label`, `label1`, `label2`, … until the name is free.
-fn first_free(
-    name1: &str,
-    name2: Option<&str>,
-    label: &str,
-    mut taken: impl FnMut(&str) -> bool,
-) -> String {
+fn first_free(name1: &str, name2: Option<&str>, label: &str, mut taken: impl FnMut(&str) -> bool) -> String {
     let mut name = make_object_name(name1, name2, label);
     let mut pass = 0u64;
     while taken(&name) {
@@ -82,8 +77,7 @@ pub fn choose_relation_name(
     also_taken: &[String],
 ) -> String {
     first_free(name1, name2, label, |name| {
-        also_taken.iter().any(|t| t == name)
-            || snapshot.relations.contains_key(&(schema, name.to_owned()))
+        also_taken.iter().any(|t| t == name) || snapshot.relations.contains_key(&(schema, name.to_owned()))
     })
 }
 
@@ -165,26 +159,16 @@ const QUOTED_KEYWORDS: &[&str] = &[
 /// The name as it must be written in SQL: quoted where it would fold, clash with a keyword, or not be a word.
 pub fn quote_identifier(name: &str) -> String {
     let mut characters = name.chars();
-    let plain = characters
-        .next()
-        .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+    let plain = characters.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_')
         && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && QUOTED_KEYWORDS.binary_search(&name).is_err();
-    if plain {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 /// A string literal; with `E` where it holds a backslash, as Postgres's `quote_literal` prints it.
 pub fn quote_literal(value: &str) -> String {
     let doubled = value.replace('\'', "''");
-    if value.contains('\\') {
-        format!("E'{}'", doubled.replace('\\', "\\\\"))
-    } else {
-        format!("'{doubled}'")
-    }
+    if value.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
 
 #[cfg(test)]

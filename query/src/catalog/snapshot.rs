@@ -118,12 +118,7 @@ impl Snapshot {
 
     /// OID of a schema, built-in ones included.
     pub fn schema_oid(&self, name: &str) -> Option<u32> {
-        super::built_in_schema(name).or_else(|| {
-            self.schemas
-                .values()
-                .find(|s| s.name == name)
-                .map(|s| s.oid)
-        })
+        super::built_in_schema(name).or_else(|| self.schemas.values().find(|s| s.name == name).map(|s| s.oid))
     }
 
     /// Name of a schema, built-in ones included.
@@ -143,12 +138,7 @@ impl Snapshot {
 
     /// The user's relation that a name stands for: in `schema` if one is given, else the first found in `path`
     /// (existing schemas in order; built-in ones hold no users' relations and are skipped).
-    pub fn find_relation(
-        &self,
-        schema: Option<&str>,
-        name: &str,
-        path: &[String],
-    ) -> Option<Relation> {
+    pub fn find_relation(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<Relation> {
         match schema {
             Some(schema) => self.relation_in(self.schema_oid(schema)?, name),
             None => path
@@ -160,8 +150,7 @@ impl Snapshot {
 
     /// Whether a relation is found under its bare name, so that printing it needs no schema.
     pub fn is_visible(&self, relation: &Relation, path: &[String]) -> bool {
-        self.find_relation(None, relation.name(), path)
-            .is_some_and(|found| found.oid() == relation.oid())
+        self.find_relation(None, relation.name(), path).is_some_and(|found| found.oid() == relation.oid())
     }
 
     /// Foreign keys of any table that refer to the table: (referencing table, position of the constraint).
@@ -183,10 +172,7 @@ impl Snapshot {
     pub fn sequences_of(&self, table: u32, attnum: Option<i16>) -> Vec<Arc<Sequence>> {
         self.sequences
             .values()
-            .filter(|s| {
-                s.owned_by
-                    .is_some_and(|(t, a)| t == table && attnum.is_none_or(|n| n == a))
-            })
+            .filter(|s| s.owned_by.is_some_and(|(t, a)| t == table && attnum.is_none_or(|n| n == a)))
             .cloned()
             .collect()
     }

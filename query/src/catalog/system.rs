@@ -49,11 +49,7 @@ pub trait StoreFacts: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn sequence_value(
-        &self,
-        _database: u32,
-        _storage: u32,
-    ) -> Result<Option<super::keys::SequenceValue>> {
+    fn sequence_value(&self, _database: u32, _storage: u32) -> Result<Option<super::keys::SequenceValue>> {
         Ok(None)
     }
     /// Locks held and awaited, for `pg_locks`.

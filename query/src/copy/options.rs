@@ -97,9 +97,10 @@ impl Written {
     fn option(&mut self, option: &CopyOption) -> Result<()> {
         let name = option.name.as_str();
         let value = || {
-            option.value.as_deref().ok_or_else(|| {
-                Error::new(ErrorKind::SyntaxError, format!("{name} requires a parameter"))
-            })
+            option
+                .value
+                .as_deref()
+                .ok_or_else(|| Error::new(ErrorKind::SyntaxError, format!("{name} requires a parameter")))
         };
         let boolean = || match option.value.as_deref() {
             None => Ok(true),
@@ -179,7 +180,8 @@ impl Written {
             return refuse("COPY force not null and force null only available using COPY FROM");
         }
         let delimiter = self.delimiter.unwrap_or(if format == CopyFormat::Csv { b',' } else { b'\t' });
-        let null = self.null.unwrap_or_else(|| if format == CopyFormat::Csv { String::new() } else { "\\N".to_owned() });
+        let null =
+            self.null.unwrap_or_else(|| if format == CopyFormat::Csv { String::new() } else { "\\N".to_owned() });
         if delimiter == b'\n' || delimiter == b'\r' {
             return invalid("COPY delimiter cannot be newline or carriage return");
         }

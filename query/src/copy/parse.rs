@@ -162,14 +162,23 @@ fn listed(parser: &mut Parser<'_>) -> Result<Vec<CopyOption>> {
 /// The form of before Postgres 9.0: words without commas.
 fn legacy(parser: &mut Parser<'_>) -> Result<Vec<CopyOption>> {
     let mut options = Vec::new();
-    let option = |name: &str, value: Option<String>, columns: Vec<Ident>| CopyOption {
-        name: name.to_owned(),
-        value,
-        columns,
-    };
+    let option =
+        |name: &str, value: Option<String>, columns: Vec<Ident>| CopyOption { name: name.to_owned(), value, columns };
     while let Some(word) = take_word(
         parser,
-        &["binary", "csv", "freeze", "header", "delimiter", "delimiters", "null", "quote", "escape", "encoding", "force"],
+        &[
+            "binary",
+            "csv",
+            "freeze",
+            "header",
+            "delimiter",
+            "delimiters",
+            "null",
+            "quote",
+            "escape",
+            "encoding",
+            "force",
+        ],
     ) {
         match word.as_str() {
             "binary" | "csv" => options.push(option("format", Some(word), Vec::new())),

@@ -102,10 +102,7 @@ fn column_positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> {
             )
         })?;
         if positions.contains(&at) {
-            return Err(Error::new(
-                ErrorKind::DuplicateColumn,
-                format!("column \"{name}\" specified more than once"),
-            ));
+            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
         }
         positions.push(at);
     }
@@ -159,8 +156,10 @@ impl Session {
                 ));
             }
         }
-        let force =
-            positions.iter().map(|at| (listed(&options.force_not_null, *at), listed(&options.force_null, *at))).collect();
+        let force = positions
+            .iter()
+            .map(|at| (listed(&options.force_not_null, *at), listed(&options.force_null, *at)))
+            .collect();
         Ok(StatementResult::CopyIn(CopyIn {
             rules,
             catalog,
@@ -412,8 +411,7 @@ impl CopyIn {
                     .enumerate()
                     .map(|(at, field)| {
                         let (not_null, null) = self.force.get(at).copied().unwrap_or_default();
-                        let is_null =
-                            field.text == self.options.null && if field.quoted { null } else { !not_null };
+                        let is_null = field.text == self.options.null && if field.quoted { null } else { !not_null };
                         (!is_null).then_some(Cow::Owned(field.text))
                     })
                     .collect();
@@ -529,8 +527,8 @@ impl CopyOut {
     ) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         if self.is_binary() {
-            let count = i16::try_from(columns.len())
-                .map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?;
+            let count =
+                i16::try_from(columns.len()).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?;
             out.extend_from_slice(&count.to_be_bytes());
             for (column, value) in columns.iter().zip(values) {
                 if value.is_null() {

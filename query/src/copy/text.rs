@@ -62,10 +62,7 @@ fn utf8(bytes: Vec<u8>) -> Result<String> {
 /// 22021
 pub fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> Error {
     let bad = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-    Error::new(
-        ErrorKind::CharacterNotInRepertoire,
-        format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}"),
-    )
+    Error::new(ErrorKind::CharacterNotInRepertoire, format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}"))
 }
 
 fn unescape(raw: &[u8]) -> Vec<u8> {

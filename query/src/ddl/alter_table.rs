@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, DataType, DropBehavior, Expr,
-    GeneratedAs, Ident, ObjectName, RenameTableNameKind, SequenceOptions,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, DataType, DropBehavior, Expr, GeneratedAs, Ident,
+    ObjectName, RenameTableNameKind, SequenceOptions,
 };
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
@@ -13,9 +13,7 @@ use super::constraints::{Wanted, hidden_index, wanted_of, wanted_order};
 use super::create_table::column_wishes;
 use super::expressions::{DefaultValue, parse_expression, rename_columns_in};
 use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type, display_name, fold};
-use crate::catalog::{
-    ColumnDefault, ConstraintKind, Identity, Relation, Sequence, Table, choose_relation_name,
-};
+use crate::catalog::{ColumnDefault, ConstraintKind, Identity, Relation, Sequence, Table, choose_relation_name};
 
 /// A table while the operations of one ALTER TABLE go over it.
 struct Altering {
@@ -35,10 +33,7 @@ impl Ddl<'_, '_> {
             return Err(Error::unsupported("this form of ALTER TABLE"));
         }
         if alter.if_exists && self.find(&alter.name)?.is_none() {
-            self.notice(format!(
-                "relation \"{}\" does not exist, skipping",
-                display_name(&alter.name)
-            ));
+            self.notice(format!("relation \"{}\" does not exist, skipping", display_name(&alter.name)));
             return Ok(TAG);
         }
         if let [only] = alter.operations.as_slice()
@@ -53,25 +48,14 @@ impl Ddl<'_, '_> {
         {
             self.must_own(sequence.owner, "sequence", &sequence.name)?;
             let owner = self.owner(new_owner)?;
-            self.editor.put_sequence(Sequence {
-                owner,
-                ..Sequence::clone(sequence)
-            })?;
+            self.editor.put_sequence(Sequence { owner, ..Sequence::clone(sequence) })?;
             return Ok(TAG);
         }
         let Relation::Table(from) = relation else {
-            return Err(Error::new(
-                ErrorKind::WrongObjectType,
-                format!("\"{}\" is not a table", relation.name()),
-            ));
+            return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", relation.name())));
         };
         self.must_own(from.owner, "table", &from.name)?;
-        let mut altering = Altering {
-            table: Table::clone(&from),
-            from,
-            rewrite: false,
-            columns: Vec::new(),
-        };
+        let mut altering = Altering { table: Table::clone(&from), from, rewrite: false, columns: Vec::new() };
         let jobs_before = self.jobs.len();
         for operation in &alter.operations {
             self.operation(&mut altering, operation)?;
@@ -81,12 +65,7 @@ impl Ddl<'_, '_> {
     }
 
     fn finish_altering(&mut self, altering: Altering, jobs_before: usize) -> Result<()> {
-        let Altering {
-            from,
-            mut table,
-            rewrite,
-            columns,
-        } = altering;
+        let Altering { from, mut table, rewrite, columns } = altering;
         if !rewrite {
             self.editor.put_table(table)?;
             return Ok(());
@@ -102,29 +81,17 @@ impl Ddl<'_, '_> {
             !matches!(job, Job::BuildIndex { table, .. } if *table == to.oid)
                 && !matches!(job, Job::DropIndexStorage { storage, .. } if *storage == from.storage)
         });
-        self.jobs.push(Job::Rewrite {
-            from: Arc::clone(&from),
-            to,
-            columns,
-        });
+        self.jobs.push(Job::Rewrite { from: Arc::clone(&from), to, columns });
         self.jobs.append(&mut rest);
-        self.jobs.push(Job::DropStorage {
-            database: from.database,
-            storage: from.storage,
-        });
+        self.jobs.push(Job::DropStorage { database: from.database, storage: from.storage });
         Ok(())
     }
 
     /// RENAME in its forms, which stand alone. Tells whether it was one.
-    fn rename_operation(
-        &mut self,
-        name: &ObjectName,
-        operation: &AlterTableOperation,
-    ) -> Result<bool> {
+    fn rename_operation(&mut self, name: &ObjectName, operation: &AlterTableOperation) -> Result<bool> {
         match operation {
             AlterTableOperation::RenameTable { table_name } => {
-                let (RenameTableNameKind::To(new_name) | RenameTableNameKind::As(new_name)) =
-                    table_name;
+                let (RenameTableNameKind::To(new_name) | RenameTableNameKind::As(new_name)) = table_name;
                 let new_name = super::single_name(new_name)?;
                 match self.relation(name)? {
                     Relation::Table(table) => self.rename_table(&table, &new_name)?,
@@ -137,10 +104,9 @@ impl Ddl<'_, '_> {
                     }
                 }
             }
-            AlterTableOperation::RenameColumn {
-                old_column_name,
-                new_column_name,
-            } => self.rename_column(name, &fold(old_column_name), fold(new_column_name))?,
+            AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+                self.rename_column(name, &fold(old_column_name), fold(new_column_name))?
+            }
             AlterTableOperation::RenameConstraint { old_name, new_name } => {
                 self.rename_constraint(name, &fold(old_name), fold(new_name))?;
             }
@@ -162,12 +128,9 @@ impl Ddl<'_, '_> {
         let table = self.table(name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let mut table = Table::clone(&table);
-        let position = table.column_named(old).ok_or_else(|| {
-            Error::new(
-                ErrorKind::UndefinedColumn,
-                format!("column \"{old}\" does not exist"),
-            )
-        })?;
+        let position = table
+            .column_named(old)
+            .ok_or_else(|| Error::new(ErrorKind::UndefinedColumn, format!("column \"{old}\" does not exist")))?;
         if table.column_named(&new).is_some() {
             return Err(duplicate_column(&new, &table.name));
         }
@@ -190,10 +153,7 @@ impl Ddl<'_, '_> {
         let Some(position) = table.constraints.iter().position(|c| c.name == old) else {
             return Err(Error::new(
                 ErrorKind::UndefinedObject,
-                format!(
-                    "constraint \"{old}\" for table \"{}\" does not exist",
-                    table.name
-                ),
+                format!("constraint \"{old}\" for table \"{}\" does not exist", table.name),
             ));
         };
         if let ConstraintKind::Unique { index, .. } = table.constraints[position].kind {
@@ -205,10 +165,7 @@ impl Ddl<'_, '_> {
         if table.constraints.iter().any(|c| c.name == new) {
             return Err(Error::new(
                 ErrorKind::DuplicateObject,
-                format!(
-                    "constraint \"{new}\" for relation \"{}\" already exists",
-                    table.name
-                ),
+                format!("constraint \"{new}\" for relation \"{}\" already exists", table.name),
             ));
         }
         let mut table = Table::clone(&table);
@@ -217,59 +174,35 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
-    fn operation(
-        &mut self,
-        altering: &mut Altering,
-        operation: &AlterTableOperation,
-    ) -> Result<()> {
+    fn operation(&mut self, altering: &mut Altering, operation: &AlterTableOperation) -> Result<()> {
         match operation {
-            AlterTableOperation::AddColumn {
-                if_not_exists,
-                column_def,
-                column_position: None,
-                ..
-            } => self.alter_add_column(altering, column_def, *if_not_exists),
-            AlterTableOperation::DropColumn {
-                column_names,
-                if_exists,
-                drop_behavior,
-                ..
-            } => {
+            AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
+                self.alter_add_column(altering, column_def, *if_not_exists)
+            }
+            AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
                 let cascade = matches!(drop_behavior, Some(DropBehavior::Cascade));
                 for name in column_names {
                     self.drop_column(altering, &fold(name), *if_exists, cascade)?;
                 }
                 Ok(())
             }
-            AlterTableOperation::AddConstraint {
-                constraint,
-                not_valid,
-            } => {
+            AlterTableOperation::AddConstraint { constraint, not_valid } => {
                 if *not_valid {
                     return Err(Error::unsupported("NOT VALID"));
                 }
                 let (name, wanted) = wanted_of(constraint)?;
                 self.alter_add_constraint(altering, name, &wanted)
             }
-            AlterTableOperation::DropConstraint {
-                if_exists,
-                name,
-                drop_behavior,
-            } => {
+            AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } => {
                 let cascade = matches!(drop_behavior, Some(DropBehavior::Cascade));
                 self.drop_constraint(altering, &fold(name), *if_exists, cascade)
             }
-            AlterTableOperation::AlterColumn { column_name, op } => {
-                self.alter_column(altering, &fold(column_name), op)
-            }
+            AlterTableOperation::AlterColumn { column_name, op } => self.alter_column(altering, &fold(column_name), op),
             AlterTableOperation::OwnerTo { new_owner } => {
                 altering.table.owner = self.owner(new_owner)?;
                 // The sequences of a table's columns have its owner.
                 for sequence in self.snapshot().sequences_of(altering.table.oid, None) {
-                    self.editor.put_sequence(Sequence {
-                        owner: altering.table.owner,
-                        ..Sequence::clone(&sequence)
-                    })?;
+                    self.editor.put_sequence(Sequence { owner: altering.table.owner, ..Sequence::clone(&sequence) })?;
                 }
                 Ok(())
             }
@@ -288,29 +221,20 @@ impl Ddl<'_, '_> {
             }
             AlterTableOperation::RenameTable { .. }
             | AlterTableOperation::RenameColumn { .. }
-            | AlterTableOperation::RenameConstraint { .. } => Err(Error::new(
-                ErrorKind::SyntaxError,
-                "RENAME cannot be combined with other changes",
-            )),
+            | AlterTableOperation::RenameConstraint { .. } => {
+                Err(Error::new(ErrorKind::SyntaxError, "RENAME cannot be combined with other changes"))
+            }
             other => Err(Error::unsupported(format!("ALTER TABLE {other}"))),
         }
     }
 
-    fn alter_add_column(
-        &mut self,
-        altering: &mut Altering,
-        definition: &ColumnDef,
-        if_not_exists: bool,
-    ) -> Result<()> {
+    fn alter_add_column(&mut self, altering: &mut Altering, definition: &ColumnDef, if_not_exists: bool) -> Result<()> {
         let name = fold(&definition.name);
         if altering.table.column_named(&name).is_some() {
             if if_not_exists {
                 self.notice_of(
                     ErrorKind::DuplicateColumn,
-                    format!(
-                        "column \"{name}\" of relation \"{}\" already exists, skipping",
-                        altering.table.name
-                    ),
+                    format!("column \"{name}\" of relation \"{}\" already exists, skipping", altering.table.name),
                 );
                 return Ok(());
             }
@@ -324,11 +248,7 @@ impl Ddl<'_, '_> {
             true
         } else if let Some(default) = &column.default {
             let expression = parse_expression(&default.sql)?;
-            match self
-                .context
-                .binder
-                .evaluate_default(self.snapshot(), ty, &expression)?
-            {
+            match self.context.binder.evaluate_default(self.snapshot(), ty, &expression)? {
                 DefaultValue::Constant(missing) => {
                     altering.table.columns[position].missing = missing;
                     false
@@ -340,19 +260,11 @@ impl Ddl<'_, '_> {
         };
         if per_row {
             altering.rewrite = true;
-            altering.columns.push(RewriteColumn {
-                attnum,
-                expression: None,
-            });
+            altering.columns.push(RewriteColumn { attnum, expression: None });
         } else if not_null && altering.table.columns[position].missing.is_none() {
-            self.jobs.push(Job::Validate {
-                table: altering.table.oid,
-                what: Validation::NotNull { attnum },
-            });
+            self.jobs.push(Job::Validate { table: altering.table.oid, what: Validation::NotNull { attnum } });
         }
-        wishes
-            .constraints
-            .sort_by_key(|(_, wanted)| wanted_order(wanted));
+        wishes.constraints.sort_by_key(|(_, wanted)| wanted_order(wanted));
         for (name, wanted) in &wishes.constraints {
             self.alter_add_constraint(altering, *name, wanted)?;
         }
@@ -373,13 +285,7 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
-    fn drop_column(
-        &mut self,
-        altering: &mut Altering,
-        name: &str,
-        if_exists: bool,
-        cascade: bool,
-    ) -> Result<()> {
+    fn drop_column(&mut self, altering: &mut Altering, name: &str, if_exists: bool, cascade: bool) -> Result<()> {
         let Some(position) = altering.table.column_named(name) else {
             if if_exists {
                 self.notice(format!(
@@ -420,10 +326,8 @@ impl Ddl<'_, '_> {
         let lost_defaults = self.defaults_using(&sequences, &BTreeSet::from([table_oid]));
         for (table, attnum, sequence) in &lost_defaults {
             let dependent = self.default_name(table, *attnum);
-            let line = format!(
-                "{dependent} depends on sequence {}",
-                self.shown(&Relation::Sequence(Arc::clone(sequence)))
-            );
+            let line =
+                format!("{dependent} depends on sequence {}", self.shown(&Relation::Sequence(Arc::clone(sequence))));
             blocking.push((dependent, Some(line)));
         }
         self.settle(&what, &blocking, cascade)?;
@@ -448,8 +352,7 @@ impl Ddl<'_, '_> {
             ConstraintKind::Unique { index, .. } => !gone.contains(index),
             ConstraintKind::Check(check) => !check.columns.contains(&attnum),
             ConstraintKind::ForeignKey(key) => {
-                !key.columns.contains(&attnum)
-                    && !(key.table == table_oid && key.referenced.contains(&attnum))
+                !key.columns.contains(&attnum) && !(key.table == table_oid && key.referenced.contains(&attnum))
             }
         });
         for oid in gone {
@@ -460,19 +363,8 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
-    fn drop_constraint(
-        &mut self,
-        altering: &mut Altering,
-        name: &str,
-        if_exists: bool,
-        cascade: bool,
-    ) -> Result<()> {
-        let Some(position) = altering
-            .table
-            .constraints
-            .iter()
-            .position(|c| c.name == name)
-        else {
+    fn drop_constraint(&mut self, altering: &mut Altering, name: &str, if_exists: bool, cascade: bool) -> Result<()> {
+        let Some(position) = altering.table.constraints.iter().position(|c| c.name == name) else {
             if if_exists {
                 self.notice(format!(
                     "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
@@ -507,35 +399,19 @@ impl Ddl<'_, '_> {
                     }
                 }
             }
-            self.settle(
-                &format!("constraint {name} on table {shown}"),
-                &blocking,
-                cascade,
-            )?;
+            self.settle(&format!("constraint {name} on table {shown}"), &blocking, cascade)?;
             for (table, key) in keys {
                 self.remove_constraint(table, key)?;
             }
-            altering
-                .table
-                .constraints
-                .retain(|c| !own_keys.contains(&c.oid));
+            altering.table.constraints.retain(|c| !own_keys.contains(&c.oid));
             remove_index(altering, index, &mut self.jobs);
         }
-        altering
-            .table
-            .constraints
-            .retain(|c| c.oid != constraint.oid);
-        self.editor
-            .set_comment(crate::catalog::system::PG_CONSTRAINT, constraint.oid, None);
+        altering.table.constraints.retain(|c| c.oid != constraint.oid);
+        self.editor.set_comment(crate::catalog::system::PG_CONSTRAINT, constraint.oid, None);
         Ok(())
     }
 
-    fn alter_column(
-        &mut self,
-        altering: &mut Altering,
-        name: &str,
-        operation: &AlterColumnOperation,
-    ) -> Result<()> {
+    fn alter_column(&mut self, altering: &mut Altering, name: &str, operation: &AlterColumnOperation) -> Result<()> {
         let Some(position) = altering.table.column_named(name) else {
             return Err(column_missing(name, &altering.table.name));
         };
@@ -553,10 +429,7 @@ impl Ddl<'_, '_> {
                 if !column.not_null {
                     column.not_null = true;
                     let attnum = column.attnum;
-                    self.jobs.push(Job::Validate {
-                        table: altering.table.oid,
-                        what: Validation::NotNull { attnum },
-                    });
+                    self.jobs.push(Job::Validate { table: altering.table.oid, what: Validation::NotNull { attnum } });
                 }
             }
             AlterColumnOperation::DropNotNull => {
@@ -565,12 +438,7 @@ impl Ddl<'_, '_> {
                 }
                 let attnum = altering.table.columns[position].attnum;
                 if altering.table.has_primary_key()
-                    && altering
-                        .table
-                        .primary_index()
-                        .columns
-                        .iter()
-                        .any(|c| c.attnum == attnum)
+                    && altering.table.primary_index().columns.iter().any(|c| c.attnum == attnum)
                 {
                     return Err(Error::new(
                         ErrorKind::InvalidTableDefinition,
@@ -586,39 +454,26 @@ impl Ddl<'_, '_> {
                 let ty = altering.table.columns[position].ty;
                 let sql = self.default_text(name, ty, value)?;
                 altering.table.columns[position].default = match sql {
-                    Some(sql) => Some(ColumnDefault {
-                        oid: self.oid()?,
-                        sql,
-                        owned_sequence: None,
-                    }),
+                    Some(sql) => Some(ColumnDefault { oid: self.oid()?, sql, owned_sequence: None }),
                     None => None,
                 };
             }
             AlterColumnOperation::DropDefault => {
                 if identity {
-                    return Err(is_identity()
-                        .with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."));
+                    return Err(is_identity().with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."));
                 }
                 altering.table.columns[position].default = None;
             }
-            AlterColumnOperation::SetDataType {
-                data_type, using, ..
-            } => self.alter_type(altering, position, data_type, using.as_ref())?,
-            AlterColumnOperation::AddGenerated {
-                generated_as,
-                sequence_options,
-            } => {
+            AlterColumnOperation::SetDataType { data_type, using, .. } => {
+                self.alter_type(altering, position, data_type, using.as_ref())?
+            }
+            AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
                 let always = match generated_as {
                     Some(GeneratedAs::Always) => true,
                     Some(GeneratedAs::ByDefault) => false,
                     _ => return Err(Error::unsupported("generated columns")),
                 };
-                self.add_identity(
-                    altering,
-                    position,
-                    always,
-                    sequence_options.as_deref().unwrap_or(&[]),
-                )?;
+                self.add_identity(altering, position, always, sequence_options.as_deref().unwrap_or(&[]))?;
             }
         }
         Ok(())
@@ -636,16 +491,11 @@ impl Ddl<'_, '_> {
         let refuse = |what: &str| {
             Error::new(
                 ErrorKind::ObjectNotInPrerequisiteState,
-                format!(
-                    "column \"{}\" of relation \"{}\" {what}",
-                    column.name, table.name
-                ),
+                format!("column \"{}\" of relation \"{}\" {what}", column.name, table.name),
             )
         };
         if !column.not_null {
-            return Err(refuse(
-                "must be declared NOT NULL before identity can be added",
-            ));
+            return Err(refuse("must be declared NOT NULL before identity can be added"));
         }
         if column.identity.is_some() {
             return Err(refuse("is already an identity column"));
@@ -659,14 +509,7 @@ impl Ddl<'_, '_> {
                 "identity column type must be smallint, integer, or bigint",
             ));
         }
-        let name = choose_relation_name(
-            self.snapshot(),
-            table.schema,
-            &table.name,
-            Some(&column.name),
-            "seq",
-            &[],
-        );
+        let name = choose_relation_name(self.snapshot(), table.schema, &table.name, Some(&column.name), "seq", &[]);
         let sequence = self.new_sequence(table.schema, name, column.ty, options)?;
         let oid = sequence.oid;
         self.editor.put_sequence(Sequence {
@@ -674,10 +517,7 @@ impl Ddl<'_, '_> {
             owner: table.owner,
             ..sequence
         })?;
-        table.columns[position].identity = Some(Identity {
-            always,
-            sequence: oid,
-        });
+        table.columns[position].identity = Some(Identity { always, sequence: oid });
         Ok(())
     }
 
@@ -693,13 +533,8 @@ impl Ddl<'_, '_> {
         self.must_own(table.owner, "table", &table.name)?;
         let mut table = Table::clone(&table);
         let name = fold(column);
-        let position = table
-            .column_named(&name)
-            .ok_or_else(|| column_missing(&name, &table.name))?;
-        let message = format!(
-            "column \"{name}\" of relation \"{}\" is not an identity column",
-            table.name
-        );
+        let position = table.column_named(&name).ok_or_else(|| column_missing(&name, &table.name))?;
+        let message = format!("column \"{name}\" of relation \"{}\" is not an identity column", table.name);
         match (&mut table.columns[position].identity, always) {
             (None, _) if if_exists => {
                 self.notice(format!("{message}, skipping"));
@@ -728,58 +563,37 @@ impl Ddl<'_, '_> {
     ) -> Result<()> {
         let new_type = column_type(data_type)?;
         let old = altering.table.columns[position].clone();
-        self.context.binder.bind_using(
-            self.snapshot(),
-            &altering.from,
-            &old.name,
-            new_type,
-            using,
-        )?;
+        self.context.binder.bind_using(self.snapshot(), &altering.from, &old.name, new_type, using)?;
         if let Some(default) = &old.default {
             let expression = parse_expression(&default.sql)?;
-            self.context
-                .binder
-                .bind_default(self.snapshot(), &old.name, new_type, &expression)
-                .map_err(|_| {
-                    Error::new(
-                        ErrorKind::DatatypeMismatch,
-                        format!(
-                            "default for column \"{}\" cannot be cast automatically to type {}",
-                            old.name,
-                            new_type.ty.sql_name()
-                        ),
-                    )
-                })?;
+            self.context.binder.bind_default(self.snapshot(), &old.name, new_type, &expression).map_err(|_| {
+                Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!(
+                        "default for column \"{}\" cannot be cast automatically to type {}",
+                        old.name,
+                        new_type.ty.sql_name()
+                    ),
+                )
+            })?;
         }
         for index in &altering.table.indexes {
             if index.columns.iter().any(|c| c.attnum == old.attnum) {
                 super::constraints::must_be_indexable(new_type.ty)?;
             }
         }
-        let in_key = altering
-            .table
-            .foreign_keys()
-            .any(|(_, key)| key.columns.contains(&old.attnum))
-            || self
-                .snapshot()
-                .referencing(altering.table.oid)
-                .iter()
-                .any(|(other, at)| {
-                    matches!(&other.constraints[*at].kind,
+        let in_key = altering.table.foreign_keys().any(|(_, key)| key.columns.contains(&old.attnum))
+            || self.snapshot().referencing(altering.table.oid).iter().any(|(other, at)| {
+                matches!(&other.constraints[*at].kind,
                         ConstraintKind::ForeignKey(key) if key.referenced.contains(&old.attnum))
-                });
+            });
         let in_place = using.is_none() && widens(old.ty, new_type);
         if in_key && !in_place {
-            return Err(Error::unsupported(
-                "ALTER TYPE of a column that a foreign key uses",
-            ));
+            return Err(Error::unsupported("ALTER TYPE of a column that a foreign key uses"));
         }
         altering.table.columns[position].ty = new_type;
         if old.identity.is_some() {
-            for sequence in self
-                .snapshot()
-                .sequences_of(altering.table.oid, Some(old.attnum))
-            {
+            for sequence in self.snapshot().sequences_of(altering.table.oid, Some(old.attnum)) {
                 self.alter_identity_type(&sequence, new_type)?;
             }
         }
@@ -789,15 +603,11 @@ impl Ddl<'_, '_> {
                 continue;
             }
             let expression = parse_expression(&check.sql)?;
-            self.context
-                .binder
-                .bind_check(self.snapshot(), &altering.table, &expression)?;
+            self.context.binder.bind_check(self.snapshot(), &altering.table, &expression)?;
             if !in_place {
                 self.jobs.push(Job::Validate {
                     table: altering.table.oid,
-                    what: Validation::Check {
-                        constraint: constraint.oid,
-                    },
+                    what: Validation::Check { constraint: constraint.oid },
                 });
             }
         }
@@ -808,10 +618,7 @@ impl Ddl<'_, '_> {
                 None => crate::catalog::quote_identifier(&old.name),
             };
             altering.columns.retain(|c| c.attnum != old.attnum);
-            altering.columns.push(RewriteColumn {
-                attnum: old.attnum,
-                expression: Some(expression),
-            });
+            altering.columns.push(RewriteColumn { attnum: old.attnum, expression: Some(expression) });
         }
         Ok(())
     }
@@ -841,34 +648,18 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn set_schema(
-        &mut self,
-        name: &ObjectName,
-        if_exists: bool,
-        schema: &Ident,
-    ) -> Result<&'static str> {
+    pub(super) fn set_schema(&mut self, name: &ObjectName, if_exists: bool, schema: &Ident) -> Result<&'static str> {
         const TAG: &str = "ALTER TABLE";
         if if_exists && self.find(name)?.is_none() {
-            self.notice(format!(
-                "relation \"{}\" does not exist, skipping",
-                display_name(name)
-            ));
+            self.notice(format!("relation \"{}\" does not exist, skipping", display_name(name)));
             return Ok(TAG);
         }
         let table = self.table(name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let schema_name = fold(schema);
-        let target = self
-            .snapshot()
-            .schemas
-            .values()
-            .find(|s| s.name == schema_name)
-            .map(|s| s.oid)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::InvalidSchemaName,
-                    format!("schema \"{schema_name}\" does not exist"),
-                )
+        let target =
+            self.snapshot().schemas.values().find(|s| s.name == schema_name).map(|s| s.oid).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema_name}\" does not exist"))
             })?;
         if target == table.schema {
             return Ok(TAG);
@@ -876,20 +667,10 @@ impl Ddl<'_, '_> {
         let sequences = self.snapshot().sequences_of(table.oid, None);
         for moved in [table.name.as_str()]
             .into_iter()
-            .chain(
-                table
-                    .indexes
-                    .iter()
-                    .filter(|i| i.oid != 0)
-                    .map(|i| i.name.as_str()),
-            )
+            .chain(table.indexes.iter().filter(|i| i.oid != 0).map(|i| i.name.as_str()))
             .chain(sequences.iter().map(|s| s.name.as_str()))
         {
-            if self
-                .snapshot()
-                .relations
-                .contains_key(&(target, moved.to_owned()))
-            {
+            if self.snapshot().relations.contains_key(&(target, moved.to_owned())) {
                 return Err(Error::new(
                     ErrorKind::DuplicateTable,
                     format!("relation \"{moved}\" already exists in schema \"{schema_name}\""),
@@ -904,10 +685,7 @@ impl Ddl<'_, '_> {
                 crate::catalog::quote_identifier(&sequence.name)
             );
             self.rewrite_defaults(&mut |relation| (relation.oid() == oid).then(|| text.clone()))?;
-            self.editor.put_sequence(Sequence {
-                schema: target,
-                ..Sequence::clone(&sequence)
-            })?;
+            self.editor.put_sequence(Sequence { schema: target, ..Sequence::clone(&sequence) })?;
         }
         let mut table = Table::clone(&*self.table_by_oid(table.oid)?);
         table.schema = target;
@@ -915,11 +693,7 @@ impl Ddl<'_, '_> {
         Ok(TAG)
     }
 
-    pub(super) fn split_at(
-        &mut self,
-        name: &ObjectName,
-        values: &[Vec<Expr>],
-    ) -> Result<&'static str> {
+    pub(super) fn split_at(&mut self, name: &ObjectName, values: &[Vec<Expr>]) -> Result<&'static str> {
         self.must_be_alone("ALTER TABLE SPLIT AT")?;
         let table = self.table(name)?;
         self.must_own(table.owner, "table", &table.name)?;
@@ -934,10 +708,7 @@ impl Ddl<'_, '_> {
                 ),
             ));
         }
-        self.jobs.push(Job::Split {
-            table: table.oid,
-            values: values.to_vec(),
-        });
+        self.jobs.push(Job::Split { table: table.oid, values: values.to_vec() });
         Ok("ALTER TABLE")
     }
 }
@@ -997,10 +768,7 @@ fn widens(old: ColumnType, new: ColumnType) -> bool {
 }
 
 fn duplicate_column(column: &str, table: &str) -> Error {
-    Error::new(
-        ErrorKind::DuplicateColumn,
-        format!("column \"{column}\" of relation \"{table}\" already exists"),
-    )
+    Error::new(ErrorKind::DuplicateColumn, format!("column \"{column}\" of relation \"{table}\" already exists"))
 }
 
 fn constraint_missing(constraint: &str, table: &str) -> Error {

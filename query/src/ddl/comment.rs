@@ -9,14 +9,7 @@ use crate::catalog::{Relation, Table};
 
 impl Ddl<'_, '_> {
     pub(super) fn comment(&mut self, statement: &Statement) -> Result<&'static str> {
-        let Statement::Comment {
-            object_type,
-            object_name,
-            comment,
-            if_exists,
-            ..
-        } = statement
-        else {
+        let Statement::Comment { object_type, object_name, comment, if_exists, .. } = statement else {
             return Err(Error::internal("not COMMENT"));
         };
         if *if_exists {
@@ -57,27 +50,17 @@ impl Ddl<'_, '_> {
             }
             CommentObject::Schema => {
                 let name = single_name(object_name)?;
-                let schema = self
-                    .snapshot()
-                    .schema_oid(&name)
-                    .and_then(|oid| self.snapshot().schemas.get(&oid))
-                    .ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::InvalidSchemaName,
-                            format!("schema \"{name}\" does not exist"),
-                        )
-                    })?;
+                let schema =
+                    self.snapshot().schema_oid(&name).and_then(|oid| self.snapshot().schemas.get(&oid)).ok_or_else(
+                        || Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{name}\" does not exist")),
+                    )?;
                 let (oid, owner) = (schema.oid, schema.owner);
                 self.must_own(owner, "schema", &name)?;
                 self.editor.set_comment(PG_NAMESPACE, oid, comment);
             }
             CommentObject::Database => {
                 let name = single_name(object_name)?;
-                let Some((oid, owner)) = self
-                    .snapshot()
-                    .database_named(&name)
-                    .map(|d| (d.oid, d.owner))
-                else {
+                let Some((oid, owner)) = self.snapshot().database_named(&name).map(|d| (d.oid, d.owner)) else {
                     return Err(Error::new(
                         ErrorKind::InvalidCatalogName,
                         format!("database \"{name}\" does not exist"),
@@ -101,17 +84,12 @@ impl Ddl<'_, '_> {
             return Err(Error::internal("a column without a name"));
         };
         if table_parts.is_empty() {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "column name must be qualified",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "column name must be qualified"));
         }
         let table = self.table(&ObjectName(name.0[..table_parts.len()].to_vec()))?;
         self.must_own(table.owner, "table", &table.name)?;
         let mut table = Table::clone(&table);
-        let position = table
-            .column_named(column)
-            .ok_or_else(|| column_missing(column, &table.name))?;
+        let position = table.column_named(column).ok_or_else(|| column_missing(column, &table.name))?;
         table.columns[position].comment = comment.map(str::to_owned);
         self.editor.put_table(table)?;
         Ok(())
@@ -125,22 +103,13 @@ impl Ddl<'_, '_> {
     ) -> Result<&'static str> {
         let table = self.table(table)?;
         self.must_own(table.owner, "table", &table.name)?;
-        let oid = table
-            .constraints
-            .iter()
-            .find(|c| c.name == constraint)
-            .map(|c| c.oid)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::UndefinedObject,
-                    format!(
-                        "constraint \"{constraint}\" for table \"{}\" does not exist",
-                        table.name
-                    ),
-                )
-            })?;
-        self.editor
-            .set_comment(PG_CONSTRAINT, oid, comment.filter(|text| !text.is_empty()));
+        let oid = table.constraints.iter().find(|c| c.name == constraint).map(|c| c.oid).ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedObject,
+                format!("constraint \"{constraint}\" for table \"{}\" does not exist", table.name),
+            )
+        })?;
+        self.editor.set_comment(PG_CONSTRAINT, oid, comment.filter(|text| !text.is_empty()));
         Ok("COMMENT")
     }
 }

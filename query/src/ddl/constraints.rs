@@ -1,15 +1,14 @@
 //! Keys, checks and references: from the syntax tree to [`Constraint`]s, for CREATE TABLE and ALTER TABLE alike.
 
 use sqlparser::ast::{
-    self, ConstraintCharacteristics, ConstraintReferenceMatchKind, Expr, Ident,
-    NullsDistinctOption, TableConstraint,
+    self, ConstraintCharacteristics, ConstraintReferenceMatchKind, Expr, Ident, NullsDistinctOption, TableConstraint,
 };
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::{Ddl, Job, Validation, fold};
 use crate::catalog::{
-    CheckConstraint, Constraint, ConstraintKind, ForeignKey, Index, IndexColumn, IndexState,
-    ReferentialAction, Table, choose_constraint_name, choose_index_name,
+    CheckConstraint, Constraint, ConstraintKind, ForeignKey, Index, IndexColumn, IndexState, ReferentialAction, Table,
+    choose_constraint_name, choose_index_name,
 };
 
 /// Number of the primary index among a storage's indexes.
@@ -61,9 +60,7 @@ pub(crate) fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristi
     match characteristics {
         None => Ok(()),
         Some(c) => {
-            if c.deferrable == Some(true)
-                || matches!(c.initially, Some(ast::DeferrableInitial::Deferred))
-            {
+            if c.deferrable == Some(true) || matches!(c.initially, Some(ast::DeferrableInitial::Deferred)) {
                 return Err(Error::unsupported("DEFERRABLE"));
             }
             if c.enforced == Some(false) {
@@ -91,10 +88,7 @@ fn key_column(column: &ast::IndexColumn) -> Result<&Ident> {
         {
             Ok(ident)
         }
-        other => Err(Error::new(
-            ErrorKind::SyntaxError,
-            format!("syntax error at or near \"{other}\""),
-        )),
+        other => Err(Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{other}\""))),
     }
 }
 
@@ -106,27 +100,18 @@ fn refuse_index_options(options: &[ast::IndexOption]) -> Result<()> {
 }
 
 /// A constraint's PRIMARY KEY clause, at a column (`column`) or at the table.
-pub(crate) fn wanted_primary<'a>(
-    key: &'a ast::PrimaryKeyConstraint,
-    column: Option<&'a Ident>,
-) -> Result<Wanted<'a>> {
+pub(crate) fn wanted_primary<'a>(key: &'a ast::PrimaryKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
     refuse_deferrable(key.characteristics.as_ref())?;
     refuse_index_options(&key.index_options)?;
     let columns = match column {
         Some(column) => vec![column],
         None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
     };
-    Ok(Wanted::Key {
-        primary: true,
-        columns,
-    })
+    Ok(Wanted::Key { primary: true, columns })
 }
 
 /// A UNIQUE clause.
-pub(crate) fn wanted_unique<'a>(
-    key: &'a ast::UniqueConstraint,
-    column: Option<&'a Ident>,
-) -> Result<Wanted<'a>> {
+pub(crate) fn wanted_unique<'a>(key: &'a ast::UniqueConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
     refuse_deferrable(key.characteristics.as_ref())?;
     refuse_index_options(&key.index_options)?;
     if matches!(key.nulls_distinct, NullsDistinctOption::NotDistinct) {
@@ -136,17 +121,11 @@ pub(crate) fn wanted_unique<'a>(
         Some(column) => vec![column],
         None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
     };
-    Ok(Wanted::Key {
-        primary: false,
-        columns,
-    })
+    Ok(Wanted::Key { primary: false, columns })
 }
 
 /// A REFERENCES or FOREIGN KEY clause.
-pub(crate) fn wanted_foreign<'a>(
-    key: &'a ast::ForeignKeyConstraint,
-    column: Option<&'a Ident>,
-) -> Result<Wanted<'a>> {
+pub(crate) fn wanted_foreign<'a>(key: &'a ast::ForeignKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
     refuse_deferrable(key.characteristics.as_ref())?;
     refuse_match(key.match_kind.as_ref())?;
     let columns = match column {
@@ -216,24 +195,13 @@ impl Ddl<'_, '_> {
         {
             return Err(Error::new(
                 ErrorKind::DuplicateObject,
-                format!(
-                    "constraint \"{name}\" for relation \"{}\" already exists",
-                    table.name
-                ),
+                format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
             ));
         }
         match wanted {
-            Wanted::Key { primary, columns } => {
-                self.add_key(table, name, *primary, columns, existing)
-            }
+            Wanted::Key { primary, columns } => self.add_key(table, name, *primary, columns, existing),
             Wanted::Check(expression) => self.add_check(table, name, expression, existing),
-            Wanted::Foreign {
-                columns,
-                table: referenced_table,
-                referenced,
-                on_delete,
-                on_update,
-            } => {
+            Wanted::Foreign { columns, table: referenced_table, referenced, on_delete, on_update } => {
                 let key = self.foreign_key(
                     table,
                     columns,
@@ -248,16 +216,10 @@ impl Ddl<'_, '_> {
                     None => self.foreign_key_name(table, &key.columns),
                 };
                 let oid = self.oid()?;
-                table.constraints.push(Constraint {
-                    oid,
-                    name,
-                    kind: ConstraintKind::ForeignKey(key),
-                });
+                table.constraints.push(Constraint { oid, name, kind: ConstraintKind::ForeignKey(key) });
                 if existing {
-                    self.jobs.push(Job::Validate {
-                        table: table.oid,
-                        what: Validation::ForeignKey { constraint: oid },
-                    });
+                    self.jobs
+                        .push(Job::Validate { table: table.oid, what: Validation::ForeignKey { constraint: oid } });
                 }
                 Ok(())
             }
@@ -266,10 +228,7 @@ impl Ddl<'_, '_> {
 
     fn foreign_key_name(&self, table: &Table, columns: &[i16]) -> String {
         let names = crate::catalog::joined_columns(
-            columns
-                .iter()
-                .filter_map(|n| table.column_index(*n))
-                .map(|i| table.columns[i].name.as_str()),
+            columns.iter().filter_map(|n| table.column_index(*n)).map(|i| table.columns[i].name.as_str()),
         );
         choose_constraint_name(self.snapshot(), table.schema, table, Some(&names), "fkey")
     }
@@ -285,10 +244,7 @@ impl Ddl<'_, '_> {
         if primary && table.has_primary_key() {
             let error = Error::new(
                 ErrorKind::InvalidTableDefinition,
-                format!(
-                    "multiple primary keys for table \"{}\" are not allowed",
-                    table.name
-                ),
+                format!("multiple primary keys for table \"{}\" are not allowed", table.name),
             );
             return Err(match columns.first() {
                 Some(ident) => self.at(error, ident),
@@ -323,11 +279,7 @@ impl Ddl<'_, '_> {
                 ));
             }
             must_be_indexable(table.columns[position].ty.ty)?;
-            keys.push(IndexColumn {
-                attnum,
-                descending: false,
-                nulls_first: false,
-            });
+            keys.push(IndexColumn { attnum, descending: false, nulls_first: false });
             names.push(column_name);
         }
         let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -355,10 +307,7 @@ impl Ddl<'_, '_> {
         table.constraints.push(Constraint {
             oid: constraint_oid,
             name,
-            kind: ConstraintKind::Unique {
-                index: index_oid,
-                primary,
-            },
+            kind: ConstraintKind::Unique { index: index_oid, primary },
         });
         if primary {
             for key in &index.columns {
@@ -371,53 +320,28 @@ impl Ddl<'_, '_> {
         } else {
             table.indexes.push(index);
             if existing {
-                self.jobs.push(Job::BuildIndex {
-                    table: table.oid,
-                    index: index_oid,
-                    online: false,
-                });
+                self.jobs.push(Job::BuildIndex { table: table.oid, index: index_oid, online: false });
             }
         }
         Ok(())
     }
 
-    fn add_check(
-        &mut self,
-        table: &mut Table,
-        name: Option<String>,
-        expression: &Expr,
-        existing: bool,
-    ) -> Result<()> {
+    fn add_check(&mut self, table: &mut Table, name: Option<String>, expression: &Expr, existing: bool) -> Result<()> {
         let (sql, columns) = self.check_text(table, expression)?;
         let name = match name {
             Some(name) => name,
             None => {
                 let only = match columns.as_slice() {
-                    [attnum] => table
-                        .column_index(*attnum)
-                        .map(|i| table.columns[i].name.clone()),
+                    [attnum] => table.column_index(*attnum).map(|i| table.columns[i].name.clone()),
                     _ => None,
                 };
-                choose_constraint_name(
-                    self.snapshot(),
-                    table.schema,
-                    table,
-                    only.as_deref(),
-                    "check",
-                )
+                choose_constraint_name(self.snapshot(), table.schema, table, only.as_deref(), "check")
             }
         };
         let oid = self.oid()?;
-        table.constraints.push(Constraint {
-            oid,
-            name,
-            kind: ConstraintKind::Check(CheckConstraint { sql, columns }),
-        });
+        table.constraints.push(Constraint { oid, name, kind: ConstraintKind::Check(CheckConstraint { sql, columns }) });
         if existing {
-            self.jobs.push(Job::Validate {
-                table: table.oid,
-                what: Validation::Check { constraint: oid },
-            });
+            self.jobs.push(Job::Validate { table: table.oid, what: Validation::Check { constraint: oid } });
         }
         Ok(())
     }
@@ -470,37 +394,23 @@ impl Ddl<'_, '_> {
             .iter()
             .map(|ident| {
                 let name = fold(ident);
-                table
-                    .column_named(&name)
-                    .map(|i| table.columns[i].attnum)
-                    .ok_or_else(|| missing(&name))
+                table.column_named(&name).map(|i| table.columns[i].attnum).ok_or_else(|| missing(&name))
             })
             .collect::<Result<Vec<i16>>>()?;
         let referenced_attnums = if referenced.is_empty() {
             if !target.has_primary_key() {
                 return Err(Error::new(
                     ErrorKind::UndefinedObject,
-                    format!(
-                        "there is no primary key for referenced table \"{}\"",
-                        target.name
-                    ),
+                    format!("there is no primary key for referenced table \"{}\"", target.name),
                 ));
             }
-            target
-                .primary_index()
-                .columns
-                .iter()
-                .map(|c| c.attnum)
-                .collect()
+            target.primary_index().columns.iter().map(|c| c.attnum).collect()
         } else {
             referenced
                 .iter()
                 .map(|ident| {
                     let name = fold(ident);
-                    target
-                        .column_named(&name)
-                        .map(|i| target.columns[i].attnum)
-                        .ok_or_else(|| missing(&name))
+                    target.column_named(&name).map(|i| target.columns[i].attnum).ok_or_else(|| missing(&name))
                 })
                 .collect::<Result<Vec<i16>>>()?
         };
@@ -518,12 +428,8 @@ impl Ddl<'_, '_> {
                     && i.oid != 0
                     && i.state == IndexState::Public
                     && i.columns.len() == referenced_attnums.len()
-                    && referenced_attnums
-                        .iter()
-                        .all(|n| i.columns.iter().any(|c| c.attnum == *n))
-                    && i.columns
-                        .iter()
-                        .all(|c| referenced_attnums.contains(&c.attnum))
+                    && referenced_attnums.iter().all(|n| i.columns.iter().any(|c| c.attnum == *n))
+                    && i.columns.iter().all(|c| referenced_attnums.contains(&c.attnum))
             })
             .ok_or_else(|| {
                 Error::new(
@@ -535,8 +441,7 @@ impl Ddl<'_, '_> {
                 )
             })?;
         for (from, to) in attnums.iter().zip(&referenced_attnums) {
-            let (Some(from), Some(to)) = (table.column_index(*from), target.column_index(*to))
-            else {
+            let (Some(from), Some(to)) = (table.column_index(*from), target.column_index(*to)) else {
                 return Err(Error::internal("a key column is gone"));
             };
             let (from, to) = (&table.columns[from], &target.columns[to]);
@@ -570,10 +475,7 @@ impl Ddl<'_, '_> {
 }
 
 pub(crate) fn too_many_index_columns() -> Error {
-    Error::new(
-        ErrorKind::TooManyColumns,
-        format!("cannot use more than {INDEX_COLUMNS_MAX} columns in an index"),
-    )
+    Error::new(ErrorKind::TooManyColumns, format!("cannot use more than {INDEX_COLUMNS_MAX} columns in an index"))
 }
 
 /// 42704 for types without an order, as Postgres has no btree operator class for them; 0A000 for arrays and jsonb, whose
@@ -582,9 +484,7 @@ pub(crate) fn must_be_indexable(ty: PgType) -> Result<()> {
     match ty {
         PgType::Json | PgType::Xid | PgType::AclItem | PgType::PgNodeTree => Err(Error::new(
             ErrorKind::UndefinedObject,
-            format!(
-                "data type {ty} has no default operator class for access method \"btree\""
-            ),
+            format!("data type {ty} has no default operator class for access method \"btree\""),
         )
         .with_hint(
             "You must specify an operator class for the index or define a default operator class for the data type.",

@@ -1,8 +1,8 @@
 //! CREATE TABLE.
 
 use sqlparser::ast::{
-    self, ColumnDef, ColumnOption, CreateTable, CreateTableLikeDefaults, CreateTableLikeKind,
-    CreateTableOptions, Expr, GeneratedAs, Ident, SequenceOptions, SqlOption, Value,
+    self, ColumnDef, ColumnOption, CreateTable, CreateTableLikeDefaults, CreateTableLikeKind, CreateTableOptions, Expr,
+    GeneratedAs, Ident, SequenceOptions, SqlOption, Value,
 };
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
@@ -29,21 +29,13 @@ pub(crate) struct ColumnWishes<'a> {
 }
 
 /// Reads a column's options.
-pub(crate) fn column_wishes<'a>(
-    definition: &'a ColumnDef,
-    table: &str,
-) -> Result<ColumnWishes<'a>> {
+pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Result<ColumnWishes<'a>> {
     let column = fold(&definition.name);
     let conflict = |message: String| Error::new(ErrorKind::SyntaxError, message);
-    let twice = |what: &str| {
-        conflict(format!(
-            "multiple {what} values specified for column \"{column}\" of table \"{table}\""
-        ))
-    };
-    let mut wishes = ColumnWishes {
-        serial: super::types::serial_type(&definition.data_type).is_some(),
-        ..ColumnWishes::default()
-    };
+    let twice =
+        |what: &str| conflict(format!("multiple {what} values specified for column \"{column}\" of table \"{table}\""));
+    let mut wishes =
+        ColumnWishes { serial: super::types::serial_type(&definition.data_type).is_some(), ..ColumnWishes::default() };
     if wishes.serial {
         wishes.not_null = Some(true);
     }
@@ -71,28 +63,19 @@ pub(crate) fn column_wishes<'a>(
                 if wishes.not_null == Some(false) {
                     set_null(&mut wishes, true)?;
                 }
-                wishes
-                    .constraints
-                    .push((name, wanted_primary(key, Some(&definition.name))?));
+                wishes.constraints.push((name, wanted_primary(key, Some(&definition.name))?));
             }
-            ColumnOption::Unique(key) => wishes
-                .constraints
-                .push((name, wanted_unique(key, Some(&definition.name))?)),
-            ColumnOption::ForeignKey(key) => wishes
-                .constraints
-                .push((name, wanted_foreign(key, Some(&definition.name))?)),
+            ColumnOption::Unique(key) => wishes.constraints.push((name, wanted_unique(key, Some(&definition.name))?)),
+            ColumnOption::ForeignKey(key) => {
+                wishes.constraints.push((name, wanted_foreign(key, Some(&definition.name))?))
+            }
             ColumnOption::Check(check) => {
                 if check.enforced == Some(false) {
                     return Err(Error::unsupported("NOT ENFORCED"));
                 }
                 wishes.constraints.push((name, Wanted::Check(&check.expr)));
             }
-            ColumnOption::Generated {
-                generated_as,
-                sequence_options,
-                generation_expr: None,
-                ..
-            } => {
+            ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
                 if wishes.identity.is_some() {
                     return Err(conflict(format!(
                         "multiple identity specifications for column \"{column}\" of table \"{table}\""
@@ -109,10 +92,7 @@ pub(crate) fn column_wishes<'a>(
             ColumnOption::Collation(name) => {
                 let collation = super::display_name(name);
                 // Text is always ordered by bytes, which is what these three are called.
-                if !matches!(
-                    collation.to_lowercase().trim_start_matches("pg_catalog."),
-                    "c" | "posix" | "default"
-                ) {
+                if !matches!(collation.to_lowercase().trim_start_matches("pg_catalog."), "c" | "posix" | "default") {
                     return Err(Error::unsupported(format!("collation \"{collation}\"")));
                 }
             }
@@ -133,27 +113,12 @@ pub(crate) fn column_wishes<'a>(
 impl Ddl<'_, '_> {
     pub(super) fn create_table(&mut self, create: &CreateTable) -> Result<&'static str> {
         refuse_clauses(create)?;
-        let tag = if create.query.is_some() {
-            "SELECT"
-        } else {
-            "CREATE TABLE"
-        };
+        let tag = if create.query.is_some() { "SELECT" } else { "CREATE TABLE" };
         let (schema, name) = self.creation_schema(&create.name)?;
-        if self
-            .snapshot()
-            .relations
-            .contains_key(&(schema, name.clone()))
-        {
+        if self.snapshot().relations.contains_key(&(schema, name.clone())) {
             if create.if_not_exists {
-                self.notice_of(
-                    ErrorKind::DuplicateTable,
-                    format!("relation \"{name}\" already exists, skipping"),
-                );
-                return Ok(if create.query.is_some() {
-                    "CREATE TABLE AS"
-                } else {
-                    tag
-                });
+                self.notice_of(ErrorKind::DuplicateTable, format!("relation \"{name}\" already exists, skipping"));
+                return Ok(if create.query.is_some() { "CREATE TABLE AS" } else { tag });
             }
             return Err(super::duplicate_relation(&name));
         }
@@ -162,11 +127,7 @@ impl Ddl<'_, '_> {
         let mut table = Table {
             oid,
             schema,
-            schema_name: self
-                .snapshot()
-                .schema_name(schema)
-                .unwrap_or_default()
-                .to_owned(),
+            schema_name: self.snapshot().schema_name(schema).unwrap_or_default().to_owned(),
             database: self.snapshot().database,
             name,
             owner: self.context.role,
@@ -218,22 +179,13 @@ impl Ddl<'_, '_> {
         tag: &'static str,
     ) -> Result<&'static str> {
         if !create.constraints.is_empty()
-            || create
-                .columns
-                .iter()
-                .any(|c| c.data_type != ast::DataType::Unspecified || !c.options.is_empty())
+            || create.columns.iter().any(|c| c.data_type != ast::DataType::Unspecified || !c.options.is_empty())
         {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "CREATE TABLE AS takes column names only",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "CREATE TABLE AS takes column names only"));
         }
         let columns = self.context.binder.query_columns(self.snapshot(), query)?;
         if create.columns.len() > columns.len() {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "too many column names were specified",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "too many column names were specified"));
         }
         for (position, (name, ty)) in columns.into_iter().enumerate() {
             let name = create.columns.get(position).map_or(name, |c| fold(&c.name));
@@ -251,10 +203,7 @@ impl Ddl<'_, '_> {
         }
         let oid = table.oid;
         self.editor.put_table(table)?;
-        self.jobs.push(Job::Populate {
-            table: oid,
-            query: Box::new(query.clone()),
-        });
+        self.jobs.push(Job::Populate { table: oid, query: Box::new(query.clone()) });
         Ok(tag)
     }
 
@@ -266,11 +215,8 @@ impl Ddl<'_, '_> {
             let position = push_column(table, column.name.clone(), column.ty)?;
             table.columns[position].not_null = column.not_null;
             if defaults && let Some(default) = &column.default {
-                table.columns[position].default = Some(ColumnDefault {
-                    oid: self.oid()?,
-                    sql: default.sql.clone(),
-                    owned_sequence: None,
-                });
+                table.columns[position].default =
+                    Some(ColumnDefault { oid: self.oid()?, sql: default.sql.clone(), owned_sequence: None });
             }
         }
         Ok(())
@@ -287,8 +233,7 @@ impl Ddl<'_, '_> {
         let serial = super::types::serial_type(&definition.data_type);
         let ty = match serial {
             Some(ty) => ty.into(),
-            None => column_type(&definition.data_type)
-                .map_err(|error| self.at(error, &definition.name))?,
+            None => column_type(&definition.data_type).map_err(|error| self.at(error, &definition.name))?,
         };
         must_be_storable(&name, ty.ty)?;
         let position = push_column(table, name.clone(), ty)?;
@@ -297,17 +242,11 @@ impl Ddl<'_, '_> {
         if let Some(expression) = wishes.default
             && let Some(sql) = self.default_text(&name, ty, expression)?
         {
-            table.columns[position].default = Some(ColumnDefault {
-                oid: self.oid()?,
-                sql,
-                owned_sequence: None,
-            });
+            table.columns[position].default = Some(ColumnDefault { oid: self.oid()?, sql, owned_sequence: None });
         }
         if serial.is_some() || wishes.identity.is_some() {
             let options = wishes.identity.map_or(&[][..], |(_, options)| options);
-            if wishes.identity.is_some()
-                && !matches!(ty.ty, PgType::Int2 | PgType::Int4 | PgType::Int8)
-            {
+            if wishes.identity.is_some() && !matches!(ty.ty, PgType::Int2 | PgType::Int4 | PgType::Int8) {
                 return Err(Error::new(
                     ErrorKind::InvalidParameterValue,
                     "identity column type must be smallint, integer, or bigint",
@@ -319,33 +258,19 @@ impl Ddl<'_, '_> {
                 &table.name,
                 Some(&name),
                 "seq",
-                &table
-                    .indexes
-                    .iter()
-                    .map(|i| i.name.clone())
-                    .chain([table.name.clone()])
-                    .collect::<Vec<_>>(),
+                &table.indexes.iter().map(|i| i.name.clone()).chain([table.name.clone()]).collect::<Vec<_>>(),
             );
             let sequence = self.new_sequence(table.schema, sequence_name, ty, options)?;
-            let sequence = crate::catalog::Sequence {
-                owned_by: Some((table.oid, attnum)),
-                owner: table.owner,
-                ..sequence
-            };
+            let sequence =
+                crate::catalog::Sequence { owned_by: Some((table.oid, attnum)), owner: table.owner, ..sequence };
             let relation = crate::catalog::Relation::Sequence(self.editor.put_sequence(sequence)?);
             if let Some((always, _)) = wishes.identity {
-                table.columns[position].identity = Some(Identity {
-                    always,
-                    sequence: relation.oid(),
-                });
+                table.columns[position].identity = Some(Identity { always, sequence: relation.oid() });
             } else {
                 let qualified = super::expressions::qualified(self.snapshot(), &relation);
                 table.columns[position].default = Some(ColumnDefault {
                     oid: self.oid()?,
-                    sql: format!(
-                        "nextval({}::regclass)",
-                        crate::catalog::quote_literal(&qualified)
-                    ),
+                    sql: format!("nextval({}::regclass)", crate::catalog::quote_literal(&qualified)),
                     owned_sequence: Some(relation.oid()),
                 });
             }
@@ -376,18 +301,16 @@ impl Ddl<'_, '_> {
             "fillfactor" => {
                 let value = match value {
                     Expr::Value(value) => match &value.value {
-                        Value::Number(text, _) | Value::SingleQuotedString(text) => {
-                            text.parse::<i64>().ok()
-                        }
+                        Value::Number(text, _) | Value::SingleQuotedString(text) => text.parse::<i64>().ok(),
                         _ => None,
                     },
                     _ => None,
                 };
                 match value {
                     Some(100) => {}
-                    Some(10..=99) => self.notice(
-                        "storage parameter \"fillfactor\" has no effect: rows are not stored in pages",
-                    ),
+                    Some(10..=99) => {
+                        self.notice("storage parameter \"fillfactor\" has no effect: rows are not stored in pages")
+                    }
                     Some(other) => {
                         return Err(Error::new(
                             ErrorKind::InvalidParameterValue,
@@ -413,10 +336,9 @@ impl Ddl<'_, '_> {
 /// 42P16 for types that only expressions have.
 fn must_be_storable(column: &str, ty: PgType) -> Result<()> {
     match ty {
-        PgType::Unknown | PgType::Record | PgType::Void => Err(Error::new(
-            ErrorKind::InvalidTableDefinition,
-            format!("column \"{column}\" has pseudo-type {ty}"),
-        )),
+        PgType::Unknown | PgType::Record | PgType::Void => {
+            Err(Error::new(ErrorKind::InvalidTableDefinition, format!("column \"{column}\" has pseudo-type {ty}")))
+        }
         _ => Ok(()),
     }
 }
@@ -430,23 +352,14 @@ pub(crate) fn push_column(table: &mut Table, name: String, ty: ColumnType) -> Re
         ));
     }
     if table.column_named(&name).is_some() {
-        return Err(Error::new(
-            ErrorKind::DuplicateColumn,
-            format!("column \"{name}\" specified more than once"),
-        ));
+        return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
     }
     if table.columns.len() >= COLUMNS_MAX {
-        return Err(Error::new(
-            ErrorKind::TooManyColumns,
-            format!("tables can have at most {COLUMNS_MAX} columns"),
-        ));
+        return Err(Error::new(ErrorKind::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
     }
     let attnum = table.next_attnum;
     table.next_attnum = attnum.checked_add(1).ok_or_else(|| {
-        Error::new(
-            ErrorKind::TooManyColumns,
-            format!("tables can have at most {} columns in their life", i16::MAX),
-        )
+        Error::new(ErrorKind::TooManyColumns, format!("tables can have at most {} columns in their life", i16::MAX))
     })?;
     table.columns.push(Column {
         attnum,
@@ -467,44 +380,26 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
         (create.temporary || create.global.is_some(), "TEMPORARY"),
         (create.external, "EXTERNAL"),
         (create.or_replace, "OR REPLACE"),
-        (
-            create.dynamic || create.transient || create.volatile || create.iceberg,
-            "this kind of table",
-        ),
+        (create.dynamic || create.transient || create.volatile || create.iceberg, "this kind of table"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_of.is_some(), "PARTITION OF"),
         (create.partition_by.is_some(), "PARTITION BY"),
         (create.on_commit.is_some(), "ON COMMIT"),
         (create.clone.is_some(), "CLONE"),
         (create.without_rowid, "WITHOUT ROWID"),
-        (
-            create.file_format.is_some() || create.location.is_some(),
-            "LOCATION",
-        ),
+        (create.file_format.is_some() || create.location.is_some(), "LOCATION"),
         (create.on_cluster.is_some(), "ON CLUSTER"),
-        (
-            create.primary_key.is_some() || create.order_by.is_some(),
-            "ORDER BY",
-        ),
-        (
-            create.cluster_by.is_some() || create.clustered_by.is_some(),
-            "CLUSTER BY",
-        ),
+        (create.primary_key.is_some() || create.order_by.is_some(), "ORDER BY"),
+        (create.cluster_by.is_some() || create.clustered_by.is_some(), "CLUSTER BY"),
         (create.comment.is_some(), "COMMENT"),
         (create.strict, "STRICT"),
         (create.copy_grants, "COPY GRANTS"),
         (create.with_tags.is_some(), "TAG"),
         (create.version.is_some(), "VERSION"),
-        (
-            create.diststyle.is_some() || create.distkey.is_some(),
-            "DISTKEY",
-        ),
+        (create.diststyle.is_some() || create.distkey.is_some(), "DISTKEY"),
         (create.sortkey.is_some(), "SORTKEY"),
         (create.backup.is_some(), "BACKUP"),
-        (
-            create.default_ddl_collation.is_some(),
-            "DEFAULT_DDL_COLLATION",
-        ),
+        (create.default_ddl_collation.is_some(), "DEFAULT_DDL_COLLATION"),
     ];
     match clauses.iter().find(|(present, _)| *present) {
         Some((_, clause)) => Err(Error::unsupported(clause)),

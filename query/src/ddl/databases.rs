@@ -10,31 +10,21 @@ use crate::catalog::{Database, Schema, keys};
 
 fn reserved_schema(name: &str) -> Result<()> {
     if name.starts_with("pg_") {
-        return Err(Error::new(
-            ErrorKind::ReservedName,
-            format!("unacceptable schema name \"{name}\""),
-        )
-        .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+        return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
     }
     Ok(())
 }
 
 impl Ddl<'_, '_> {
     pub(super) fn create_schema(&mut self, statement: &Statement) -> Result<&'static str> {
-        let Statement::CreateSchema {
-            schema_name,
-            if_not_exists,
-            with,
-            options,
-            default_collate_spec,
-            clone,
-        } = statement
+        let Statement::CreateSchema { schema_name, if_not_exists, with, options, default_collate_spec, clone } =
+            statement
         else {
             return Err(Error::internal("not CREATE SCHEMA"));
         };
         const TAG: &str = "CREATE SCHEMA";
-        if with.is_some() || options.is_some() || default_collate_spec.is_some() || clone.is_some()
-        {
+        if with.is_some() || options.is_some() || default_collate_spec.is_some() || clone.is_some() {
             return Err(Error::unsupported("options of CREATE SCHEMA"));
         }
         let (name, owner) = match schema_name {
@@ -44,9 +34,7 @@ impl Ddl<'_, '_> {
                 let oid = self.role_oid(&role)?;
                 (role, oid)
             }
-            SchemaName::NamedAuthorization(name, role) => {
-                (single_name(name)?, self.role_oid(&fold(role))?)
-            }
+            SchemaName::NamedAuthorization(name, role) => (single_name(name)?, self.role_oid(&fold(role))?),
         };
         reserved_schema(&name)?;
         if self.snapshot().schema_oid(&name).is_some() {
@@ -72,10 +60,7 @@ impl Ddl<'_, '_> {
                     format!("permission denied for schema {name}"),
                 ));
             }
-            return Err(Error::new(
-                ErrorKind::InvalidSchemaName,
-                format!("schema \"{name}\" does not exist"),
-            ));
+            return Err(Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{name}\" does not exist")));
         };
         self.must_own(schema.owner, "schema", &name)?;
         let mut schema = Schema::clone(&schema);
@@ -110,23 +95,12 @@ impl Ddl<'_, '_> {
         Ok("ALTER SCHEMA")
     }
 
-    pub(super) fn create_database_statement(
-        &mut self,
-        statement: &Statement,
-    ) -> Result<&'static str> {
-        let Statement::CreateDatabase {
-            db_name,
-            if_not_exists,
-            ..
-        } = statement
-        else {
+    pub(super) fn create_database_statement(&mut self, statement: &Statement) -> Result<&'static str> {
+        let Statement::CreateDatabase { db_name, if_not_exists, .. } = statement else {
             return Err(Error::internal("not CREATE DATABASE"));
         };
         if *if_not_exists {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "syntax error at or near \"NOT\"",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "syntax error at or near \"NOT\""));
         }
         self.create_database(db_name, None, &[])
     }
@@ -140,19 +114,13 @@ impl Ddl<'_, '_> {
         self.must_be_alone("CREATE DATABASE")?;
         let name = single_name(name)?;
         if !self.role()?.superuser && !self.role()?.create_db {
-            return Err(Error::new(
-                ErrorKind::InsufficientPrivilege,
-                "permission denied to create database",
-            ));
+            return Err(Error::new(ErrorKind::InsufficientPrivilege, "permission denied to create database"));
         }
         for (option, value) in options {
             database_option(option, value)?;
         }
         if self.snapshot().database_named(&name).is_some() {
-            return Err(Error::new(
-                ErrorKind::DuplicateDatabase,
-                format!("database \"{name}\" already exists"),
-            ));
+            return Err(Error::new(ErrorKind::DuplicateDatabase, format!("database \"{name}\" already exists")));
         }
         let owner = owner.map_or(Ok(self.context.role), |owner| self.owner(owner))?;
         let oid = self.oid()?;
@@ -165,12 +133,7 @@ impl Ddl<'_, '_> {
         self.snapshot()
             .database_named(name)
             .map(|d| Database::clone(d))
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::InvalidCatalogName,
-                    format!("database \"{name}\" does not exist"),
-                )
-            })
+            .ok_or_else(|| Error::new(ErrorKind::InvalidCatalogName, format!("database \"{name}\" does not exist")))
     }
 
     pub(super) fn alter_database(
@@ -190,10 +153,7 @@ impl Ddl<'_, '_> {
                 ));
             }
             if database.oid == self.snapshot().database {
-                return Err(Error::new(
-                    ErrorKind::FeatureNotSupported,
-                    "current database cannot be renamed",
-                ));
+                return Err(Error::new(ErrorKind::FeatureNotSupported, "current database cannot be renamed"));
             }
             self.must_be_unused(&database)?;
             database.name = new_name;
@@ -217,10 +177,7 @@ impl Ddl<'_, '_> {
         };
         Err(Error::new(
             ErrorKind::ObjectInUse,
-            format!(
-                "database \"{}\" is being accessed by other users",
-                database.name
-            ),
+            format!("database \"{}\" is being accessed by other users", database.name),
         )
         .with_detail(detail))
     }
@@ -236,17 +193,12 @@ impl Ddl<'_, '_> {
             let database = self.database(&name)?;
             self.must_own(database.owner, "database", &name)?;
             if database.oid == self.snapshot().database {
-                return Err(Error::new(
-                    ErrorKind::ObjectInUse,
-                    "cannot drop the currently open database",
-                ));
+                return Err(Error::new(ErrorKind::ObjectInUse, "cannot drop the currently open database"));
             }
             self.must_be_unused(&database)?;
             let contents = self.contents(database.oid)?;
             self.editor.remove_database(database.oid, contents);
-            self.jobs.push(Job::DropDatabase {
-                database: database.oid,
-            });
+            self.jobs.push(Job::DropDatabase { database: database.oid });
         }
         Ok(())
     }
@@ -271,43 +223,22 @@ impl Ddl<'_, '_> {
 
     pub(super) fn extra(&mut self, extra: &Extra) -> Result<&'static str> {
         match extra {
-            Extra::AlterSequence {
-                if_exists,
-                name,
-                changes,
-            } => self.alter_sequence(name, *if_exists, changes),
+            Extra::AlterSequence { if_exists, name, changes } => self.alter_sequence(name, *if_exists, changes),
             Extra::SplitAt { table, values } => self.split_at(table, values),
-            Extra::SetSchema {
-                if_exists,
-                name,
-                schema,
-            } => self.set_schema(name, *if_exists, schema),
-            Extra::AlterIdentity {
-                table,
-                column,
-                always,
-                if_exists,
-            } => self.alter_identity(table, column, *always, *if_exists),
-            Extra::AlterDatabase {
-                name,
-                rename,
-                owner,
-            } => self.alter_database(name, rename.as_ref(), owner.as_ref()),
-            Extra::CreateDatabase {
-                name,
-                owner,
-                options,
-            } => self.create_database(name, owner.as_ref(), options),
+            Extra::SetSchema { if_exists, name, schema } => self.set_schema(name, *if_exists, schema),
+            Extra::AlterIdentity { table, column, always, if_exists } => {
+                self.alter_identity(table, column, *always, *if_exists)
+            }
+            Extra::AlterDatabase { name, rename, owner } => self.alter_database(name, rename.as_ref(), owner.as_ref()),
+            Extra::CreateDatabase { name, owner, options } => self.create_database(name, owner.as_ref(), options),
             Extra::DropDatabaseForce => Err(Error::unsupported("DROP DATABASE WITH (FORCE)")),
             Extra::CreateUser(statement) => match statement.as_ref() {
                 Statement::CreateRole(create) => self.create_user(create),
                 other => Err(Error::internal(format!("not CREATE USER: {other}"))),
             },
-            Extra::CommentOnConstraint {
-                constraint,
-                table,
-                comment,
-            } => self.comment_on_constraint(&fold(constraint), table, comment.as_deref()),
+            Extra::CommentOnConstraint { constraint, table, comment } => {
+                self.comment_on_constraint(&fold(constraint), table, comment.as_deref())
+            }
         }
     }
 }
@@ -319,10 +250,7 @@ fn database_option(option: &str, value: &str) -> Result<()> {
         "encoding" => matches!(lower.as_str(), "utf8" | "utf-8" | "unicode" | "default"),
         "template" => matches!(lower.as_str(), "template0" | "template1" | "default"),
         "lc_collate" | "lc_ctype" | "locale" => {
-            matches!(
-                lower.as_str(),
-                "c" | "posix" | "c.utf-8" | "c.utf8" | "default"
-            )
+            matches!(lower.as_str(), "c" | "posix" | "c.utf-8" | "c.utf8" | "default")
         }
         "tablespace" => matches!(lower.as_str(), "pg_default" | "default"),
         "connection limit" => lower == "-1",
@@ -330,17 +258,8 @@ fn database_option(option: &str, value: &str) -> Result<()> {
         "is_template" => matches!(lower.as_str(), "false" | "off"),
         "strategy" => matches!(lower.as_str(), "wal_log" | "file_copy" | "default"),
         _ => {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                format!("option \"{option}\" not recognized"),
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, format!("option \"{option}\" not recognized")));
         }
     };
-    if same {
-        Ok(())
-    } else {
-        Err(Error::unsupported(format!(
-            "CREATE DATABASE with {option} {value}"
-        )))
-    }
+    if same { Ok(()) } else { Err(Error::unsupported(format!("CREATE DATABASE with {option} {value}"))) }
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sqlparser::ast::{
-    CascadeOption, ObjectName, ObjectType, Statement, Truncate, TruncateIdentityOption,
-};
+use sqlparser::ast::{CascadeOption, ObjectName, ObjectType, Statement, Truncate, TruncateIdentityOption};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::{Ddl, Job, Notice, display_name, still_needed};
@@ -17,17 +15,7 @@ const REPORTED_MAX: usize = 100;
 
 impl Ddl<'_, '_> {
     pub(super) fn drop(&mut self, statement: &Statement) -> Result<&'static str> {
-        let Statement::Drop {
-            object_type,
-            if_exists,
-            names,
-            cascade,
-            purge,
-            temporary,
-            table,
-            ..
-        } = statement
-        else {
+        let Statement::Drop { object_type, if_exists, names, cascade, purge, temporary, table, .. } = statement else {
             return Err(Error::internal("not DROP"));
         };
         if *purge || *temporary || table.is_some() {
@@ -50,20 +38,14 @@ impl Ddl<'_, '_> {
                             format!("\"{}\" is not a {kind}", display_name(name)),
                         ));
                     }
-                    self.notice(format!(
-                        "{kind} \"{}\" does not exist, skipping",
-                        display_name(name)
-                    ));
+                    self.notice(format!("{kind} \"{}\" does not exist, skipping", display_name(name)));
                 }
             }
             ObjectType::View | ObjectType::MaterializedView => {
                 let kind = object_type.to_string().to_lowercase();
                 return Err(Error::new(
                     ErrorKind::UndefinedTable,
-                    format!(
-                        "{kind} \"{}\" does not exist",
-                        names.first().map(display_name).unwrap_or_default()
-                    ),
+                    format!("{kind} \"{}\" does not exist", names.first().map(display_name).unwrap_or_default()),
                 ));
             }
             other => return Err(Error::unsupported(format!("DROP {other}"))),
@@ -100,10 +82,7 @@ impl Ddl<'_, '_> {
                         format!("schema \"{}\" does not exist", schema.name),
                     ));
                 }
-                self.notice(format!(
-                    "schema \"{}\" does not exist, skipping",
-                    schema.name
-                ));
+                self.notice(format!("schema \"{}\" does not exist, skipping", schema.name));
                 continue;
             }
             match self.find(name)? {
@@ -114,20 +93,10 @@ impl Ddl<'_, '_> {
                     }
                 }
                 Some(other) => return Err(wrong_kind(&other, kind)),
-                None if if_exists => self.notice(format!(
-                    "{kind} \"{}\" does not exist, skipping",
-                    last_name(name)
-                )),
+                None if if_exists => self.notice(format!("{kind} \"{}\" does not exist, skipping", last_name(name))),
                 None => {
-                    let error = if kind == "index" {
-                        ErrorKind::UndefinedObject
-                    } else {
-                        ErrorKind::UndefinedTable
-                    };
-                    return Err(Error::new(
-                        error,
-                        format!("{kind} \"{}\" does not exist", last_name(name)),
-                    ));
+                    let error = if kind == "index" { ErrorKind::UndefinedObject } else { ErrorKind::UndefinedTable };
+                    return Err(Error::new(error, format!("{kind} \"{}\" does not exist", last_name(name))));
                 }
             }
         }
@@ -166,10 +135,7 @@ impl Ddl<'_, '_> {
         let lost_defaults = self.defaults_using(&owned, &oids);
         for (table, attnum, sequence) in &lost_defaults {
             let what = self.default_name(table, *attnum);
-            let line = format!(
-                "{what} depends on sequence {}",
-                self.shown(&Relation::Sequence(Arc::clone(sequence)))
-            );
+            let line = format!("{what} depends on sequence {}", self.shown(&Relation::Sequence(Arc::clone(sequence))));
             blocking.push((what, Some(line)));
         }
         let what = match targets {
@@ -195,26 +161,15 @@ impl Ddl<'_, '_> {
     }
 
     /// Fails, or tells what goes along.
-    pub(super) fn settle(
-        &mut self,
-        what: &str,
-        blocking: &[(String, Option<String>)],
-        cascade: bool,
-    ) -> Result<()> {
+    pub(super) fn settle(&mut self, what: &str, blocking: &[(String, Option<String>)], cascade: bool) -> Result<()> {
         if blocking.is_empty() {
             return Ok(());
         }
         if !cascade {
-            let mut lines: Vec<String> = blocking
-                .iter()
-                .take(REPORTED_MAX)
-                .filter_map(|(_, line)| line.clone())
-                .collect();
+            let mut lines: Vec<String> =
+                blocking.iter().take(REPORTED_MAX).filter_map(|(_, line)| line.clone()).collect();
             if blocking.len() > REPORTED_MAX {
-                lines.push(format!(
-                    "and {} other objects (see server log for list)",
-                    blocking.len() - REPORTED_MAX
-                ));
+                lines.push(format!("and {} other objects (see server log for list)", blocking.len() - REPORTED_MAX));
             }
             let mut error = still_needed(what, &lines);
             if what == "desired object(s)" {
@@ -230,11 +185,8 @@ impl Ddl<'_, '_> {
         match blocking {
             [(only, _)] => self.notice(format!("drop cascades to {only}")),
             many => {
-                let lines: Vec<String> = many
-                    .iter()
-                    .take(REPORTED_MAX)
-                    .map(|(what, _)| format!("drop cascades to {what}"))
-                    .collect();
+                let lines: Vec<String> =
+                    many.iter().take(REPORTED_MAX).map(|(what, _)| format!("drop cascades to {what}")).collect();
                 self.notices.push(Notice {
                     kind: None,
                     message: format!("drop cascades to {} other objects", many.len()),
@@ -246,14 +198,8 @@ impl Ddl<'_, '_> {
     }
 
     pub(super) fn default_name(&self, table: &Arc<Table>, attnum: i16) -> String {
-        let column = table
-            .column_index(attnum)
-            .map(|i| table.columns[i].name.clone())
-            .unwrap_or_default();
-        format!(
-            "default value for column {column} of table {}",
-            self.shown(&Relation::Table(Arc::clone(table)))
-        )
+        let column = table.column_index(attnum).map(|i| table.columns[i].name.clone()).unwrap_or_default();
+        format!("default value for column {column} of table {}", self.shown(&Relation::Table(Arc::clone(table))))
     }
 
     /// Defaults that use one of the sequences, in tables other than `except`.
@@ -271,11 +217,7 @@ impl Ddl<'_, '_> {
                 continue;
             }
             for column in &table.columns {
-                let Some(default) = column
-                    .default
-                    .as_ref()
-                    .filter(|d| d.sql.contains("regclass"))
-                else {
+                let Some(default) = column.default.as_ref().filter(|d| d.sql.contains("regclass")) else {
                     continue;
                 };
                 let used = super::expressions::sequences_in(&default.sql, self.snapshot());
@@ -310,24 +252,22 @@ impl Ddl<'_, '_> {
             self.editor.set_comment(PG_CONSTRAINT, constraint.oid, None);
         }
         self.editor.remove_table(oid);
-        self.jobs.push(Job::DropStorage {
-            database: table.database,
-            storage: table.storage,
-        });
+        self.jobs.push(Job::DropStorage { database: table.database, storage: table.storage });
         Ok(())
     }
 
     fn drop_indexes(&mut self, targets: &[Relation], cascade: bool) -> Result<()> {
         for target in targets {
             // An earlier target may have changed the table.
-            let Some(Relation::Index(table, position)) = self.snapshot().relation(target.oid())
-            else {
+            let Some(Relation::Index(table, position)) = self.snapshot().relation(target.oid()) else {
                 continue;
             };
             let index = table.indexes[position].clone();
-            if let Some(constraint) = table.constraints.iter().find(
-                |c| matches!(c.kind, ConstraintKind::Unique { index: oid, .. } if oid == index.oid),
-            ) {
+            if let Some(constraint) = table
+                .constraints
+                .iter()
+                .find(|c| matches!(c.kind, ConstraintKind::Unique { index: oid, .. } if oid == index.oid))
+            {
                 return Err(Error::new(
                     ErrorKind::DependentObjectsStillExist,
                     format!(
@@ -347,23 +287,14 @@ impl Ddl<'_, '_> {
             self.drop_keys_on_index(index.oid, &what, cascade)?;
             let mut table = Table::clone(&*self.table_by_oid(table.oid)?);
             table.indexes.retain(|i| i.oid != index.oid);
-            self.jobs.push(Job::DropIndexStorage {
-                database: table.database,
-                storage: table.storage,
-                index: index.id,
-            });
+            self.jobs.push(Job::DropIndexStorage { database: table.database, storage: table.storage, index: index.id });
             self.editor.put_table(table)?;
         }
         Ok(())
     }
 
     /// Foreign keys that refer to a unique index go with it under CASCADE.
-    pub(super) fn drop_keys_on_index(
-        &mut self,
-        index: u32,
-        what: &str,
-        cascade: bool,
-    ) -> Result<()> {
+    pub(super) fn drop_keys_on_index(&mut self, index: u32, what: &str, cascade: bool) -> Result<()> {
         let mut blocking = Vec::new();
         let mut keys = Vec::new();
         for table in self.snapshot().tables.values() {
@@ -399,16 +330,10 @@ impl Ddl<'_, '_> {
             if let Some((owner, attnum)) = sequence.owned_by
                 && let Some(table) = self.snapshot().tables.get(&owner)
                 && let Some(position) = table.column_index(attnum)
-                && table.columns[position]
-                    .identity
-                    .as_ref()
-                    .is_some_and(|i| i.sequence == sequence.oid)
+                && table.columns[position].identity.as_ref().is_some_and(|i| i.sequence == sequence.oid)
             {
                 let table_name = self.shown(&Relation::Table(Arc::clone(table)));
-                let column = format!(
-                    "column {} of table {table_name}",
-                    table.columns[position].name
-                );
+                let column = format!("column {} of table {table_name}", table.columns[position].name);
                 return Err(Error::new(
                     ErrorKind::DependentObjectsStillExist,
                     format!(
@@ -423,10 +348,7 @@ impl Ddl<'_, '_> {
         let mut blocking = Vec::new();
         for (table, attnum, sequence) in &lost {
             let what = self.default_name(table, *attnum);
-            let line = format!(
-                "{what} depends on sequence {}",
-                self.shown(&Relation::Sequence(Arc::clone(sequence)))
-            );
+            let line = format!("{what} depends on sequence {}", self.shown(&Relation::Sequence(Arc::clone(sequence))));
             blocking.push((what, Some(line)));
         }
         let what = match targets {
@@ -449,9 +371,7 @@ impl Ddl<'_, '_> {
             if crate::catalog::built_in_schema(&name).is_some() {
                 return Err(Error::new(
                     ErrorKind::DependentObjectsStillExist,
-                    format!(
-                        "cannot drop schema {name} because it is required by the database system"
-                    ),
+                    format!("cannot drop schema {name} because it is required by the database system"),
                 ));
             }
             let Some(oid) = self.snapshot().schema_oid(&name) else {
@@ -459,10 +379,7 @@ impl Ddl<'_, '_> {
                     self.notice(format!("schema \"{name}\" does not exist, skipping"));
                     continue;
                 }
-                return Err(Error::new(
-                    ErrorKind::InvalidSchemaName,
-                    format!("schema \"{name}\" does not exist"),
-                ));
+                return Err(Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{name}\" does not exist")));
             };
             let owner = self.snapshot().schemas.get(&oid).map_or(0, |s| s.owner);
             self.must_own(owner, "schema", &name)?;
@@ -479,9 +396,7 @@ impl Ddl<'_, '_> {
                 .snapshot()
                 .sequences
                 .values()
-                .filter(|s| {
-                    s.schema == oid && s.owned_by.is_none_or(|(table, _)| !inside.contains(&table))
-                })
+                .filter(|s| s.schema == oid && s.owned_by.is_none_or(|(table, _)| !inside.contains(&table)))
                 .map(|s| Relation::Sequence(Arc::clone(s)))
                 .collect();
             let mut members: Vec<Relation> = tables.iter().chain(&sequences).cloned().collect();
@@ -529,10 +444,7 @@ impl Ddl<'_, '_> {
                         ErrorKind::FeatureNotSupported,
                         "cannot truncate a table referenced in a foreign key constraint",
                     )
-                    .with_detail(format!(
-                        "Table \"{}\" references \"{}\".",
-                        other.name, referenced.name
-                    ))
+                    .with_detail(format!("Table \"{}\" references \"{}\".", other.name, referenced.name))
                     .with_hint(format!(
                         "Truncate table \"{}\" at the same time, or use TRUNCATE ... CASCADE.",
                         other.name
@@ -545,10 +457,7 @@ impl Ddl<'_, '_> {
         }
         for oid in oids {
             let mut table = Table::clone(&*self.table_by_oid(oid)?);
-            self.jobs.push(Job::DropStorage {
-                database: table.database,
-                storage: table.storage,
-            });
+            self.jobs.push(Job::DropStorage { database: table.database, storage: table.storage });
             table.storage = self.oid()?;
             self.editor.put_table(table)?;
             if matches!(truncate.identity, Some(TruncateIdentityOption::Restart)) {
@@ -574,9 +483,6 @@ fn wrong_kind(found: &Relation, wanted: &str) -> Error {
         Relation::Index(..) => ("an index", "DROP INDEX"),
         Relation::Sequence(_) => ("a sequence", "DROP SEQUENCE"),
     };
-    Error::new(
-        ErrorKind::WrongObjectType,
-        format!("\"{}\" is not {article} {wanted}", found.name()),
-    )
-    .with_hint(format!("Use {statement} to remove {is}."))
+    Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not {article} {wanted}", found.name()))
+        .with_hint(format!("Use {statement} to remove {is}."))
 }

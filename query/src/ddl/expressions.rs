@@ -7,8 +7,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Value, visit_expressions, visit_expressions_mut,
+    self, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
+    visit_expressions, visit_expressions_mut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -24,13 +24,7 @@ pub trait ExpressionBinder {
     /// # Errors
     /// 42804 `column "…" is of type … but default expression is of type …`, 22P02 for a constant that does not read, others
     /// of the binder's.
-    fn bind_default(
-        &self,
-        snapshot: &Snapshot,
-        column: &str,
-        ty: ColumnType,
-        expression: &Expr,
-    ) -> Result<()>;
+    fn bind_default(&self, snapshot: &Snapshot, column: &str, ty: ColumnType, expression: &Expr) -> Result<()>;
     /// Checks a CHECK condition over a table's columns: it is boolean.
     ///
     /// # Errors
@@ -53,21 +47,12 @@ pub trait ExpressionBinder {
     ///
     /// # Errors
     /// As the expression's evaluation.
-    fn evaluate_default(
-        &self,
-        snapshot: &Snapshot,
-        ty: ColumnType,
-        expression: &Expr,
-    ) -> Result<DefaultValue>;
+    fn evaluate_default(&self, snapshot: &Snapshot, ty: ColumnType, expression: &Expr) -> Result<DefaultValue>;
     /// Names and types of a query's columns, for CREATE TABLE AS.
     ///
     /// # Errors
     /// The binder's.
-    fn query_columns(
-        &self,
-        snapshot: &Snapshot,
-        query: &ast::Query,
-    ) -> Result<Vec<(String, ColumnType)>>;
+    fn query_columns(&self, snapshot: &Snapshot, query: &ast::Query) -> Result<Vec<(String, ColumnType)>>;
 }
 
 /// See [`ExpressionBinder::evaluate_default`].
@@ -93,14 +78,7 @@ impl ExpressionBinder for Syntactic {
         Ok(())
     }
 
-    fn bind_using(
-        &self,
-        _: &Snapshot,
-        _: &Table,
-        _: &str,
-        _: ColumnType,
-        _: Option<&Expr>,
-    ) -> Result<()> {
+    fn bind_using(&self, _: &Snapshot, _: &Table, _: &str, _: ColumnType, _: Option<&Expr>) -> Result<()> {
         Ok(())
     }
 
@@ -122,16 +100,11 @@ const EXPRESSION_DEPTH_MAX: usize = 200;
 /// XX001 when it does not parse: the catalog is damaged.
 pub fn parse_expression(sql: &str) -> Result<Expr> {
     let damaged = |error: sqlparser::parser::ParserError| {
-        Error::new(
-            ErrorKind::DataCorrupted,
-            format!("a stored expression does not parse: {error}"),
-        )
+        Error::new(ErrorKind::DataCorrupted, format!("a stored expression does not parse: {error}"))
     };
     let dialect = PostgreSqlDialect {};
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(EXPRESSION_DEPTH_MAX)
-        .try_with_sql(sql)
-        .map_err(damaged)?;
+    let mut parser =
+        Parser::new(&dialect).with_recursion_limit(EXPRESSION_DEPTH_MAX).try_with_sql(sql).map_err(damaged)?;
     parser.parse_expr().map_err(damaged)
 }
 
@@ -194,10 +167,7 @@ pub fn mentioned_columns(
         {
             let error = Error::new(
                 ErrorKind::UndefinedTable,
-                format!(
-                    "missing FROM-clause entry for table \"{}\"",
-                    fold(qualifier)
-                ),
+                format!("missing FROM-clause entry for table \"{}\"", fold(qualifier)),
             );
             return ControlFlow::Break((error, qualifier.clone()));
         }
@@ -210,10 +180,7 @@ pub fn mentioned_columns(
                 ControlFlow::Continue(())
             }
             None => {
-                let error = Error::new(
-                    ErrorKind::UndefinedColumn,
-                    format!("column \"{name}\" does not exist"),
-                );
+                let error = Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"));
                 ControlFlow::Break((error, ident.clone()))
             }
         }
@@ -226,11 +193,7 @@ pub fn mentioned_columns(
 
 fn plain_ident(name: &str) -> Ident {
     let quoted = quote_identifier(name);
-    if quoted == name {
-        Ident::new(name)
-    } else {
-        Ident::with_quote('"', name)
-    }
+    if quoted == name { Ident::new(name) } else { Ident::with_quote('"', name) }
 }
 
 /// Folds names, so that the printed text reads the same wherever it is parsed again, and drops qualifiers of columns.
@@ -274,10 +237,7 @@ pub(crate) fn stored_text(expression: &mut Expr) -> String {
 
 /// The type's name as an identifier, because sqlparser prints its own form in capitals.
 fn regclass() -> DataType {
-    DataType::Custom(
-        ast::ObjectName::from(vec![Ident::new("regclass")]),
-        Vec::new(),
-    )
+    DataType::Custom(ast::ObjectName::from(vec![Ident::new("regclass")]), Vec::new())
 }
 
 /// Gives columns of a stored expression new names.
@@ -305,11 +265,7 @@ pub(crate) fn regclass_literal(expression: &Expr) -> Option<&str> {
             Value::SingleQuotedString(text) => Some(text),
             _ => None,
         },
-        Expr::Cast {
-            expr,
-            data_type: DataType::Regclass,
-            ..
-        } => regclass_literal(expr),
+        Expr::Cast { expr, data_type: DataType::Regclass, .. } => regclass_literal(expr),
         Expr::Nested(inner) => regclass_literal(inner),
         _ => None,
     }
@@ -407,50 +363,31 @@ pub(crate) fn sequences_in(sql: &str, snapshot: &Snapshot) -> Vec<u32> {
 
 impl Ddl<'_, '_> {
     /// Checks a DEFAULT expression and gives its stored text; none when it is just NULL, which needs no default.
-    pub fn default_text(
-        &self,
-        column: &str,
-        ty: ColumnType,
-        expression: &Expr,
-    ) -> Result<Option<String>> {
+    pub fn default_text(&self, column: &str, ty: ColumnType, expression: &Expr) -> Result<Option<String>> {
         if is_null_literal(expression) {
             return Ok(None);
         }
         if subquery_in(expression) {
-            return Err(Error::new(
-                ErrorKind::FeatureNotSupported,
-                "cannot use subquery in DEFAULT expression",
-            ));
+            return Err(Error::new(ErrorKind::FeatureNotSupported, "cannot use subquery in DEFAULT expression"));
         }
         let column_reference = visit_expressions(expression, |e| match column_of(e) {
             Some((_, ident)) => ControlFlow::Break(ident.clone()),
             None => ControlFlow::Continue(()),
         });
         if let ControlFlow::Break(ident) = column_reference {
-            let error = Error::new(
-                ErrorKind::FeatureNotSupported,
-                "cannot use column reference in DEFAULT expression",
-            );
+            let error = Error::new(ErrorKind::FeatureNotSupported, "cannot use column reference in DEFAULT expression");
             return Err(self.at(error, &ident));
         }
-        self.context
-            .binder
-            .bind_default(self.snapshot(), column, ty, expression)?;
+        self.context.binder.bind_default(self.snapshot(), column, ty, expression)?;
         let mut stored = expression.clone();
         normalize(&mut stored);
         let snapshot = self.snapshot();
-        map_sequences(&mut stored, snapshot, self.context.search_path, &mut |r| {
-            Some(qualified(snapshot, r))
-        });
+        map_sequences(&mut stored, snapshot, self.context.search_path, &mut |r| Some(qualified(snapshot, r)));
         // A bare string takes the column's type, as Postgres prints it.
         if let Expr::Value(value) = &stored
             && let Value::SingleQuotedString(text) = &value.value
         {
-            return Ok(Some(format!(
-                "{}::{}",
-                crate::catalog::quote_literal(text),
-                bare_type_name(ty)
-            )));
+            return Ok(Some(format!("{}::{}", crate::catalog::quote_literal(text), bare_type_name(ty))));
         }
         Ok(Some(stored_text(&mut stored)))
     }
@@ -458,22 +395,16 @@ impl Ddl<'_, '_> {
     /// Checks a CHECK condition over a table's columns; gives its stored text and the columns that it mentions.
     pub fn check_text(&self, table: &Table, expression: &Expr) -> Result<(String, Vec<i16>)> {
         if subquery_in(expression) {
-            return Err(Error::new(
-                ErrorKind::FeatureNotSupported,
-                "cannot use subquery in check constraint",
-            ));
+            return Err(Error::new(ErrorKind::FeatureNotSupported, "cannot use subquery in check constraint"));
         }
-        let columns = mentioned_columns(&table.name, &table.columns, expression).map_err(
-            |(error, ident)| match ident {
+        let columns =
+            mentioned_columns(&table.name, &table.columns, expression).map_err(|(error, ident)| match ident {
                 Some(ident) => self.at(error, &ident),
                 None => error,
-            },
-        )?;
+            })?;
         let mut stored = expression.clone();
         normalize(&mut stored);
-        self.context
-            .binder
-            .bind_check(self.snapshot(), table, &stored)?;
+        self.context.binder.bind_check(self.snapshot(), table, &stored)?;
         Ok((stored_text(&mut stored), columns))
     }
 }

@@ -5,9 +5,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::constraints::{INDEX_COLUMNS_MAX, must_be_indexable, too_many_index_columns};
 use super::{Ddl, Job, display_name, duplicate_relation, fold};
-use crate::catalog::{
-    Index, IndexColumn, IndexState, Relation, SnapshotEditor, Table, choose_index_name,
-};
+use crate::catalog::{Index, IndexColumn, IndexState, Relation, SnapshotEditor, Table, choose_index_name};
 
 impl Ddl<'_, '_> {
     pub(super) fn create_index(&mut self, create: &CreateIndex) -> Result<&'static str> {
@@ -28,11 +26,7 @@ impl Ddl<'_, '_> {
         let name = match &create.name {
             Some(name) => {
                 let name = super::single_name(name)?;
-                if self
-                    .snapshot()
-                    .relations
-                    .contains_key(&(table.schema, name.clone()))
-                {
+                if self.snapshot().relations.contains_key(&(table.schema, name.clone())) {
                     if create.if_not_exists {
                         self.notice_of(
                             ErrorKind::DuplicateTable,
@@ -57,19 +51,11 @@ impl Ddl<'_, '_> {
             columns,
             unique: create.unique,
             primary: false,
-            state: if online {
-                IndexState::DeleteOnly
-            } else {
-                IndexState::Public
-            },
+            state: if online { IndexState::DeleteOnly } else { IndexState::Public },
             comment: None,
         });
         self.editor.put_table(table)?;
-        self.jobs.push(Job::BuildIndex {
-            table: table_oid,
-            index: oid,
-            online,
-        });
+        self.jobs.push(Job::BuildIndex { table: table_oid, index: oid, online });
         Ok(TAG)
     }
 
@@ -86,12 +72,9 @@ impl Ddl<'_, '_> {
                 return Err(Error::unsupported(format!("operator class {class}")));
             }
             let name = fold(ident);
-            let position = table.column_named(&name).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::UndefinedColumn,
-                    format!("column \"{name}\" does not exist"),
-                )
-            })?;
+            let position = table
+                .column_named(&name)
+                .ok_or_else(|| Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist")))?;
             must_be_indexable(table.columns[position].ty.ty)?;
             let descending = column.column.options.asc == Some(false);
             columns.push(IndexColumn {
@@ -103,18 +86,11 @@ impl Ddl<'_, '_> {
         Ok(columns)
     }
 
-    pub(super) fn alter_index(
-        &mut self,
-        name: &ObjectName,
-        operation: &AlterIndexOperation,
-    ) -> Result<&'static str> {
+    pub(super) fn alter_index(&mut self, name: &ObjectName, operation: &AlterIndexOperation) -> Result<&'static str> {
         let AlterIndexOperation::RenameIndex { index_name } = operation;
         let relation = self.relation(name)?;
         let Relation::Index(table, position) = relation else {
-            return Err(Error::new(
-                ErrorKind::WrongObjectType,
-                format!("\"{}\" is not an index", display_name(name)),
-            ));
+            return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not an index", display_name(name))));
         };
         self.must_own(table.owner, "index", &table.indexes[position].name)?;
         let new_name = super::single_name(index_name)?;
@@ -129,8 +105,7 @@ impl Ddl<'_, '_> {
         let oid = table.indexes[position].oid;
         table.indexes[position].name = new_name.to_owned();
         for constraint in &mut table.constraints {
-            if matches!(constraint.kind, crate::catalog::ConstraintKind::Unique { index, .. } if index == oid)
-            {
+            if matches!(constraint.kind, crate::catalog::ConstraintKind::Unique { index, .. } if index == oid) {
                 constraint.name = new_name.to_owned();
             }
         }
@@ -196,11 +171,7 @@ pub fn abandon_index(editor: &mut SnapshotEditor, index: u32) -> Result<Option<J
     };
     let mut table = Table::clone(&table);
     let removed = table.indexes.remove(position);
-    let job = Job::DropIndexStorage {
-        database: table.database,
-        storage: table.storage,
-        index: removed.id,
-    };
+    let job = Job::DropIndexStorage { database: table.database, storage: table.storage, index: removed.id };
     editor.put_table(table)?;
     Ok(Some(job))
 }

@@ -29,13 +29,10 @@ use sqlparser::ast::{self, Ident, ObjectName, Statement};
 use sqlparser::tokenizer::Location;
 use stratos_types::{Error, ErrorKind, Result};
 
-use crate::catalog::{
-    CatalogReader, NAME_BYTES_MAX, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table,
-};
+use crate::catalog::{CatalogReader, NAME_BYTES_MAX, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table};
 
 pub use expressions::{
-    DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression,
-    rename_columns_in,
+    DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
 };
 pub(crate) use expressions::{name_in_string, sequences_in as sequences_named_in};
 pub use indexes::{abandon_index, advance_index};
@@ -100,26 +97,13 @@ pub(crate) struct Ddl<'a, 'e> {
 /// # Errors
 /// Postgres's conditions for the statement, and 0A000 for what is not supported. The editor is then in an undefined state
 /// and must be thrown away.
-pub fn execute(
-    statement: &DdlStatement,
-    editor: &mut SnapshotEditor,
-    context: &DdlContext<'_>,
-) -> Result<DdlOutcome> {
-    let mut ddl = Ddl {
-        context,
-        editor,
-        notices: Vec::new(),
-        jobs: Vec::new(),
-    };
+pub fn execute(statement: &DdlStatement, editor: &mut SnapshotEditor, context: &DdlContext<'_>) -> Result<DdlOutcome> {
+    let mut ddl = Ddl { context, editor, notices: Vec::new(), jobs: Vec::new() };
     let tag = match statement {
         DdlStatement::Sql(statement) => ddl.statement(statement)?,
         DdlStatement::Extra(extra) => ddl.extra(extra)?,
     };
-    Ok(DdlOutcome {
-        tag,
-        notices: ddl.notices,
-        jobs: ddl.jobs,
-    })
+    Ok(DdlOutcome { tag, notices: ddl.notices, jobs: ddl.jobs })
 }
 
 /// Whether [`execute`] is the one to carry out a statement (also when it then answers 0A000).
@@ -178,19 +162,11 @@ impl Ddl<'_, '_> {
     }
 
     pub fn notice(&mut self, message: impl Into<String>) {
-        self.notices.push(Notice {
-            kind: None,
-            message: message.into(),
-            detail: None,
-        });
+        self.notices.push(Notice { kind: None, message: message.into(), detail: None });
     }
 
     pub fn notice_of(&mut self, kind: ErrorKind, message: impl Into<String>) {
-        self.notices.push(Notice {
-            kind: Some(kind),
-            message: message.into(),
-            detail: None,
-        });
+        self.notices.push(Notice { kind: Some(kind), message: message.into(), detail: None });
     }
 
     /// The character, from 1, at which a token stands; 0 when the tree does not know.
@@ -199,13 +175,8 @@ impl Ddl<'_, '_> {
             return 0;
         }
         let lines_before = usize::try_from(at.line - 1).unwrap_or(usize::MAX);
-        let before: usize = self
-            .context
-            .text
-            .split_inclusive('\n')
-            .take(lines_before)
-            .map(|line| line.chars().count())
-            .sum();
+        let before: usize =
+            self.context.text.split_inclusive('\n').take(lines_before).map(|line| line.chars().count()).sum();
         before + usize::try_from(at.column).unwrap_or(0)
     }
 
@@ -219,10 +190,7 @@ impl Ddl<'_, '_> {
 
     /// The role that runs the statement.
     pub fn role(&self) -> Result<&Arc<Role>> {
-        self.snapshot()
-            .roles
-            .get(&self.context.role)
-            .ok_or_else(|| Error::internal("the session's role is gone"))
+        self.snapshot().roles.get(&self.context.role).ok_or_else(|| Error::internal("the session's role is gone"))
     }
 
     /// 42501 unless the role owns the object or is a superuser.
@@ -230,10 +198,7 @@ impl Ddl<'_, '_> {
         if owner == self.context.role || self.role()?.superuser {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::InsufficientPrivilege,
-            format!("must be owner of {kind} {name}"),
-        ))
+        Err(Error::new(ErrorKind::InsufficientPrivilege, format!("must be owner of {kind} {name}")))
     }
 
     /// Where a new relation goes: the schema named, or the first of the search path.
@@ -243,10 +208,7 @@ impl Ddl<'_, '_> {
             Some(schema) => self.schema_oid(schema)?,
             None => {
                 let first = self.context.search_path.first().ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::InvalidSchemaName,
-                        "no schema has been selected to create in",
-                    )
+                    Error::new(ErrorKind::InvalidSchemaName, "no schema has been selected to create in")
                 })?;
                 self.schema_oid(&fold_schema(first))?
             }
@@ -266,10 +228,7 @@ impl Ddl<'_, '_> {
             return Err(Error::unsupported("temporary tables"));
         }
         self.snapshot().schema_oid(&schema.name).ok_or_else(|| {
-            let error = Error::new(
-                ErrorKind::InvalidSchemaName,
-                format!("schema \"{}\" does not exist", schema.name),
-            );
+            let error = Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{}\" does not exist", schema.name));
             match self.position(schema.at) {
                 0 => error,
                 position => error.at(position),
@@ -286,15 +245,11 @@ impl Ddl<'_, '_> {
             self.context.search_path,
         );
         if found.is_none()
-            && let Some(table) =
-                crate::system::find_on_path(schema.as_ref().map(|s| s.name.as_str()), &relation)
+            && let Some(table) = crate::system::find_on_path(schema.as_ref().map(|s| s.name.as_str()), &relation)
         {
             return Err(Error::new(
                 ErrorKind::InsufficientPrivilege,
-                format!(
-                    "permission denied: \"{}\" is a system catalog",
-                    table.name()
-                ),
+                format!("permission denied: \"{}\" is a system catalog", table.name()),
             ));
         }
         Ok(found)
@@ -303,10 +258,7 @@ impl Ddl<'_, '_> {
     /// The user's relation of that name, or 42P01 in the wording of most statements.
     pub fn relation(&self, name: &ObjectName) -> Result<Relation> {
         self.find(name)?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::UndefinedTable,
-                format!("relation \"{}\" does not exist", display_name(name)),
-            )
+            Error::new(ErrorKind::UndefinedTable, format!("relation \"{}\" does not exist", display_name(name)))
         })
     }
 
@@ -314,29 +266,18 @@ impl Ddl<'_, '_> {
     pub fn table(&self, name: &ObjectName) -> Result<Arc<Table>> {
         match self.relation(name)? {
             Relation::Table(table) => Ok(table),
-            other => Err(Error::new(
-                ErrorKind::WrongObjectType,
-                format!("\"{}\" is not a table", other.name()),
-            )),
+            other => Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", other.name()))),
         }
     }
 
     /// The current descriptor of a table that is known to exist.
     pub fn table_by_oid(&self, oid: u32) -> Result<Arc<Table>> {
-        self.snapshot()
-            .tables
-            .get(&oid)
-            .cloned()
-            .ok_or_else(|| Error::internal(format!("table {oid} is gone")))
+        self.snapshot().tables.get(&oid).cloned().ok_or_else(|| Error::internal(format!("table {oid} is gone")))
     }
 
     /// 42P07 when the schema has a relation of that name.
     pub fn must_be_free(&self, schema: u32, name: &str) -> Result<()> {
-        if self
-            .snapshot()
-            .relations
-            .contains_key(&(schema, name.to_owned()))
-        {
+        if self.snapshot().relations.contains_key(&(schema, name.to_owned())) {
             return Err(duplicate_relation(name));
         }
         Ok(())
@@ -346,9 +287,7 @@ impl Ddl<'_, '_> {
     pub fn owner(&self, owner: &ast::Owner) -> Result<u32> {
         match owner {
             ast::Owner::Ident(name) => self.role_oid(&fold(name)),
-            ast::Owner::CurrentRole | ast::Owner::CurrentUser | ast::Owner::SessionUser => {
-                Ok(self.context.role)
-            }
+            ast::Owner::CurrentRole | ast::Owner::CurrentUser | ast::Owner::SessionUser => Ok(self.context.role),
         }
     }
 
@@ -357,29 +296,17 @@ impl Ddl<'_, '_> {
         self.snapshot()
             .role_named(name)
             .map(|r| r.oid)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::UndefinedObject,
-                    format!("role \"{name}\" does not exist"),
-                )
-            })
+            .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("role \"{name}\" does not exist")))
     }
 
     /// A relation's name as messages about dependencies print it: with its schema unless it is found without.
     pub fn shown(&self, relation: &Relation) -> String {
-        if self
-            .snapshot()
-            .is_visible(relation, self.context.search_path)
-        {
+        if self.snapshot().is_visible(relation, self.context.search_path) {
             crate::catalog::quote_identifier(relation.name())
         } else {
             format!(
                 "{}.{}",
-                crate::catalog::quote_identifier(
-                    self.snapshot()
-                        .schema_name(relation.schema())
-                        .unwrap_or_default()
-                ),
+                crate::catalog::quote_identifier(self.snapshot().schema_name(relation.schema()).unwrap_or_default()),
                 crate::catalog::quote_identifier(relation.name())
             )
         }
@@ -404,19 +331,12 @@ pub(crate) struct SchemaRef {
 }
 
 fn fold_schema(name: &str) -> SchemaRef {
-    SchemaRef {
-        name: name.to_owned(),
-        at: Location { line: 0, column: 0 },
-    }
+    SchemaRef { name: name.to_owned(), at: Location { line: 0, column: 0 } }
 }
 
 /// The name as Postgres stores it: lower case unless quoted, cut to 63 bytes.
 pub(crate) fn fold(ident: &Ident) -> String {
-    let mut name = if ident.quote_style.is_some() {
-        ident.value.clone()
-    } else {
-        ident.value.to_lowercase()
-    };
+    let mut name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
     let mut end = NAME_BYTES_MAX.min(name.len());
     while !name.is_char_boundary(end) {
         end -= 1;
@@ -442,15 +362,10 @@ pub(crate) fn split_name(name: &ObjectName) -> Result<(Option<SchemaRef>, String
     let mut parts = name_parts(name)?;
     match (parts.pop(), parts.pop(), parts.pop()) {
         (Some((relation, _)), None, _) => Ok((None, relation)),
-        (Some((relation, _)), Some((schema, at)), None) => {
-            Ok((Some(SchemaRef { name: schema, at }), relation))
-        }
+        (Some((relation, _)), Some((schema, at)), None) => Ok((Some(SchemaRef { name: schema, at }), relation)),
         _ => Err(Error::new(
             ErrorKind::FeatureNotSupported,
-            format!(
-                "cross-database references are not implemented: \"{}\"",
-                display_name(name)
-            ),
+            format!("cross-database references are not implemented: \"{}\"", display_name(name)),
         )),
     }
 }
@@ -471,35 +386,23 @@ pub(crate) fn single_name(name: &ObjectName) -> Result<String> {
     let mut parts = name_parts(name)?;
     match (parts.pop(), parts.pop()) {
         (Some((name, _)), None) => Ok(name),
-        _ => Err(Error::new(
-            ErrorKind::SyntaxError,
-            format!("improper name: {name}"),
-        )),
+        _ => Err(Error::new(ErrorKind::SyntaxError, format!("improper name: {name}"))),
     }
 }
 
 pub(crate) fn duplicate_relation(name: &str) -> Error {
-    Error::new(
-        ErrorKind::DuplicateTable,
-        format!("relation \"{name}\" already exists"),
-    )
+    Error::new(ErrorKind::DuplicateTable, format!("relation \"{name}\" already exists"))
 }
 
 pub(crate) fn column_missing(column: &str, table: &str) -> Error {
-    Error::new(
-        ErrorKind::UndefinedColumn,
-        format!("column \"{column}\" of relation \"{table}\" does not exist"),
-    )
+    Error::new(ErrorKind::UndefinedColumn, format!("column \"{column}\" of relation \"{table}\" does not exist"))
 }
 
 /// The error of a DROP that would take other objects along without CASCADE.
 pub(crate) fn still_needed(what: &str, dependents: &[String]) -> Error {
-    Error::new(
-        ErrorKind::DependentObjectsStillExist,
-        format!("cannot drop {what} because other objects depend on it"),
-    )
-    .with_detail(dependents.join("\n"))
-    .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
+    Error::new(ErrorKind::DependentObjectsStillExist, format!("cannot drop {what} because other objects depend on it"))
+        .with_detail(dependents.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
 #[cfg(test)]

@@ -147,10 +147,7 @@ fn finish(parsed: Result<Extra, ParserError>, parser: &mut Parser<'_>) -> Result
 fn near(token: &Token) -> Error {
     match token {
         Token::EOF => Error::new(ErrorKind::SyntaxError, "syntax error at end of input"),
-        other => Error::new(
-            ErrorKind::SyntaxError,
-            format!("syntax error at or near \"{other}\""),
-        ),
+        other => Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{other}\"")),
     }
 }
 
@@ -223,14 +220,7 @@ fn signed(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
         accept(parser, &Token::Plus);
     }
     let value = Expr::Value(parser.parse_number_value()?);
-    Ok(if negative {
-        Expr::UnaryOp {
-            op: sqlparser::ast::UnaryOperator::Minus,
-            expr: Box::new(value),
-        }
-    } else {
-        value
-    })
+    Ok(if negative { Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr: Box::new(value) } } else { value })
 }
 
 fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
@@ -256,14 +246,11 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
             SequenceChange::Option(SequenceOptions::StartWith(signed(parser)?, with))
         } else if accept_words(parser, &["restart"]) {
             let with = accept_words(parser, &["with"]);
-            let number = matches!(
-                parser.peek_token().token,
-                Token::Number(..) | Token::Minus | Token::Plus
-            );
+            let number = matches!(parser.peek_token().token, Token::Number(..) | Token::Minus | Token::Plus);
             if with || number {
                 let value = signed(parser)?;
-                let value = super::sequences::integer(&value)
-                    .map_err(|error| ParserError::ParserError(error.to_string()))?;
+                let value =
+                    super::sequences::integer(&value).map_err(|error| ParserError::ParserError(error.to_string()))?;
                 SequenceChange::Restart(Some(value))
             } else {
                 SequenceChange::Restart(None)
@@ -288,16 +275,9 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
         changes.push(change);
     }
     if changes.is_empty() {
-        return Err(ParserError::ParserError(format!(
-            "at or near \"{}\"",
-            parser.peek_token().token
-        )));
+        return Err(ParserError::ParserError(format!("at or near \"{}\"", parser.peek_token().token)));
     }
-    Ok(Extra::AlterSequence {
-        if_exists,
-        name,
-        changes,
-    })
+    Ok(Extra::AlterSequence { if_exists, name, changes })
 }
 
 fn alter_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
@@ -309,11 +289,7 @@ fn alter_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
         expect_words(parser, &["owner", "to"])?;
         new_owner = Some(owner(parser)?);
     }
-    Ok(Extra::AlterDatabase {
-        name,
-        rename,
-        owner: new_owner,
-    })
+    Ok(Extra::AlterDatabase { name, rename, owner: new_owner })
 }
 
 fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
@@ -343,11 +319,7 @@ fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
             options.push((option, value));
         }
     }
-    Ok(Extra::CreateDatabase {
-        name,
-        owner: database_owner,
-        options,
-    })
+    Ok(Extra::CreateDatabase { name, owner: database_owner, options })
 }
 
 fn drop_database(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
@@ -365,37 +337,24 @@ fn comment_on_constraint(parser: &mut Parser<'_>) -> Result<Extra, ParserError> 
     expect_words(parser, &["on"])?;
     let table = parser.parse_object_name(false)?;
     expect_words(parser, &["is"])?;
-    let comment = if accept_words(parser, &["null"]) {
-        None
-    } else {
-        Some(parser.parse_literal_string()?)
-    };
-    Ok(Extra::CommentOnConstraint {
-        constraint,
-        table,
-        comment,
-    })
+    let comment = if accept_words(parser, &["null"]) { None } else { Some(parser.parse_literal_string()?) };
+    Ok(Extra::CommentOnConstraint { constraint, table, comment })
 }
 
 /// `CREATE USER …` is `CREATE ROLE … LOGIN`.
 fn create_user(sql: &str) -> Option<Result<Extra>> {
     let dialect = PostgreSqlDialect {};
-    let mut tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql)
-        .tokenize()
-        .ok()?;
-    let user = tokens.iter_mut().find(|t| {
-        matches!(t, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("user"))
-    })?;
+    let mut tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize().ok()?;
+    let user = tokens
+        .iter_mut()
+        .find(|t| matches!(t, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("user")))?;
     *user = Token::make_keyword("ROLE");
     let mut parser = Parser::new(&dialect).with_tokens(tokens);
     let statement = match parser.parse_statement() {
         Ok(statement) => statement,
         Err(error) => return Some(Err(syntax_error(error))),
     };
-    Some(finish(
-        Ok(Extra::CreateUser(Box::new(statement))),
-        &mut parser,
-    ))
+    Some(finish(Ok(Extra::CreateUser(Box::new(statement))), &mut parser))
 }
 
 fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
@@ -405,36 +364,17 @@ fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
     let parsed = if accept_words(parser, &["split", "at", "values"]) {
         split_points(parser).map(|values| Extra::SplitAt { table, values })
     } else if accept_words(parser, &["set", "schema"]) {
-        parser.parse_identifier().map(|schema| Extra::SetSchema {
-            if_exists,
-            name: table,
-            schema,
-        })
+        parser.parse_identifier().map(|schema| Extra::SetSchema { if_exists, name: table, schema })
     } else if accept_words(parser, &["alter"]) {
         accept_words(parser, &["column"]);
         let column = parser.parse_identifier().ok()?;
         if accept_words(parser, &["drop", "identity"]) {
             let if_exists = accept_words(parser, &["if", "exists"]);
-            Ok(Extra::AlterIdentity {
-                table,
-                column,
-                always: None,
-                if_exists,
-            })
+            Ok(Extra::AlterIdentity { table, column, always: None, if_exists })
         } else if accept_words(parser, &["set", "generated", "always"]) {
-            Ok(Extra::AlterIdentity {
-                table,
-                column,
-                always: Some(true),
-                if_exists: false,
-            })
+            Ok(Extra::AlterIdentity { table, column, always: Some(true), if_exists: false })
         } else if accept_words(parser, &["set", "generated", "by", "default"]) {
-            Ok(Extra::AlterIdentity {
-                table,
-                column,
-                always: Some(false),
-                if_exists: false,
-            })
+            Ok(Extra::AlterIdentity { table, column, always: Some(false), if_exists: false })
         } else {
             return None;
         }

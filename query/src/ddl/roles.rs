@@ -1,8 +1,6 @@
 //! Roles.
 
-use sqlparser::ast::{
-    AlterRoleOperation, CreateRole, Expr, Ident, ObjectName, Password, RoleOption, Value,
-};
+use sqlparser::ast::{AlterRoleOperation, CreateRole, Expr, Ident, ObjectName, Password, RoleOption, Value};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::{Ddl, fold, single_name};
@@ -10,17 +8,11 @@ use crate::catalog::Role;
 
 fn reserved(name: &str) -> Result<()> {
     if name.starts_with("pg_") {
-        return Err(Error::new(
-            ErrorKind::ReservedName,
-            format!("role name \"{name}\" is reserved"),
-        )
-        .with_detail("Role names starting with \"pg_\" are reserved."));
+        return Err(Error::new(ErrorKind::ReservedName, format!("role name \"{name}\" is reserved"))
+            .with_detail("Role names starting with \"pg_\" are reserved."));
     }
     if name == "public" || name == "none" {
-        return Err(Error::new(
-            ErrorKind::ReservedName,
-            format!("role name \"{name}\" is reserved"),
-        ));
+        return Err(Error::new(ErrorKind::ReservedName, format!("role name \"{name}\" is reserved")));
     }
     Ok(())
 }
@@ -41,20 +33,14 @@ impl Ddl<'_, '_> {
         if role.superuser || role.create_role {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::InsufficientPrivilege,
-            format!("permission denied to {what} role"),
-        ))
+        Err(Error::new(ErrorKind::InsufficientPrivilege, format!("permission denied to {what} role")))
     }
 
     fn may_make_superuser(&self) -> Result<()> {
         if self.role()?.superuser {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::InsufficientPrivilege,
-            "must be superuser to create superusers",
-        ))
+        Err(Error::new(ErrorKind::InsufficientPrivilege, "must be superuser to create superusers"))
     }
 
     fn password(&self, password: &Password) -> Result<Option<String>> {
@@ -62,10 +48,7 @@ impl Ddl<'_, '_> {
             Password::NullPassword => Ok(None),
             Password::Password(expression) => {
                 let text = string(expression).ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::SyntaxError,
-                        format!("syntax error at or near \"{expression}\""),
-                    )
+                    Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{expression}\""))
                 })?;
                 // A verifier is taken as it is, so that dumps of roles can be read back.
                 if text.starts_with("SCRAM-SHA-256$") {
@@ -88,28 +71,19 @@ impl Ddl<'_, '_> {
     pub(super) fn create_role(&mut self, create: &CreateRole) -> Result<&'static str> {
         self.may_manage_roles("create")?;
         if create.if_not_exists {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "syntax error at or near \"NOT\"",
-            ));
+            return Err(Error::new(ErrorKind::SyntaxError, "syntax error at or near \"NOT\""));
         }
         refuse_attributes(create)?;
         for name in &create.names {
             let name = single_name(name)?;
             reserved(&name)?;
             if self.snapshot().role_named(&name).is_some() {
-                return Err(Error::new(
-                    ErrorKind::DuplicateObject,
-                    format!("role \"{name}\" already exists"),
-                ));
+                return Err(Error::new(ErrorKind::DuplicateObject, format!("role \"{name}\" already exists")));
             }
             if create.superuser == Some(true) {
                 self.may_make_superuser()?;
             }
-            let verifier = create
-                .password
-                .as_ref()
-                .map_or(Ok(None), |password| self.password(password))?;
+            let verifier = create.password.as_ref().map_or(Ok(None), |password| self.password(password))?;
             let oid = self.oid()?;
             self.editor.put_role(Role {
                 oid,
@@ -124,11 +98,7 @@ impl Ddl<'_, '_> {
         Ok("CREATE ROLE")
     }
 
-    pub(super) fn alter_role(
-        &mut self,
-        name: &Ident,
-        operation: &AlterRoleOperation,
-    ) -> Result<&'static str> {
+    pub(super) fn alter_role(&mut self, name: &Ident, operation: &AlterRoleOperation) -> Result<&'static str> {
         let name = fold(name);
         let oid = match name.as_str() {
             "current_user" | "current_role" | "session_user" => self.context.role,
@@ -142,18 +112,12 @@ impl Ddl<'_, '_> {
             AlterRoleOperation::RenameRole { role_name } => {
                 self.may_manage_roles("rename")?;
                 if oid == self.context.role {
-                    return Err(Error::new(
-                        ErrorKind::FeatureNotSupported,
-                        "session user cannot be renamed",
-                    ));
+                    return Err(Error::new(ErrorKind::FeatureNotSupported, "session user cannot be renamed"));
                 }
                 let new_name = fold(role_name);
                 reserved(&new_name)?;
                 if self.snapshot().role_named(&new_name).is_some() {
-                    return Err(Error::new(
-                        ErrorKind::DuplicateObject,
-                        format!("role \"{new_name}\" already exists"),
-                    ));
+                    return Err(Error::new(ErrorKind::DuplicateObject, format!("role \"{new_name}\" already exists")));
                 }
                 role.name = new_name;
             }
@@ -202,9 +166,7 @@ impl Ddl<'_, '_> {
             RoleOption::CreateRole(value) => role.create_role = *value,
             RoleOption::Login(value) => role.login = *value,
             RoleOption::Password(password) => role.verifier = self.password(password)?,
-            RoleOption::Inherit(true)
-            | RoleOption::BypassRLS(false)
-            | RoleOption::Replication(false) => {}
+            RoleOption::Inherit(true) | RoleOption::BypassRLS(false) | RoleOption::Replication(false) => {}
             RoleOption::ConnectionLimit(limit) if limit.to_string() == "-1" => {}
             RoleOption::ValidUntil(until) if string(until) == Some("infinity") => {}
             other => return Err(Error::unsupported(format!("role attribute {other}"))),
@@ -221,22 +183,13 @@ impl Ddl<'_, '_> {
                     self.notice(format!("role \"{name}\" does not exist, skipping"));
                     continue;
                 }
-                return Err(Error::new(
-                    ErrorKind::UndefinedObject,
-                    format!("role \"{name}\" does not exist"),
-                ));
+                return Err(Error::new(ErrorKind::UndefinedObject, format!("role \"{name}\" does not exist")));
             };
             if role.oid == self.context.role {
-                return Err(Error::new(
-                    ErrorKind::ObjectInUse,
-                    "current user cannot be dropped",
-                ));
+                return Err(Error::new(ErrorKind::ObjectInUse, "current user cannot be dropped"));
             }
             if role.superuser && !self.role()?.superuser {
-                return Err(Error::new(
-                    ErrorKind::InsufficientPrivilege,
-                    "must be superuser to drop superusers",
-                ));
+                return Err(Error::new(ErrorKind::InsufficientPrivilege, "must be superuser to drop superusers"));
             }
             let owned = self.owned_by(role.oid);
             if !owned.is_empty() {
@@ -254,31 +207,17 @@ impl Ddl<'_, '_> {
     /// What a role owns in this database, and databases. Other databases' objects keep the number of a role that is gone.
     fn owned_by(&self, role: u32) -> Vec<String> {
         let snapshot = self.snapshot();
-        let databases = snapshot
-            .databases
-            .values()
-            .filter(|d| d.owner == role)
-            .map(|d| format!("owner of database {}", d.name));
-        let schemas = snapshot
-            .schemas
-            .values()
-            .filter(|s| s.owner == role)
-            .map(|s| format!("owner of schema {}", s.name));
-        let tables = snapshot
-            .tables
-            .values()
-            .filter(|t| t.owner == role)
-            .map(|t| format!("owner of table {}", t.name));
+        let databases =
+            snapshot.databases.values().filter(|d| d.owner == role).map(|d| format!("owner of database {}", d.name));
+        let schemas =
+            snapshot.schemas.values().filter(|s| s.owner == role).map(|s| format!("owner of schema {}", s.name));
+        let tables = snapshot.tables.values().filter(|t| t.owner == role).map(|t| format!("owner of table {}", t.name));
         let sequences = snapshot
             .sequences
             .values()
             .filter(|s| s.owner == role && s.owned_by.is_none())
             .map(|s| format!("owner of sequence {}", s.name));
-        databases
-            .chain(schemas)
-            .chain(tables)
-            .chain(sequences)
-            .collect()
+        databases.chain(schemas).chain(tables).chain(sequences).collect()
     }
 }
 
@@ -287,24 +226,9 @@ fn refuse_attributes(create: &CreateRole) -> Result<()> {
         (create.inherit == Some(false), "NOINHERIT"),
         (create.bypassrls == Some(true), "BYPASSRLS"),
         (create.replication == Some(true), "REPLICATION"),
-        (
-            create
-                .connection_limit
-                .as_ref()
-                .is_some_and(|limit| limit.to_string() != "-1"),
-            "CONNECTION LIMIT",
-        ),
-        (
-            create
-                .valid_until
-                .as_ref()
-                .is_some_and(|until| string(until) != Some("infinity")),
-            "VALID UNTIL",
-        ),
-        (
-            !create.in_role.is_empty() || !create.in_group.is_empty(),
-            "IN ROLE",
-        ),
+        (create.connection_limit.as_ref().is_some_and(|limit| limit.to_string() != "-1"), "CONNECTION LIMIT"),
+        (create.valid_until.as_ref().is_some_and(|until| string(until) != Some("infinity")), "VALID UNTIL"),
+        (!create.in_role.is_empty() || !create.in_group.is_empty(), "IN ROLE"),
         (!create.role.is_empty() || !create.user.is_empty(), "ROLE"),
         (!create.admin.is_empty(), "ADMIN"),
         (create.authorization_owner.is_some(), "AUTHORIZATION"),

@@ -29,17 +29,10 @@ pub(crate) fn integer(expression: &Expr) -> Result<i64> {
         },
         _ => None,
     };
-    let text = text.ok_or_else(|| {
-        Error::new(
-            ErrorKind::SyntaxError,
-            format!("syntax error at or near \"{expression}\""),
-        )
-    })?;
+    let text =
+        text.ok_or_else(|| Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{expression}\"")))?;
     text.parse().map_err(|_| {
-        Error::new(
-            ErrorKind::NumericValueOutOfRange,
-            format!("value \"{text}\" is out of range for type bigint"),
-        )
+        Error::new(ErrorKind::NumericValueOutOfRange, format!("value \"{text}\" is out of range for type bigint"))
     })
 }
 
@@ -48,9 +41,7 @@ fn bounds(ty: PgType) -> Result<(i64, i64)> {
         PgType::Int2 => Ok((i16::MIN.into(), i16::MAX.into())),
         PgType::Int4 => Ok((i32::MIN.into(), i32::MAX.into())),
         PgType::Int8 => Ok((i64::MIN, i64::MAX)),
-        _ => Err(invalid(
-            "sequence type must be smallint, integer, or bigint",
-        )),
+        _ => Err(invalid("sequence type must be smallint, integer, or bigint")),
     }
 }
 
@@ -82,16 +73,10 @@ fn read_options(options: &[SequenceOptions]) -> Result<Options> {
         match option {
             SequenceOptions::IncrementBy(value, _) => set(&mut read.increment, integer(value)?)?,
             SequenceOptions::MinValue(value) => {
-                set(
-                    &mut read.min_value,
-                    value.as_ref().map(integer).transpose()?,
-                )?;
+                set(&mut read.min_value, value.as_ref().map(integer).transpose()?)?;
             }
             SequenceOptions::MaxValue(value) => {
-                set(
-                    &mut read.max_value,
-                    value.as_ref().map(integer).transpose()?,
-                )?;
+                set(&mut read.max_value, value.as_ref().map(integer).transpose()?)?;
             }
             SequenceOptions::StartWith(value, _) => set(&mut read.start, integer(value)?)?,
             SequenceOptions::Cache(value) => set(&mut read.cache, integer(value)?)?,
@@ -122,10 +107,7 @@ fn apply(sequence: &mut Sequence, options: &Options, new: bool) -> Result<()> {
         None => {}
     }
     let out_of_type = |what: &str, value: i64| {
-        invalid(format!(
-            "{what} ({value}) is out of range for sequence data type {}",
-            sequence.ty.ty
-        ))
+        invalid(format!("{what} ({value}) is out of range for sequence data type {}", sequence.ty.ty))
     };
     if !(type_min..=type_max).contains(&sequence.max_value) {
         return Err(out_of_type("MAXVALUE", sequence.max_value));
@@ -151,11 +133,7 @@ fn apply(sequence: &mut Sequence, options: &Options, new: bool) -> Result<()> {
     match options.start {
         Some(start) => sequence.start = start,
         None if new => {
-            sequence.start = if ascending {
-                sequence.min_value
-            } else {
-                sequence.max_value
-            };
+            sequence.start = if ascending { sequence.min_value } else { sequence.max_value };
         }
         None => {}
     }
@@ -173,9 +151,7 @@ fn apply(sequence: &mut Sequence, options: &Options, new: bool) -> Result<()> {
     }
     if let Some(cache) = options.cache {
         if cache <= 0 {
-            return Err(invalid(format!(
-                "CACHE ({cache}) must be greater than zero"
-            )));
+            return Err(invalid(format!("CACHE ({cache}) must be greater than zero")));
         }
         sequence.cache = cache;
     }
@@ -212,14 +188,8 @@ impl Ddl<'_, '_> {
     }
 
     pub(super) fn create_sequence(&mut self, statement: &Statement) -> Result<&'static str> {
-        let Statement::CreateSequence {
-            temporary,
-            if_not_exists,
-            name,
-            data_type,
-            sequence_options,
-            owned_by,
-        } = statement
+        let Statement::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } =
+            statement
         else {
             return Err(Error::internal("not CREATE SEQUENCE"));
         };
@@ -228,29 +198,16 @@ impl Ddl<'_, '_> {
             return Err(Error::unsupported("temporary sequences"));
         }
         let (schema, name) = self.creation_schema(name)?;
-        if self
-            .snapshot()
-            .relations
-            .contains_key(&(schema, name.clone()))
-        {
+        if self.snapshot().relations.contains_key(&(schema, name.clone())) {
             if *if_not_exists {
-                self.notice_of(
-                    ErrorKind::DuplicateTable,
-                    format!("relation \"{name}\" already exists, skipping"),
-                );
+                self.notice_of(ErrorKind::DuplicateTable, format!("relation \"{name}\" already exists, skipping"));
                 return Ok(TAG);
             }
             return Err(duplicate_relation(&name));
         }
-        let ty = data_type
-            .as_ref()
-            .map_or(Ok(PgType::Int8.into()), column_type)?;
+        let ty = data_type.as_ref().map_or(Ok(PgType::Int8.into()), column_type)?;
         let mut sequence = self.new_sequence(schema, name, ty, sequence_options)?;
-        sequence.owned_by = owned_by
-            .as_ref()
-            .map(|column| self.owning_column(column, schema))
-            .transpose()?
-            .flatten();
+        sequence.owned_by = owned_by.as_ref().map(|column| self.owning_column(column, schema)).transpose()?.flatten();
         self.editor.put_sequence(sequence)?;
         Ok(TAG)
     }
@@ -264,10 +221,8 @@ impl Ddl<'_, '_> {
             return Ok(None);
         }
         if parts.len() < 2 {
-            return Err(
-                Error::new(ErrorKind::SyntaxError, "invalid OWNED BY option")
-                    .with_hint("Specify OWNED BY table.column or OWNED BY NONE."),
-            );
+            return Err(Error::new(ErrorKind::SyntaxError, "invalid OWNED BY option")
+                .with_hint("Specify OWNED BY table.column or OWNED BY NONE."));
         }
         let table_name = ObjectName(name.0[..name.0.len() - 1].to_vec());
         let table = self.table(&table_name)?;
@@ -284,9 +239,7 @@ impl Ddl<'_, '_> {
                 "sequence must be in same schema as table it is linked to",
             ));
         }
-        let position = table
-            .column_named(column)
-            .ok_or_else(|| column_missing(column, &table.name))?;
+        let position = table.column_named(column).ok_or_else(|| column_missing(column, &table.name))?;
         Ok(Some((table.oid, table.columns[position].attnum)))
     }
 
@@ -297,15 +250,11 @@ impl Ddl<'_, '_> {
                 self.must_own(sequence.owner, "sequence", &sequence.name)?;
                 Ok(Some((*sequence).clone()))
             }
-            Some(other) => Err(Error::new(
-                ErrorKind::WrongObjectType,
-                format!("\"{}\" is not a sequence", other.name()),
-            )),
+            Some(other) => {
+                Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a sequence", other.name())))
+            }
             None if if_exists => {
-                self.notice(format!(
-                    "relation \"{}\" does not exist, skipping",
-                    display_name(name)
-                ));
+                self.notice(format!("relation \"{}\" does not exist, skipping", display_name(name)));
                 Ok(None)
             }
             None => Err(Error::new(
@@ -400,13 +349,7 @@ impl Ddl<'_, '_> {
         }
         self.editor.remove_sequence_value(sequence.storage);
         sequence.storage = self.oid()?;
-        self.editor.put_sequence_value(
-            sequence.storage,
-            SequenceValue {
-                last: value,
-                called: false,
-            },
-        );
+        self.editor.put_sequence_value(sequence.storage, SequenceValue { last: value, called: false });
         Ok(())
     }
 
@@ -417,24 +360,16 @@ impl Ddl<'_, '_> {
         };
         self.must_own(sequence.owner, "sequence", &sequence.name)?;
         self.must_be_free(sequence.schema, new_name)?;
-        let renamed = Sequence {
-            name: new_name.to_owned(),
-            ..(*sequence).clone()
-        };
-        let text = super::expressions::qualified(
-            self.snapshot(),
-            &Relation::Sequence(std::sync::Arc::new(renamed.clone())),
-        );
+        let renamed = Sequence { name: new_name.to_owned(), ..(*sequence).clone() };
+        let text =
+            super::expressions::qualified(self.snapshot(), &Relation::Sequence(std::sync::Arc::new(renamed.clone())));
         self.rewrite_defaults(&mut |relation| (relation.oid() == oid).then(|| text.clone()))?;
         self.editor.put_sequence(renamed)?;
         Ok(())
     }
 
     /// Rewrites the sequence names in all defaults of the database.
-    pub fn rewrite_defaults(
-        &mut self,
-        change: &mut dyn FnMut(&Relation) -> Option<String>,
-    ) -> Result<()> {
+    pub fn rewrite_defaults(&mut self, change: &mut dyn FnMut(&Relation) -> Option<String>) -> Result<()> {
         let mut changed = Vec::new();
         for table in self.snapshot().tables.values() {
             let mut new_table = None;
@@ -446,8 +381,7 @@ impl Ddl<'_, '_> {
                     continue;
                 }
                 let mut expression = super::parse_expression(&default.sql)?;
-                if super::expressions::map_sequences(&mut expression, self.snapshot(), &[], change)
-                {
+                if super::expressions::map_sequences(&mut expression, self.snapshot(), &[], change) {
                     let table = new_table.get_or_insert_with(|| (**table).clone());
                     if let Some(default) = &mut table.columns[position].default {
                         default.sql = super::expressions::stored_text(&mut expression);

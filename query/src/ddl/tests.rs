@@ -9,9 +9,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::*;
-use crate::catalog::{
-    BOOTSTRAP_ROLE, ConstraintKind, DEFAULT_DATABASE, IndexState, bootstrap_writes, load_snapshot,
-};
+use crate::catalog::{BOOTSTRAP_ROLE, ConstraintKind, DEFAULT_DATABASE, IndexState, bootstrap_writes, load_snapshot};
 
 #[derive(Default)]
 pub(crate) struct Memory(pub BTreeMap<Bytes, Bytes>);
@@ -20,11 +18,7 @@ impl CatalogReader for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(self.0.get(key).cloned())
     }
-    fn scan_prefix(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
         for (key, value) in &self.0 {
             if key.starts_with(prefix) {
                 visit(key, value)?;
@@ -101,8 +95,7 @@ impl Db {
     }
 
     pub(crate) fn ok(&mut self, sql: &str) -> DdlOutcome {
-        self.run(sql)
-            .unwrap_or_else(|e| panic!("{sql}: {e} {:?}", e.detail()))
+        self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e} {:?}", e.detail()))
     }
 
     fn notices(&mut self, sql: &str) -> Vec<String> {
@@ -129,11 +122,7 @@ impl Db {
     }
 
     fn constraints(&self, table: &str) -> Vec<String> {
-        self.table(table)
-            .constraints
-            .iter()
-            .map(|c| c.name.clone())
-            .collect()
+        self.table(table).constraints.iter().map(|c| c.name.clone()).collect()
     }
 }
 
@@ -151,42 +140,22 @@ fn two_tables() -> Db {
 fn generated_names_are_postgres_s() {
     let db = two_tables();
     assert_eq!(db.constraints("p"), ["p_pkey"]);
-    assert_eq!(
-        db.constraints("c"),
-        ["c_pkey", "c_y_z_key", "c_y_check", "c_check", "c_x_fkey"]
-    );
+    assert_eq!(db.constraints("c"), ["c_pkey", "c_y_z_key", "c_y_check", "c_check", "c_x_fkey"]);
     let p = db.table("p");
     assert_eq!(p.indexes[1].name, "p_b_a_idx");
     assert_eq!(p.indexes[1].state, IndexState::DeleteOnly);
     assert!(p.indexes[1].columns[0].descending && p.indexes[1].columns[0].nulls_first);
     assert!(!p.indexes[1].columns[1].descending && p.indexes[1].columns[1].nulls_first);
     let c = db.table("c");
-    let defaults: Vec<Option<&str>> = c
-        .columns
-        .iter()
-        .map(|c| c.default.as_ref().map(|d| d.sql.as_str()))
-        .collect();
+    let defaults: Vec<Option<&str>> = c.columns.iter().map(|c| c.default.as_ref().map(|d| d.sql.as_str())).collect();
     assert_eq!(
         defaults,
-        [
-            Some("nextval('public.c_id_seq'::regclass)"),
-            None,
-            Some("'q'::character varying"),
-            Some("0"),
-            None
-        ]
+        [Some("nextval('public.c_id_seq'::regclass)"), None, Some("'q'::character varying"), Some("0"), None]
     );
     let snapshot = db.snapshot();
-    let sequences: Vec<&str> = snapshot
-        .sequences
-        .values()
-        .map(|s| s.name.as_str())
-        .collect();
+    let sequences: Vec<&str> = snapshot.sequences.values().map(|s| s.name.as_str()).collect();
     assert_eq!(sequences, ["c_id_seq", "c_i_seq"]);
-    assert_eq!(
-        snapshot.sequences.values().next().unwrap().max_value,
-        i64::from(i32::MAX)
-    );
+    assert_eq!(snapshot.sequences.values().next().unwrap().max_value, i64::from(i32::MAX));
     assert!(c.columns[0].not_null && c.columns[4].not_null && !c.columns[1].not_null);
 }
 
@@ -198,18 +167,9 @@ fn drop_follows_dependencies() {
         ErrorKind::DependentObjectsStillExist,
         "cannot drop table p because other objects depend on it",
     );
-    assert_eq!(
-        error.detail(),
-        Some("constraint c_x_fkey on table c depends on table p")
-    );
-    assert_eq!(
-        error.hint(),
-        Some("Use DROP ... CASCADE to drop the dependent objects too.")
-    );
-    assert_eq!(
-        db.notices("drop table p cascade"),
-        ["drop cascades to constraint c_x_fkey on table c"]
-    );
+    assert_eq!(error.detail(), Some("constraint c_x_fkey on table c depends on table p"));
+    assert_eq!(error.hint(), Some("Use DROP ... CASCADE to drop the dependent objects too."));
+    assert_eq!(db.notices("drop table p cascade"), ["drop cascades to constraint c_x_fkey on table c"]);
     assert!(!db.constraints("c").contains(&"c_x_fkey".to_string()));
     let outcome = db.ok("drop table c");
     assert!(matches!(outcome.jobs[..], [Job::DropStorage { .. }]));
@@ -220,37 +180,14 @@ fn drop_follows_dependencies() {
 fn missing_objects() {
     let mut db = two_tables();
     use ErrorKind::{InvalidSchemaName, UndefinedObject, UndefinedTable, WrongObjectType};
-    assert_eq!(
-        db.notices("drop table if exists nope"),
-        ["table \"nope\" does not exist, skipping"]
-    );
-    db.fails(
-        "drop table nope",
-        UndefinedTable,
-        "table \"nope\" does not exist",
-    );
-    db.fails(
-        "drop index nope",
-        UndefinedObject,
-        "index \"nope\" does not exist",
-    );
-    db.fails(
-        "drop sequence nope",
-        UndefinedTable,
-        "sequence \"nope\" does not exist",
-    );
-    db.fails(
-        "drop schema nope",
-        InvalidSchemaName,
-        "schema \"nope\" does not exist",
-    );
+    assert_eq!(db.notices("drop table if exists nope"), ["table \"nope\" does not exist, skipping"]);
+    db.fails("drop table nope", UndefinedTable, "table \"nope\" does not exist");
+    db.fails("drop index nope", UndefinedObject, "index \"nope\" does not exist");
+    db.fails("drop sequence nope", UndefinedTable, "sequence \"nope\" does not exist");
+    db.fails("drop schema nope", InvalidSchemaName, "schema \"nope\" does not exist");
     let error = db.fails("drop index c", WrongObjectType, "\"c\" is not an index");
     assert_eq!(error.hint(), Some("Use DROP TABLE to remove a table."));
-    db.fails(
-        "drop table c_pkey",
-        WrongObjectType,
-        "\"c_pkey\" is not a table",
-    );
+    db.fails("drop table c_pkey", WrongObjectType, "\"c_pkey\" is not a table");
     db.fails(
         "drop index c_pkey",
         ErrorKind::DependentObjectsStillExist,
@@ -261,51 +198,25 @@ fn missing_objects() {
         ErrorKind::DependentObjectsStillExist,
         "cannot drop sequence c_id_seq because other objects depend on it",
     );
-    assert_eq!(
-        error.detail(),
-        Some("default value for column id of table c depends on sequence c_id_seq")
-    );
-    db.fails(
-        "create table nos.d(a int)",
-        InvalidSchemaName,
-        "schema \"nos\" does not exist",
-    );
-    db.fails(
-        "create table d(a nosuchtype)",
-        UndefinedObject,
-        "type \"nosuchtype\" does not exist",
-    );
+    assert_eq!(error.detail(), Some("default value for column id of table c depends on sequence c_id_seq"));
+    db.fails("create table nos.d(a int)", InvalidSchemaName, "schema \"nos\" does not exist");
+    db.fails("create table d(a nosuchtype)", UndefinedObject, "type \"nosuchtype\" does not exist");
 }
 
 #[test]
 fn bad_definitions() {
     let mut db = two_tables();
     use ErrorKind::*;
-    db.fails(
-        "create table c(a int)",
-        DuplicateTable,
-        "relation \"c\" already exists",
-    );
-    assert_eq!(
-        db.notices("create table if not exists c(a int)"),
-        ["relation \"c\" already exists, skipping"]
-    );
-    db.fails(
-        "create table d(a int, a int)",
-        DuplicateColumn,
-        "column \"a\" specified more than once",
-    );
+    db.fails("create table c(a int)", DuplicateTable, "relation \"c\" already exists");
+    assert_eq!(db.notices("create table if not exists c(a int)"), ["relation \"c\" already exists, skipping"]);
+    db.fails("create table d(a int, a int)", DuplicateColumn, "column \"a\" specified more than once");
     let error = db.fails(
         "create table d(a int primary key, b int primary key)",
         InvalidTableDefinition,
         "multiple primary keys for table \"d\" are not allowed",
     );
     assert!(error.position().is_some());
-    db.fails(
-        "create table d(a int references nope(x))",
-        UndefinedTable,
-        "relation \"nope\" does not exist",
-    );
+    db.fails("create table d(a int references nope(x))", UndefinedTable, "relation \"nope\" does not exist");
     db.fails(
         "create table d(a text references p(b))",
         InvalidForeignKey,
@@ -316,10 +227,7 @@ fn bad_definitions() {
         DatatypeMismatch,
         "foreign key constraint \"d_a_fkey\" cannot be implemented",
     );
-    assert_eq!(
-        error.detail(),
-        Some("Key columns \"a\" and \"a\" are of incompatible types: text and integer.")
-    );
+    assert_eq!(error.detail(), Some("Key columns \"a\" and \"a\" are of incompatible types: text and integer."));
     db.fails(
         "create table d(a int references p(zz))",
         UndefinedColumn,
@@ -330,17 +238,10 @@ fn bad_definitions() {
         InvalidForeignKey,
         "number of referencing and referenced columns for foreign key disagree",
     );
-    let error = db.fails(
-        "create table d(a int, primary key(q))",
-        UndefinedColumn,
-        "column \"q\" named in key does not exist",
-    );
+    let error =
+        db.fails("create table d(a int, primary key(q))", UndefinedColumn, "column \"q\" named in key does not exist");
     assert_eq!(error.position(), Some(35));
-    let error = db.fails(
-        "create table d(a int, check (q > 1))",
-        UndefinedColumn,
-        "column \"q\" does not exist",
-    );
+    let error = db.fails("create table d(a int, check (q > 1))", UndefinedColumn, "column \"q\" does not exist");
     assert_eq!(error.position(), Some(30));
     db.fails(
         "create table e(a int not null null)",
@@ -362,11 +263,7 @@ fn bad_definitions() {
         FeatureNotSupported,
         "cannot use subquery in DEFAULT expression",
     );
-    db.fails(
-        "create table e(a varchar(0))",
-        InvalidParameterValue,
-        "length for type varchar must be at least 1",
-    );
+    db.fails("create table e(a varchar(0))", InvalidParameterValue, "length for type varchar must be at least 1");
     db.fails(
         "create table e(a numeric(2000,1))",
         InvalidParameterValue,
@@ -382,16 +279,8 @@ fn bad_definitions() {
         DuplicateColumn,
         "column name \"tableoid\" conflicts with a system column name",
     );
-    db.fails(
-        "create table pg_catalog.d(a int)",
-        InsufficientPrivilege,
-        "permission denied to create \"pg_catalog.d\"",
-    );
-    db.fails(
-        "create schema pg_foo",
-        ReservedName,
-        "unacceptable schema name \"pg_foo\"",
-    );
+    db.fails("create table pg_catalog.d(a int)", InsufficientPrivilege, "permission denied to create \"pg_catalog.d\"");
+    db.fails("create schema pg_foo", ReservedName, "unacceptable schema name \"pg_foo\"");
     db.ok("create table e(a int, unique(a), unique(a), primary key(a))");
     assert_eq!(db.constraints("e"), ["e_pkey"]);
 }
@@ -401,18 +290,9 @@ fn unsupported_clauses_are_named() {
     let mut db = Db::new();
     for (sql, message) in [
         ("create temp table d(a int)", "TEMPORARY is not supported"),
-        (
-            "create table d(a int) partition by range (a)",
-            "PARTITION BY is not supported",
-        ),
-        (
-            "create table d(a int generated always as (1+1) stored)",
-            "generated columns is not supported",
-        ),
-        (
-            "create table d(a int unique deferrable)",
-            "DEFERRABLE is not supported",
-        ),
+        ("create table d(a int) partition by range (a)", "PARTITION BY is not supported"),
+        ("create table d(a int generated always as (1+1) stored)", "generated columns is not supported"),
+        ("create table d(a int unique deferrable)", "DEFERRABLE is not supported"),
         (
             "create table d(a int) with (autovacuum_enabled=false)",
             "storage parameter \"autovacuum_enabled\" is not supported",
@@ -422,51 +302,20 @@ fn unsupported_clauses_are_named() {
     ] {
         db.fails(sql, ErrorKind::FeatureNotSupported, message);
     }
-    assert!(
-        db.notices("create table d(a int) with (fillfactor=100)")
-            .is_empty()
-    );
-    assert_eq!(
-        db.notices("create table e(a int) with (fillfactor=70)")
-            .len(),
-        1
-    );
+    assert!(db.notices("create table d(a int) with (fillfactor=100)").is_empty());
+    assert_eq!(db.notices("create table e(a int) with (fillfactor=70)").len(), 1);
 }
 
 #[test]
 fn alter_table_errors() {
     let mut db = two_tables();
     use ErrorKind::*;
-    db.fails(
-        "alter table c add column x int",
-        DuplicateColumn,
-        "column \"x\" of relation \"c\" already exists",
-    );
-    db.fails(
-        "alter table c drop column nope",
-        UndefinedColumn,
-        "column \"nope\" of relation \"c\" does not exist",
-    );
-    db.fails(
-        "alter table c rename column nope to b",
-        UndefinedColumn,
-        "column \"nope\" does not exist",
-    );
-    db.fails(
-        "alter table c rename column y to z",
-        DuplicateColumn,
-        "column \"z\" of relation \"c\" already exists",
-    );
-    db.fails(
-        "alter table c rename to p",
-        DuplicateTable,
-        "relation \"p\" already exists",
-    );
-    db.fails(
-        "alter table nope add column a int",
-        UndefinedTable,
-        "relation \"nope\" does not exist",
-    );
+    db.fails("alter table c add column x int", DuplicateColumn, "column \"x\" of relation \"c\" already exists");
+    db.fails("alter table c drop column nope", UndefinedColumn, "column \"nope\" of relation \"c\" does not exist");
+    db.fails("alter table c rename column nope to b", UndefinedColumn, "column \"nope\" does not exist");
+    db.fails("alter table c rename column y to z", DuplicateColumn, "column \"z\" of relation \"c\" already exists");
+    db.fails("alter table c rename to p", DuplicateTable, "relation \"p\" already exists");
+    db.fails("alter table nope add column a int", UndefinedTable, "relation \"nope\" does not exist");
     assert_eq!(
         db.notices("alter table if exists nope add column a int"),
         ["relation \"nope\" does not exist, skipping"]
@@ -476,11 +325,7 @@ fn alter_table_errors() {
         UndefinedObject,
         "constraint \"nope\" of relation \"c\" does not exist",
     );
-    db.fails(
-        "alter table c alter id drop not null",
-        InvalidTableDefinition,
-        "column \"id\" is in a primary key",
-    );
+    db.fails("alter table c alter id drop not null", InvalidTableDefinition, "column \"id\" is in a primary key");
     db.fails(
         "alter table c alter i set default 3",
         SyntaxError,
@@ -496,20 +341,13 @@ fn alter_table_errors() {
         DuplicateObject,
         "constraint \"c_pkey\" for relation \"c\" already exists",
     );
-    db.fails(
-        "alter table c owner to nope",
-        UndefinedObject,
-        "role \"nope\" does not exist",
-    );
+    db.fails("alter table c owner to nope", UndefinedObject, "role \"nope\" does not exist");
     let error = db.fails(
         "alter table p drop column a",
         DependentObjectsStillExist,
         "cannot drop column a of table p because other objects depend on it",
     );
-    assert_eq!(
-        error.detail(),
-        Some("constraint c_x_fkey on table c depends on column a of table p")
-    );
+    assert_eq!(error.detail(), Some("constraint c_x_fkey on table c depends on column a of table p"));
 }
 
 #[test]
@@ -528,23 +366,13 @@ fn alter_table_jobs() {
     assert!(matches!(
         &outcome.jobs[..],
         [
-            Job::Validate {
-                what: Validation::NotNull { attnum: 2 },
-                ..
-            },
-            Job::Validate {
-                what: Validation::Check { .. },
-                ..
-            },
+            Job::Validate { what: Validation::NotNull { attnum: 2 }, .. },
+            Job::Validate { what: Validation::Check { .. }, .. },
             Job::BuildIndex { online: false, .. }
         ]
     ));
     assert!(db.ok("alter table t add c varchar(5)").jobs.is_empty());
-    assert!(
-        db.ok("alter table t alter c type varchar(9)")
-            .jobs
-            .is_empty()
-    );
+    assert!(db.ok("alter table t alter c type varchar(9)").jobs.is_empty());
     assert!(db.ok("alter table t alter c type text").jobs.is_empty());
     let outcome = db.ok("alter table t alter c type int using length(c)");
     assert!(matches!(&outcome.jobs[0], Job::Rewrite { columns, .. }
@@ -566,17 +394,11 @@ fn renames_reach_expressions() {
     let check = c.checks().find(|(c, _)| c.name == "c_check").unwrap().1;
     assert_eq!(check.sql, "\"X y\" > 0 AND id < 5");
     db.ok("alter sequence c_id_seq rename to s2");
-    assert_eq!(
-        db.table("c").columns[0].default.as_ref().unwrap().sql,
-        "nextval('public.s2'::regclass)"
-    );
+    assert_eq!(db.table("c").columns[0].default.as_ref().unwrap().sql, "nextval('public.s2'::regclass)");
     db.ok("alter schema public rename to other");
     db.path = vec!["other".into()];
     let c = db.table("c");
-    assert_eq!(
-        c.columns[0].default.as_ref().unwrap().sql,
-        "nextval('other.s2'::regclass)"
-    );
+    assert_eq!(c.columns[0].default.as_ref().unwrap().sql, "nextval('other.s2'::regclass)");
     assert_eq!(c.qualified_name(), "other.c");
     db.ok("alter index c_pkey rename to c_key");
     assert_eq!(db.constraints("c")[0], "c_key");
@@ -588,31 +410,11 @@ fn renames_reach_expressions() {
 fn sequences() {
     let mut db = Db::new();
     use ErrorKind::InvalidParameterValue as Invalid;
-    db.fails(
-        "create sequence ss increment 0",
-        Invalid,
-        "INCREMENT must not be zero",
-    );
-    db.fails(
-        "create sequence ss minvalue 5 maxvalue 3",
-        Invalid,
-        "MINVALUE (5) must be less than MAXVALUE (3)",
-    );
-    db.fails(
-        "create sequence ss start 0",
-        Invalid,
-        "START value (0) cannot be less than MINVALUE (1)",
-    );
-    db.fails(
-        "create sequence ss as text",
-        Invalid,
-        "sequence type must be smallint, integer, or bigint",
-    );
-    db.fails(
-        "create sequence ss cache 0",
-        Invalid,
-        "CACHE (0) must be greater than zero",
-    );
+    db.fails("create sequence ss increment 0", Invalid, "INCREMENT must not be zero");
+    db.fails("create sequence ss minvalue 5 maxvalue 3", Invalid, "MINVALUE (5) must be less than MAXVALUE (3)");
+    db.fails("create sequence ss start 0", Invalid, "START value (0) cannot be less than MINVALUE (1)");
+    db.fails("create sequence ss as text", Invalid, "sequence type must be smallint, integer, or bigint");
+    db.fails("create sequence ss cache 0", Invalid, "CACHE (0) must be greater than zero");
     db.fails(
         "create sequence ss as smallint maxvalue 100000",
         Invalid,
@@ -620,15 +422,8 @@ fn sequences() {
     );
     db.ok("create sequence s increment by -2 cycle");
     let s = db.snapshot().sequences.values().next().unwrap().clone();
-    assert_eq!(
-        (s.increment, s.max_value, s.start, s.cycle),
-        (-2, -1, -1, true)
-    );
-    db.fails(
-        "alter sequence s restart with 5",
-        Invalid,
-        "RESTART value (5) cannot be greater than MAXVALUE (-1)",
-    );
+    assert_eq!((s.increment, s.max_value, s.start, s.cycle), (-2, -1, -1, true));
+    db.fails("alter sequence s restart with 5", Invalid, "RESTART value (5) cannot be greater than MAXVALUE (-1)");
     db.ok("alter sequence s restart with -7 no cycle");
     let s2 = db.snapshot().sequences.values().next().unwrap().clone();
     assert!(s2.storage != s.storage && !s2.cycle);
@@ -650,35 +445,17 @@ fn schemas_and_databases() {
         "cannot drop schema s1 because other objects depend on it",
     );
     assert_eq!(error.detail(), Some("table s1.t depends on schema s1"));
-    assert_eq!(
-        db.notices("drop schema s1 cascade"),
-        ["drop cascades to table s1.t"]
-    );
+    assert_eq!(db.notices("drop schema s1 cascade"), ["drop cascades to table s1.t"]);
     assert!(db.snapshot().sequences.is_empty());
-    db.fails(
-        "create database stratos",
-        ErrorKind::DuplicateDatabase,
-        "database \"stratos\" already exists",
-    );
-    db.fails(
-        "drop database stratos",
-        ErrorKind::ObjectInUse,
-        "cannot drop the currently open database",
-    );
+    db.fails("create database stratos", ErrorKind::DuplicateDatabase, "database \"stratos\" already exists");
+    db.fails("drop database stratos", ErrorKind::ObjectInUse, "cannot drop the currently open database");
     let outcome = db.ok("create database d2 owner stratos encoding 'utf8'");
-    let [Job::CreateDatabase { database }] = outcome.jobs[..] else {
-        panic!("{:?}", outcome.jobs)
-    };
+    let [Job::CreateDatabase { database }] = outcome.jobs[..] else { panic!("{:?}", outcome.jobs) };
     let other = load_snapshot(&db.store, database).unwrap();
     assert!(other.schema_oid("public").is_some());
     db.ok("drop database d2");
     assert!(load_snapshot(&db.store, database).is_err());
-    assert!(
-        !db.store
-            .0
-            .keys()
-            .any(|k| k.starts_with(&crate::catalog::keys::schemas(database)))
-    );
+    assert!(!db.store.0.keys().any(|k| k.starts_with(&crate::catalog::keys::schemas(database))));
     db.in_block = true;
     db.fails(
         "create database d3",
@@ -694,33 +471,13 @@ fn roles_and_ownership() {
     let u1 = db.snapshot().role_named("u1").unwrap().clone();
     assert!(u1.login && !u1.superuser);
     assert_eq!(u1.verifier.as_deref(), Some("verifier of x"));
-    db.fails(
-        "create role u1",
-        ErrorKind::DuplicateObject,
-        "role \"u1\" already exists",
-    );
-    db.fails(
-        "create role pg_foo",
-        ErrorKind::ReservedName,
-        "role name \"pg_foo\" is reserved",
-    );
-    db.fails(
-        "drop role stratos",
-        ErrorKind::ObjectInUse,
-        "current user cannot be dropped",
-    );
+    db.fails("create role u1", ErrorKind::DuplicateObject, "role \"u1\" already exists");
+    db.fails("create role pg_foo", ErrorKind::ReservedName, "role name \"pg_foo\" is reserved");
+    db.fails("drop role stratos", ErrorKind::ObjectInUse, "current user cannot be dropped");
     db.ok("create table t(a int)");
     db.role = u1.oid;
-    db.fails(
-        "drop table t",
-        ErrorKind::InsufficientPrivilege,
-        "must be owner of table t",
-    );
-    db.fails(
-        "create role u2",
-        ErrorKind::InsufficientPrivilege,
-        "permission denied to create role",
-    );
+    db.fails("drop table t", ErrorKind::InsufficientPrivilege, "must be owner of table t");
+    db.fails("create role u2", ErrorKind::InsufficientPrivilege, "permission denied to create role");
     db.role = BOOTSTRAP_ROLE;
     db.ok("alter table t owner to u1");
     db.fails(
@@ -738,27 +495,15 @@ fn online_index_steps() {
     db.ok("create table t(a int)");
     db.ok("create index on t(a)");
     let index = db.table("t").indexes[1].clone();
-    assert_eq!(
-        (index.name.as_str(), index.state),
-        ("t_a_idx", IndexState::DeleteOnly)
-    );
+    assert_eq!((index.name.as_str(), index.state), ("t_a_idx", IndexState::DeleteOnly));
     let mut editor = SnapshotEditor::new(&Arc::new(db.snapshot()));
-    assert_eq!(
-        advance_index(&mut editor, index.oid).unwrap(),
-        Some(IndexState::WriteOnly)
-    );
-    assert_eq!(
-        advance_index(&mut editor, index.oid).unwrap(),
-        Some(IndexState::Public)
-    );
+    assert_eq!(advance_index(&mut editor, index.oid).unwrap(), Some(IndexState::WriteOnly));
+    assert_eq!(advance_index(&mut editor, index.oid).unwrap(), Some(IndexState::Public));
     assert!(abandon_index(&mut editor, index.oid).unwrap().is_some());
     assert_eq!(advance_index(&mut editor, index.oid).unwrap(), None);
     db.in_block = true;
     let outcome = db.ok("create index on t(a)");
-    assert!(matches!(
-        outcome.jobs[..],
-        [Job::BuildIndex { online: false, .. }]
-    ));
+    assert!(matches!(outcome.jobs[..], [Job::BuildIndex { online: false, .. }]));
     assert_eq!(db.table("t").indexes[2].name, "t_a_idx1");
     assert_eq!(db.table("t").indexes[2].state, IndexState::Public);
 }
@@ -788,9 +533,7 @@ fn self_reference_and_truncate() {
     let mut db = Db::new();
     db.ok("create table t(id int primary key, parent int references t)");
     let t = db.table("t");
-    let ConstraintKind::ForeignKey(key) = &t.constraints[1].kind else {
-        panic!()
-    };
+    let ConstraintKind::ForeignKey(key) = &t.constraints[1].kind else { panic!() };
     assert_eq!((key.table, key.index), (t.oid, t.indexes[0].oid));
     db.ok("create table u(t int references t)");
     let error = db.fails(
@@ -799,19 +542,14 @@ fn self_reference_and_truncate() {
         "cannot truncate a table referenced in a foreign key constraint",
     );
     assert_eq!(error.detail(), Some("Table \"u\" references \"t\"."));
-    assert_eq!(
-        db.notices("truncate t cascade"),
-        ["truncate cascades to table \"u\""]
-    );
+    assert_eq!(db.notices("truncate t cascade"), ["truncate cascades to table \"u\""]);
     assert_eq!(db.ok("truncate t, u restart identity").jobs.len(), 2);
 }
 
 #[test]
 fn pgbench_initializes() {
     let mut db = Db::new();
-    db.ok(
-        "drop table if exists pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers",
-    );
+    db.ok("drop table if exists pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers");
     for sql in [
         "create table pgbench_history(tid int,bid int,aid    int,delta int,mtime timestamp,filler char(22))",
         "create table pgbench_tellers(tid int not null,bid int,tbalance int,filler char(84)) with (fillfactor=100)",
@@ -825,10 +563,7 @@ fn pgbench_initializes() {
     ] {
         assert!(db.notices(sql).is_empty(), "{sql}");
     }
-    assert_eq!(
-        db.constraints("pgbench_tellers"),
-        ["pgbench_tellers_pkey", "pgbench_tellers_bid_fkey"]
-    );
+    assert_eq!(db.constraints("pgbench_tellers"), ["pgbench_tellers_pkey", "pgbench_tellers_bid_fkey"]);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! From a type as written to a [`ColumnType`].
 
-use sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, IntervalFields, TimezoneInfo,
-};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, IntervalFields, TimezoneInfo};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 /// Longest `varchar(n)` and `char(n)` (Postgres's MaxAttrSize).
@@ -29,21 +27,14 @@ pub fn serial_type(data_type: &DataType) -> Option<PgType> {
 }
 
 fn missing_type(name: &str) -> Error {
-    Error::new(
-        ErrorKind::UndefinedObject,
-        format!("type \"{name}\" does not exist"),
-    )
+    Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
 }
 
 fn characters(ty: PgType, length: Option<&CharacterLength>, default: i32) -> Result<ColumnType> {
     let typmod = match length {
         None => default,
         Some(CharacterLength::IntegerLength { length, unit: _ }) => {
-            let name = if ty == PgType::Bpchar {
-                "char"
-            } else {
-                "varchar"
-            };
+            let name = if ty == PgType::Bpchar { "char" } else { "varchar" };
             if *length < 1 {
                 return Err(Error::new(
                     ErrorKind::InvalidParameterValue,
@@ -81,39 +72,24 @@ fn numeric(info: &ExactNumberInfo) -> Result<ColumnType> {
             format!("NUMERIC scale {scale} must be between -1000 and 1000"),
         ));
     }
-    let (precision, scale) = (
-        u32::try_from(precision).unwrap_or(1),
-        i32::try_from(scale).unwrap_or(0),
-    );
-    Ok(ColumnType {
-        ty: PgType::Numeric,
-        typmod: ColumnType::numeric_typmod(precision, scale),
-    })
+    let (precision, scale) = (u32::try_from(precision).unwrap_or(1), i32::try_from(scale).unwrap_or(0));
+    Ok(ColumnType { ty: PgType::Numeric, typmod: ColumnType::numeric_typmod(precision, scale) })
 }
 
 /// A precision above 6 is cut to 6, with Postgres's warning left out.
 fn timed(ty: PgType, precision: Option<u64>) -> ColumnType {
-    ColumnType {
-        ty,
-        typmod: precision.map_or(-1, |p| {
-            i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)
-        }),
-    }
+    ColumnType { ty, typmod: precision.map_or(-1, |p| i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)) }
 }
 
 fn float(info: &ExactNumberInfo) -> Result<PgType> {
     match *info {
         ExactNumberInfo::None => Ok(PgType::Float8),
-        ExactNumberInfo::Precision(0) => Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "precision for type float must be at least 1 bit",
-        )),
+        ExactNumberInfo::Precision(0) => {
+            Err(Error::new(ErrorKind::InvalidParameterValue, "precision for type float must be at least 1 bit"))
+        }
         ExactNumberInfo::Precision(1..=24) => Ok(PgType::Float4),
         ExactNumberInfo::Precision(25..=53) => Ok(PgType::Float8),
-        _ => Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "precision for type float must be less than 54 bits",
-        )),
+        _ => Err(Error::new(ErrorKind::InvalidParameterValue, "precision for type float must be less than 54 bits")),
     }
 }
 
@@ -134,9 +110,7 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             return numeric(info);
         }
         DataType::Text => PgType::Text,
-        DataType::Varchar(length)
-        | DataType::CharacterVarying(length)
-        | DataType::CharVarying(length) => {
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
             return characters(PgType::Varchar, length.as_ref(), -1);
         }
         DataType::Char(length) | DataType::Character(length) => {
@@ -159,10 +133,7 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             return Ok(timed(ty, *precision));
         }
         DataType::Interval { fields, precision } => {
-            return Ok(ColumnType {
-                ty: PgType::Interval,
-                typmod: interval_typmod(fields.as_ref(), *precision),
-            });
+            return Ok(ColumnType { ty: PgType::Interval, typmod: interval_typmod(fields.as_ref(), *precision) });
         }
         DataType::Uuid => PgType::Uuid,
         DataType::JSON => PgType::Json,
@@ -174,14 +145,8 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             if matches!(element.ty, PgType::Array(_)) {
                 return Ok(element);
             }
-            let ty = element
-                .ty
-                .array()
-                .ok_or_else(|| missing_type(&format!("{}[]", element.ty.sql_name())))?;
-            return Ok(ColumnType {
-                ty,
-                typmod: element.typmod,
-            });
+            let ty = element.ty.array().ok_or_else(|| missing_type(&format!("{}[]", element.ty.sql_name())))?;
+            return Ok(ColumnType { ty, typmod: element.typmod });
         }
         DataType::Custom(name, arguments) => return custom(name, arguments),
         other => {
@@ -218,9 +183,7 @@ fn interval_typmod(fields: Option<&IntervalFields>, precision: Option<u64>) -> i
         Some(IntervalFields::HourToSecond) => HOUR | MINUTE | SECOND,
         Some(IntervalFields::MinuteToSecond) => MINUTE | SECOND,
     };
-    let precision = precision.map_or(FULL_PRECISION, |p| {
-        i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6)
-    });
+    let precision = precision.map_or(FULL_PRECISION, |p| i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6));
     (mask << 16) | precision
 }
 
@@ -256,9 +219,7 @@ const POSTGRES_ONLY: &[&str] = &[
 
 fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<ColumnType> {
     let mut parts = super::name_parts(name)?;
-    let (type_name, _) = parts
-        .pop()
-        .ok_or_else(|| Error::internal("a type without a name"))?;
+    let (type_name, _) = parts.pop().ok_or_else(|| Error::internal("a type without a name"))?;
     if parts.iter().any(|(schema, _)| schema != "pg_catalog") {
         return Err(missing_type(&super::display_name(name)));
     }
@@ -277,36 +238,22 @@ fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<Col
     if matches!(ty, PgType::Unknown | PgType::Record | PgType::Void) {
         return Err(missing_type(&type_name));
     }
-    let modifiers = arguments
-        .iter()
-        .map(|a| a.trim().parse::<i64>())
-        .collect::<Result<Vec<i64>, _>>()
-        .map_err(|_| {
-            Error::new(
-                ErrorKind::SyntaxError,
-                "type modifiers must be simple constants or identifiers",
-            )
+    let modifiers =
+        arguments.iter().map(|a| a.trim().parse::<i64>()).collect::<Result<Vec<i64>, _>>().map_err(|_| {
+            Error::new(ErrorKind::SyntaxError, "type modifiers must be simple constants or identifiers")
         })?;
     let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
     match (ty, modifiers.as_slice()) {
         (PgType::Bpchar, []) => Ok(ColumnType { ty, typmod: -1 }),
         (_, []) => Ok(ty.into()),
-        (PgType::Varchar | PgType::Bpchar, [n]) => characters(
-            ty,
-            Some(&CharacterLength::IntegerLength {
-                length: unsigned(*n),
-                unit: None,
-            }),
-            -1,
-        ),
+        (PgType::Varchar | PgType::Bpchar, [n]) => {
+            characters(ty, Some(&CharacterLength::IntegerLength { length: unsigned(*n), unit: None }), -1)
+        }
         (PgType::Numeric, [p]) => numeric(&ExactNumberInfo::Precision(unsigned(*p))),
         (PgType::Numeric, [p, s]) => numeric(&ExactNumberInfo::PrecisionAndScale(unsigned(*p), *s)),
         (PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz, [p]) => {
             Ok(timed(ty, Some(unsigned(*p))))
         }
-        _ => Err(Error::new(
-            ErrorKind::SyntaxError,
-            format!("type modifier is not allowed for type \"{type_name}\""),
-        )),
+        _ => Err(Error::new(ErrorKind::SyntaxError, format!("type modifier is not allowed for type \"{type_name}\""))),
     }
 }

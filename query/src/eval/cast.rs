@@ -8,14 +8,7 @@ use crate::functions::catalog_info;
 use crate::session::EvalContext;
 
 fn needs_catalog(ty: PgType) -> bool {
-    matches!(
-        ty,
-        PgType::Regclass
-            | PgType::Regtype
-            | PgType::Regproc
-            | PgType::Regnamespace
-            | PgType::Regrole
-    )
+    matches!(ty, PgType::Regclass | PgType::Regtype | PgType::Regproc | PgType::Regnamespace | PgType::Regrole)
 }
 
 /// Appends a value's text output; NULL appends nothing. The reg* types print names.
@@ -50,13 +43,7 @@ pub fn to_text<'a>(ctx: &EvalContext, value: &'a Datum, ty: PgType) -> Result<Co
 ///
 /// # Errors
 /// What the conversion may raise: 22P02, 22003, 22001, 42P01 for regclass …
-pub fn cast(
-    ctx: &EvalContext,
-    value: &Datum,
-    from: PgType,
-    to: ColumnType,
-    explicit: bool,
-) -> Result<Datum> {
+pub fn cast(ctx: &EvalContext, value: &Datum, from: PgType, to: ColumnType, explicit: bool) -> Result<Datum> {
     if value.is_null() || (from == to.ty && to.typmod < 0) {
         return Ok(value.clone());
     }
@@ -74,8 +61,5 @@ pub fn cast(
 }
 
 fn is_date_or_time(ty: PgType) -> bool {
-    matches!(
-        ty,
-        PgType::Date | PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz
-    )
+    matches!(ty, PgType::Date | PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz)
 }

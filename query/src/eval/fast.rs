@@ -25,8 +25,9 @@ pub fn binary(kernel: Kernel, x: &Datum, y: &Datum) -> Option<Datum> {
         (Datum::Uuid(x), Datum::Uuid(y)) => comparison(kernel, x.cmp(y)),
         (Datum::Bool(x), Datum::Bool(y)) => comparison(kernel, x.cmp(y)),
         (Datum::Oid(x), Datum::Oid(y)) => comparison(kernel, x.cmp(y)),
-        (Datum::Timestamp(x), Datum::Timestamp(y))
-        | (Datum::TimestampTz(x), Datum::TimestampTz(y)) => comparison(kernel, x.cmp(y)),
+        (Datum::Timestamp(x), Datum::Timestamp(y)) | (Datum::TimestampTz(x), Datum::TimestampTz(y)) => {
+            comparison(kernel, x.cmp(y))
+        }
         _ => None,
     }
 }

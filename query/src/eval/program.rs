@@ -71,10 +71,9 @@ impl Program {
     /// As the expression's functions and casts.
     pub fn run(&self, row: &[Datum], params: &[Datum], context: &EvalContext) -> Result<Datum> {
         match &self.expr.kind {
-            ExprKind::Column(slot) => row
-                .get(slot.0 as usize)
-                .cloned()
-                .ok_or_else(|| Error::internal("the row is shorter than its layout")),
+            ExprKind::Column(slot) => {
+                row.get(slot.0 as usize).cloned().ok_or_else(|| Error::internal("the row is shorter than its layout"))
+            }
             ExprKind::Literal(value) => Ok(value.clone()),
             _ => eval(&self.expr, row, params, context),
         }
@@ -94,9 +93,10 @@ fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
     match &mut expr.kind {
         ExprKind::Literal(_) | ExprKind::Param(_) => Ok(()),
         ExprKind::Column(id) => {
-            let slot = layout.slots.get(id).ok_or_else(|| {
-                Error::internal(format_args!("column {} is not in the row", id.0))
-            })?;
+            let slot = layout
+                .slots
+                .get(id)
+                .ok_or_else(|| Error::internal(format_args!("column {} is not in the row", id.0)))?;
             *id = ColumnId(*slot);
             Ok(())
         }
@@ -107,17 +107,12 @@ fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
         | ExprKind::Extremum { args, .. }
         | ExprKind::Array(args)
         | ExprKind::Row(args) => all(args),
-        ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => {
-            resolve(arg, layout)
-        }
+        ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => resolve(arg, layout),
         ExprKind::NotDistinct { left, right, .. } => {
             resolve(left, layout)?;
             resolve(right, layout)
         }
-        ExprKind::Case {
-            branches,
-            otherwise,
-        } => {
+        ExprKind::Case { branches, otherwise } => {
             for branch in branches {
                 resolve(&mut branch.when, layout)?;
                 resolve(&mut branch.then, layout)?;
@@ -136,8 +131,6 @@ fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
             resolve(array, layout)?;
             resolve(index, layout)
         }
-        ExprKind::Subquery { .. } => {
-            Err(Error::internal("a subquery cannot be evaluated row by row"))
-        }
+        ExprKind::Subquery { .. } => Err(Error::internal("a subquery cannot be evaluated row by row")),
     }
 }

@@ -39,17 +39,8 @@ impl ColumnSource for [Datum] {
 /// # Errors
 /// As the functions and casts in it; an internal one for subqueries, which only plans can compute, and for columns that
 /// `row` lacks.
-pub fn eval<R: ColumnSource + ?Sized>(
-    expr: &Expr,
-    row: &R,
-    params: &[Datum],
-    context: &EvalContext,
-) -> Result<Datum> {
-    let evaluator = Evaluator {
-        row,
-        params,
-        ctx: context,
-    };
+pub fn eval<R: ColumnSource + ?Sized>(expr: &Expr, row: &R, params: &[Datum], context: &EvalContext) -> Result<Datum> {
+    let evaluator = Evaluator { row, params, ctx: context };
     evaluator.value(expr, 0).map(Cow::into_owned)
 }
 
@@ -63,11 +54,7 @@ pub fn eval_condition<R: ColumnSource + ?Sized>(
     params: &[Datum],
     context: &EvalContext,
 ) -> Result<bool> {
-    let evaluator = Evaluator {
-        row,
-        params,
-        ctx: context,
-    };
+    let evaluator = Evaluator { row, params, ctx: context };
     Ok(evaluator.truth(expr, 0)? == Some(true))
 }
 
@@ -75,12 +62,7 @@ pub fn eval_condition<R: ColumnSource + ?Sized>(
 ///
 /// # Errors
 /// As the function.
-pub fn call(
-    ctx: &EvalContext,
-    function: &Function,
-    types: &[PgType],
-    args: &[Datum],
-) -> Result<Datum> {
+pub fn call(ctx: &EvalContext, function: &Function, types: &[PgType], args: &[Datum]) -> Result<Datum> {
     if function.strict && args.iter().any(Datum::is_null) {
         return Ok(Datum::Null);
     }
@@ -115,18 +97,10 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 .map(Cow::Borrowed)
                 .ok_or_else(|| Error::internal(format_args!("the row has no column {}", id.0))),
             ExprKind::Param(index) => self.params.get(*index).map(Cow::Borrowed).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::UndefinedParameter,
-                    format!("there is no parameter ${}", index + 1),
-                )
+                Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter ${}", index + 1))
             }),
-            _ if depth >= MAX_DEPTH => Err(Error::new(
-                ErrorKind::StatementTooComplex,
-                "stack depth limit exceeded",
-            )),
-            ExprKind::Call { function, args } => {
-                self.call(function, args, depth + 1).map(Cow::Owned)
-            }
+            _ if depth >= MAX_DEPTH => Err(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")),
+            ExprKind::Call { function, args } => self.call(function, args, depth + 1).map(Cow::Owned),
             _ => self.compound(expr, depth + 1).map(Cow::Owned),
         }
     }
@@ -161,13 +135,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
         }
     }
 
-    fn binary(
-        &self,
-        function: &Function,
-        types: [PgType; 2],
-        x: Cow<'_, Datum>,
-        y: Cow<'_, Datum>,
-    ) -> Result<Datum> {
+    fn binary(&self, function: &Function, types: [PgType; 2], x: Cow<'_, Datum>, y: Cow<'_, Datum>) -> Result<Datum> {
         if function.strict && (x.is_null() || y.is_null()) {
             return Ok(Datum::Null);
         }
@@ -197,21 +165,14 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 };
                 Ok(Datum::Bool(null))
             }
-            ExprKind::NotDistinct {
-                equals,
-                left,
-                right,
-            } => {
+            ExprKind::NotDistinct { equals, left, right } => {
                 let (x, y) = (self.value(left, depth)?, self.value(right, depth)?);
                 if x.is_null() || y.is_null() {
                     return Ok(Datum::Bool(x.is_null() && y.is_null()));
                 }
                 self.binary(equals, [left.ty.ty, right.ty.ty], x, y)
             }
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => {
+            ExprKind::Case { branches, otherwise } => {
                 for branch in branches {
                     if self.truth(&branch.when, depth)? == Some(true) {
                         return self.value(&branch.then, depth).map(Cow::into_owned);
@@ -231,11 +192,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 }
                 Ok(Datum::Null)
             }
-            ExprKind::Extremum {
-                greatest,
-                less,
-                args,
-            } => self.extremum(*greatest, less, args, depth),
+            ExprKind::Extremum { greatest, less, args } => self.extremum(*greatest, less, args, depth),
             ExprKind::InList { equals, arg, list } => {
                 let value = self.value(arg, depth)?;
                 if value.is_null() && equals.strict {
@@ -254,12 +211,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 }
                 Ok(from_truth(found))
             }
-            ExprKind::Quantified {
-                quantifier,
-                operator,
-                left,
-                array,
-            } => {
+            ExprKind::Quantified { quantifier, operator, left, array } => {
                 let x = self.value(left, depth)?;
                 let array = self.value(array, depth)?;
                 self.quantified(*quantifier, operator, left.ty.ty, &x, &array)
@@ -278,8 +230,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
             ExprKind::Subscript { array, index } => {
                 let values = self.value(array, depth)?;
                 let index = self.value(index, depth)?;
-                let (Datum::Array(values), Datum::Int4(index)) = (values.as_ref(), index.as_ref())
-                else {
+                let (Datum::Array(values), Datum::Int4(index)) = (values.as_ref(), index.as_ref()) else {
                     return Ok(Datum::Null);
                 };
                 // The catalogs' vectors count from 0.
@@ -298,13 +249,10 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 }
                 Ok(Datum::Record(values.into()))
             }
-            ExprKind::Subquery { .. } => {
-                Err(Error::internal("a subquery cannot be evaluated row by row"))
+            ExprKind::Subquery { .. } => Err(Error::internal("a subquery cannot be evaluated row by row")),
+            ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) | ExprKind::Call { .. } => {
+                self.value(expr, depth).map(Cow::into_owned)
             }
-            ExprKind::Literal(_)
-            | ExprKind::Column(_)
-            | ExprKind::Param(_)
-            | ExprKind::Call { .. } => self.value(expr, depth).map(Cow::into_owned),
         }
     }
 
@@ -321,13 +269,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
         Ok(from_truth(result))
     }
 
-    fn extremum(
-        &self,
-        greatest: bool,
-        less: &Function,
-        args: &'a [Expr],
-        depth: u32,
-    ) -> Result<Datum> {
+    fn extremum(&self, greatest: bool, less: &Function, args: &'a [Expr], depth: u32) -> Result<Datum> {
         let mut best: Option<(Cow<'a, Datum>, PgType)> = None;
         for arg in args {
             let value = self.value(arg, depth)?;

@@ -27,10 +27,7 @@ fn operator(symbol: &str) -> &'static Function {
 }
 
 fn expr(kind: ExprKind, ty: PgType) -> Expr {
-    Expr {
-        kind,
-        ty: ty.into(),
-    }
+    Expr { kind, ty: ty.into() }
 }
 
 fn call(symbol: &str, left: Expr, right: Expr) -> Expr {
@@ -71,10 +68,7 @@ fn arithmetic_checks_its_range() {
     assert_eq!(value(&call("+", int4(2), int4(3))), Datum::Int4(5));
     assert_eq!(value(&call("+", int4(2), null())), Datum::Null);
     let overflow = eval(&call("+", int4(i32::MAX), int4(1)), &(), &[], &context());
-    assert_eq!(
-        overflow.unwrap_err().kind(),
-        ErrorKind::NumericValueOutOfRange
-    );
+    assert_eq!(overflow.unwrap_err().kind(), ErrorKind::NumericValueOutOfRange);
     let division = eval(&call("/", int4(1), int4(0)), &(), &[], &context());
     assert_eq!(division.unwrap_err().kind(), ErrorKind::DivisionByZero);
 }
@@ -82,10 +76,7 @@ fn arithmetic_checks_its_range() {
 #[test]
 fn case_is_lazy() {
     let kind = ExprKind::Case {
-        branches: vec![CaseBranch {
-            when: boolean(Some(true)),
-            then: int4(1),
-        }],
+        branches: vec![CaseBranch { when: boolean(Some(true)), then: int4(1) }],
         otherwise: Some(Box::new(call("/", int4(1), int4(0)))),
     };
     assert_eq!(value(&expr(kind, PgType::Int4)), Datum::Int4(1));
@@ -94,11 +85,7 @@ fn case_is_lazy() {
 #[test]
 fn membership_remembers_null() {
     let within = |list: Vec<Expr>| {
-        let kind = ExprKind::InList {
-            equals: operator("="),
-            arg: Box::new(int4(1)),
-            list,
-        };
+        let kind = ExprKind::InList { equals: operator("="), arg: Box::new(int4(1)), list };
         value(&expr(kind, PgType::Bool))
     };
     assert_eq!(within(vec![int4(2), int4(1)]), Datum::Bool(true));
@@ -108,10 +95,7 @@ fn membership_remembers_null() {
 
 #[test]
 fn all_of_an_array() {
-    let array = Datum::Array(Arc::new(ArrayDatum {
-        element: PgType::Int4,
-        values: vec![Datum::Int4(1), Datum::Null],
-    }));
+    let array = Datum::Array(Arc::new(ArrayDatum { element: PgType::Int4, values: vec![Datum::Int4(1), Datum::Null] }));
     let quantified = |quantifier, left| {
         let kind = ExprKind::Quantified {
             quantifier,
@@ -130,11 +114,7 @@ fn all_of_an_array() {
 #[test]
 fn extremes_ignore_null() {
     let extreme = |greatest| {
-        let kind = ExprKind::Extremum {
-            greatest,
-            less: operator("<"),
-            args: vec![int4(2), null(), int4(3)],
-        };
+        let kind = ExprKind::Extremum { greatest, less: operator("<"), args: vec![int4(2), null(), int4(3)] };
         value(&expr(kind, PgType::Int4))
     };
     assert_eq!(extreme(true), Datum::Int4(3));

@@ -103,7 +103,11 @@ fn comparison<'a>(expr: &'a Expr, table: &Table, columns: &[(ColumnId, usize)]) 
         _ => return None,
     };
     let bounds = matches!(kernel, Kernel::Eq | Kernel::Lt | Kernel::LtEq | Kernel::Gt | Kernel::GtEq);
-    (bounds && comparable(value.ty.ty, table.columns.get(column)?.ty.ty)).then_some(Comparison { column, kernel, value })
+    (bounds && comparable(value.ty.ty, table.columns.get(column)?.ty.ty)).then_some(Comparison {
+        column,
+        kernel,
+        value,
+    })
 }
 
 fn conjuncts(expr: &Expr) -> Vec<&Expr> {
@@ -154,7 +158,9 @@ impl Access {
             if equals.is_empty() && (low.is_none() || high.is_none()) {
                 continue;
             }
-            let score = usize::from(single) * 1000 + equals.len() * 10 + usize::from(low.is_some() && high.is_some())
+            let score = usize::from(single) * 1000
+                + equals.len() * 10
+                + usize::from(low.is_some() && high.is_some())
                 + usize::from(position == 0);
             if best.as_ref().is_none_or(|(other, _)| score > *other) {
                 best = Some((score, Access { table: table.clone(), index: position, equals, low, high, single }));
@@ -164,7 +170,13 @@ impl Access {
     }
 
     /// The value of a bound in the column's type; `None` when nothing can be equal to it.
-    fn value(&self, program: &Program, column: usize, params: &[Datum], context: &EvalContext) -> Result<Option<Datum>> {
+    fn value(
+        &self,
+        program: &Program,
+        column: usize,
+        params: &[Datum],
+        context: &EvalContext,
+    ) -> Result<Option<Datum>> {
         let value = program.run(&[], params, context)?;
         let target = self.table.indexes[self.index].columns[column].attnum;
         let Some(at) = self.table.column_index(target) else { return Ok(None) };
@@ -359,7 +371,11 @@ impl DirectSelect {
                 None if self.access.index == 0 => Ok(()),
                 None => Err(stratos_types::Error::new(
                     stratos_types::ErrorKind::DataCorrupted,
-                    format!("index \"{}\" of table \"{}\" names a row that is not there", self.access.index_name(), table.name),
+                    format!(
+                        "index \"{}\" of table \"{}\" names a row that is not there",
+                        self.access.index_name(),
+                        table.name
+                    ),
                 )),
             }))?;
             found?;

@@ -16,9 +16,7 @@ use super::write::{Conflict, Inserted, TableWriter};
 use super::{Changes, StatementContext};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
-use crate::ir::{
-    Assignment, ColumnId, Delete, Expr, Insert, InsertSource, OutputColumn, Rel, Returning, Update,
-};
+use crate::ir::{Assignment, ColumnId, Delete, Expr, Insert, InsertSource, OutputColumn, Rel, Returning, Update};
 use crate::rows::StoredRow;
 
 /// Rows that a statement takes from its source at once.
@@ -29,10 +27,7 @@ fn compile_all(exprs: &[Expr], layout: &Layout) -> Result<Vec<Program>> {
 }
 
 fn compile_returning(returning: &Option<Returning>, layout: &Layout) -> Result<Option<Vec<Program>>> {
-    returning
-        .as_ref()
-        .map(|r| r.columns.iter().map(|(_, e)| Program::compile(e, layout)).collect())
-        .transpose()
+    returning.as_ref().map(|r| r.columns.iter().map(|(_, e)| Program::compile(e, layout)).collect()).transpose()
 }
 
 fn run_all(programs: &[Program], row: &[Datum], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
@@ -71,10 +66,7 @@ impl Assignments {
 }
 
 /// Runs the query that feeds a data-changing statement.
-pub(super) async fn source_rows(
-    context: &mut StatementContext<'_>,
-    rel: &Rel,
-) -> Result<crate::lower::RowStream> {
+pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -> Result<crate::lower::RowStream> {
     let view = Arc::new(context.transaction.view());
     crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime(), context.catalog).await
 }

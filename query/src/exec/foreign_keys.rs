@@ -15,9 +15,7 @@ use super::rules::{Incoming, Outgoing, TableRules};
 use super::write::TableWriter;
 use super::{StatementContext, stored, violations};
 use crate::catalog::{ForeignKey, ReferentialAction, Table};
-use crate::rows::{
-    INDEX_PREFIX_BYTES, StoredRow, decode_row, index_prefix, index_span, row_key_of_entry,
-};
+use crate::rows::{INDEX_PREFIX_BYTES, StoredRow, decode_row, index_prefix, index_span, row_key_of_entry};
 
 /// How deep cascades may follow one another, and how many steps one statement may queue.
 const CASCADE_DEPTH_MAX: usize = 1000;
@@ -42,7 +40,8 @@ fn parent_key(outgoing: &Outgoing, values: &[Datum]) -> Result<Vec<u8>> {
             .iter()
             .position(|attnum| *attnum == column.attnum)
             .ok_or_else(|| Error::internal("foreign key and its index disagree"))?;
-        let ty = parent.columns[parent.column_index(column.attnum).ok_or_else(|| Error::internal("column is gone"))?].ty;
+        let ty =
+            parent.columns[parent.column_index(column.attnum).ok_or_else(|| Error::internal("column is gone"))?].ty;
         stratos_types::key::encode_column(&mut key, ty.ty, &values[at], column.descending, column.nulls_first);
     }
     Ok(key)
@@ -72,11 +71,7 @@ pub async fn require_parents(
 ///
 /// # Errors
 /// As [`require_parents`].
-pub async fn require_own_parents(
-    context: &mut StatementContext<'_>,
-    rules: &TableRules,
-    row: &[Datum],
-) -> Result<()> {
+pub async fn require_own_parents(context: &mut StatementContext<'_>, rules: &TableRules, row: &[Datum]) -> Result<()> {
     for outgoing in rules.outgoing.iter().filter(|o| o.key.table == rules.table.oid) {
         let values = values_of(&rules.table, &outgoing.key.columns, row);
         require_parent(context, rules, outgoing, values, row).await?;
@@ -186,10 +181,7 @@ pub async fn after_departure(
     let mut queue: VecDeque<(Arc<TableRules>, Vec<Departed>, usize)> = VecDeque::from([(rules.clone(), departed, 0)]);
     while let Some((rules, departed, depth)) = queue.pop_front() {
         if depth > CASCADE_DEPTH_MAX {
-            return Err(Error::new(
-                stratos_types::ErrorKind::StatementTooComplex,
-                "foreign keys cascade too deeply",
-            ));
+            return Err(Error::new(stratos_types::ErrorKind::StatementTooComplex, "foreign keys cascade too deeply"));
         }
         for incoming in &rules.incoming {
             let child_rules = context.engine.table_rules(&incoming.child, context.catalog)?;
@@ -314,13 +306,14 @@ fn find_children(context: &mut StatementContext<'_>, incoming: &Incoming, wanted
         let mut failure = None;
         loop {
             context.eval.host.check_canceled()?;
-            let more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
-                match decode_row(child, key, value) {
+            let more =
+                stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| match decode_row(
+                    child, key, value,
+                ) {
                     Ok(row) if values_of(child, attnums, &row) == wanted => found.push(Bytes::copy_from_slice(key)),
                     Ok(_) => {}
                     Err(error) => failure = Some(error),
-                }
-            }))?;
+                }))?;
             if let Some(error) = failure.take() {
                 return Err(error);
             }
@@ -342,12 +335,13 @@ fn find_children(context: &mut StatementContext<'_>, incoming: &Incoming, wanted
     let mut failure = None;
     loop {
         context.eval.host.check_canceled()?;
-        let more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
-            match row_key_of_entry(child, index, key, value) {
+        let more =
+            stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| match row_key_of_entry(
+                child, index, key, value,
+            ) {
                 Ok(row_key) => found.push(row_key.into()),
                 Err(error) => failure = Some(error),
-            }
-        }))?;
+            }))?;
         if let Some(error) = failure.take() {
             return Err(error);
         }

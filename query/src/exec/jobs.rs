@@ -14,7 +14,10 @@ use crate::ddl::{self, RewriteColumn, Validation};
 use crate::engine::Engine;
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
-use crate::rows::{INDEX_PREFIX_BYTES, StoredRow, decode_row, encode_row, index_entry, index_prefix, index_span, primary_key, row_id_key};
+use crate::rows::{
+    INDEX_PREFIX_BYTES, StoredRow, decode_row, encode_row, index_entry, index_prefix, index_span, primary_key,
+    row_id_key,
+};
 use crate::session::Host;
 
 /// Rows handled between two looks at the cancel switch, and in one transaction of an online build.
@@ -31,10 +34,11 @@ fn table_of(context: &StatementContext<'_>, oid: u32) -> Result<Arc<Table>> {
 fn next_rows(cursor: &mut ScanCursor, table: &Table) -> Result<(Vec<StoredRow>, bool)> {
     let mut rows = Vec::new();
     let mut failure = None;
-    let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| match decode_row(table, key, value) {
-        Ok(values) => rows.push(StoredRow { key: Bytes::copy_from_slice(key), values }),
-        Err(error) => failure = Some(error),
-    }))?;
+    let more =
+        stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| match decode_row(table, key, value) {
+            Ok(values) => rows.push(StoredRow { key: Bytes::copy_from_slice(key), values }),
+            Err(error) => failure = Some(error),
+        }))?;
     match failure {
         Some(error) => Err(error),
         None => Ok((rows, more)),
@@ -49,7 +53,8 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
     let table = table_of(context, table)?;
     let rules = context.engine.table_rules(&table, context.catalog)?;
     context.transaction.check_unchanged(index_span(&table, table.primary_index()));
-    let mut cursor = context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
+    let mut cursor =
+        context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
     loop {
         context.eval.host.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
@@ -74,7 +79,10 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
                         let Some(name) = name.filter(|n| error.constraint() == Some(n)) else { return Err(error) };
                         return Err(Error::new(
                             ErrorKind::CheckViolation,
-                            format!("check constraint \"{name}\" of relation \"{}\" is violated by some row", table.name),
+                            format!(
+                                "check constraint \"{name}\" of relation \"{}\" is violated by some row",
+                                table.name
+                            ),
                         )
                         .with_schema(table.schema_name.clone())
                         .with_table(table.name.clone())
@@ -143,7 +151,8 @@ pub async fn rewrite(
     to: &Arc<Table>,
     columns: &[RewriteColumn],
 ) -> Result<()> {
-    let ids: Vec<ColumnId> = (0..from.columns.len()).map(|at| ColumnId(u32::try_from(at).unwrap_or(u32::MAX))).collect();
+    let ids: Vec<ColumnId> =
+        (0..from.columns.len()).map(|at| ColumnId(u32::try_from(at).unwrap_or(u32::MAX))).collect();
     let layout = Layout::new(ids.iter().copied());
     let binder = ScalarBinder::new(BindContext::for_rules(context.catalog), context.eval.clone());
     // For each new column: computed, or copied from a position of the old row.
@@ -326,10 +335,9 @@ async fn backfill(engine: &Arc<Engine>, database: u32, table: u32, index: u32, h
         host.check_canceled()?;
         let mut transaction = engine.store().begin(Isolation::RepeatableRead, false);
         stored(transaction.begin_statement().await)?;
-        let mut cursor = transaction.view().scan(
-            stratos_replication::Span { start: start.clone(), end: whole.end.clone() },
-            Direction::Forward,
-        );
+        let mut cursor = transaction
+            .view()
+            .scan(stratos_replication::Span { start: start.clone(), end: whole.end.clone() }, Direction::Forward);
         let (rows, more) = next_rows(&mut cursor, &table)?;
         drop(cursor);
         let Some(last) = rows.last() else { return Ok(()) };

@@ -67,8 +67,9 @@ pub fn store_error(error: stratos_replication::Error) -> stratos_types::Error {
             .with_hint("The transactions that wait for each other end when one of them is retried."),
         Store::LockNotAvailable => Error::new(ErrorKind::LockNotAvailable, "could not obtain lock on row"),
         Store::LockTimeout => Error::new(ErrorKind::LockNotAvailable, "canceling statement due to lock timeout"),
-        Store::TransactionTooLarge { .. } => Error::new(ErrorKind::ProgramLimitExceeded, message)
-            .with_hint("Split the work over several transactions."),
+        Store::TransactionTooLarge { .. } => {
+            Error::new(ErrorKind::ProgramLimitExceeded, message).with_hint("Split the work over several transactions.")
+        }
         Store::KeyTooLong { .. } => Error::new(ErrorKind::ProgramLimitExceeded, message),
         Store::SnapshotTooOld => Error::new(ErrorKind::SnapshotTooOld, "snapshot too old"),
         Store::DiskFull => Error::new(ErrorKind::DiskFull, "could not write: no space left on device"),

@@ -33,10 +33,11 @@ struct Target {
 /// 55P03 with NOWAIT, deadlocks, 40001 above READ COMMITTED, and the query's.
 pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Vec<Datum>>> {
     let (input, limit, offset) = match rel {
-        Rel::Limit { input, limit, offset } => {
-            (input.as_ref(), count(limit, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?,
-             count(offset, context, ErrorKind::InvalidRowCountInOffset, "OFFSET")?)
-        }
+        Rel::Limit { input, limit, offset } => (
+            input.as_ref(),
+            count(limit, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?,
+            count(offset, context, ErrorKind::InvalidRowCountInOffset, "OFFSET")?,
+        ),
         other => (other, None, None),
     };
     let width = input.output().len();
@@ -101,16 +102,17 @@ async fn attempt(
                     RowLock { skip_locked: true, .. } => WaitPolicy::SkipLocked,
                     _ => context.wait,
                 };
-                let outcome = stored(context.transaction.lock(&key, target.lock.mode, wait).await).map_err(|error| {
-                    if error.kind() == ErrorKind::LockNotAvailable && target.lock.nowait {
-                        let name = &target.table.name;
-                        return Error::new(
-                            ErrorKind::LockNotAvailable,
-                            format!("could not obtain lock on row in relation \"{name}\""),
-                        );
-                    }
-                    error
-                })?;
+                let outcome =
+                    stored(context.transaction.lock(&key, target.lock.mode, wait).await).map_err(|error| {
+                        if error.kind() == ErrorKind::LockNotAvailable && target.lock.nowait {
+                            let name = &target.table.name;
+                            return Error::new(
+                                ErrorKind::LockNotAvailable,
+                                format!("could not obtain lock on row in relation \"{name}\""),
+                            );
+                        }
+                        error
+                    })?;
                 match outcome {
                     LockOutcome::Skipped => keep = false,
                     LockOutcome::Granted { changed, .. } => changed_any |= changed,
@@ -248,11 +250,9 @@ impl Rewrite {
                 on: on.clone(),
                 lateral: *lateral,
             },
-            Rel::Limit { input, limit, offset } => Rel::Limit {
-                input: Box::new(self.rel(input)?),
-                limit: limit.clone(),
-                offset: offset.clone(),
-            },
+            Rel::Limit { input, limit, offset } => {
+                Rel::Limit { input: Box::new(self.rel(input)?), limit: limit.clone(), offset: offset.clone() }
+            }
             Rel::With { ctes, body } => Rel::With { ctes: ctes.clone(), body: Box::new(self.rel(body)?) },
             other => other.clone(),
         })

@@ -72,7 +72,8 @@ impl TableRules {
     /// # Errors
     /// A stored expression that no longer binds.
     pub fn new(table: &Arc<Table>, catalog: &Snapshot, context: &BindContext) -> Result<TableRules> {
-        let ids: Vec<ColumnId> = (0..table.columns.len()).map(|i| ColumnId(u32::try_from(i).unwrap_or(u32::MAX))).collect();
+        let ids: Vec<ColumnId> =
+            (0..table.columns.len()).map(|i| ColumnId(u32::try_from(i).unwrap_or(u32::MAX))).collect();
         let layout = Layout::new(ids.iter().copied());
         let mut checks = Vec::new();
         for (constraint, check) in table.checks() {

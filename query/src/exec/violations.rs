@@ -25,7 +25,8 @@ fn shown(column: &Column, value: &Datum, format: &FormatOptions) -> String {
 }
 
 fn failing_row(table: &Table, row: &[Datum], format: &FormatOptions) -> String {
-    let values: Vec<String> = table.columns.iter().zip(row).map(|(column, value)| shown(column, value, format)).collect();
+    let values: Vec<String> =
+        table.columns.iter().zip(row).map(|(column, value)| shown(column, value, format)).collect();
     format!("Failing row contains ({}).", values.join(", "))
 }
 
@@ -89,10 +90,7 @@ pub fn missing_parent(
 ) -> Error {
     let error = Error::new(
         ErrorKind::ForeignKeyViolation,
-        format!(
-            "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
-            table.name, constraint.name
-        ),
+        format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", table.name, constraint.name),
     );
     let shown = key_text(table, &key.columns, row, format);
     of_table(error, table)

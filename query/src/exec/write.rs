@@ -82,11 +82,7 @@ impl<'a> TableWriter<'a> {
 
     /// What the next writer of the statement has to know.
     pub fn suspend(self) -> WriterState {
-        WriterState {
-            locks_taken: self.locks_taken,
-            row_ids: self.row_ids,
-            self_referring: self.self_referring,
-        }
+        WriterState { locks_taken: self.locks_taken, row_ids: self.row_ids, self_referring: self.self_referring }
     }
 
     /// The statement's rows are all written: checks what could not be checked row by row.
@@ -130,12 +126,11 @@ impl<'a> TableWriter<'a> {
         self.rules.check_row(row, context.eval)?;
         let table = self.table();
         let key = self.new_key(context, row).await?;
-        let tolerates = |index: usize| on_conflict.is_some_and(|arbiters| arbiters.is_empty() || arbiters.contains(&index));
+        let tolerates =
+            |index: usize| on_conflict.is_some_and(|arbiters| arbiters.is_empty() || arbiters.contains(&index));
 
         // All unique keys are looked at before anything is written, so that a tolerated conflict leaves nothing behind.
-        if table.has_primary_key()
-            && occupant(context, &key, &mut self.locks_taken).await?.is_some()
-        {
+        if table.has_primary_key() && occupant(context, &key, &mut self.locks_taken).await?.is_some() {
             if tolerates(0) {
                 return Ok(Inserted::Conflict(Conflict { index: 0, row_key: key.into() }));
             }
@@ -266,4 +261,3 @@ impl<'a> TableWriter<'a> {
         stored(context.transaction.delete(old.key.clone()))
     }
 }
-

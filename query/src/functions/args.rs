@@ -3,9 +3,7 @@
 use stratos_types::{ArrayDatum, Datum, Error, Interval, Numeric, PgType, Result};
 
 fn mismatch<T>(wanted: &str, got: &Datum) -> Result<T> {
-    Err(Error::internal(format_args!(
-        "argument should be {wanted}, is {got:?}"
-    )))
+    Err(Error::internal(format_args!("argument should be {wanted}, is {got:?}")))
 }
 
 /// text and its kin, json, jsonb.

@@ -19,32 +19,22 @@ fn no_operator(a: &[Datum]) -> Error {
 /// The wider of two integer types decides the result's.
 fn integer_result(x: &Datum, y: &Datum, value: Option<i64>) -> Result<Datum> {
     match (x, y) {
-        (Datum::Int8(_), _) | (_, Datum::Int8(_)) => value
-            .map(Datum::Int8)
-            .ok_or_else(|| Error::out_of_range("bigint")),
-        (Datum::Int4(_), _) | (_, Datum::Int4(_)) => value
-            .and_then(|v| i32::try_from(v).ok())
-            .map(Datum::Int4)
-            .ok_or_else(|| Error::out_of_range("integer")),
-        _ => value
-            .and_then(|v| i16::try_from(v).ok())
-            .map(Datum::Int2)
-            .ok_or_else(|| Error::out_of_range("smallint")),
+        (Datum::Int8(_), _) | (_, Datum::Int8(_)) => {
+            value.map(Datum::Int8).ok_or_else(|| Error::out_of_range("bigint"))
+        }
+        (Datum::Int4(_), _) | (_, Datum::Int4(_)) => {
+            value.and_then(|v| i32::try_from(v).ok()).map(Datum::Int4).ok_or_else(|| Error::out_of_range("integer"))
+        }
+        _ => value.and_then(|v| i16::try_from(v).ok()).map(Datum::Int2).ok_or_else(|| Error::out_of_range("smallint")),
     }
 }
 
 fn overflow() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "value out of range: overflow",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "value out of range: overflow")
 }
 
 fn underflow() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "value out of range: underflow",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "value out of range: underflow")
 }
 
 /// Postgres's rule for every float result: an infinity needs an infinite input, a zero one of `zero_ok`.
@@ -185,9 +175,7 @@ pub fn remainder(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// Prefix `-`.
 pub fn negate(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     match &a[0] {
-        x @ (Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_)) => {
-            integer_result(x, x, int(x)?.checked_neg())
-        }
+        x @ (Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_)) => integer_result(x, x, int(x)?.checked_neg()),
         Datum::Float4(x) => Ok(Datum::Float4(-x)),
         Datum::Float8(x) => Ok(Datum::Float8(-x)),
         Datum::Numeric(x) => Ok(Datum::Numeric(x.neg())),
@@ -203,9 +191,7 @@ pub fn identity(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `abs` and prefix `@`.
 pub fn abs(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     match &a[0] {
-        x @ (Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_)) => {
-            integer_result(x, x, int(x)?.checked_abs())
-        }
+        x @ (Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_)) => integer_result(x, x, int(x)?.checked_abs()),
         Datum::Float4(x) => Ok(Datum::Float4(x.abs())),
         Datum::Float8(x) => Ok(Datum::Float8(x.abs())),
         Datum::Numeric(x) => Ok(Datum::Numeric(x.abs())),
@@ -292,9 +278,7 @@ pub fn lcm(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             let value = if gcd == 0 {
                 Some(0)
             } else {
-                (m.unsigned_abs() / gcd)
-                    .checked_mul(n.unsigned_abs())
-                    .and_then(|v| i64::try_from(v).ok())
+                (m.unsigned_abs() / gcd).checked_mul(n.unsigned_abs()).and_then(|v| i64::try_from(v).ok())
             };
             integer_result(x, y, value)
         }
@@ -354,9 +338,7 @@ pub fn numeric_log(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
 
 /// `div(numeric, numeric)`
 pub fn numeric_div_trunc(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    numeric(&a[0])?
-        .div_trunc(numeric(&a[1])?)
-        .map(Datum::Numeric)
+    numeric(&a[0])?.div_trunc(numeric(&a[1])?).map(Datum::Numeric)
 }
 
 /// `scale(numeric)`

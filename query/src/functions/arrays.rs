@@ -13,9 +13,7 @@ fn build(element: PgType, values: Vec<Datum>) -> Result<Datum> {
 }
 
 fn count(n: usize) -> Result<Datum> {
-    i32::try_from(n)
-        .map(Datum::Int4)
-        .map_err(|_| Error::out_of_range("integer"))
+    i32::try_from(n).map(Datum::Int4).map_err(|_| Error::out_of_range("integer"))
 }
 
 /// The catalogs' vectors count from 0.
@@ -50,21 +48,13 @@ pub fn array_ndims(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
 pub fn array_dims(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let n = array(&a[0])?.values.len() as i32;
     let low = lower_bound(types);
-    Ok(if n == 0 {
-        Datum::Null
-    } else {
-        Datum::text(format!("[{low}:{}]", n - 1 + low))
-    })
+    Ok(if n == 0 { Datum::Null } else { Datum::text(format!("[{low}:{}]", n - 1 + low)) })
 }
 
 /// `array_lower(a, dimension)`
 pub fn array_lower(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let empty = array(&a[0])?.values.is_empty() || int4(&a[1])? != 1;
-    Ok(if empty {
-        Datum::Null
-    } else {
-        Datum::Int4(lower_bound(types))
-    })
+    Ok(if empty { Datum::Null } else { Datum::Int4(lower_bound(types)) })
 }
 
 /// `array_upper(a, dimension)`
@@ -106,11 +96,7 @@ pub fn array_prepend(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<D
 /// `array_cat(a, b)`, `a || b`
 pub fn array_cat(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     if a[0].is_null() || a[1].is_null() {
-        return Ok(if a[0].is_null() {
-            a[1].clone()
-        } else {
-            a[0].clone()
-        });
+        return Ok(if a[0].is_null() { a[1].clone() } else { a[0].clone() });
     }
     let values = [elements(&a[0])?, elements(&a[1])?].concat();
     build(element_type(types, 0), values)
@@ -123,10 +109,7 @@ pub fn array_position(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Da
     }
     let start = match a.get(2) {
         Some(Datum::Null) => {
-            return Err(Error::new(
-                ErrorKind::NullValueNotAllowed,
-                "initial position must not be null",
-            ));
+            return Err(Error::new(ErrorKind::NullValueNotAllowed, "initial position must not be null"));
         }
         Some(start) => int4(start)?.max(1) as usize - 1,
         None => 0,
@@ -183,16 +166,11 @@ pub fn array_replace(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result
 /// `trim_array(a, n)`
 pub fn trim_array(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let values = elements(&a[0])?;
-    let n = usize::try_from(int4(&a[1])?)
-        .ok()
-        .filter(|n| *n <= values.len());
+    let n = usize::try_from(int4(&a[1])?).ok().filter(|n| *n <= values.len());
     let Some(n) = n else {
         return Err(Error::new(
             ErrorKind::ArraySubscriptError,
-            format!(
-                "number of elements to trim must be between 0 and {}",
-                values.len()
-            ),
+            format!("number of elements to trim must be between 0 and {}", values.len()),
         ));
     };
     build(element_type(types, 0), values[..values.len() - n].to_vec())
@@ -208,10 +186,7 @@ pub fn array_fill(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datu
         [n] => {
             let n = int4(n)?;
             if !(0..=MAX_FILL).contains(&n) {
-                return Err(Error::new(
-                    ErrorKind::ProgramLimitExceeded,
-                    "array size exceeds the maximum allowed",
-                ));
+                return Err(Error::new(ErrorKind::ProgramLimitExceeded, "array size exceeds the maximum allowed"));
             }
             build(type_of(types, 0), vec![a[0].clone(); n as usize])
         }

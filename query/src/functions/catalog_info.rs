@@ -6,26 +6,16 @@ use super::by_oid;
 use crate::session::EvalContext;
 
 /// Schemas that every database has: OID and name.
-pub const BUILT_IN_SCHEMAS: [(u32, &str); 4] = [
-    (11, "pg_catalog"),
-    (99, "pg_toast"),
-    (2200, "public"),
-    (13207, "information_schema"),
-];
+pub const BUILT_IN_SCHEMAS: [(u32, &str); 4] =
+    [(11, "pg_catalog"), (99, "pg_toast"), (2200, "public"), (13207, "information_schema")];
 
 /// A name as it has to be written in SQL: quoted unless it is plain lower case and no keyword.
 pub fn quote_ident(name: &str) -> String {
     let plain = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && super::keywords::needs_no_quotes(name);
-    if plain {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 /// The parts of a possibly qualified, possibly quoted name; unquoted parts in lower case.
@@ -55,9 +45,7 @@ pub fn split_name(input: &str) -> Result<Vec<String>> {
             rest = &quoted[end.ok_or_else(invalid)?..];
             name
         } else {
-            let end = rest
-                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
             let (name, after) = rest.split_at(end);
             rest = after;
             name.to_lowercase()
@@ -101,15 +89,9 @@ pub fn find_relation(ctx: &EvalContext, parts: &[String]) -> Option<u32> {
         own.or_else(|| system_relation_oid(schema, name))
     };
     match parts {
-        [name] => ctx
-            .host
-            .search_path(true)
-            .iter()
-            .find_map(|schema| lookup(schema, name)),
+        [name] => ctx.host.search_path(true).iter().find_map(|schema| lookup(schema, name)),
         [schema, name] => lookup(schema, name),
-        [database, schema, name] if *database == ctx.host.current_database() => {
-            lookup(schema, name)
-        }
+        [database, schema, name] if *database == ctx.host.current_database() => lookup(schema, name),
         _ => None,
     }
 }
@@ -194,10 +176,7 @@ pub fn relation_is_visible(ctx: &EvalContext, oid: u32) -> Option<bool> {
 
 /// `42P01` for a relation.
 pub fn undefined_relation(name: &str) -> Error {
-    Error::new(
-        ErrorKind::UndefinedTable,
-        format!("relation \"{name}\" does not exist"),
-    )
+    Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
 }
 
 /// What a reg* value prints: a name, qualified where the search path would not find it, or the number.
@@ -235,10 +214,7 @@ pub fn reg_lookup(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Option<u
         PgType::Regproc => {
             let parts = split_name(input)?;
             let name = parts.last().map_or("", String::as_str);
-            super::by_name(name)
-                .first()
-                .map(|f| f.oid)
-                .or_else(|| crate::system::function_oid(name))
+            super::by_name(name).first().map(|f| f.oid).or_else(|| crate::system::function_oid(name))
         }
         PgType::Regnamespace => match split_name(input)?.as_slice() {
             [name] => schema_oid(ctx, name),
@@ -288,10 +264,7 @@ pub fn reg_from_text(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Datum
     }
     if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
         let oid = trimmed.parse().map_err(|_| {
-            Error::new(
-                ErrorKind::NumericValueOutOfRange,
-                format!("value \"{trimmed}\" is out of range for type oid"),
-            )
+            Error::new(ErrorKind::NumericValueOutOfRange, format!("value \"{trimmed}\" is out of range for type oid"))
         })?;
         return Ok(Datum::Oid(oid));
     }
@@ -300,21 +273,11 @@ pub fn reg_from_text(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Datum
     }
     Err(match ty {
         PgType::Regclass => undefined_relation(&split_name(trimmed)?.join(".")),
-        PgType::Regtype => Error::new(
-            ErrorKind::UndefinedObject,
-            format!("type \"{trimmed}\" does not exist"),
-        ),
-        PgType::Regproc => Error::new(
-            ErrorKind::UndefinedFunction,
-            format!("function \"{trimmed}\" does not exist"),
-        ),
-        PgType::Regnamespace => Error::new(
-            ErrorKind::InvalidSchemaName,
-            format!("schema \"{trimmed}\" does not exist"),
-        ),
-        _ => Error::new(
-            ErrorKind::UndefinedObject,
-            format!("role \"{trimmed}\" does not exist"),
-        ),
+        PgType::Regtype => Error::new(ErrorKind::UndefinedObject, format!("type \"{trimmed}\" does not exist")),
+        PgType::Regproc => Error::new(ErrorKind::UndefinedFunction, format!("function \"{trimmed}\" does not exist")),
+        PgType::Regnamespace => {
+            Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{trimmed}\" does not exist"))
+        }
+        _ => Error::new(ErrorKind::UndefinedObject, format!("role \"{trimmed}\" does not exist")),
     })
 }

@@ -22,9 +22,9 @@ pub fn compare(ctx: &EvalContext, a: &Datum, b: &Datum) -> Result<Ordering> {
         (D::Uuid(a), D::Uuid(b)) => a.cmp(b),
         (D::Bytea(a), D::Bytea(b)) => a.cmp(b),
         (D::Date(a), D::Date(b)) => a.cmp(b),
-        (D::Time(a), D::Time(b))
-        | (D::Timestamp(a), D::Timestamp(b))
-        | (D::TimestampTz(a), D::TimestampTz(b)) => a.cmp(b),
+        (D::Time(a), D::Time(b)) | (D::Timestamp(a), D::Timestamp(b)) | (D::TimestampTz(a), D::TimestampTz(b)) => {
+            a.cmp(b)
+        }
         (D::Oid(a), D::Oid(b)) => a.cmp(b),
         (D::Numeric(a), D::Numeric(b)) => a.cmp(b),
         (D::Float4(a), D::Float4(b)) => float(f64::from(*a), f64::from(*b)),
@@ -33,22 +33,16 @@ pub fn compare(ctx: &EvalContext, a: &Datum, b: &Datum) -> Result<Ordering> {
         (D::Float8(a), D::Float4(b)) => float(*a, f64::from(*b)),
         (D::Interval(a), D::Interval(b)) => interval_micros(*a).cmp(&interval_micros(*b)),
         (D::TimeTz(a), D::TimeTz(b)) => {
-            let utc = |t: &stratos_types::TimeTz| {
-                t.micros + i64::from(t.zone_seconds_west) * MICROS_PER_SECOND
-            };
+            let utc = |t: &stratos_types::TimeTz| t.micros + i64::from(t.zone_seconds_west) * MICROS_PER_SECOND;
             // Equal instants differ by their zone, as in Postgres (timetz_cmp_internal).
-            utc(a)
-                .cmp(&utc(b))
-                .then(a.zone_seconds_west.cmp(&b.zone_seconds_west))
+            utc(a).cmp(&utc(b)).then(a.zone_seconds_west.cmp(&b.zone_seconds_west))
         }
         (D::Int2(_) | D::Int4(_) | D::Int8(_), D::Int2(_) | D::Int4(_) | D::Int8(_)) => {
             super::args::int(a)?.cmp(&super::args::int(b)?)
         }
         (D::Oid(a), D::Int4(b)) => a.cmp(&(*b as u32)),
         (D::Date(d), D::Timestamp(t)) => date_order(*d, datetime::arith::date_to_timestamp(*d), *t),
-        (D::Timestamp(t), D::Date(d)) => {
-            date_order(*d, datetime::arith::date_to_timestamp(*d), *t).reverse()
-        }
+        (D::Timestamp(t), D::Date(d)) => date_order(*d, datetime::arith::date_to_timestamp(*d), *t).reverse(),
         (D::Date(d), D::TimestampTz(t)) => {
             let zone = &ctx.format.time_zone;
             date_order(*d, datetime::arith::date_to_timestamptz(*d, zone), *t)
@@ -60,10 +54,9 @@ pub fn compare(ctx: &EvalContext, a: &Datum, b: &Datum) -> Result<Ordering> {
         (D::Timestamp(a), D::TimestampTz(b)) => {
             datetime::arith::timestamp_to_timestamptz(*a, &ctx.format.time_zone)?.cmp(b)
         }
-        (D::TimestampTz(a), D::Timestamp(b)) => a.cmp(&datetime::arith::timestamp_to_timestamptz(
-            *b,
-            &ctx.format.time_zone,
-        )?),
+        (D::TimestampTz(a), D::Timestamp(b)) => {
+            a.cmp(&datetime::arith::timestamp_to_timestamptz(*b, &ctx.format.time_zone)?)
+        }
         (D::Jsonb(a), D::Jsonb(b)) => stratos_types::json::compare(a, b)?,
         (D::Array(a), D::Array(b)) => {
             for (x, y) in a.values.iter().zip(&b.values) {
@@ -95,9 +88,7 @@ pub fn compare(ctx: &EvalContext, a: &Datum, b: &Datum) -> Result<Ordering> {
             Ordering::Equal
         }
         _ => {
-            return Err(Error::internal(format_args!(
-                "no comparison of {a:?} and {b:?}"
-            )));
+            return Err(Error::internal(format_args!("no comparison of {a:?} and {b:?}")));
         }
     })
 }
@@ -117,8 +108,7 @@ const DAYS_PER_MONTH: i128 = 30;
 
 /// What an interval is worth where intervals are compared.
 pub fn interval_micros(i: Interval) -> i128 {
-    (i128::from(i.months) * DAYS_PER_MONTH + i128::from(i.days)) * MICROS_PER_DAY
-        + i128::from(i.micros)
+    (i128::from(i.months) * DAYS_PER_MONTH + i128::from(i.days)) * MICROS_PER_DAY + i128::from(i.micros)
 }
 
 /// Order of a date, converted, to a timestamp. A date that no timestamp can hold is beyond all of them.
@@ -131,8 +121,7 @@ fn date_order(date: i32, converted: Result<i64>, timestamp: i64) -> Ordering {
 }
 
 fn float(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b)
-        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 fn strip(s: &str) -> &str {

@@ -16,30 +16,12 @@ static FIXTURE: &str = include_str!("../../tests/data/functions.tsv");
 
 /// Functions that are known to answer otherwise, by `oid name`, with the reason.
 static KNOWN: &[(&str, &str)] = &[
-    (
-        "1772 to_char",
-        "templates of numbers are refused with 0A000",
-    ),
-    (
-        "1773 to_char",
-        "templates of numbers are refused with 0A000",
-    ),
-    (
-        "1774 to_char",
-        "templates of numbers are refused with 0A000",
-    ),
-    (
-        "1775 to_char",
-        "templates of numbers are refused with 0A000",
-    ),
-    (
-        "1776 to_char",
-        "templates of numbers are refused with 0A000",
-    ),
-    (
-        "1777 to_number",
-        "templates of numbers are refused with 0A000",
-    ),
+    ("1772 to_char", "templates of numbers are refused with 0A000"),
+    ("1773 to_char", "templates of numbers are refused with 0A000"),
+    ("1774 to_char", "templates of numbers are refused with 0A000"),
+    ("1775 to_char", "templates of numbers are refused with 0A000"),
+    ("1776 to_char", "templates of numbers are refused with 0A000"),
+    ("1777 to_number", "templates of numbers are refused with 0A000"),
 ];
 
 /// Functions whose last digit is the C library's.
@@ -167,18 +149,16 @@ fn result_type(args: &[super::ArgType], ret: ReturnType, types: &[PgType]) -> Pg
     match ret {
         ReturnType::Is(ty) => ty,
         ReturnType::AnyElement => element().unwrap(),
-        ReturnType::AnyArray => at(|a| a == super::ArgType::AnyArray)
-            .or_else(|| element().and_then(PgType::array))
-            .unwrap(),
+        ReturnType::AnyArray => {
+            at(|a| a == super::ArgType::AnyArray).or_else(|| element().and_then(PgType::array)).unwrap()
+        }
     }
 }
 
 fn close(got: &str, expected: &str) -> bool {
     let number = |s: &str| s.strip_prefix('=').and_then(|s| s.parse::<f64>().ok());
     match (number(got), number(expected)) {
-        (Some(got), Some(expected)) => {
-            (got - expected).abs() <= expected.abs() * LAST_DIGIT_TOLERANCE
-        }
+        (Some(got), Some(expected)) => (got - expected).abs() <= expected.abs() * LAST_DIGIT_TOLERANCE,
         _ => false,
     }
 }
@@ -246,8 +226,7 @@ fn functions_answer_as_postgres_does() {
         }
         calls += 1;
         let function = by_oid(oid.parse().unwrap()).unwrap();
-        let got = answer(&ctx, function, args)
-            .unwrap_or_else(|e| format!("!{} ({e})", sqlstate(e.kind())));
+        let got = answer(&ctx, function, args).unwrap_or_else(|e| format!("!{} ({e})", sqlstate(e.kind())));
         let expected = unescape(expected);
         let same = match (got.strip_prefix('!'), expected.strip_prefix('!')) {
             // 2201G has no condition of its own here.
@@ -263,34 +242,20 @@ fn functions_answer_as_postgres_does() {
         }
     }
     assert!(calls > 1000);
-    assert!(
-        wrong.is_empty(),
-        "{} of {calls} calls differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {calls} calls differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 static AGGREGATES: &str = include_str!("../../tests/data/aggregates.tsv");
 
 fn aggregate_answer(ctx: &EvalContext, oid: u32, types: &str, rows: &[&str]) -> Result<String> {
     let aggregate = aggregates::all().iter().find(|a| a.oid == oid).unwrap();
-    let types: Vec<PgType> = types
-        .split(',')
-        .filter(|t| !t.is_empty())
-        .map(type_named)
-        .collect();
+    let types: Vec<PgType> = types.split(',').filter(|t| !t.is_empty()).map(type_named).collect();
     let ret = result_type(aggregate.args, aggregate.ret, &types);
-    let mut halves = [
-        Accumulator::new(aggregate, &types, ret)?,
-        Accumulator::new(aggregate, &types, ret)?,
-    ];
+    let mut halves = [Accumulator::new(aggregate, &types, ret)?, Accumulator::new(aggregate, &types, ret)?];
     let mut whole = Accumulator::new(aggregate, &types, ret)?;
     for (i, row) in rows.iter().enumerate() {
         let fields = row.split('|').zip(&types);
-        let values: Vec<Datum> = fields
-            .map(|(value, ty)| datum(ctx, *ty, value))
-            .collect::<Result<_>>()?;
+        let values: Vec<Datum> = fields.map(|(value, ty)| datum(ctx, *ty, value)).collect::<Result<_>>()?;
         whole.update(ctx, &values)?;
         halves[usize::from(i >= rows.len() / 2)].update(ctx, &values)?;
     }
@@ -298,11 +263,7 @@ fn aggregate_answer(ctx: &EvalContext, oid: u32, types: &str, rows: &[&str]) -> 
     let [mut first, second] = halves;
     if first.merge(ctx, second).is_ok() {
         let merged = shown(ctx, &first.finish(ctx)?, ret)?;
-        assert!(
-            merged == answer || close_to(&merged, &answer),
-            "{} merged: {merged} whole: {answer}",
-            aggregate.name
-        );
+        assert!(merged == answer || close_to(&merged, &answer), "{} merged: {merged} whole: {answer}", aggregate.name);
     }
     Ok(answer)
 }

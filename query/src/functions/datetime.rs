@@ -36,8 +36,7 @@ pub fn clock_timestamp(_: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Dat
 /// `timeofday()`: `Wed Feb 26 11:53:03.123456 2025 UTC`
 pub fn timeofday(ctx: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
     let tz = &ctx.format.time_zone;
-    let shown =
-        template::timestamptz_to_char(clock_micros(), "Dy Mon DD HH24:MI:SS.US YYYY TZ", tz)?;
+    let shown = template::timestamptz_to_char(clock_micros(), "Dy Mon DD HH24:MI:SS.US YYYY TZ", tz)?;
     Ok(shown.map_or(Datum::Null, Datum::text))
 }
 
@@ -49,24 +48,16 @@ pub fn add(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         (D::Date(d), D::Interval(i)) | (D::Interval(i), D::Date(d)) => {
             D::Timestamp(arith::timestamp_plus(arith::date_to_timestamp(*d)?, *i)?)
         }
-        (D::Date(d), D::Time(t)) | (D::Time(t), D::Date(d)) => {
-            D::Timestamp(arith::date_time(*d, *t)?)
-        }
-        (D::Date(d), D::TimeTz(t)) | (D::TimeTz(t), D::Date(d)) => {
-            D::TimestampTz(arith::date_timetz(*d, *t)?)
-        }
+        (D::Date(d), D::Time(t)) | (D::Time(t), D::Date(d)) => D::Timestamp(arith::date_time(*d, *t)?),
+        (D::Date(d), D::TimeTz(t)) | (D::TimeTz(t), D::Date(d)) => D::TimestampTz(arith::date_timetz(*d, *t)?),
         (D::Timestamp(t), D::Interval(i)) | (D::Interval(i), D::Timestamp(t)) => {
             D::Timestamp(arith::timestamp_plus(*t, *i)?)
         }
         (D::TimestampTz(t), D::Interval(i)) | (D::Interval(i), D::TimestampTz(t)) => {
             D::TimestampTz(arith::timestamptz_plus(*t, *i, &ctx.format.time_zone)?)
         }
-        (D::Time(t), D::Interval(i)) | (D::Interval(i), D::Time(t)) => {
-            D::Time(arith::time_plus(*t, *i)?)
-        }
-        (D::TimeTz(t), D::Interval(i)) | (D::Interval(i), D::TimeTz(t)) => {
-            D::TimeTz(arith::timetz_plus(*t, *i)?)
-        }
+        (D::Time(t), D::Interval(i)) | (D::Interval(i), D::Time(t)) => D::Time(arith::time_plus(*t, *i)?),
+        (D::TimeTz(t), D::Interval(i)) | (D::Interval(i), D::TimeTz(t)) => D::TimeTz(arith::timetz_plus(*t, *i)?),
         (D::Interval(x), D::Interval(y)) => D::Interval(span::interval_add(*x, *y)?),
         _ => return Err(no_operator(a)),
     })
@@ -82,13 +73,9 @@ pub fn subtract(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             D::Date(arith::date_plus(*d, n.checked_neg().unwrap_or(i32::MAX))?)
         }
         [D::Date(x), D::Date(y)] => D::Int4(arith::date_diff(*x, *y)?),
-        [D::Date(d), D::Interval(i)] => {
-            D::Timestamp(arith::timestamp_minus(arith::date_to_timestamp(*d)?, *i)?)
-        }
+        [D::Date(d), D::Interval(i)] => D::Timestamp(arith::timestamp_minus(arith::date_to_timestamp(*d)?, *i)?),
         [D::Timestamp(t), D::Interval(i)] => D::Timestamp(arith::timestamp_minus(*t, *i)?),
-        [D::TimestampTz(t), D::Interval(i)] => {
-            D::TimestampTz(arith::timestamptz_minus(*t, *i, &ctx.format.time_zone)?)
-        }
+        [D::TimestampTz(t), D::Interval(i)] => D::TimestampTz(arith::timestamptz_minus(*t, *i, &ctx.format.time_zone)?),
         [D::Timestamp(x), D::Timestamp(y)] | [D::TimestampTz(x), D::TimestampTz(y)] => {
             D::Interval(arith::timestamp_diff(*x, *y)?)
         }
@@ -126,9 +113,7 @@ pub fn age(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         [Datum::Timestamp(x), Datum::Timestamp(y)] => arith::timestamp_age(*x, *y)?,
         [Datum::TimestampTz(x), Datum::TimestampTz(y)] => arith::timestamptz_age(*x, *y, tz)?,
         [Datum::Timestamp(x)] => arith::timestamp_age(arith::date_to_timestamp(today()?)?, *x)?,
-        [Datum::TimestampTz(x)] => {
-            arith::timestamptz_age(arith::date_to_timestamptz(today()?, tz)?, *x, tz)?
-        }
+        [Datum::TimestampTz(x)] => arith::timestamptz_age(arith::date_to_timestamptz(today()?, tz)?, *x, tz)?,
         _ => return Err(no_operator(a)),
     };
     Ok(Datum::Interval(age))
@@ -174,12 +159,8 @@ pub fn date_trunc(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
 pub fn date_bin(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let stride = interval(&a[0])?;
     match (&a[1], &a[2]) {
-        (Datum::Timestamp(t), Datum::Timestamp(o)) => {
-            fields::date_bin(stride, *t, *o).map(Datum::Timestamp)
-        }
-        (Datum::TimestampTz(t), Datum::TimestampTz(o)) => {
-            fields::date_bin(stride, *t, *o).map(Datum::TimestampTz)
-        }
+        (Datum::Timestamp(t), Datum::Timestamp(o)) => fields::date_bin(stride, *t, *o).map(Datum::Timestamp),
+        (Datum::TimestampTz(t), Datum::TimestampTz(o)) => fields::date_bin(stride, *t, *o).map(Datum::TimestampTz),
         _ => Err(no_operator(a)),
     }
 }
@@ -193,8 +174,7 @@ fn zone_of(d: &Datum) -> Result<TimeZone> {
                     "interval time zone must not include months or days",
                 ));
             }
-            let seconds =
-                i32::try_from(i.micros / 1_000_000).map_err(|_| Error::out_of_range("interval"))?;
+            let seconds = i32::try_from(i.micros / 1_000_000).map_err(|_| Error::out_of_range("interval"))?;
             zone::zone_from_seconds_east(seconds)
         }
         other => {
@@ -284,8 +264,7 @@ pub fn make_time(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 pub fn make_timestamp(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let part = |i: usize| int4(&a[i]);
     let seconds = float(&a[5])?;
-    make::make_timestamp(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, seconds)
-        .map(Datum::Timestamp)
+    make::make_timestamp(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, seconds).map(Datum::Timestamp)
 }
 
 /// `make_timestamptz(…[, zone])`
@@ -294,32 +273,14 @@ pub fn make_timestamptz(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<
     let seconds = float(&a[5])?;
     let given = a.get(6).map(zone_of).transpose()?;
     let tz = given.as_ref().unwrap_or(&ctx.format.time_zone);
-    make::make_timestamptz(
-        part(0)?,
-        part(1)?,
-        part(2)?,
-        part(3)?,
-        part(4)?,
-        seconds,
-        tz,
-    )
-    .map(Datum::TimestampTz)
+    make::make_timestamptz(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, seconds, tz).map(Datum::TimestampTz)
 }
 
 /// `make_interval`; arguments left out are 0.
 pub fn make_interval(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let part = |i: usize| a.get(i).map_or(Ok(0), int4);
     let seconds = a.get(6).map_or(Ok(0.0), float)?;
-    make::make_interval(
-        part(0)?,
-        part(1)?,
-        part(2)?,
-        part(3)?,
-        part(4)?,
-        part(5)?,
-        seconds,
-    )
-    .map(Datum::Interval)
+    make::make_interval(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, part(5)?, seconds).map(Datum::Interval)
 }
 
 macro_rules! spans {

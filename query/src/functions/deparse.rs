@@ -8,11 +8,8 @@ use crate::catalog::{ConstraintKind, Index, ReferentialAction, Table};
 use crate::session::EvalContext;
 
 fn column_list(table: &Table, attnums: &[i16]) -> String {
-    let names: Vec<String> = attnums
-        .iter()
-        .filter_map(|n| table.column_index(*n))
-        .map(|i| quote_ident(&table.columns[i].name))
-        .collect();
+    let names: Vec<String> =
+        attnums.iter().filter_map(|n| table.column_index(*n)).map(|i| quote_ident(&table.columns[i].name)).collect();
     names.join(", ")
 }
 
@@ -34,19 +31,13 @@ pub fn indexdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     };
     if let Some(n) = a.get(1).map(int4).transpose()?.filter(|n| *n > 0) {
         let column = index.columns.get(n as usize - 1);
-        return Ok(Datum::text(
-            column.map_or_else(String::new, |c| name_of(c.attnum)),
-        ));
+        return Ok(Datum::text(column.map_or_else(String::new, |c| name_of(c.attnum))));
     }
     let pretty = a.get(2).map_or(Ok(false), boolean)?;
     let table_name = if pretty {
         reg_text(ctx, PgType::Regclass, table.oid)
     } else {
-        format!(
-            "{}.{}",
-            quote_ident(&table.schema_name),
-            quote_ident(&table.name)
-        )
+        format!("{}.{}", quote_ident(&table.schema_name), quote_ident(&table.name))
     };
     let columns: Vec<String> = index
         .columns
@@ -92,8 +83,7 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
     Ok(Datum::text(match &constraint.kind {
         ConstraintKind::Unique { index, primary } => {
             let index = table.indexes.iter().find(|i| i.oid == *index);
-            let attnums: Vec<i16> =
-                index.map_or_else(Vec::new, |i| i.columns.iter().map(|c| c.attnum).collect());
+            let attnums: Vec<i16> = index.map_or_else(Vec::new, |i| i.columns.iter().map(|c| c.attnum).collect());
             let word = if *primary { "PRIMARY KEY" } else { "UNIQUE" };
             format!("{word} ({})", column_list(table, &attnums))
         }
@@ -128,10 +118,7 @@ pub fn serial_sequence(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<D
     let position = table.column_named(column).ok_or_else(|| {
         stratos_types::Error::new(
             stratos_types::ErrorKind::UndefinedColumn,
-            format!(
-                "column \"{column}\" of relation \"{}\" does not exist",
-                table.name
-            ),
+            format!("column \"{column}\" of relation \"{}\" does not exist", table.name),
         )
     })?;
     let owner = Some((table.oid, table.columns[position].attnum));

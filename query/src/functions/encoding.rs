@@ -91,23 +91,16 @@ pub fn decode(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let out = match format.to_ascii_lowercase().as_str() {
         "hex" => decode_hex(data)?,
         "base64" => {
-            let compact: Vec<u8> = data
-                .bytes()
-                .filter(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t'))
-                .collect();
-            let strange = data.chars().find(|c| {
-                !(c.is_ascii_alphanumeric()
-                    || matches!(c, '+' | '/' | '=' | ' ' | '\n' | '\r' | '\t'))
-            });
+            let compact: Vec<u8> = data.bytes().filter(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).collect();
+            let strange = data
+                .chars()
+                .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | ' ' | '\n' | '\r' | '\t')));
             if let Some(c) = strange {
-                return Err(bad(format!(
-                    "invalid symbol \"{c}\" found while decoding base64 sequence"
-                )));
+                return Err(bad(format!("invalid symbol \"{c}\" found while decoding base64 sequence")));
             }
             STANDARD.decode(&compact).map_err(|_| {
-                bad("invalid base64 end sequence").with_hint(
-                    "Input data is missing padding, is truncated, or is otherwise corrupted.",
-                )
+                bad("invalid base64 end sequence")
+                    .with_hint("Input data is missing padding, is truncated, or is otherwise corrupted.")
             })?
         }
         "escape" => decode_escape(data)?,
@@ -123,9 +116,7 @@ fn decode_hex(data: &str) -> Result<Vec<u8>> {
         if matches!(c, ' ' | '\n' | '\r' | '\t') && high.is_none() {
             continue;
         }
-        let digit = c
-            .to_digit(16)
-            .ok_or_else(|| bad(format!("invalid hexadecimal digit: \"{c}\"")))?;
+        let digit = c.to_digit(16).ok_or_else(|| bad(format!("invalid hexadecimal digit: \"{c}\"")))?;
         match high.take() {
             None => high = Some(digit),
             Some(first) => out.push((first * 16 + digit) as u8),
@@ -138,12 +129,7 @@ fn decode_hex(data: &str) -> Result<Vec<u8>> {
 }
 
 fn decode_escape(data: &str) -> Result<Vec<u8>> {
-    let invalid = || {
-        Error::new(
-            ErrorKind::InvalidTextRepresentation,
-            "invalid input syntax for type bytea",
-        )
-    };
+    let invalid = || Error::new(ErrorKind::InvalidTextRepresentation, "invalid input syntax for type bytea");
     let mut out = Vec::with_capacity(data.len());
     let mut rest = data.as_bytes();
     loop {
@@ -153,13 +139,7 @@ fn decode_escape(data: &str) -> Result<Vec<u8>> {
                 out.push(b'\\');
                 rest = tail;
             }
-            [
-                b'\\',
-                x @ b'0'..=b'3',
-                y @ b'0'..=b'7',
-                z @ b'0'..=b'7',
-                tail @ ..,
-            ] => {
+            [b'\\', x @ b'0'..=b'3', y @ b'0'..=b'7', z @ b'0'..=b'7', tail @ ..] => {
                 out.push((x - b'0') * 64 + (y - b'0') * 8 + (z - b'0'));
                 rest = tail;
             }
@@ -173,10 +153,7 @@ fn decode_escape(data: &str) -> Result<Vec<u8>> {
 }
 
 fn utf8_name(name: &str) -> bool {
-    matches!(
-        name.to_ascii_lowercase().replace(['-', '_'], "").as_str(),
-        "utf8" | "unicode" | "sqlascii"
-    )
+    matches!(name.to_ascii_lowercase().replace(['-', '_'], "").as_str(), "utf8" | "unicode" | "sqlascii")
 }
 
 fn unknown_encoding(name: &str) -> Error {
@@ -205,26 +182,18 @@ pub fn convert_to(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 pub fn convert_from(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (data, name) = (bytes(&a[0])?, text(&a[1])?);
     if name.eq_ignore_ascii_case("latin1") {
-        return Ok(Datum::text(
-            data.iter().map(|b| char::from(*b)).collect::<String>(),
-        ));
+        return Ok(Datum::text(data.iter().map(|b| char::from(*b)).collect::<String>()));
     }
     if !utf8_name(name) {
         return Err(unknown_encoding(name));
     }
     std::str::from_utf8(data).map(Datum::text).map_err(|e| {
         let at = e.valid_up_to();
-        let shown: Vec<String> = data[at..]
-            .iter()
-            .take(e.error_len().unwrap_or(data.len() - at))
-            .map(|b| format!("0x{b:02x}"))
-            .collect();
+        let shown: Vec<String> =
+            data[at..].iter().take(e.error_len().unwrap_or(data.len() - at)).map(|b| format!("0x{b:02x}")).collect();
         Error::new(
             ErrorKind::CharacterNotInRepertoire,
-            format!(
-                "invalid byte sequence for encoding \"UTF8\": {}",
-                shown.join(" ")
-            ),
+            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
         )
     })
 }
@@ -236,11 +205,7 @@ pub fn quote_ident(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
 
 fn literal(s: &str) -> String {
     let doubled = s.replace('\'', "''");
-    if s.contains('\\') {
-        format!("E'{}'", doubled.replace('\\', "\\\\"))
-    } else {
-        format!("'{doubled}'")
-    }
+    if s.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
 
 /// `quote_literal`
@@ -265,12 +230,8 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
     let mut chars = text(&a[0])?.chars().peekable();
     let mut out = String::new();
     let mut next = 1;
-    let argument = |i: usize| {
-        a.get(i)
-            .ok_or_else(|| bad("too few arguments for format()"))
-    };
-    let unterminated =
-        || bad("unterminated format() type specifier").with_hint("For a single \"%\" use \"%%\".");
+    let argument = |i: usize| a.get(i).ok_or_else(|| bad("too few arguments for format()"));
+    let unterminated = || bad("unterminated format() type specifier").with_hint("For a single \"%\" use \"%%\".");
     while let Some(c) = chars.next() {
         if c != '%' {
             out.push(c);
@@ -290,9 +251,7 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
                         .unwrap_or(0)
                         .checked_mul(10)
                         .and_then(|v| v.checked_add(d as i32))
-                        .ok_or_else(|| {
-                            Error::new(ErrorKind::NumericValueOutOfRange, "number is out of range")
-                        })?,
+                        .ok_or_else(|| Error::new(ErrorKind::NumericValueOutOfRange, "number is out of range"))?,
                 );
             }
             Ok(value)
@@ -303,9 +262,7 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
             chars.next();
             position = width.take();
             if position == Some(0) {
-                return Err(bad(
-                    "format specifies argument 0, but arguments are numbered from 1",
-                ));
+                return Err(bad("format specifies argument 0, but arguments are numbered from 1"));
             }
         }
         let mut left = false;
@@ -336,10 +293,8 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
         }
         let kind = chars.next().ok_or_else(unterminated)?;
         if !matches!(kind, 's' | 'I' | 'L') {
-            return Err(
-                bad(format!("unrecognized format() type specifier \"{kind}\""))
-                    .with_hint("For a single \"%\" use \"%%\"."),
-            );
+            return Err(bad(format!("unrecognized format() type specifier \"{kind}\""))
+                .with_hint("For a single \"%\" use \"%%\"."));
         }
         let index = match position {
             Some(n) => n as usize,

@@ -31,11 +31,7 @@ fn strings(d: &Datum) -> Result<Option<Vec<&str>>> {
     if values.iter().any(Datum::is_null) {
         return Ok(None);
     }
-    values
-        .iter()
-        .map(text)
-        .collect::<Result<Vec<_>>>()
-        .map(Some)
+    values.iter().map(text).collect::<Result<Vec<_>>>().map(Some)
 }
 
 /// `-> text`
@@ -62,11 +58,7 @@ pub fn element_text(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
 fn path(a: &[Datum]) -> Result<Option<Vec<&str>>> {
     match a.get(1) {
         Some(Datum::Array(_)) => strings(&a[1]),
-        _ => a[1..]
-            .iter()
-            .map(text)
-            .collect::<Result<Vec<_>>>()
-            .map(Some),
+        _ => a[1..].iter().map(text).collect::<Result<Vec<_>>>().map(Some),
     }
 }
 
@@ -142,10 +134,7 @@ pub fn delete(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 fn whole_path(d: &Datum) -> Result<Vec<&str>> {
     let values = &array(d)?.values;
     if let Some(i) = values.iter().position(Datum::is_null) {
-        return Err(Error::new(
-            ErrorKind::NullValueNotAllowed,
-            format!("path element at position {} is null", i + 1),
-        ));
+        return Err(Error::new(ErrorKind::NullValueNotAllowed, format!("path element at position {} is null", i + 1)));
     }
     values.iter().map(text).collect()
 }
@@ -208,13 +197,8 @@ fn pairs(types: &[PgType], a: &[Datum]) -> Vec<(PgType, Datum)> {
 
 fn check_object(a: &[Datum]) -> Result<()> {
     if !a.len().is_multiple_of(2) {
-        return Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "argument list must have even number of elements",
-        )
-        .with_hint(
-            "The arguments of json_build_object() must consist of alternating keys and values.",
-        ));
+        return Err(Error::new(ErrorKind::InvalidParameterValue, "argument list must have even number of elements")
+            .with_hint("The arguments of json_build_object() must consist of alternating keys and values."));
     }
     Ok(())
 }
@@ -257,19 +241,13 @@ fn object_text(a: &[Datum]) -> Result<String> {
         Some(values) => {
             let values = &array(values)?.values;
             if values.len() != first.len() {
-                return Err(Error::new(
-                    ErrorKind::ArraySubscriptError,
-                    "mismatched array dimensions",
-                ));
+                return Err(Error::new(ErrorKind::ArraySubscriptError, "mismatched array dimensions"));
             }
             first.iter().zip(values).collect()
         }
         None => {
             if !first.len().is_multiple_of(2) {
-                return Err(Error::new(
-                    ErrorKind::ArraySubscriptError,
-                    "array must have even number of elements",
-                ));
+                return Err(Error::new(ErrorKind::ArraySubscriptError, "array must have even number of elements"));
             }
             first.chunks_exact(2).map(|p| (&p[0], &p[1])).collect()
         }
@@ -277,10 +255,7 @@ fn object_text(a: &[Datum]) -> Result<String> {
     let mut out = String::from("{");
     for (i, (key, value)) in pairs.into_iter().enumerate() {
         if key.is_null() {
-            return Err(Error::new(
-                ErrorKind::NullValueNotAllowed,
-                "null value not allowed for object key",
-            ));
+            return Err(Error::new(ErrorKind::NullValueNotAllowed, "null value not allowed for object key"));
         }
         if i > 0 {
             out.push_str(", ");

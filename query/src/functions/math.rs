@@ -35,19 +35,11 @@ mod degree {
     }
 
     fn sin_quadrant(x: f64) -> f64 {
-        if x <= 30.0 {
-            sin_to_30(x)
-        } else {
-            cos_to_60(90.0 - x)
-        }
+        if x <= 30.0 { sin_to_30(x) } else { cos_to_60(90.0 - x) }
     }
 
     fn cos_quadrant(x: f64) -> f64 {
-        if x <= 60.0 {
-            cos_to_60(x)
-        } else {
-            sin_to_30(90.0 - x)
-        }
+        if x <= 60.0 { cos_to_60(x) } else { sin_to_30(90.0 - x) }
     }
 
     /// The angle in the first quadrant, and the signs of sine and cosine there.
@@ -93,19 +85,11 @@ mod degree {
     }
 
     fn asin_quadrant(x: f64) -> f64 {
-        if x <= 0.5 {
-            x.asin() / 0.5_f64.asin() * 30.0
-        } else {
-            90.0 - x.acos() / 0.5_f64.acos() * 60.0
-        }
+        if x <= 0.5 { x.asin() / 0.5_f64.asin() * 30.0 } else { 90.0 - x.acos() / 0.5_f64.acos() * 60.0 }
     }
 
     pub fn asin(x: f64) -> f64 {
-        if x >= 0.0 {
-            asin_quadrant(x)
-        } else {
-            -asin_quadrant(-x)
-        }
+        if x >= 0.0 { asin_quadrant(x) } else { -asin_quadrant(-x) }
     }
 
     pub fn acos(x: f64) -> f64 {
@@ -127,19 +111,11 @@ mod degree {
 const LARGE: f64 = 1e150;
 
 fn asinh_of(x: f64) -> f64 {
-    if x.abs() > LARGE {
-        (x.abs().ln() + std::f64::consts::LN_2).copysign(x)
-    } else {
-        x.asinh()
-    }
+    if x.abs() > LARGE { (x.abs().ln() + std::f64::consts::LN_2).copysign(x) } else { x.asinh() }
 }
 
 fn acosh_of(x: f64) -> f64 {
-    if x > LARGE {
-        x.ln() + std::f64::consts::LN_2
-    } else {
-        x.acosh()
-    }
+    if x > LARGE { x.ln() + std::f64::consts::LN_2 } else { x.acosh() }
 }
 
 plain! {
@@ -224,12 +200,7 @@ pub fn log10(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `power`, `^`
 pub fn power(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (x, y) = (float(&a[0])?, float(&a[1])?);
-    let refused = |message| {
-        Err(Error::new(
-            ErrorKind::InvalidArgumentForPowerFunction,
-            message,
-        ))
-    };
+    let refused = |message| Err(Error::new(ErrorKind::InvalidArgumentForPowerFunction, message));
     if x == 0.0 && y < 0.0 {
         return refused("zero raised to a negative power is undefined");
     }
@@ -318,9 +289,7 @@ pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
         return refused("count must be greater than zero");
     }
     if let Datum::Numeric(x) = &a[0] {
-        return x
-            .width_bucket(numeric(&a[1])?, numeric(&a[2])?, count)
-            .map(Datum::Int4);
+        return x.width_bucket(numeric(&a[1])?, numeric(&a[2])?, count).map(Datum::Int4);
     }
     let (x, low, high) = (float(&a[0])?, float(&a[1])?, float(&a[2])?);
     if x.is_nan() || low.is_nan() || high.is_nan() {
@@ -333,17 +302,11 @@ pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
         return refused("lower bound cannot equal upper bound");
     }
     // Falling bounds are rising ones of the negated values.
-    let (x, low, high) = if low < high {
-        (x, low, high)
-    } else {
-        (-x, -low, -high)
-    };
+    let (x, low, high) = if low < high { (x, low, high) } else { (-x, -low, -high) };
     let bucket = if x < low {
         0
     } else if x >= high {
-        count
-            .checked_add(1)
-            .ok_or_else(|| Error::out_of_range("integer"))?
+        count.checked_add(1).ok_or_else(|| Error::out_of_range("integer"))?
     } else {
         // Halved, because the difference of two large bounds may overflow.
         let part = (x / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0);

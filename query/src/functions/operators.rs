@@ -12,10 +12,7 @@ struct Registry {
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let mut registry = Registry {
-        all: Vec::with_capacity(OPERATORS.len()),
-        by_symbol: HashMap::new(),
-    };
+    let mut registry = Registry { all: Vec::with_capacity(OPERATORS.len()), by_symbol: HashMap::new() };
     for &(oid, symbol, proc) in OPERATORS {
         // The tables are constants and a test walks them: a row whose function is missing would be found there.
         let Some(function) = by_oid(proc) else {
@@ -28,23 +25,11 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
         };
         // An operator takes what a variadic function collects as one array.
         let right = match right {
-            ArgType::Is(element) if function.variadic => {
-                element.array().map_or(right, ArgType::Is)
-            }
+            ArgType::Is(element) if function.variadic => element.array().map_or(right, ArgType::Is),
             other => other,
         };
-        registry
-            .by_symbol
-            .entry(symbol)
-            .or_default()
-            .push(registry.all.len());
-        registry.all.push(Operator {
-            oid,
-            symbol,
-            left,
-            right,
-            function,
-        });
+        registry.by_symbol.entry(symbol).or_default().push(registry.all.len());
+        registry.all.push(Operator { oid, symbol, left, right, function });
     }
     registry
 });
@@ -69,10 +54,7 @@ pub fn by_symbol(symbol: &str) -> &'static [&'static Operator] {
 
 /// The binary operator with exactly these operand types.
 pub fn exact(symbol: &str, left: ArgType, right: ArgType) -> Option<&'static Operator> {
-    by_symbol(symbol)
-        .iter()
-        .copied()
-        .find(|o| o.left == Some(left) && o.right == right)
+    by_symbol(symbol).iter().copied().find(|o| o.left == Some(left) && o.right == right)
 }
 
 #[cfg(test)]
@@ -83,10 +65,7 @@ mod tests {
     #[test]
     fn every_row_has_its_function() {
         for (oid, symbol, proc) in OPERATORS {
-            assert!(
-                all().iter().any(|o| o.oid == *oid),
-                "operator {symbol} ({oid}) wants function {proc}"
-            );
+            assert!(all().iter().any(|o| o.oid == *oid), "operator {symbol} ({oid}) wants function {proc}");
         }
     }
 

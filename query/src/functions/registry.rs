@@ -11,16 +11,9 @@ struct Registry {
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let mut registry = Registry {
-        by_name: HashMap::new(),
-        by_oid: HashMap::new(),
-    };
+    let mut registry = Registry { by_name: HashMap::new(), by_oid: HashMap::new() };
     for function in all() {
-        registry
-            .by_name
-            .entry(function.name)
-            .or_default()
-            .push(function);
+        registry.by_name.entry(function.name).or_default().push(function);
         registry.by_oid.insert(function.oid, function);
     }
     registry

@@ -47,9 +47,7 @@ pub fn current_database(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<
 /// `current_schema()`
 pub fn current_schema(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     let path = ctx.host.search_path(false);
-    Ok(path
-        .first()
-        .map_or(Datum::Null, |s| Datum::text(s.as_str())))
+    Ok(path.first().map_or(Datum::Null, |s| Datum::text(s.as_str())))
 }
 
 /// `current_schemas(implicit)`
@@ -68,26 +66,20 @@ pub fn current_setting(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<D
     match ctx.host.setting(setting) {
         Some(value) => name(value),
         None if missing_ok => Ok(Datum::Null),
-        None => Err(Error::new(
-            ErrorKind::UndefinedObject,
-            format!("unrecognized configuration parameter \"{setting}\""),
-        )),
+        None => {
+            Err(Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{setting}\"")))
+        }
     }
 }
 
 /// `set_config(name, value, is_local)`
 pub fn set_config(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     if a[0].is_null() {
-        return Err(Error::new(
-            ErrorKind::NullValueNotAllowed,
-            "SET requires parameter name",
-        ));
+        return Err(Error::new(ErrorKind::NullValueNotAllowed, "SET requires parameter name"));
     }
     let value = if a[1].is_null() { "" } else { text(&a[1])? };
     let is_local = !a[2].is_null() && boolean(&a[2])?;
-    ctx.host
-        .set_config(text(&a[0])?, value, is_local)
-        .map(Datum::text)
+    ctx.host.set_config(text(&a[0])?, value, is_local).map(Datum::text)
 }
 
 /// `pg_backend_pid()`
@@ -114,10 +106,7 @@ pub fn format_type(_: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> 
         return name("???");
     };
     if let Some(element) = ty.element().filter(|_| typmod >= 0) {
-        let element = ColumnType {
-            ty: element,
-            typmod,
-        };
+        let element = ColumnType { ty: element, typmod };
         return name(format!("{element}[]"));
     }
     name(ColumnType { ty, typmod }.to_string())
@@ -207,11 +196,7 @@ pub fn has_privilege(ctx: &EvalContext, types: Types<'_>, a: &[Datum]) -> Result
     if by_number {
         let number = oid(&a[object])?;
         let known = info::relation_name(ctx, number).is_some();
-        return Ok(if known {
-            Datum::Bool(true)
-        } else {
-            Datum::Null
-        });
+        return Ok(if known { Datum::Bool(true) } else { Datum::Null });
     }
     let parts = info::split_name(text(&a[object])?)?;
     match info::find_relation(ctx, &parts) {
@@ -226,20 +211,13 @@ pub fn has_schema_privilege(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Res
     match &a[object] {
         Datum::Oid(number) => {
             let known = info::schema_name(ctx, *number).is_some();
-            Ok(if known {
-                Datum::Bool(true)
-            } else {
-                Datum::Null
-            })
+            Ok(if known { Datum::Bool(true) } else { Datum::Null })
         }
         other => {
             let schema = text(other)?;
             match info::schema_oid(ctx, schema) {
                 Some(_) => Ok(Datum::Bool(true)),
-                None => Err(Error::new(
-                    ErrorKind::InvalidSchemaName,
-                    format!("schema \"{schema}\" does not exist"),
-                )),
+                None => Err(Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema}\" does not exist"))),
             }
         }
     }
@@ -287,10 +265,7 @@ pub fn relation_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Dat
 /// `pg_database_size`: of this database, the sum of its tables.
 pub fn database_size(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     let sizes = ctx.catalog.tables.keys();
-    let bytes: u64 = sizes
-        .filter_map(|oid| ctx.host.relation_size(*oid))
-        .map(|(_, bytes)| bytes)
-        .sum();
+    let bytes: u64 = sizes.filter_map(|oid| ctx.host.relation_size(*oid)).map(|(_, bytes)| bytes).sum();
     Ok(Datum::Int8(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 
@@ -311,9 +286,7 @@ const MAX_PLAIN_BYTES: u64 = 10 * 1024;
 
 fn size_pretty_numeric(bytes: &Numeric) -> Result<Datum> {
     match bytes.trunc(0)?.to_i64() {
-        Ok(_) if bytes.abs() < Numeric::from(MAX_PLAIN_BYTES as i64) => {
-            name(format!("{bytes} bytes"))
-        }
+        Ok(_) if bytes.abs() < Numeric::from(MAX_PLAIN_BYTES as i64) => name(format!("{bytes} bytes")),
         Ok(whole) => size_pretty_int(whole),
         Err(e) => Err(e),
     }
@@ -329,11 +302,7 @@ fn size_pretty_int(bytes: i64) -> Result<Datum> {
         }
         doubled /= 1 << 10;
     }
-    name(format!(
-        "{} {}",
-        (doubled + doubled.signum()) / 2,
-        UNITS[UNITS.len() - 1]
-    ))
+    name(format!("{} {}", (doubled + doubled.signum()) / 2, UNITS[UNITS.len() - 1]))
 }
 
 /// `txid_current()`
@@ -394,9 +363,7 @@ pub fn lastval(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
 pub fn setval(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let is_called = a.get(2).map_or(Ok(true), boolean)?;
     let sequence = sequence(ctx, &a[0])?;
-    ctx.host
-        .setval(sequence, int(&a[1])?, is_called)
-        .map(Datum::Int8)
+    ctx.host.setval(sequence, int(&a[1])?, is_called).map(Datum::Int8)
 }
 
 fn sequence(ctx: &EvalContext, d: &Datum) -> Result<u32> {
@@ -405,14 +372,8 @@ fn sequence(ctx: &EvalContext, d: &Datum) -> Result<u32> {
         return Ok(number);
     }
     Err(match info::relation_name(ctx, number) {
-        Some((_, name)) => Error::new(
-            ErrorKind::WrongObjectType,
-            format!("\"{name}\" is not a sequence"),
-        ),
-        None => Error::new(
-            ErrorKind::UndefinedTable,
-            format!("relation with OID {number} does not exist"),
-        ),
+        Some((_, name)) => Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a sequence")),
+        None => Error::new(ErrorKind::UndefinedTable, format!("relation with OID {number} does not exist")),
     })
 }
 
@@ -435,10 +396,7 @@ node_functions! {
 
 /// `pg_blocking_pids(pid)`
 pub fn no_pids(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Array(Arc::new(ArrayDatum {
-        element: PgType::Int4,
-        values: Vec::new(),
-    })))
+    Ok(Datum::Array(Arc::new(ArrayDatum { element: PgType::Int4, values: Vec::new() })))
 }
 
 /// Events that `pg_relation_is_updatable` counts: UPDATE 4, INSERT 8, DELETE 16.

@@ -11,10 +11,7 @@ use crate::session::EvalContext;
 const MAX_VALUE_BYTES: usize = 0x3fff_ffff;
 
 fn too_long() -> Error {
-    Error::new(
-        ErrorKind::ProgramLimitExceeded,
-        "requested length too large",
-    )
+    Error::new(ErrorKind::ProgramLimitExceeded, "requested length too large")
 }
 
 fn out(s: impl Into<std::sync::Arc<str>>) -> Result<Datum> {
@@ -26,18 +23,14 @@ fn binary(b: impl Into<std::sync::Arc<[u8]>>) -> Result<Datum> {
 }
 
 fn count(n: usize) -> Result<Datum> {
-    i32::try_from(n)
-        .map(Datum::Int4)
-        .map_err(|_| Error::out_of_range("integer"))
+    i32::try_from(n).map(Datum::Int4).map_err(|_| Error::out_of_range("integer"))
 }
 
 /// `length`, `char_length`; trailing blanks of char(n) do not count.
 pub fn length(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     match &a[0] {
         Datum::Bytea(b) => count(b.len()),
-        other if types.first() == Some(&PgType::Bpchar) => {
-            count(text(other)?.trim_end_matches(' ').chars().count())
-        }
+        other if types.first() == Some(&PgType::Bpchar) => count(text(other)?.trim_end_matches(' ').chars().count()),
         other => count(text(other)?.chars().count()),
     }
 }
@@ -147,10 +140,7 @@ pub fn concat_ws(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Dat
 fn slice_bounds(start: i64, length: Option<i64>, total: usize) -> Result<(usize, usize)> {
     let end = match length {
         Some(length) if length < 0 => {
-            return Err(Error::new(
-                ErrorKind::SubstringError,
-                "negative substring length not allowed",
-            ));
+            return Err(Error::new(ErrorKind::SubstringError, "negative substring length not allowed"));
         }
         Some(length) => start.saturating_add(length),
         None => i64::MAX,
@@ -188,11 +178,7 @@ fn char_offset(s: &str, n: usize) -> usize {
 
 /// How many characters `left(s, n)` keeps; a negative `n` counts from the end.
 fn kept(s: &str, n: i32) -> usize {
-    if n >= 0 {
-        n as usize
-    } else {
-        s.chars().count().saturating_sub(n.unsigned_abs() as usize)
-    }
+    if n >= 0 { n as usize } else { s.chars().count().saturating_sub(n.unsigned_abs() as usize) }
 }
 
 /// `left`
@@ -220,11 +206,7 @@ fn pad(a: &[Datum], at_left: bool) -> Result<Datum> {
         return out(&s[..char_offset(s, wanted)]);
     }
     let padding: String = fill.chars().cycle().take(wanted - have).collect();
-    out(if at_left {
-        padding + s
-    } else {
-        [s, &padding].concat()
-    })
+    out(if at_left { padding + s } else { [s, &padding].concat() })
 }
 
 /// `lpad`
@@ -302,10 +284,7 @@ pub fn translate(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         let target = to.next();
         map.entry(c).or_insert(target);
     }
-    out(text(&a[0])?
-        .chars()
-        .filter_map(|c| map.get(&c).copied().unwrap_or(Some(c)))
-        .collect::<String>())
+    out(text(&a[0])?.chars().filter_map(|c| map.get(&c).copied().unwrap_or(Some(c))).collect::<String>())
 }
 
 /// `position(part in whole)`, `strpos(whole, part)`
@@ -314,21 +293,14 @@ pub fn strpos(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         return count(memchr::memmem::find(whole, part).map_or(0, |i| i + 1));
     }
     let (whole, part) = (text(&a[0])?, text(&a[1])?);
-    count(
-        whole
-            .find(part)
-            .map_or(0, |i| whole[..i].chars().count() + 1),
-    )
+    count(whole.find(part).map_or(0, |i| whole[..i].chars().count() + 1))
 }
 
 /// `split_part`
 pub fn split_part(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (s, separator, n) = (text(&a[0])?, text(&a[1])?, int4(&a[2])?);
     if n == 0 {
-        return Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "field position must not be zero",
-        ));
+        return Err(Error::new(ErrorKind::InvalidParameterValue, "field position must not be zero"));
     }
     if s.is_empty() {
         return out("");
@@ -371,31 +343,18 @@ pub fn ascii(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 pub fn chr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let code = int4(&a[0])?;
     if code == 0 {
-        return Err(Error::new(
-            ErrorKind::ProgramLimitExceeded,
-            "null character not permitted",
-        ));
+        return Err(Error::new(ErrorKind::ProgramLimitExceeded, "null character not permitted"));
     }
     if code < 0 {
-        return Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "character number must be positive",
-        ));
+        return Err(Error::new(ErrorKind::InvalidParameterValue, "character number must be positive"));
     }
-    let too_large = || {
-        Error::new(
-            ErrorKind::ProgramLimitExceeded,
-            format!("requested character too large for encoding: {code}"),
-        )
-    };
+    let too_large =
+        || Error::new(ErrorKind::ProgramLimitExceeded, format!("requested character too large for encoding: {code}"));
     if code > 0x10_ffff {
         return Err(too_large());
     }
     let c = char::from_u32(code as u32).ok_or_else(|| {
-        Error::new(
-            ErrorKind::ProgramLimitExceeded,
-            format!("requested character not valid for encoding: {code}"),
-        )
+        Error::new(ErrorKind::ProgramLimitExceeded, format!("requested character not valid for encoding: {code}"))
     })?;
     out(c.to_string())
 }
@@ -409,10 +368,7 @@ pub fn starts_with(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
 pub fn overlay(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let start = int(&a[2])?;
     if start <= 0 {
-        return Err(Error::new(
-            ErrorKind::SubstringError,
-            "negative substring length not allowed",
-        ));
+        return Err(Error::new(ErrorKind::SubstringError, "negative substring length not allowed"));
     }
     let end_fits = |length: i64| match i32::try_from(start + length) {
         Ok(_) => Ok(length),
@@ -428,9 +384,7 @@ pub fn overlay(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         }
         (s, new) => {
             let (s, new) = (text(s)?, text(new)?);
-            let length = a
-                .get(3)
-                .map_or_else(|| Ok(new.chars().count() as i64), int)?;
+            let length = a.get(3).map_or_else(|| Ok(new.chars().count() as i64), int)?;
             let length = end_fits(length)?;
             let total = s.chars().count();
             let (head, _) = slice_bounds(start, None, total)?;
@@ -454,13 +408,7 @@ pub fn string_to_array(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
         return Ok(Datum::Null);
     }
     let values = split_for_array(a)?;
-    Ok(Datum::Array(
-        ArrayDatum {
-            element: PgType::Text,
-            values,
-        }
-        .into(),
-    ))
+    Ok(Datum::Array(ArrayDatum { element: PgType::Text, values }.into()))
 }
 
 /// The elements of `string_to_array` and rows of `string_to_table`; the first argument is not NULL.
@@ -471,20 +419,13 @@ pub fn split_for_array(a: &[Datum]) -> Result<Vec<Datum>> {
         Some(other) => Some(text(other)?),
     };
     let element = |part: &str| {
-        if null == Some(part) {
-            Datum::Null
-        } else {
-            Datum::text(part)
-        }
+        if null == Some(part) { Datum::Null } else { Datum::text(part) }
     };
     if s.is_empty() {
         return Ok(Vec::new());
     }
     Ok(match &a[1] {
-        Datum::Null => s
-            .chars()
-            .map(|c| element(c.encode_utf8(&mut [0; 4])))
-            .collect(),
+        Datum::Null => s.chars().map(|c| element(c.encode_utf8(&mut [0; 4]))).collect(),
         separator => match text(separator)? {
             "" => vec![element(s)],
             separator => s.split(separator).map(element).collect(),
@@ -545,24 +486,17 @@ pub fn unistr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|d| u32::from_str_radix(d, 16).ok())
             .ok_or_else(|| {
-                invalid("invalid Unicode escape").with_hint(
-                    "Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.",
-                )
+                invalid("invalid Unicode escape")
+                    .with_hint("Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.")
             })?;
         if let Ok(unit) = u16::try_from(code) {
             if unit == 0 {
-                return Err(Error::new(
-                    ErrorKind::SyntaxError,
-                    "invalid Unicode code point: 0000",
-                ));
+                return Err(Error::new(ErrorKind::SyntaxError, "invalid Unicode code point: 0000"));
             }
             units.push(unit);
         } else {
             let c = char::from_u32(code).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::InvalidParameterValue,
-                    format!("invalid Unicode code point: {code:04X}"),
-                )
+                Error::new(ErrorKind::InvalidParameterValue, format!("invalid Unicode code point: {code:04X}"))
             })?;
             units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
         }
@@ -576,8 +510,7 @@ pub fn unistr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 pub fn get_byte(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (b, n) = (bytes(&a[0])?, int(&a[1])?);
     let byte = usize::try_from(n).ok().and_then(|n| b.get(n));
-    byte.map(|v| Datum::Int4(i32::from(*v)))
-        .ok_or_else(|| bad_index(n, b.len()))
+    byte.map(|v| Datum::Int4(i32::from(*v))).ok_or_else(|| bad_index(n, b.len()))
 }
 
 /// `set_byte(bytea, n, value)`
@@ -611,27 +544,18 @@ pub fn set_bit(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         0 => *byte &= !(1 << (n % 8)),
         1 => *byte |= 1 << (n % 8),
         _ => {
-            return Err(Error::new(
-                ErrorKind::InvalidParameterValue,
-                "new bit must be 0 or 1",
-            ));
+            return Err(Error::new(ErrorKind::InvalidParameterValue, "new bit must be 0 or 1"));
         }
     }
     binary(b)
 }
 
 fn bad_index(n: i64, total: usize) -> Error {
-    Error::new(
-        ErrorKind::ArraySubscriptError,
-        format!("index {n} out of valid range, 0..{}", total as i64 - 1),
-    )
+    Error::new(ErrorKind::ArraySubscriptError, format!("index {n} out of valid range, 0..{}", total as i64 - 1))
 }
 
 /// `bit_count(bytea)`
 pub fn bit_count(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    let ones: u64 = bytes(&a[0])?
-        .iter()
-        .map(|b| u64::from(b.count_ones()))
-        .sum();
+    let ones: u64 = bytes(&a[0])?.iter().map(|b| u64::from(b.count_ones())).sum();
     Ok(Datum::Int8(ones as i64))
 }

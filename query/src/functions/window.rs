@@ -17,18 +17,8 @@ pub struct WindowSignature {
     pub ret: ReturnType,
 }
 
-const fn w(
-    oid: u32,
-    name: &'static str,
-    args: &'static [ArgType],
-    ret: ReturnType,
-) -> WindowSignature {
-    WindowSignature {
-        oid,
-        name,
-        args,
-        ret,
-    }
+const fn w(oid: u32, name: &'static str, args: &'static [ArgType], ret: ReturnType) -> WindowSignature {
+    WindowSignature { oid, name, args, ret }
 }
 
 const I4: ArgType = ArgType::Is(PgType::Int4);

@@ -246,18 +246,12 @@ pub enum FrameBound {
 impl Expr {
     /// A constant.
     pub fn literal(value: Datum, ty: impl Into<ColumnType>) -> Expr {
-        Expr {
-            kind: ExprKind::Literal(value),
-            ty: ty.into(),
-        }
+        Expr { kind: ExprKind::Literal(value), ty: ty.into() }
     }
 
     /// A column.
     pub fn column(id: ColumnId, ty: ColumnType) -> Expr {
-        Expr {
-            kind: ExprKind::Column(id),
-            ty,
-        }
+        Expr { kind: ExprKind::Column(id), ty }
     }
 }
 

@@ -12,15 +12,11 @@ mod summary;
 mod walk;
 
 pub use expr::{
-    AggregateCall, CaseBranch, ColumnId, Expr, ExprKind, FrameBound, FrameUnits, Quantifier,
-    SortKey, SubqueryKind, WindowCall, WindowFrame, WindowFunction,
+    AggregateCall, CaseBranch, ColumnId, Expr, ExprKind, FrameBound, FrameUnits, Quantifier, SortKey, SubqueryKind,
+    WindowCall, WindowFrame, WindowFunction,
 };
-pub use rel::{
-    Cte, JoinKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, SetOpKind, TableFunctionKind,
-};
+pub use rel::{Cte, JoinKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, SetOpKind, TableFunctionKind};
 pub use statement::{
-    Assignment, BoundStatement, Delete, Insert, InsertSource, OnConflict, Query, Returning,
-    StatementKind, Update,
+    Assignment, BoundStatement, Delete, Insert, InsertSource, OnConflict, Query, Returning, StatementKind, Update,
 };
 pub use walk::Walk;
-

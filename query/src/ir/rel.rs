@@ -266,12 +266,9 @@ impl Rel {
                         ty: column.ty,
                         origin: Some((table.oid, column.attnum)),
                     },
-                    None => OutputColumn {
-                        id: c.id,
-                        name: ROW_ID_NAME.to_owned(),
-                        ty: PgType::Int8.into(),
-                        origin: None,
-                    },
+                    None => {
+                        OutputColumn { id: c.id, name: ROW_ID_NAME.to_owned(), ty: PgType::Int8.into(), origin: None }
+                    }
                 })
                 .collect(),
             Rel::SystemScan { columns, .. }
@@ -292,12 +289,7 @@ impl Rel {
                 columns.extend(right.output());
                 columns
             }
-            Rel::Aggregate {
-                group_by,
-                aggregates,
-                groupings,
-                ..
-            } => group_by
+            Rel::Aggregate { group_by, aggregates, groupings, .. } => group_by
                 .iter()
                 .map(|(c, _)| c.clone())
                 .chain(aggregates.iter().map(|(c, _)| c.clone()))

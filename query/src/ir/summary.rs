@@ -5,8 +5,7 @@ use std::fmt;
 use stratos_types::{Datum, FormatOptions};
 
 use super::expr::{
-    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, Quantifier, SortKey, SubqueryKind,
-    WindowFunction,
+    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, Quantifier, SortKey, SubqueryKind, WindowFunction,
 };
 use super::rel::{OutputColumn, Rel};
 use super::statement::{BoundStatement, InsertSource, Returning, StatementKind};
@@ -69,10 +68,7 @@ impl fmt::Display for Expr {
             ExprKind::NotDistinct { left, right, .. } => {
                 write!(f, "({left} IS NOT DISTINCT FROM {right})")
             }
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => {
+            ExprKind::Case { branches, otherwise } => {
                 f.write_str("CASE")?;
                 for b in branches {
                     write!(f, " WHEN {} THEN {}", b.when, b.then)?;
@@ -97,12 +93,9 @@ impl fmt::Display for Expr {
                 list(f, l)?;
                 f.write_str(")")
             }
-            ExprKind::Quantified {
-                quantifier,
-                operator,
-                left,
-                array,
-            } => write!(f, "{left} {} {}({array})", operator.name, word(*quantifier)),
+            ExprKind::Quantified { quantifier, operator, left, array } => {
+                write!(f, "{left} {} {}({array})", operator.name, word(*quantifier))
+            }
             ExprKind::Array(items) => {
                 f.write_str("ARRAY[")?;
                 list(f, items)?;
@@ -119,11 +112,9 @@ impl fmt::Display for Expr {
                     SubqueryKind::Scalar => {}
                     SubqueryKind::Exists => f.write_str("EXISTS")?,
                     SubqueryKind::Array => f.write_str("ARRAY")?,
-                    SubqueryKind::Quantified {
-                        quantifier,
-                        operator,
-                        left,
-                    } => write!(f, "{left} {} {}", operator.name, word(*quantifier))?,
+                    SubqueryKind::Quantified { quantifier, operator, left } => {
+                        write!(f, "{left} {} {}", operator.name, word(*quantifier))?
+                    }
                 }
                 let text = query.to_string();
                 let flat: Vec<&str> = text.lines().map(str::trim).collect();
@@ -178,18 +169,12 @@ impl fmt::Display for AggregateCall {
 }
 
 fn named(columns: &[(OutputColumn, Expr)]) -> String {
-    let shown: Vec<String> = columns
-        .iter()
-        .map(|(c, e)| format!("{}={e} AS {}", c.id, c.name))
-        .collect();
+    let shown: Vec<String> = columns.iter().map(|(c, e)| format!("{}={e} AS {}", c.id, c.name)).collect();
     shown.join(", ")
 }
 
 fn outputs(columns: &[OutputColumn]) -> String {
-    let shown: Vec<String> = columns
-        .iter()
-        .map(|c| format!("{}:{} {}", c.id, c.ty, c.name))
-        .collect();
+    let shown: Vec<String> = columns.iter().map(|c| format!("{}:{} {}", c.id, c.ty, c.name)).collect();
     shown.join(", ")
 }
 
@@ -207,16 +192,9 @@ impl Rel {
     /// This node alone, on one line.
     pub fn headline(&self) -> String {
         match self {
-            Rel::Scan {
-                table,
-                alias,
-                columns,
-                lock,
-            } => {
-                let shown: Vec<String> = columns
-                    .iter()
-                    .map(|c| format!("{}={}", c.id, table.columns[c.index].name))
-                    .collect();
+            Rel::Scan { table, alias, columns, lock } => {
+                let shown: Vec<String> =
+                    columns.iter().map(|c| format!("{}={}", c.id, table.columns[c.index].name)).collect();
                 let lock = lock.map_or_else(String::new, |l| {
                     format!(
                         " lock {:?}{}{}",
@@ -240,12 +218,7 @@ impl Rel {
                     .collect();
                 format!("Values [{}] {}", outputs(columns), shown.join(", "))
             }
-            Rel::TableFunction {
-                function,
-                args,
-                columns,
-                ordinality,
-            } => {
+            Rel::TableFunction { function, args, columns, ordinality } => {
                 let shown: Vec<String> = args.iter().map(ToString::to_string).collect();
                 format!(
                     "{function:?}({}) [{}]{}",
@@ -256,20 +229,12 @@ impl Rel {
             }
             Rel::Filter { predicate, .. } => format!("Filter {predicate}"),
             Rel::Project { columns, .. } => format!("Project {}", named(columns)),
-            Rel::Join {
-                kind, on, lateral, ..
-            } => format!(
+            Rel::Join { kind, on, lateral, .. } => format!(
                 "{kind:?}Join{}{}",
                 if *lateral { " lateral" } else { "" },
                 on.as_ref().map_or_else(String::new, |e| format!(" on {e}"))
             ),
-            Rel::Aggregate {
-                group_by,
-                grouping_sets,
-                aggregates,
-                groupings,
-                ..
-            } => {
+            Rel::Aggregate { group_by, grouping_sets, aggregates, groupings, .. } => {
                 let mut text = format!("Aggregate by [{}]", named(group_by));
                 if let Some(sets) = grouping_sets {
                     text.push_str(&format!(" sets {sets:?}"));
@@ -277,11 +242,7 @@ impl Rel {
                 let calls: Vec<String> = aggregates
                     .iter()
                     .map(|(c, a)| format!("{}={a}", c.id))
-                    .chain(
-                        groupings
-                            .iter()
-                            .map(|(c, g)| format!("{}=GROUPING{g:?}", c.id)),
-                    )
+                    .chain(groupings.iter().map(|(c, g)| format!("{}=GROUPING{g:?}", c.id)))
                     .collect();
                 text.push_str(&format!(" [{}]", calls.join(", ")));
                 text
@@ -293,13 +254,11 @@ impl Rel {
                         let function = match &w.function {
                             WindowFunction::Aggregate(a) => a.to_string(),
                             WindowFunction::Builtin { name, args } => {
-                                let items: Vec<String> =
-                                    args.iter().map(ToString::to_string).collect();
+                                let items: Vec<String> = args.iter().map(ToString::to_string).collect();
                                 format!("{name}({})", items.join(", "))
                             }
                         };
-                        let partition: Vec<String> =
-                            w.partition_by.iter().map(ToString::to_string).collect();
+                        let partition: Vec<String> = w.partition_by.iter().map(ToString::to_string).collect();
                         let frame = w.frame.as_ref().map_or_else(String::new, |f| {
                             format!(" {:?} {} TO {}", f.units, bound(&f.start), bound(&f.end))
                         });
@@ -315,10 +274,8 @@ impl Rel {
             }
             Rel::Sort { keys: k, .. } => format!("Sort {}", keys(k)),
             Rel::Limit { limit, offset, .. } => {
-                let part = |name: &str, e: &Option<Expr>| {
-                    e.as_ref()
-                        .map_or_else(String::new, |e| format!(" {name} {e}"))
-                };
+                let part =
+                    |name: &str, e: &Option<Expr>| e.as_ref().map_or_else(String::new, |e| format!(" {name} {e}"));
                 format!("Limit{}{}", part("limit", limit), part("offset", offset))
             }
             Rel::Distinct { .. } => "Distinct".into(),
@@ -326,37 +283,19 @@ impl Rel {
                 let shown: Vec<String> = on.iter().map(ToString::to_string).collect();
                 format!("DistinctOn [{}] order [{}]", shown.join(", "), keys(k))
             }
-            Rel::SetOp {
-                op, all, columns, ..
-            } => format!(
-                "{op:?}{} [{}]",
-                if *all { " all" } else { "" },
-                outputs(columns)
-            ),
+            Rel::SetOp { op, all, columns, .. } => {
+                format!("{op:?}{} [{}]", if *all { " all" } else { "" }, outputs(columns))
+            }
             Rel::With { ctes, .. } => {
                 let shown: Vec<String> = ctes
                     .iter()
-                    .map(|c| {
-                        format!(
-                            "{}@{}{}",
-                            c.name,
-                            c.id,
-                            if c.recursive.is_some() {
-                                " recursive"
-                            } else {
-                                ""
-                            }
-                        )
-                    })
+                    .map(|c| format!("{}@{}{}", c.name, c.id, if c.recursive.is_some() { " recursive" } else { "" }))
                     .collect();
                 format!("With {}", shown.join(", "))
             }
             Rel::CteScan { cte, columns } => format!("CteScan @{cte} [{}]", outputs(columns)),
             Rel::Alias { columns, .. } => {
-                let shown: Vec<String> = columns
-                    .iter()
-                    .map(|(c, id)| format!("{}={id} AS {}", c.id, c.name))
-                    .collect();
+                let shown: Vec<String> = columns.iter().map(|(c, id)| format!("{}={id} AS {}", c.id, c.name)).collect();
                 format!("Alias {}", shown.join(", "))
             }
         }
@@ -411,11 +350,7 @@ impl fmt::Display for BoundStatement {
                 if let Some(on) = &insert.on_conflict {
                     write!(f, "\nOn conflict {:?}", on.arbiters)?;
                     for a in on.update.iter().flatten() {
-                        write!(
-                            f,
-                            " set {}={}",
-                            insert.table.columns[a.column].name, a.value
-                        )?;
+                        write!(f, " set {}={}", insert.table.columns[a.column].name, a.value)?;
                     }
                     if let Some(filter) = &on.filter {
                         write!(f, " where {filter}")?;
@@ -426,11 +361,7 @@ impl fmt::Display for BoundStatement {
             StatementKind::Update(update) => {
                 write!(f, "Update {}", update.table.name)?;
                 for a in &update.assignments {
-                    write!(
-                        f,
-                        " set {}={}",
-                        update.table.columns[a.column].name, a.value
-                    )?;
+                    write!(f, " set {}={}", update.table.columns[a.column].name, a.value)?;
                 }
                 update.source.write(f, 1)?;
                 returning(f, update.returning.as_ref())

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use stratos_types::Result;
 
 use super::expr::{
-    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, SortKey, SubqueryKind, WindowCall,
-    WindowFunction,
+    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, SortKey, SubqueryKind, WindowCall, WindowFunction,
 };
 use super::rel::Rel;
 
@@ -33,17 +32,10 @@ impl Expr {
             | ExprKind::Row(args) => args.iter().collect(),
             ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
             ExprKind::NotDistinct { left, right, .. } => vec![left, right],
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => branches
-                .iter()
-                .flat_map(|b| [&b.when, &b.then])
-                .chain(otherwise.as_deref())
-                .collect(),
-            ExprKind::InList { arg, list, .. } => {
-                std::iter::once(&**arg).chain(list.iter()).collect()
+            ExprKind::Case { branches, otherwise } => {
+                branches.iter().flat_map(|b| [&b.when, &b.then]).chain(otherwise.as_deref()).collect()
             }
+            ExprKind::InList { arg, list, .. } => std::iter::once(&**arg).chain(list.iter()).collect(),
             ExprKind::Quantified { left, array, .. } => vec![left, array],
             ExprKind::Subscript { array, index } => vec![array, index],
             ExprKind::Subquery { kind, .. } => match kind {
@@ -66,17 +58,10 @@ impl Expr {
             | ExprKind::Row(args) => args.iter_mut().collect(),
             ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
             ExprKind::NotDistinct { left, right, .. } => vec![left, right],
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => branches
-                .iter_mut()
-                .flat_map(|b| [&mut b.when, &mut b.then])
-                .chain(otherwise.as_deref_mut())
-                .collect(),
-            ExprKind::InList { arg, list, .. } => {
-                std::iter::once(&mut **arg).chain(list.iter_mut()).collect()
+            ExprKind::Case { branches, otherwise } => {
+                branches.iter_mut().flat_map(|b| [&mut b.when, &mut b.then]).chain(otherwise.as_deref_mut()).collect()
             }
+            ExprKind::InList { arg, list, .. } => std::iter::once(&mut **arg).chain(list.iter_mut()).collect(),
             ExprKind::Quantified { left, array, .. } => vec![left, array],
             ExprKind::Subscript { array, index } => vec![array, index],
             ExprKind::Subquery { kind, .. } => match kind {
@@ -144,96 +129,37 @@ fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
         (K::Literal(a), K::Literal(b)) => a == b,
         (K::Column(a), K::Column(b)) => a == b,
         (K::Param(a), K::Param(b)) => a == b,
-        (
-            K::Call { function, args },
-            K::Call {
-                function: f,
-                args: b,
-            },
-        ) => function == f && all_same(args, b),
-        (
-            K::Cast { arg, explicit },
-            K::Cast {
-                arg: b,
-                explicit: e,
-            },
-        ) => explicit == e && arg.same(b),
+        (K::Call { function, args }, K::Call { function: f, args: b }) => function == f && all_same(args, b),
+        (K::Cast { arg, explicit }, K::Cast { arg: b, explicit: e }) => explicit == e && arg.same(b),
         (K::And(a), K::And(b))
         | (K::Or(a), K::Or(b))
         | (K::Coalesce(a), K::Coalesce(b))
         | (K::Array(a), K::Array(b))
         | (K::Row(a), K::Row(b)) => all_same(a, b),
         (K::Not(a), K::Not(b)) | (K::IsNull(a), K::IsNull(b)) => a.same(b),
-        (
-            K::NotDistinct {
-                equals,
-                left,
-                right,
-            },
-            K::NotDistinct {
-                equals: e,
-                left: l,
-                right: r,
-            },
-        ) => equals == e && left.same(l) && right.same(r),
-        (
-            K::Case {
-                branches,
-                otherwise,
-            },
-            K::Case {
-                branches: b,
-                otherwise: o,
-            },
-        ) => {
+        (K::NotDistinct { equals, left, right }, K::NotDistinct { equals: e, left: l, right: r }) => {
+            equals == e && left.same(l) && right.same(r)
+        }
+        (K::Case { branches, otherwise }, K::Case { branches: b, otherwise: o }) => {
             branches.len() == b.len()
-                && branches
-                    .iter()
-                    .zip(b)
-                    .all(|(a, b)| a.when.same(&b.when) && a.then.same(&b.then))
+                && branches.iter().zip(b).all(|(a, b)| a.when.same(&b.when) && a.then.same(&b.then))
                 && match (otherwise, o) {
                     (None, None) => true,
                     (Some(a), Some(b)) => a.same(b),
                     _ => false,
                 }
         }
-        (
-            K::Extremum {
-                greatest,
-                less,
-                args,
-            },
-            K::Extremum {
-                greatest: g,
-                less: l,
-                args: a,
-            },
-        ) => greatest == g && less == l && all_same(args, a),
-        (
-            K::InList { equals, arg, list },
-            K::InList {
-                equals: e,
-                arg: a,
-                list: l,
-            },
-        ) => equals == e && arg.same(a) && all_same(list, l),
-        (
-            K::Quantified {
-                quantifier,
-                operator,
-                left,
-                array,
-            },
-            K::Quantified {
-                quantifier: q,
-                operator: o,
-                left: l,
-                array: a,
-            },
-        ) => quantifier == q && operator == o && left.same(l) && array.same(a),
-        (K::Subscript { array, index }, K::Subscript { array: a, index: i }) => {
-            array.same(a) && index.same(i)
+        (K::Extremum { greatest, less, args }, K::Extremum { greatest: g, less: l, args: a }) => {
+            greatest == g && less == l && all_same(args, a)
         }
+        (K::InList { equals, arg, list }, K::InList { equals: e, arg: a, list: l }) => {
+            equals == e && arg.same(a) && all_same(list, l)
+        }
+        (
+            K::Quantified { quantifier, operator, left, array },
+            K::Quantified { quantifier: q, operator: o, left: l, array: a },
+        ) => quantifier == q && operator == o && left.same(l) && array.same(a),
+        (K::Subscript { array, index }, K::Subscript { array: a, index: i }) => array.same(a) && index.same(i),
         (K::Subquery { query, .. }, K::Subquery { query: q, .. }) => Arc::ptr_eq(query, q),
         _ => false,
     }
@@ -242,26 +168,20 @@ fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
 /// Whether both are the same ordering.
 pub(crate) fn same_keys(a: &[SortKey], b: &[SortKey]) -> bool {
     a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| {
-            a.descending == b.descending && a.nulls_first == b.nulls_first && a.expr.same(&b.expr)
-        })
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| a.descending == b.descending && a.nulls_first == b.nulls_first && a.expr.same(&b.expr))
 }
 
 impl AggregateCall {
     /// Everything that the call evaluates per row.
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
-        self.args
-            .iter()
-            .chain(self.filter.as_ref())
-            .chain(self.order_by.iter().map(|k| &k.expr))
+        self.args.iter().chain(self.filter.as_ref()).chain(self.order_by.iter().map(|k| &k.expr))
     }
 
     /// As [`AggregateCall::exprs`].
     pub fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
-        self.args
-            .iter_mut()
-            .chain(self.filter.as_mut())
-            .chain(self.order_by.iter_mut().map(|k| &mut k.expr))
+        self.args.iter_mut().chain(self.filter.as_mut()).chain(self.order_by.iter_mut().map(|k| &mut k.expr))
     }
 
     /// Whether both are the same computation.
@@ -337,9 +257,7 @@ impl Rel {
             Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => vec![left, right],
             Rel::With { ctes, body } => ctes
                 .iter()
-                .flat_map(|c| {
-                    std::iter::once(&*c.query).chain(c.recursive.as_ref().map(|(r, _)| &**r))
-                })
+                .flat_map(|c| std::iter::once(&*c.query).chain(c.recursive.as_ref().map(|(r, _)| &**r)))
                 .chain(std::iter::once(&**body))
                 .collect(),
         }
@@ -389,21 +307,13 @@ impl Rel {
             Rel::Filter { predicate, .. } => vec![predicate],
             Rel::Project { columns, .. } => columns.iter().map(|(_, e)| e).collect(),
             Rel::Join { on, .. } => on.iter().collect(),
-            Rel::Aggregate {
-                group_by,
-                aggregates,
-                ..
-            } => group_by
-                .iter()
-                .map(|(_, e)| e)
-                .chain(aggregates.iter().flat_map(|(_, a)| a.exprs()))
-                .collect(),
+            Rel::Aggregate { group_by, aggregates, .. } => {
+                group_by.iter().map(|(_, e)| e).chain(aggregates.iter().flat_map(|(_, a)| a.exprs())).collect()
+            }
             Rel::Window { calls, .. } => calls.iter().flat_map(|(_, c)| c.exprs()).collect(),
             Rel::Sort { keys, .. } => keys.iter().map(|k| &k.expr).collect(),
             Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
-            Rel::DistinctOn { on, keys, .. } => {
-                on.iter().chain(keys.iter().map(|k| &k.expr)).collect()
-            }
+            Rel::DistinctOn { on, keys, .. } => on.iter().chain(keys.iter().map(|k| &k.expr)).collect(),
         }
     }
 
@@ -422,24 +332,15 @@ impl Rel {
             Rel::Filter { predicate, .. } => vec![predicate],
             Rel::Project { columns, .. } => columns.iter_mut().map(|(_, e)| e).collect(),
             Rel::Join { on, .. } => on.iter_mut().collect(),
-            Rel::Aggregate {
-                group_by,
-                aggregates,
-                ..
-            } => group_by
+            Rel::Aggregate { group_by, aggregates, .. } => group_by
                 .iter_mut()
                 .map(|(_, e)| e)
                 .chain(aggregates.iter_mut().flat_map(|(_, a)| a.exprs_mut()))
                 .collect(),
-            Rel::Window { calls, .. } => {
-                calls.iter_mut().flat_map(|(_, c)| c.exprs_mut()).collect()
-            }
+            Rel::Window { calls, .. } => calls.iter_mut().flat_map(|(_, c)| c.exprs_mut()).collect(),
             Rel::Sort { keys, .. } => keys.iter_mut().map(|k| &mut k.expr).collect(),
             Rel::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).collect(),
-            Rel::DistinctOn { on, keys, .. } => on
-                .iter_mut()
-                .chain(keys.iter_mut().map(|k| &mut k.expr))
-                .collect(),
+            Rel::DistinctOn { on, keys, .. } => on.iter_mut().chain(keys.iter_mut().map(|k| &mut k.expr)).collect(),
         }
     }
 
@@ -457,10 +358,7 @@ impl Rel {
     ///
     /// # Errors
     /// The first error that `f` gives.
-    pub fn try_rewrite_exprs(
-        &mut self,
-        f: &mut dyn FnMut(&mut Expr) -> Result<Walk>,
-    ) -> Result<()> {
+    pub fn try_rewrite_exprs(&mut self, f: &mut dyn FnMut(&mut Expr) -> Result<Walk>) -> Result<()> {
         for e in self.exprs_mut() {
             e.try_rewrite(f)?;
         }

@@ -5,19 +5,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, Decimal128Array,
-    Int64Array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, Decimal128Array, Int64Array,
 };
 use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Int16Type, Int32Type,
-    Int64Type,
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Int16Type, Int32Type, Int64Type,
 };
 use datafusion::common::{Result as DfResult, ScalarValue, internal_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 use stratos_types::{Datum, Numeric, NumericSum, PgType, Result, key};
 
 use super::aggregate::result_type;
@@ -92,11 +88,7 @@ impl PgAggregate {
             aggregate.name,
             aggregate.oid,
             if distinct { "_distinct" } else { "" },
-            if flags.is_empty() {
-                flags
-            } else {
-                format!("_by_{flags}")
-            }
+            if flags.is_empty() { flags } else { format!("_by_{flags}") }
         );
         PgAggregate {
             statement: statement.clone(),
@@ -132,10 +124,7 @@ impl PgAggregate {
 
 impl PartialEq for PgAggregate {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.args == other.args
-            && self.ret == other.ret
-            && self.strategy == other.strategy
+        self.name == other.name && self.args == other.args && self.ret == other.ret && self.strategy == other.strategy
     }
 }
 
@@ -194,9 +183,7 @@ impl AggregateUDFImpl for PgAggregate {
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         Ok(match self.strategy {
             Strategy::Collect => Box::new(self.collector()),
-            _ => Box::new(Single {
-                groups: self.groups(),
-            }),
+            _ => Box::new(Single { groups: self.groups() }),
         })
     }
 
@@ -204,10 +191,7 @@ impl AggregateUDFImpl for PgAggregate {
         self.strategy != Strategy::Collect
     }
 
-    fn create_groups_accumulator(
-        &self,
-        _: AccumulatorArgs<'_>,
-    ) -> DfResult<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(&self, _: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(self.groups()))
     }
 }
@@ -277,13 +261,7 @@ impl Sums {
         }
     }
 
-    fn add(
-        &mut self,
-        values: &ArrayRef,
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        sign: i64,
-    ) -> DfResult<()> {
+    fn add(&mut self, values: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>, sign: i64) -> DfResult<()> {
         match self.input {
             PgType::Int2 => self.add_integers::<Int16Type>(values, groups, filter, sign),
             PgType::Int4 => self.add_integers::<Int32Type>(values, groups, filter, sign),
@@ -292,8 +270,7 @@ impl Sums {
                 let values = values.as_binary::<i32>();
                 for (row, group) in groups.iter().enumerate() {
                     if values.is_valid(row) && passes(filter, row) {
-                        let value =
-                            Numeric::from_sortable(values.value(row)).map_err(to_datafusion)?;
+                        let value = Numeric::from_sortable(values.value(row)).map_err(to_datafusion)?;
                         if sign > 0 {
                             self.numerics[*group].add(&value).map_err(to_datafusion)?;
                         } else {
@@ -338,11 +315,7 @@ impl Sums {
         if count == 0 {
             return Ok(Datum::Null);
         }
-        let sum = if self.exact {
-            self.numerics[group].finish()?
-        } else {
-            Numeric::from(self.integers[group])
-        };
+        let sum = if self.exact { self.numerics[group].finish()? } else { Numeric::from(self.integers[group]) };
         finish(sum, count, self.average, self.ret)
     }
 }
@@ -352,11 +325,7 @@ fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
 }
 
 fn finish(sum: Numeric, count: i64, average: bool, ret: PgType) -> Result<Datum> {
-    let value = if average {
-        sum.div(&Numeric::from(count))?
-    } else {
-        sum
-    };
+    let value = if average { sum.div(&Numeric::from(count))? } else { sum };
     debug_assert_eq!(ret, PgType::Numeric);
     Ok(Datum::Numeric(value))
 }
@@ -397,12 +366,7 @@ impl GroupsAccumulator for Sums {
         self.state_arrays(integers, numerics, counts)
     }
 
-    fn merge_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        total_num_groups: usize,
-    ) -> DfResult<()> {
+    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> DfResult<()> {
         self.grow(total_num_groups);
         let counts = values[1].as_primitive::<Int64Type>();
         for (row, group) in group_indices.iter().enumerate() {
@@ -411,8 +375,7 @@ impl GroupsAccumulator for Sums {
             }
             self.counts[*group] += counts.value(row);
             if self.exact {
-                let sum = Numeric::from_sortable(values[0].as_binary::<i32>().value(row))
-                    .map_err(to_datafusion)?;
+                let sum = Numeric::from_sortable(values[0].as_binary::<i32>().value(row)).map_err(to_datafusion)?;
                 self.numerics[*group].add(&sum).map_err(to_datafusion)?;
             } else {
                 self.integers[*group] += values[0].as_primitive::<Decimal128Type>().value(row);
@@ -421,18 +384,9 @@ impl GroupsAccumulator for Sums {
         Ok(())
     }
 
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        opt_filter: Option<&BooleanArray>,
-    ) -> DfResult<Vec<ArrayRef>> {
+    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> DfResult<Vec<ArrayRef>> {
         let rows = values[0].len();
-        let mut each = Sums {
-            integers: Vec::new(),
-            numerics: Vec::new(),
-            counts: Vec::new(),
-            ..*self
-        };
+        let mut each = Sums { integers: Vec::new(), numerics: Vec::new(), counts: Vec::new(), ..*self };
         each.grow(rows);
         let groups: Vec<usize> = (0..rows).collect();
         each.add(&values[0], &groups, opt_filter, 1)?;
@@ -485,11 +439,7 @@ impl Accumulator for Single {
 
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
         self.groups.grow(1);
-        self.groups
-            .state(EmitTo::All)?
-            .iter()
-            .map(|array| ScalarValue::try_from_array(array, 0))
-            .collect()
+        self.groups.state(EmitTo::All)?.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
@@ -551,11 +501,7 @@ impl Collector {
                         (false, true) => std::cmp::Ordering::Less,
                         (false, false) => {
                             let natural = key::compare(self.args[at], &a[at], &b[at]);
-                            if order.descending {
-                                natural.reverse()
-                            } else {
-                                natural
-                            }
+                            if order.descending { natural.reverse() } else { natural }
                         }
                     };
                     if result.is_ne() {
@@ -616,8 +562,7 @@ impl Accumulator for Collector {
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
         (0..self.args.len())
             .map(|i| {
-                let items = array_of(self.args[i], self.rows.iter().map(|row| &row[i]))
-                    .map_err(to_datafusion)?;
+                let items = array_of(self.args[i], self.rows.iter().map(|row| &row[i])).map_err(to_datafusion)?;
                 let list = arrow::array::ListArray::new(
                     list_field(self.args[i]),
                     arrow::buffer::OffsetBuffer::from_lengths([items.len()]),

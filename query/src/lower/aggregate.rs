@@ -7,8 +7,7 @@ use datafusion::common::Column;
 use datafusion::functions_aggregate::{average, bit_and_or_xor, bool_and_or, count, min_max, sum};
 use datafusion::logical_expr::expr::{AggregateFunction, Case};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr as DfExpr, GroupingSet, LogicalPlan, LogicalPlanBuilder, cast as native_cast,
-    ident, lit,
+    AggregateUDF, Expr as DfExpr, GroupingSet, LogicalPlan, LogicalPlanBuilder, cast as native_cast, ident, lit,
 };
 use stratos_types::{Datum, Error, PgType, Result};
 
@@ -64,10 +63,7 @@ impl Lowerer<'_> {
                 back.push(
                     DfExpr::Case(Case::new(
                         None,
-                        vec![(
-                            Box::new(DfExpr::IsNotNull(Box::new(ident(key)))),
-                            Box::new(ident(any)),
-                        )],
+                        vec![(Box::new(DfExpr::IsNotNull(Box::new(ident(key)))), Box::new(ident(any)))],
                         None,
                     ))
                     .alias(name),
@@ -106,12 +102,7 @@ impl Lowerer<'_> {
             }
             Some(sets) => {
                 // Keys become columns first, so that a set names them.
-                let mut exprs: Vec<DfExpr> = plan
-                    .schema()
-                    .columns()
-                    .into_iter()
-                    .map(DfExpr::Column)
-                    .collect();
+                let mut exprs: Vec<DfExpr> = plan.schema().columns().into_iter().map(DfExpr::Column).collect();
                 let names: Vec<String> = keys.iter().map(|(name, _)| name.clone()).collect();
                 exprs.extend(keys.into_iter().map(|(name, e)| e.alias(name)));
                 plan = project(plan, exprs)?;
@@ -129,20 +120,13 @@ impl Lowerer<'_> {
                 for (c, args) in groupings {
                     back.push(grouping(args, &order)?.alias(column_name(c.id)));
                 }
-                let sets = sets
-                    .iter()
-                    .map(|set| set.iter().map(|key| ident(names[*key].clone())).collect())
-                    .collect();
+                let sets = sets.iter().map(|set| set.iter().map(|key| ident(names[*key].clone())).collect()).collect();
                 vec![DfExpr::GroupingSet(GroupingSet::GroupingSets(sets))]
             }
         };
         if group_exprs.is_empty() && values.is_empty() {
             // `SELECT 1 FROM t HAVING true`: one row, whatever is below.
-            values.push(
-                count::count_udaf()
-                    .call(vec![lit(1_i64)])
-                    .alias(self.fresh("n")),
-            );
+            values.push(count::count_udaf().call(vec![lit(1_i64)]).alias(self.fresh("n")));
         }
         let plan = LogicalPlanBuilder::new(plan)
             .aggregate(group_exprs, values)
@@ -154,20 +138,12 @@ impl Lowerer<'_> {
     /// An aggregate by DataFusion's implementation where the results agree, else by ours.
     pub(super) fn aggregate_call(&self, call: &AggregateCall) -> Result<LoweredAggregate> {
         let kind = call.aggregate.kind;
-        let filter = call
-            .filter
-            .as_ref()
-            .map(|e| self.expr(e).map(Box::new))
-            .transpose()?;
+        let filter = call.filter.as_ref().map(|e| self.expr(e).map(Box::new)).transpose()?;
         let types: Vec<PgType> = call.args.iter().map(|e| e.ty.ty).collect();
         let first = types.first().copied();
         let ret = call.ty.ty;
         let arg = || -> Result<DfExpr> {
-            self.expr(
-                call.args
-                    .first()
-                    .ok_or_else(|| Error::internal("an aggregate without arguments"))?,
-            )
+            self.expr(call.args.first().ok_or_else(|| Error::internal("an aggregate without arguments"))?)
         };
         let native = |udf, arg: DfExpr, distinct, cast| LoweredAggregate {
             udf,
@@ -180,25 +156,14 @@ impl Lowerer<'_> {
         let lowered = match (kind, first) {
             (K::CountStar, _) => native(count::count_udaf(), lit(1_i64), false, None),
             (K::Count, Some(ty)) if types.len() == 1 => {
-                let arg = if call.distinct {
-                    comparable(arg()?, ty)
-                } else {
-                    arg()?
-                };
+                let arg = if call.distinct { comparable(arg()?, ty) } else { arg()? };
                 native(count::count_udaf(), arg, call.distinct, None)
             }
-            (K::Sum, Some(PgType::Int2 | PgType::Int4)) => native(
-                sum::sum_udaf(),
-                native_cast(arg()?, DataType::Int64),
-                call.distinct,
-                None,
-            ),
+            (K::Sum, Some(PgType::Int2 | PgType::Int4)) => {
+                native(sum::sum_udaf(), native_cast(arg()?, DataType::Int64), call.distinct, None)
+            }
             (K::Sum, Some(ty @ (PgType::Float4 | PgType::Float8))) => {
-                let arg = if call.distinct {
-                    comparable(arg()?, ty)
-                } else {
-                    arg()?
-                };
+                let arg = if call.distinct { comparable(arg()?, ty) } else { arg()? };
                 native(
                     sum::sum_udaf(),
                     native_cast(arg, DataType::Float64),
@@ -207,19 +172,11 @@ impl Lowerer<'_> {
                 )
             }
             (K::Avg, Some(ty @ (PgType::Float4 | PgType::Float8))) if !call.distinct => {
-                let arg = if ty == PgType::Float4 {
-                    native_cast(arg()?, DataType::Float64)
-                } else {
-                    arg()?
-                };
+                let arg = if ty == PgType::Float4 { native_cast(arg()?, DataType::Float64) } else { arg()? };
                 native(average::avg_udaf(), arg, false, None)
             }
             (K::Min | K::Max, Some(ty)) if plain_order(ty) => {
-                let udf = if kind == K::Min {
-                    min_max::min_udaf()
-                } else {
-                    min_max::max_udaf()
-                };
+                let udf = if kind == K::Min { min_max::min_udaf() } else { min_max::max_udaf() };
                 native(udf, arg()?, false, None)
             }
             (K::BoolAnd, _) => native(bool_and_or::bool_and_udaf(), arg()?, false, None),
@@ -227,17 +184,8 @@ impl Lowerer<'_> {
             (K::BitAnd, _) => native(bit_and_or_xor::bit_and_udaf(), arg()?, false, None),
             (K::BitOr, _) => native(bit_and_or_xor::bit_or_udaf(), arg()?, false, None),
             (K::Sum | K::Avg, Some(ty)) if !call.distinct && Strategy::fast(ty).is_some() => {
-                let strategy = Strategy::fast(ty)
-                    .ok_or_else(|| Error::internal("no fast sum for this type"))?;
-                let udf = PgAggregate::new(
-                    self.statement,
-                    call.aggregate,
-                    strategy,
-                    types,
-                    ret,
-                    Vec::new(),
-                    false,
-                );
+                let strategy = Strategy::fast(ty).ok_or_else(|| Error::internal("no fast sum for this type"))?;
+                let udf = PgAggregate::new(self.statement, call.aggregate, strategy, types, ret, Vec::new(), false);
                 native(Arc::new(AggregateUDF::new_from_impl(udf)), arg()?, false, None)
             }
             _ => return self.collecting(call, types, filter),
@@ -252,11 +200,7 @@ impl Lowerer<'_> {
         mut types: Vec<PgType>,
         filter: Option<Box<DfExpr>>,
     ) -> Result<LoweredAggregate> {
-        let mut args = call
-            .args
-            .iter()
-            .map(|e| self.expr(e))
-            .collect::<Result<Vec<_>>>()?;
+        let mut args = call.args.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
         if is_ordered_set(call.aggregate.kind) {
             // The ordered values are arguments too, after the direct ones.
             for key in &call.order_by {
@@ -266,10 +210,7 @@ impl Lowerer<'_> {
         }
         let mut order = Vec::new();
         for key in &call.order_by {
-            order.push(SortOrder {
-                descending: key.descending,
-                nulls_first: key.nulls_first,
-            });
+            order.push(SortOrder { descending: key.descending, nulls_first: key.nulls_first });
             types.push(key.expr.ty.ty);
             args.push(self.expr(&key.expr)?);
         }
@@ -299,10 +240,7 @@ impl Lowerer<'_> {
 fn shows_order(call: &AggregateCall) -> bool {
     use AggregateKind as K;
     call.order_by.is_empty()
-        && matches!(
-            call.aggregate.kind,
-            K::StringAgg | K::ArrayAgg | K::JsonAgg | K::JsonObjectAgg
-        )
+        && matches!(call.aggregate.kind, K::StringAgg | K::ArrayAgg | K::JsonAgg | K::JsonObjectAgg)
 }
 
 /// More rows than any sort has.
@@ -337,9 +275,7 @@ fn plain_order(ty: PgType) -> bool {
 /// where the key is left out.
 fn grouping(args: &[usize], order: &[usize]) -> Result<DfExpr> {
     let id = native_cast(
-        DfExpr::Column(Column::new_unqualified(
-            datafusion::logical_expr::Aggregate::INTERNAL_GROUPING_ID,
-        )),
+        DfExpr::Column(Column::new_unqualified(datafusion::logical_expr::Aggregate::INTERNAL_GROUPING_ID)),
         DataType::Int32,
     );
     let mut total = lit(0_i32);

@@ -36,9 +36,7 @@ pub struct StatementContext {
 impl StatementContext {
     /// Live rows of a table and their bytes, roughly.
     pub(crate) fn statistics(&self, table: &Table) -> PrefixStatistics {
-        self.source
-            .statistics(table)
-            .unwrap_or_else(|| self.runtime.statistics(table))
+        self.source.statistics(table).unwrap_or_else(|| self.runtime.statistics(table))
     }
 }
 
@@ -75,9 +73,7 @@ impl ConfigExtension for StatementExtension {
 }
 
 /// The statement that an expression or operator with these options belongs to.
-pub(crate) fn statement_of(
-    options: &ConfigOptions,
-) -> Result<&Arc<StatementContext>, DataFusionError> {
+pub(crate) fn statement_of(options: &ConfigOptions) -> Result<&Arc<StatementContext>, DataFusionError> {
     match options.extensions.get::<StatementExtension>() {
         Some(extension) => Ok(&extension.0),
         None => internal_err!("executed outside of a statement"),

@@ -44,11 +44,7 @@ impl Lowerer<'_> {
         for (i, cte) in ctes.iter().enumerate() {
             let mut scans = Facts::of(body).cte_scans.get(&cte.id).copied().unwrap_or(0);
             for later in &ctes[i + 1..] {
-                scans += Facts::of(&later.query)
-                    .cte_scans
-                    .get(&cte.id)
-                    .copied()
-                    .unwrap_or(0);
+                scans += Facts::of(&later.query).cte_scans.get(&cte.id).copied().unwrap_or(0);
                 // A recursive term is evaluated again and again.
                 if let Some((term, _)) = &later.recursive {
                     let inside = Facts::of(term).cte_scans.get(&cte.id).copied();
@@ -65,11 +61,7 @@ impl Lowerer<'_> {
             let source = if cte.recursive.is_some() && scans <= 1 {
                 CteSource::Streamed(cte, env.clone())
             } else if once || cte.recursive.is_some() {
-                CteSource::Shared(Arc::new(SharedRows {
-                    cte,
-                    env: env.clone(),
-                    rows: Arc::default(),
-                }))
+                CteSource::Shared(Arc::new(SharedRows { cte, env: env.clone(), rows: Arc::default() }))
             } else {
                 CteSource::Inline(cte, env.clone())
             };
@@ -79,17 +71,10 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn cte_scan(&self, cte: u32, columns: &[OutputColumn]) -> Result<LogicalPlan> {
-        let source = self
-            .env
-            .ctes
-            .get(&cte)
-            .ok_or_else(|| Error::internal("a CTE that is not defined"))?;
+        let source = self.env.ctes.get(&cte).ok_or_else(|| Error::internal("a CTE that is not defined"))?;
         let source: Arc<dyn BatchSource> = match source {
             CteSource::Inline(cte, env) => {
-                let env = Env {
-                    bindings: self.env.bindings.clone(),
-                    ctes: env.ctes.clone(),
-                };
+                let env = Env { bindings: self.env.bindings.clone(), ctes: env.ctes.clone() };
                 let plan = self.with_env(env).rel(&cte.query)?;
                 let exprs = cte
                     .query
@@ -104,10 +89,7 @@ impl Lowerer<'_> {
             CteSource::Streamed(cte, env) => Arc::new(Streamed(cte.clone(), env.clone())),
             CteSource::Working(rows) => Arc::new(Working(rows.clone())),
         };
-        self.scan(
-            Arc::new(SourceTable::new(columns, source)),
-            columns.iter().map(|c| c.id),
-        )
+        self.scan(Arc::new(SourceTable::new(columns, source)), columns.iter().map(|c| c.id))
     }
 }
 
@@ -140,20 +122,15 @@ impl BatchSource for SharedRows {
         stream::once(async move {
             let kept = cell
                 .get_or_try_init(|| async {
-                    let memory = MemoryConsumer::new(format!("CTE {}", cte.name))
-                        .register(statement.runtime.memory_pool());
+                    let memory =
+                        MemoryConsumer::new(format!("CTE {}", cte.name)).register(statement.runtime.memory_pool());
                     let mut out = Vec::new();
                     let mut batches = compute(cte.clone(), env.clone(), statement.clone());
                     while let Some(batch) = batches.try_next().await? {
-                        memory
-                            .try_grow(batch.get_array_memory_size())
-                            .map_err(error_from)?;
+                        memory.try_grow(batch.get_array_memory_size()).map_err(error_from)?;
                         out.push(batch);
                     }
-                    Ok::<_, Error>(Kept {
-                        batches: Arc::new(out),
-                        _memory: memory,
-                    })
+                    Ok::<_, Error>(Kept { batches: Arc::new(out), _memory: memory })
                 })
                 .await?;
             Ok::<_, Error>(replay(kept.batches.clone()))
@@ -206,20 +183,8 @@ fn replay(batches: Arc<Vec<RecordBatch>>) -> BoxStream<'static, Result<RecordBat
 }
 
 /// The rows of a CTE, computed as they are taken.
-fn compute(
-    cte: Arc<Cte>,
-    env: Env,
-    statement: Arc<StatementContext>,
-) -> BoxStream<'static, Result<RecordBatch>> {
-    let state = Recursion {
-        seen: HashSet::new(),
-        cte,
-        env,
-        statement,
-        round: 0,
-        current: None,
-        produced: Vec::new(),
-    };
+fn compute(cte: Arc<Cte>, env: Env, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
+    let state = Recursion { seen: HashSet::new(), cte, env, statement, round: 0, current: None, produced: Vec::new() };
     stream::try_unfold(state, |mut state| async move {
         let next = state.next().await?;
         Ok(next.map(|batch| (batch, state)))
@@ -254,9 +219,7 @@ impl Recursion {
                         return Ok(None);
                     }
                     self.statement.eval.host.check_canceled()?;
-                    let env = self
-                        .env
-                        .define(self.cte.id, CteSource::Working(Arc::new(working)));
+                    let env = self.env.define(self.cte.id, CteSource::Working(Arc::new(working)));
                     self.round += 1;
                     self.current = Some(run_nested(&self.statement, &env, term).await?);
                     continue;

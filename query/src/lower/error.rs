@@ -28,21 +28,12 @@ fn find(error: &DataFusionError, depth: usize) -> Option<Error> {
     match error {
         DataFusionError::External(inner) => from_any(inner.as_ref(), depth),
         DataFusionError::ArrowError(inner, _) => from_arrow(inner, depth),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            find(inner, depth + 1)
-        }
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => find(inner, depth + 1),
         DataFusionError::Shared(inner) => find(inner, depth + 1),
         DataFusionError::Collection(errors) => errors.iter().find_map(|e| find(e, depth + 1)),
         DataFusionError::ResourcesExhausted(message) => {
-            let kind = if message.contains("disk") {
-                ErrorKind::DiskFull
-            } else {
-                ErrorKind::OutOfMemory
-            };
-            Some(
-                Error::new(kind, "out of memory")
-                    .with_detail(message.lines().next().unwrap_or_default()),
-            )
+            let kind = if message.contains("disk") { ErrorKind::DiskFull } else { ErrorKind::OutOfMemory };
+            Some(Error::new(kind, "out of memory").with_detail(message.lines().next().unwrap_or_default()))
         }
         DataFusionError::IoError(inner) => Some(from_io(inner)),
         DataFusionError::NotImplemented(what) => Some(Error::unsupported(what)),
@@ -57,9 +48,7 @@ fn from_any(error: &(dyn std::error::Error + Send + Sync + 'static), depth: usiz
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
         return find(inner, depth + 1);
     }
-    error
-        .downcast_ref::<ArrowError>()
-        .and_then(|inner| from_arrow(inner, depth + 1))
+    error.downcast_ref::<ArrowError>().and_then(|inner| from_arrow(inner, depth + 1))
 }
 
 fn from_arrow(error: &ArrowError, depth: usize) -> Option<Error> {
@@ -73,11 +62,7 @@ fn from_arrow(error: &ArrowError, depth: usize) -> Option<Error> {
 }
 
 fn from_io(error: &std::io::Error) -> Error {
-    let kind = if error.kind() == std::io::ErrorKind::StorageFull {
-        ErrorKind::DiskFull
-    } else {
-        ErrorKind::IoError
-    };
+    let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::DiskFull } else { ErrorKind::IoError };
     Error::new(kind, format!("could not spill to disk: {error}"))
 }
 
@@ -91,9 +76,7 @@ mod tests {
         let ours = Error::division_by_zero().with_detail("d");
         let wrapped = DataFusionError::Shared(std::sync::Arc::new(
             DataFusionError::ArrowError(
-                Box::new(ArrowError::ExternalError(Box::new(to_datafusion(
-                    ours.clone(),
-                )))),
+                Box::new(ArrowError::ExternalError(Box::new(to_datafusion(ours.clone())))),
                 None,
             )
             .context("while running"),

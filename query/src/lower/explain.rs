@@ -25,11 +25,7 @@ pub struct ExplainOptions {
 ///
 /// # Errors
 /// As planning's and, with `analyze`, execution's.
-pub async fn explain(
-    rel: &Rel,
-    statement: &Arc<StatementContext>,
-    options: ExplainOptions,
-) -> Result<Vec<String>> {
+pub async fn explain(rel: &Rel, statement: &Arc<StatementContext>, options: ExplainOptions) -> Result<Vec<String>> {
     let started = Instant::now();
     let prepared = prepare_top(rel, statement).await?;
     let planned = started.elapsed();
@@ -67,12 +63,7 @@ const PLUMBING: &[&str] = &[
 /// How deep a plan is printed.
 const DEPTH_MAX: usize = 256;
 
-fn node(
-    plan: &Arc<dyn ExecutionPlan>,
-    depth: usize,
-    options: ExplainOptions,
-    lines: &mut Vec<String>,
-) {
+fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, lines: &mut Vec<String>) {
     let name = plan.name();
     let children = plan.children();
     if depth > DEPTH_MAX {
@@ -97,10 +88,7 @@ fn node(
     let (head, indent) = if depth == 0 {
         (String::new(), "  ".to_owned())
     } else {
-        (
-            format!("{}->  ", " ".repeat(depth * 6 - 4)),
-            " ".repeat(depth * 6 + 2),
-        )
+        (format!("{}->  ", " ".repeat(depth * 6 - 4)), " ".repeat(depth * 6 + 2))
     };
     if let Some(rows) = expected(&shown) {
         let _ = write!(line, "  (rows={rows})");
@@ -118,10 +106,7 @@ fn node(
             }
         }
         if let Some(spills) = metrics.spill_count().filter(|n| *n > 0) {
-            details.push(format!(
-                "Disk: {}kB in {spills} files",
-                metrics.spilled_bytes().unwrap_or(0) / 1024
-            ));
+            details.push(format!("Disk: {}kB in {spills} files", metrics.spilled_bytes().unwrap_or(0) / 1024));
         }
     }
     lines.push(format!("{head}{line}"));
@@ -153,11 +138,7 @@ fn expected(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
 }
 
 fn one_line(plan: &dyn ExecutionPlan) -> String {
-    datafusion::physical_plan::displayable(plan)
-        .one_line()
-        .to_string()
-        .trim_end()
-        .to_owned()
+    datafusion::physical_plan::displayable(plan).one_line().to_string().trim_end().to_owned()
 }
 
 fn filter_text(plan: &Arc<dyn ExecutionPlan>) -> String {
@@ -174,10 +155,9 @@ fn title(plan: &Arc<dyn ExecutionPlan>, details: &mut Vec<String>) -> String {
         }
         let backward = if scan.is_backward() { " Backward" } else { "" };
         return match scan.index_name() {
-            Some(index) if scan.is_index_only() => format!(
-                "Index Only Scan{backward} using {index} on {}",
-                scan.table_name()
-            ),
+            Some(index) if scan.is_index_only() => {
+                format!("Index Only Scan{backward} using {index} on {}", scan.table_name())
+            }
             Some(index) => {
                 format!("Index Scan{backward} using {index} on {}", scan.table_name())
             }
@@ -187,11 +167,7 @@ fn title(plan: &Arc<dyn ExecutionPlan>, details: &mut Vec<String>) -> String {
     let text = one_line(plan.as_ref());
     let rest = text.split_once(": ").map_or("", |(_, rest)| rest);
     let joined = |kind: &str| {
-        let how = rest
-            .split("join_type=")
-            .nth(1)
-            .and_then(|s| s.split([',', ' ']).next())
-            .unwrap_or("Inner");
+        let how = rest.split("join_type=").nth(1).and_then(|s| s.split([',', ' ']).next()).unwrap_or("Inner");
         match how {
             "Inner" => kind.to_owned(),
             "LeftSemi" | "RightSemi" => format!("{kind} Semi"),
@@ -205,11 +181,7 @@ fn title(plan: &Arc<dyn ExecutionPlan>, details: &mut Vec<String>) -> String {
             "Result".to_owned()
         }
         "AggregateExec" => {
-            let keys = rest
-                .split("gby=[")
-                .nth(1)
-                .and_then(|s| s.split(']').next())
-                .unwrap_or("");
+            let keys = rest.split("gby=[").nth(1).and_then(|s| s.split(']').next()).unwrap_or("");
             let mode = if rest.contains("mode=Partial") {
                 "Partial "
             } else if rest.contains("mode=Final") {

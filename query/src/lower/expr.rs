@@ -28,11 +28,7 @@ pub(crate) fn column(id: ColumnId) -> DfExpr {
 
 /// What comparisons, grouping, joins and set operations must look at instead of the value.
 pub(crate) fn comparable(expr: DfExpr, ty: PgType) -> DfExpr {
-    if needs_equality_key(ty) {
-        RowFunction::call(RowOp::EqualityKey, vec![ty], ty, vec![expr])
-    } else {
-        expr
-    }
+    if needs_equality_key(ty) { RowFunction::call(RowOp::EqualityKey, vec![ty], ty, vec![expr]) } else { expr }
 }
 
 fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
@@ -52,8 +48,7 @@ pub(super) fn lazy_case(
 
 /// All of them; none is true.
 pub(crate) fn conjunction(list: impl IntoIterator<Item = DfExpr>) -> Option<DfExpr> {
-    list.into_iter()
-        .reduce(|a, b| binary(a, Operator::And, b))
+    list.into_iter().reduce(|a, b| binary(a, Operator::And, b))
 }
 
 impl Lowerer<'_> {
@@ -73,64 +68,36 @@ impl Lowerer<'_> {
             ExprKind::Or(list) => self.guarded(list, false)?,
             ExprKind::Not(arg) => DfExpr::Not(Box::new(self.expr(arg)?)),
             ExprKind::IsNull(arg) => DfExpr::IsNull(Box::new(self.expr(arg)?)),
-            ExprKind::NotDistinct {
-                equals,
-                left,
-                right,
-            } => {
+            ExprKind::NotDistinct { equals, left, right } => {
                 if let Some((l, Operator::Eq, r)) = self.comparison(equals, left, right)? {
                     binary(l, Operator::IsNotDistinctFrom, r)
                 } else {
                     self.row_op(RowOp::NotDistinct(equals), &[left, right], ty)?
                 }
             }
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => lazy_case(
+            ExprKind::Case { branches, otherwise } => lazy_case(
                 branches
                     .iter()
                     .map(|b| Ok((Box::new(self.expr(&b.when)?), Box::new(self.expr(&b.then)?))))
                     .collect::<Result<_>>()?,
-                otherwise
-                    .as_deref()
-                    .map(|e| self.expr(e).map(Box::new))
-                    .transpose()?,
+                otherwise.as_deref().map(|e| self.expr(e).map(Box::new)).transpose()?,
                 ty,
             ),
             ExprKind::Coalesce(list) => self.coalesce(list, ty)?,
-            ExprKind::Extremum {
-                greatest,
-                less,
-                args,
-            } => {
+            ExprKind::Extremum { greatest, less, args } => {
                 let args: Vec<&Expr> = args.iter().collect();
-                self.row_op(
-                    RowOp::Extremum {
-                        greatest: *greatest,
-                        less,
-                    },
-                    &args,
-                    ty,
-                )?
+                self.row_op(RowOp::Extremum { greatest: *greatest, less }, &args, ty)?
             }
             ExprKind::InList { equals, arg, list } => self.in_list(equals, arg, list)?,
-            ExprKind::Quantified {
-                quantifier,
-                operator,
-                left,
-                array,
-            } => self.quantified_array(*quantifier, operator, left, array)?,
+            ExprKind::Quantified { quantifier, operator, left, array } => {
+                self.quantified_array(*quantifier, operator, left, array)?
+            }
             ExprKind::Array(list) => {
-                let element = ty
-                    .element()
-                    .ok_or_else(|| Error::internal("ARRAY[] of no array type"))?;
+                let element = ty.element().ok_or_else(|| Error::internal("ARRAY[] of no array type"))?;
                 let args: Vec<&Expr> = list.iter().collect();
                 self.row_op(RowOp::Array(element), &args, ty)?
             }
-            ExprKind::Subscript { array, index } => {
-                self.row_op(RowOp::Subscript, &[array, index], ty)?
-            }
+            ExprKind::Subscript { array, index } => self.row_op(RowOp::Subscript, &[array, index], ty)?,
             ExprKind::Row(list) => {
                 let args: Vec<&Expr> = list.iter().collect();
                 self.row_op(RowOp::Row, &args, ty)?
@@ -140,35 +107,22 @@ impl Lowerer<'_> {
                     SubqueryKind::Scalar => (SubqueryUse::Scalar, None),
                     SubqueryKind::Exists => (SubqueryUse::Exists, None),
                     SubqueryKind::Array => (
-                        SubqueryUse::Array(
-                            ty.element()
-                                .ok_or_else(|| Error::internal("ARRAY() of no array type"))?,
-                        ),
+                        SubqueryUse::Array(ty.element().ok_or_else(|| Error::internal("ARRAY() of no array type"))?),
                         None,
                     ),
-                    SubqueryKind::Quantified {
-                        quantifier,
-                        operator,
-                        left,
-                    } => (
+                    SubqueryKind::Quantified { quantifier, operator, left } => (
                         SubqueryUse::Quantified {
                             quantifier: *quantifier,
                             operator,
                             left: left.ty.ty,
-                            right: query
-                                .output()
-                                .first()
-                                .map_or(left.ty.ty, |column| column.ty.ty),
+                            right: query.output().first().map_or(left.ty.ty, |column| column.ty.ty),
                         },
                         Some(left.as_ref()),
                     ),
                 };
                 let facts = Facts::of(query);
-                let outer: Vec<_> = facts
-                    .free()
-                    .into_iter()
-                    .filter(|(id, _)| !self.env.bindings.contains_key(id))
-                    .collect();
+                let outer: Vec<_> =
+                    facts.free().into_iter().filter(|(id, _)| !self.env.bindings.contains_key(id)).collect();
                 let mut types: Vec<PgType> = left.iter().map(|e| e.ty.ty).collect();
                 types.extend(outer.iter().map(|(_, ty)| *ty));
                 let mut args = left.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
@@ -188,10 +142,7 @@ impl Lowerer<'_> {
 
     fn param(&self, n: usize) -> Result<&Datum> {
         self.statement.params.get(n).ok_or_else(|| {
-            Error::new(
-                stratos_types::ErrorKind::UndefinedParameter,
-                format!("there is no parameter ${}", n + 1),
-            )
+            Error::new(stratos_types::ErrorKind::UndefinedParameter, format!("there is no parameter ${}", n + 1))
         })
     }
 
@@ -211,15 +162,9 @@ impl Lowerer<'_> {
         }
         let refs: Vec<&Expr> = args.iter().collect();
         if let Some(kernel) = function.kernel
-            && matches!(
-                kernel,
-                Kernel::Add | Kernel::Sub | Kernel::Mul | Kernel::Div | Kernel::Rem | Kernel::Neg
-            )
+            && matches!(kernel, Kernel::Add | Kernel::Sub | Kernel::Mul | Kernel::Div | Kernel::Rem | Kernel::Neg)
             && args.iter().all(|a| a.ty.ty == ret)
-            && matches!(
-                ret,
-                PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8
-            )
+            && matches!(ret, PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8)
         {
             return self.row_op(RowOp::Arithmetic(function, kernel), &refs, ret);
         }
@@ -242,11 +187,7 @@ impl Lowerer<'_> {
             return Ok(None);
         };
         let side = |e: DfExpr, ty: PgType| {
-            if arrow_type(ty) == arrow_type(common) {
-                e
-            } else {
-                native_cast(e, arrow_type(common))
-            }
+            if arrow_type(ty) == arrow_type(common) { e } else { native_cast(e, arrow_type(common)) }
         };
         let (l, r) = (side(l, lt), side(r, rt));
         // A float that is a constant other than zero or NaN equals only itself.
@@ -277,9 +218,7 @@ impl Lowerer<'_> {
     }
 
     fn coalesce(&self, list: &[Expr], ty: PgType) -> Result<DfExpr> {
-        let (last, init) = list
-            .split_last()
-            .ok_or_else(|| Error::internal("COALESCE of nothing"))?;
+        let (last, init) = list.split_last().ok_or_else(|| Error::internal("COALESCE of nothing"))?;
         if init.iter().any(|e| Facts::of_expr(e).volatile) {
             let args: Vec<&Expr> = list.iter().collect();
             return self.row_op(RowOp::Coalesce, &args, ty);
@@ -291,10 +230,7 @@ impl Lowerer<'_> {
             .iter()
             .map(|e| {
                 let value = self.expr(e)?;
-                Ok((
-                    Box::new(DfExpr::IsNotNull(Box::new(value.clone()))),
-                    Box::new(value),
-                ))
+                Ok((Box::new(DfExpr::IsNotNull(Box::new(value.clone()))), Box::new(value)))
             })
             .collect::<Result<_>>()?;
         Ok(lazy_case(branches, Some(Box::new(self.expr(last)?)), ty))
@@ -305,9 +241,7 @@ impl Lowerer<'_> {
         if kernel::comparison(equals) == Some(Operator::Eq) && list.iter().all(|e| e.ty.ty == ty) {
             return Ok(DfExpr::InList(InList::new(
                 Box::new(comparable(self.expr(arg)?, ty)),
-                list.iter()
-                    .map(|e| Ok(comparable(self.expr(e)?, ty)))
-                    .collect::<Result<_>>()?,
+                list.iter().map(|e| Ok(comparable(self.expr(e)?, ty))).collect::<Result<_>>()?,
                 false,
             )));
         }
@@ -337,20 +271,12 @@ impl Lowerer<'_> {
             && let Some(Datum::Array(items)) = constant
             && items.element == left.ty.ty
         {
-            let list: Vec<Expr> = items
-                .values
-                .iter()
-                .map(|v| Expr::literal(v.clone(), items.element))
-                .collect();
+            let list: Vec<Expr> = items.values.iter().map(|v| Expr::literal(v.clone(), items.element)).collect();
             if !list.is_empty() {
                 return self.in_list(operator, left, &list);
             }
         }
-        self.row_op(
-            RowOp::Quantified(quantifier, operator),
-            &[left, array],
-            PgType::Bool,
-        )
+        self.row_op(RowOp::Quantified(quantifier, operator), &[left, array], PgType::Bool)
     }
 
     /// AND and OR. Operands that may fail (a division, the reading of a text) are evaluated only for rows that the
@@ -367,16 +293,10 @@ impl Lowerer<'_> {
         let (safe, risky) = (joined(safe), joined(risky));
         Ok(match (safe, risky) {
             (Some(safe), Some(risky)) => {
-                let decided = if and {
-                    DfExpr::IsFalse(Box::new(safe.clone()))
-                } else {
-                    DfExpr::IsTrue(Box::new(safe.clone()))
-                };
+                let decided =
+                    if and { DfExpr::IsFalse(Box::new(safe.clone())) } else { DfExpr::IsTrue(Box::new(safe.clone())) };
                 let guarded = lazy_case(
-                    vec![(
-                        Box::new(decided),
-                        Box::new(literal(PgType::Bool, &Datum::Bool(!and))?),
-                    )],
+                    vec![(Box::new(decided), Box::new(literal(PgType::Bool, &Datum::Bool(!and))?))],
                     Some(Box::new(risky)),
                     PgType::Bool,
                 );
@@ -429,16 +349,24 @@ pub(crate) fn may_fail(expr: &Expr) -> bool {
                     ["div", "mod"].iter().any(|s| function.name.contains(s))
                         || matches!(
                             function.name,
-                            "sqrt" | "ln" | "log" | "log10" | "power" | "pow" | "exp"
-                                | "to_date" | "to_timestamp" | "to_number" | "chr"
+                            "sqrt"
+                                | "ln"
+                                | "log"
+                                | "log10"
+                                | "power"
+                                | "pow"
+                                | "exp"
+                                | "to_date"
+                                | "to_timestamp"
+                                | "to_number"
+                                | "chr"
                         )
                 }
             };
             risky || args.iter().any(may_fail)
         }
         ExprKind::Cast { arg, .. } => {
-            let reads_text =
-                (arg.ty.ty.is_string() || arg.ty.ty == PgType::Json) && !expr.ty.ty.is_string();
+            let reads_text = (arg.ty.ty.is_string() || arg.ty.ty == PgType::Json) && !expr.ty.ty.is_string();
             let constant = matches!(arg.kind, ExprKind::Literal(_) | ExprKind::Param(_));
             (reads_text && !constant) || may_fail(arg)
         }
@@ -450,10 +378,7 @@ pub(crate) fn may_fail(expr: &Expr) -> bool {
         | ExprKind::Row(list) => list.iter().any(may_fail),
         ExprKind::Extremum { args, .. } => args.iter().any(may_fail),
         ExprKind::NotDistinct { left, right, .. } => may_fail(left) || may_fail(right),
-        ExprKind::Case {
-            branches,
-            otherwise,
-        } => {
+        ExprKind::Case { branches, otherwise } => {
             branches.iter().any(|b| may_fail(&b.when) || may_fail(&b.then))
                 || otherwise.as_deref().is_some_and(may_fail)
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, Datum as ArrowDatum, PrimitiveArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, Datum as ArrowDatum, PrimitiveArray, StringBuilder,
+};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::common::ScalarValue;
@@ -34,25 +36,15 @@ pub(crate) fn arithmetic(kernel: Kernel, args: &[ColumnarValue]) -> Option<Colum
         _ => return None,
     };
     let finite = match result.data_type() {
-        DataType::Float32 => result
-            .as_primitive::<Float32Type>()
-            .iter()
-            .flatten()
-            .all(f32::is_finite),
-        DataType::Float64 => result
-            .as_primitive::<Float64Type>()
-            .iter()
-            .flatten()
-            .all(f64::is_finite),
+        DataType::Float32 => result.as_primitive::<Float32Type>().iter().flatten().all(f32::is_finite),
+        DataType::Float64 => result.as_primitive::<Float64Type>().iter().flatten().all(f64::is_finite),
         _ => true,
     };
     if !finite {
         return None;
     }
     if constant {
-        return ScalarValue::try_from_array(&result, 0)
-            .ok()
-            .map(ColumnarValue::Scalar);
+        return ScalarValue::try_from_array(&result, 0).ok().map(ColumnarValue::Scalar);
     }
     Some(ColumnarValue::Array(result))
 }
@@ -101,9 +93,7 @@ pub(crate) fn equality_key(value: &ColumnarValue, ty: PgType) -> Result<Columnar
     match value {
         ColumnarValue::Array(array) => Ok(ColumnarValue::Array(key_array(array, ty)?)),
         ColumnarValue::Scalar(scalar) => {
-            let array = scalar
-                .to_array()
-                .map_err(|e| Error::internal(format!("constant: {e}")))?;
+            let array = scalar.to_array().map_err(|e| Error::internal(format!("constant: {e}")))?;
             let key = key_array(&array, ty)?;
             ScalarValue::try_from_array(&key, 0)
                 .map(ColumnarValue::Scalar)
@@ -114,16 +104,10 @@ pub(crate) fn equality_key(value: &ColumnarValue, ty: PgType) -> Result<Columnar
 
 fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
     Ok(match ty {
-        PgType::Float4 => Arc::new(normalised::<Float32Type>(array, |v| {
-            if v.is_nan() { f32::NAN } else { v + 0.0 }
-        })),
-        PgType::Float8 => Arc::new(normalised::<Float64Type>(array, |v| {
-            if v.is_nan() { f64::NAN } else { v + 0.0 }
-        })),
+        PgType::Float4 => Arc::new(normalised::<Float32Type>(array, |v| if v.is_nan() { f32::NAN } else { v + 0.0 })),
+        PgType::Float8 => Arc::new(normalised::<Float64Type>(array, |v| if v.is_nan() { f64::NAN } else { v + 0.0 })),
         PgType::Bpchar => {
-            let strings = array
-                .as_string_opt::<i32>()
-                .ok_or_else(|| Error::internal("char(n) column is not Utf8"))?;
+            let strings = array.as_string_opt::<i32>().ok_or_else(|| Error::internal("char(n) column is not Utf8"))?;
             let mut out = StringBuilder::with_capacity(strings.len(), strings.value_data().len());
             for value in strings {
                 out.append_option(value.map(|v| v.trim_end_matches(' ')));
@@ -131,9 +115,7 @@ fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
             Arc::new(out.finish())
         }
         PgType::Numeric | PgType::Interval | PgType::TimeTz => {
-            let bytes = array
-                .as_binary_opt::<i32>()
-                .ok_or_else(|| Error::internal("sortable column is not Binary"))?;
+            let bytes = array.as_binary_opt::<i32>().ok_or_else(|| Error::internal("sortable column is not Binary"))?;
             let mut out = BinaryBuilder::with_capacity(bytes.len(), bytes.value_data().len());
             for value in bytes {
                 out.append_option(value.map(sortable_key));
@@ -144,10 +126,7 @@ fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
     })
 }
 
-fn normalised<T: ArrowPrimitiveType>(
-    array: &ArrayRef,
-    f: impl Fn(T::Native) -> T::Native,
-) -> PrimitiveArray<T> {
+fn normalised<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> PrimitiveArray<T> {
     array.as_primitive::<T>().unary(f)
 }
 

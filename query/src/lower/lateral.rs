@@ -21,9 +21,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use stratos_types::{Datum, Error, PgType, Result};
@@ -73,22 +71,16 @@ impl Lowerer<'_> {
         }
         let columns = right.output();
         let right = match on {
-            Some(on) => Rel::Filter {
-                input: Box::new(right.clone()),
-                predicate: on.clone(),
-            },
+            Some(on) => Rel::Filter { input: Box::new(right.clone()), predicate: on.clone() },
             None => right.clone(),
         };
         let input = self.query(left)?;
-        let mut fields: Vec<Arc<arrow::datatypes::Field>> =
-            input.schema().fields().iter().cloned().collect();
-        fields.extend(columns.iter().map(|c| {
-            Arc::new(arrow::datatypes::Field::new(
-                column_name(c.id),
-                arrow_type(c.ty.ty),
-                true,
-            ))
-        }));
+        let mut fields: Vec<Arc<arrow::datatypes::Field>> = input.schema().fields().iter().cloned().collect();
+        fields.extend(
+            columns
+                .iter()
+                .map(|c| Arc::new(arrow::datatypes::Field::new(column_name(c.id), arrow_type(c.ty.ty), true))),
+        );
         let schema = DFSchema::try_from(Schema::new(fields)).map_err(error_from)?;
         let spec = Spec {
             outer: self.needed_from(&right, left),
@@ -99,11 +91,7 @@ impl Lowerer<'_> {
             keep_left: kind == JoinKind::Left,
         };
         Ok(LogicalPlan::Extension(Extension {
-            node: Arc::new(LateralNode {
-                input,
-                spec: Arc::new(spec),
-                schema: Arc::new(schema),
-            }),
+            node: Arc::new(LateralNode { input, spec: Arc::new(spec), schema: Arc::new(schema) }),
         }))
     }
 }
@@ -153,20 +141,17 @@ impl UserDefinedLogicalNode for LateralNode {
         let Some(input) = inputs.pop() else {
             return internal_err!("a lateral join has one input");
         };
-        Ok(Arc::new(LateralNode {
-            input,
-            spec: self.spec.clone(),
-            schema: self.schema.clone(),
-        }))
+        Ok(Arc::new(LateralNode { input, spec: self.spec.clone(), schema: self.schema.clone() }))
     }
     fn dyn_hash(&self, mut state: &mut dyn Hasher) {
         (Arc::as_ptr(&self.spec) as usize).hash(&mut state);
         self.input.hash(&mut state);
     }
     fn dyn_eq(&self, other: &dyn UserDefinedLogicalNode) -> bool {
-        other.as_any().downcast_ref::<Self>().is_some_and(|other| {
-            Arc::ptr_eq(&self.spec, &other.spec) && self.input == other.input
-        })
+        other
+            .as_any()
+            .downcast_ref::<Self>()
+            .is_some_and(|other| Arc::ptr_eq(&self.spec, &other.spec) && self.input == other.input)
     }
     fn dyn_ord(&self, other: &dyn UserDefinedLogicalNode) -> Option<Ordering> {
         self.dyn_eq(other).then_some(Ordering::Equal)
@@ -190,11 +175,7 @@ impl ExtensionPlanner for LateralPlanner {
         let (Some(node), [input]) = (node.as_any().downcast_ref::<LateralNode>(), inputs) else {
             return Ok(None);
         };
-        Ok(Some(Arc::new(LateralExec::new(
-            input.clone(),
-            node.spec.clone(),
-            Arc::new(node.schema.as_arrow().clone()),
-        ))))
+        Ok(Some(Arc::new(LateralExec::new(input.clone(), node.spec.clone(), Arc::new(node.schema.as_arrow().clone())))))
     }
 }
 
@@ -215,12 +196,7 @@ impl LateralExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        LateralExec {
-            input,
-            spec,
-            properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }
+        LateralExec { input, spec, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -263,31 +239,17 @@ impl ExecutionPlan for LateralExec {
         let Some(input) = children.pop() else {
             return internal_err!("a lateral join has one input");
         };
-        Ok(Arc::new(LateralExec::new(
-            input,
-            self.spec.clone(),
-            self.schema(),
-        )))
+        Ok(Arc::new(LateralExec::new(input, self.spec.clone(), self.schema())))
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
 
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> DfResult<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let statement = statement_of(context.session_config().options())?.clone();
-        let names: HashMap<String, usize> = self
-            .input
-            .schema()
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(i, f)| (f.name().clone(), i))
-            .collect();
+        let names: HashMap<String, usize> =
+            self.input.schema().fields().iter().enumerate().map(|(i, f)| (f.name().clone(), i)).collect();
         let schema = self.schema();
         let run = Run {
             input: self.input.execute(partition, context)?,
@@ -359,12 +321,7 @@ impl Run {
     }
 }
 
-fn outer_values(
-    spec: &Spec,
-    names: &HashMap<String, usize>,
-    batch: &RecordBatch,
-    row: usize,
-) -> Result<Vec<Datum>> {
+fn outer_values(spec: &Spec, names: &HashMap<String, usize>, batch: &RecordBatch, row: usize) -> Result<Vec<Datum>> {
     spec.outer
         .iter()
         .map(|(id, ty)| {
@@ -389,26 +346,12 @@ async fn right_side(
         return Ok(found.clone());
     }
     statement.eval.host.check_canceled()?;
-    let env = spec.env.bind(
-        spec.outer
-            .iter()
-            .zip(outer)
-            .map(|((id, ty), value)| (*id, *ty, value)),
-    );
+    let env = spec.env.bind(spec.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value)));
     let mut batches = Vec::new();
-    if let Rel::TableFunction {
-        function,
-        args,
-        columns,
-        ordinality,
-    } = &spec.right
-    {
+    if let Rel::TableFunction { function, args, columns, ordinality } = &spec.right {
         // No plan is needed to call a function.
         let lowerer = Lowerer::new(statement, env);
-        let args = args
-            .iter()
-            .map(|e| Ok((e.ty.ty, lowerer.constant(e)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let args = args.iter().map(|e| Ok((e.ty.ty, lowerer.constant(e)?))).collect::<Result<Vec<_>>>()?;
         let mut rows = FunctionRows::new(*function, &args, columns, *ordinality)?;
         while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
             batches.push(batch);
@@ -440,20 +383,10 @@ struct Joiner {
 
 impl Joiner {
     fn new(spec: Arc<Spec>, schema: SchemaRef) -> Self {
-        Joiner {
-            spec,
-            schema,
-            left_rows: Vec::new(),
-            right: Vec::new(),
-        }
+        Joiner { spec, schema, left_rows: Vec::new(), right: Vec::new() }
     }
 
-    fn add(
-        &mut self,
-        left: &RecordBatch,
-        row: usize,
-        right: &[RecordBatch],
-    ) -> Result<Vec<RecordBatch>> {
+    fn add(&mut self, left: &RecordBatch, row: usize, right: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
         let row = u32::try_from(row).map_err(|_| Error::internal("a batch is too long"))?;
         let mut out = Vec::new();
         let mut matched = false;
@@ -473,12 +406,8 @@ impl Joiner {
     }
 
     fn null_row(&self) -> Result<RecordBatch> {
-        let columns: Vec<ArrayRef> = self
-            .spec
-            .columns
-            .iter()
-            .map(|c| new_null_array(&arrow_type(c.ty.ty), 1))
-            .collect();
+        let columns: Vec<ArrayRef> =
+            self.spec.columns.iter().map(|c| new_null_array(&arrow_type(c.ty.ty), 1)).collect();
         RecordBatch::try_new_with_options(
             crate::scan::schema_of(&self.spec.columns),
             columns,
@@ -500,11 +429,8 @@ impl Joiner {
             columns.push(take(column.as_ref(), &indices, None).map_err(failed)?);
         }
         for at in 0..self.spec.columns.len() {
-            let parts: Vec<&dyn arrow::array::Array> = self
-                .right
-                .iter()
-                .map(|batch| batch.column(at).as_ref())
-                .collect();
+            let parts: Vec<&dyn arrow::array::Array> =
+                self.right.iter().map(|batch| batch.column(at).as_ref()).collect();
             columns.push(arrow::compute::concat(&parts).map_err(failed)?);
         }
         self.right.clear();

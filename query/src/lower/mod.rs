@@ -58,19 +58,13 @@ impl Env {
     fn bind(&self, columns: impl IntoIterator<Item = (ColumnId, PgType, Datum)>) -> Env {
         let mut bindings = (*self.bindings).clone();
         bindings.extend(columns.into_iter().map(|(id, ty, value)| (id, (ty, value))));
-        Env {
-            bindings: Arc::new(bindings),
-            ctes: self.ctes.clone(),
-        }
+        Env { bindings: Arc::new(bindings), ctes: self.ctes.clone() }
     }
 
     /// With one more CTE.
     fn define(&self, cte: u32, source: CteSource) -> Env {
         let mut ctes = (*self.ctes).clone();
         ctes.insert(cte, source);
-        Env {
-            bindings: self.bindings.clone(),
-            ctes: Arc::new(ctes),
-        }
+        Env { bindings: self.bindings.clone(), ctes: Arc::new(ctes) }
     }
 }

@@ -8,8 +8,8 @@ use datafusion::common::{DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{
-    Distinct, EmptyRelation, Expr as DfExpr, ExprFunctionExt, Filter, Limit, LogicalPlan,
-    LogicalPlanBuilder, Projection, Sort, Union, Values, lit,
+    Distinct, EmptyRelation, Expr as DfExpr, ExprFunctionExt, Filter, Limit, LogicalPlan, LogicalPlanBuilder,
+    Projection, Sort, Union, Values, lit,
 };
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -32,20 +32,12 @@ pub(crate) struct Lowerer<'a> {
 
 impl<'a> Lowerer<'a> {
     pub fn new(statement: &'a Arc<StatementContext>, env: Env) -> Self {
-        Lowerer {
-            statement,
-            env,
-            sequence: Cell::new(0),
-        }
+        Lowerer { statement, env, sequence: Cell::new(0) }
     }
 
     /// The same statement with other outer things in sight.
     pub(super) fn with_env(&self, env: Env) -> Lowerer<'a> {
-        Lowerer {
-            statement: self.statement,
-            env,
-            sequence: Cell::new(self.sequence.get() + NAMES_PER_LEVEL),
-        }
+        Lowerer { statement: self.statement, env, sequence: Cell::new(self.sequence.get() + NAMES_PER_LEVEL) }
     }
 
     /// A name that no column has.
@@ -84,79 +76,40 @@ impl<'a> Lowerer<'a> {
                 self.scan(Arc::new(provider), columns.iter().map(|c| c.id))
             }
             Rel::Values { columns, rows } => self.values(columns, rows),
-            Rel::TableFunction {
-                function,
-                args,
-                columns,
-                ordinality,
-            } => {
-                let args = args
-                    .iter()
-                    .map(|e| Ok((e.ty.ty, self.constant(e)?)))
-                    .collect::<Result<_>>()?;
+            Rel::TableFunction { function, args, columns, ordinality } => {
+                let args = args.iter().map(|e| Ok((e.ty.ty, self.constant(e)?))).collect::<Result<_>>()?;
                 let provider = FunctionTable::new(*function, args, columns.clone(), *ordinality);
                 self.scan(Arc::new(provider), columns.iter().map(|c| c.id))
             }
             Rel::Filter { input, predicate } => self.filter(input, predicate),
             Rel::Project { input, columns } => {
                 let plan = self.rel(input)?;
-                let exprs = columns
-                    .iter()
-                    .map(|(c, e)| Ok(self.expr(e)?.alias(column_name(c.id))))
-                    .collect::<Result<_>>()?;
+                let exprs =
+                    columns.iter().map(|(c, e)| Ok(self.expr(e)?.alias(column_name(c.id)))).collect::<Result<_>>()?;
                 project(plan, exprs)
             }
-            Rel::Join {
-                left,
-                right,
-                kind,
-                on,
-                ..
-            } => self.join(left, right, *kind, on.as_ref()),
-            Rel::Aggregate {
-                input,
-                group_by,
-                grouping_sets,
-                aggregates,
-                groupings,
-            } => self.aggregate(
-                input,
-                group_by,
-                grouping_sets.as_deref(),
-                aggregates,
-                groupings,
-            ),
+            Rel::Join { left, right, kind, on, .. } => self.join(left, right, *kind, on.as_ref()),
+            Rel::Aggregate { input, group_by, grouping_sets, aggregates, groupings } => {
+                self.aggregate(input, group_by, grouping_sets.as_deref(), aggregates, groupings)
+            }
             Rel::Window { input, calls } => self.window(input, calls),
             Rel::Sort { input, keys } => {
                 let plan = self.rel(input)?;
                 sort(plan, self.sort_keys(keys)?)
             }
-            Rel::Limit {
-                input,
-                limit,
-                offset,
-            } => self.limit(input, limit.as_ref(), offset.as_ref()),
+            Rel::Limit { input, limit, offset } => self.limit(input, limit.as_ref(), offset.as_ref()),
             Rel::Distinct { input } => {
                 let output = input.output();
                 let plan = self.query(input)?;
                 self.distinct(plan, &output)
             }
             Rel::DistinctOn { input, on, keys } => self.distinct_on(input, on, keys),
-            Rel::SetOp {
-                op,
-                all,
-                left,
-                right,
-                columns,
-            } => self.set_operation(*op, *all, left, right, columns),
+            Rel::SetOp { op, all, left, right, columns } => self.set_operation(*op, *all, left, right, columns),
             Rel::With { ctes, body } => self.with(ctes, body),
             Rel::CteScan { cte, columns } => self.cte_scan(*cte, columns),
             Rel::Alias { input, columns } => {
                 let plan = self.rel(input)?;
-                let exprs = columns
-                    .iter()
-                    .map(|(c, from)| column(*from).alias(column_name(c.id)))
-                    .collect();
+                let exprs = columns.iter().map(|(c, from)| column(*from).alias(column_name(c.id))).collect();
                 project(plan, exprs)
             }
         }
@@ -174,11 +127,8 @@ impl<'a> Lowerer<'a> {
             .map_err(error_from)?;
         let exprs = columns
             .map(|id| {
-                DfExpr::Column(datafusion::common::Column::new(
-                    Some(name.as_str()),
-                    column_name(id),
-                ))
-                .alias(column_name(id))
+                DfExpr::Column(datafusion::common::Column::new(Some(name.as_str()), column_name(id)))
+                    .alias(column_name(id))
             })
             .collect();
         project(plan, exprs)
@@ -190,15 +140,9 @@ impl<'a> Lowerer<'a> {
             if rows.len() > 1 {
                 return Err(Error::internal("several rows of no columns"));
             }
-            return Ok(LogicalPlan::EmptyRelation(EmptyRelation {
-                produce_one_row: !rows.is_empty(),
-                schema,
-            }));
+            return Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: !rows.is_empty(), schema }));
         }
-        let values = rows
-            .iter()
-            .map(|row| row.iter().map(|e| self.expr(e)).collect())
-            .collect::<Result<_>>()?;
+        let values = rows.iter().map(|row| row.iter().map(|e| self.expr(e)).collect()).collect::<Result<_>>()?;
         Ok(LogicalPlan::Values(Values { schema, values }))
     }
 
@@ -209,29 +153,18 @@ impl<'a> Lowerer<'a> {
             other => other,
         };
         let session = self.statement.runtime.session(self.statement, 1);
-        let physical = session
-            .create_physical_expr(lowered, &DFSchema::empty())
-            .map_err(error_from)?;
+        let physical = session.create_physical_expr(lowered, &DFSchema::empty()).map_err(error_from)?;
         let batch = arrow::array::RecordBatch::try_new_with_options(
             Arc::new(arrow::datatypes::Schema::empty()),
             Vec::new(),
             &arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
         )
         .map_err(|e| Error::internal(format!("one-row batch: {e}")))?;
-        let array = physical
-            .evaluate(&batch)
-            .and_then(|v| v.into_array(1))
-            .map_err(error_from)?;
+        let array = physical.evaluate(&batch).and_then(|v| v.into_array(1)).map_err(error_from)?;
         crate::arrow::datum_at(array.as_ref(), 0, expr.ty.ty)
     }
 
-    fn join(
-        &self,
-        left: &Rel,
-        right: &Rel,
-        kind: JoinKind,
-        on: Option<&Expr>,
-    ) -> Result<LogicalPlan> {
+    fn join(&self, left: &Rel, right: &Rel, kind: JoinKind, on: Option<&Expr>) -> Result<LogicalPlan> {
         let outer = self.needed_from(right, left);
         if !outer.is_empty() {
             return self.lateral(left, right, kind, on, outer);
@@ -241,8 +174,7 @@ impl<'a> Lowerer<'a> {
         if let Some(on) = on {
             let mut list = Vec::new();
             conjuncts(on, &mut list);
-            let (risky, safe): (Vec<&Expr>, Vec<&Expr>) =
-                list.into_iter().partition(|e| super::expr::may_fail(e));
+            let (risky, safe): (Vec<&Expr>, Vec<&Expr>) = list.into_iter().partition(|e| super::expr::may_fail(e));
             for e in &safe {
                 conditions.push(self.expr(e)?);
             }
@@ -269,18 +201,9 @@ impl<'a> Lowerer<'a> {
     }
 
     /// Columns of `left` that `right` refers to.
-    pub(super) fn needed_from(
-        &self,
-        right: &Rel,
-        left: &Rel,
-    ) -> Vec<(crate::ir::ColumnId, PgType)> {
-        let produced: std::collections::BTreeSet<_> =
-            left.output().iter().map(|c| c.id).collect();
-        Facts::of(right)
-            .free()
-            .into_iter()
-            .filter(|(id, _)| produced.contains(id))
-            .collect()
+    pub(super) fn needed_from(&self, right: &Rel, left: &Rel) -> Vec<(crate::ir::ColumnId, PgType)> {
+        let produced: std::collections::BTreeSet<_> = left.output().iter().map(|c| c.id).collect();
+        Facts::of(right).free().into_iter().filter(|(id, _)| produced.contains(id)).collect()
     }
 
     pub(super) fn sort_keys(&self, keys: &[SortKey]) -> Result<Vec<SortExpr>> {
@@ -288,9 +211,7 @@ impl<'a> Lowerer<'a> {
             .map(|k| {
                 // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
                 let key = match k.expr.ty.ty {
-                    ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar) => {
-                        comparable(self.expr(&k.expr)?, ty)
-                    }
+                    ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar) => comparable(self.expr(&k.expr)?, ty),
                     _ => self.expr(&k.expr)?,
                 };
                 Ok(key.sort(!k.descending, k.nulls_first))
@@ -298,20 +219,14 @@ impl<'a> Lowerer<'a> {
             .collect()
     }
 
-    fn limit(
-        &self,
-        input: &Rel,
-        limit: Option<&Expr>,
-        offset: Option<&Expr>,
-    ) -> Result<LogicalPlan> {
+    fn limit(&self, input: &Rel, limit: Option<&Expr>, offset: Option<&Expr>) -> Result<LogicalPlan> {
         let plan = self.rel(input)?;
         let fetch = self.row_count(limit, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
         let skip = self.row_count(offset, ErrorKind::InvalidRowCountInOffset, "OFFSET")?;
         if fetch.is_none() && skip.unwrap_or(0) == 0 {
             return Ok(plan);
         }
-        let constant =
-            |n: i64| Box::new(DfExpr::Literal(ScalarValue::Int64(Some(n)), None));
+        let constant = |n: i64| Box::new(DfExpr::Literal(ScalarValue::Int64(Some(n)), None));
         Ok(LogicalPlan::Limit(Limit {
             skip: skip.filter(|n| *n > 0).map(constant),
             fetch: fetch.map(constant),
@@ -319,12 +234,7 @@ impl<'a> Lowerer<'a> {
         }))
     }
 
-    fn row_count(
-        &self,
-        expr: Option<&Expr>,
-        kind: ErrorKind,
-        clause: &str,
-    ) -> Result<Option<i64>> {
+    fn row_count(&self, expr: Option<&Expr>, kind: ErrorKind, clause: &str) -> Result<Option<i64>> {
         let Some(expr) = expr else { return Ok(None) };
         match self.constant(expr)? {
             Datum::Null => Ok(None),
@@ -337,11 +247,7 @@ impl<'a> Lowerer<'a> {
     }
 
     /// One row of each group of equal rows.
-    pub(super) fn distinct(
-        &self,
-        plan: LogicalPlan,
-        output: &[OutputColumn],
-    ) -> Result<LogicalPlan> {
+    pub(super) fn distinct(&self, plan: LogicalPlan, output: &[OutputColumn]) -> Result<LogicalPlan> {
         if output.is_empty() {
             return Ok(LogicalPlan::Limit(Limit {
                 skip: None,
@@ -371,9 +277,7 @@ impl<'a> Lowerer<'a> {
                 let key = self.fresh("k");
                 keys.push(comparable(column(c.id), c.ty.ty).alias(key));
                 let any = self.fresh("v");
-                values.push(
-                    datafusion::functions_aggregate::expr_fn::min(column(c.id)).alias(any.clone()),
-                );
+                values.push(datafusion::functions_aggregate::expr_fn::min(column(c.id)).alias(any.clone()));
                 back.push(datafusion::logical_expr::ident(any).alias(name));
             } else {
                 keys.push(column(c.id));
@@ -394,10 +298,7 @@ impl<'a> Lowerer<'a> {
     fn distinct_on(&self, input: &Rel, on: &[Expr], keys: &[SortKey]) -> Result<LogicalPlan> {
         let output = input.output();
         let plan = self.rel(input)?;
-        let partition = on
-            .iter()
-            .map(|e| Ok(comparable(self.expr(e)?, e.ty.ty)))
-            .collect::<Result<Vec<_>>>()?;
+        let partition = on.iter().map(|e| Ok(comparable(self.expr(e)?, e.ty.ty))).collect::<Result<Vec<_>>>()?;
         let order = self.sort_keys(keys)?;
         let number = datafusion::functions_window::expr_fn::row_number()
             .partition_by(partition)
@@ -422,40 +323,27 @@ impl<'a> Lowerer<'a> {
     ) -> Result<LogicalPlan> {
         let side = |rel: &Rel, extra: &[DfExpr]| {
             let plan = self.rel(rel)?;
-            let mut exprs: Vec<DfExpr> = rel
-                .output()
-                .iter()
-                .zip(columns)
-                .map(|(from, to)| column(from.id).alias(column_name(to.id)))
-                .collect();
+            let mut exprs: Vec<DfExpr> =
+                rel.output().iter().zip(columns).map(|(from, to)| column(from.id).alias(column_name(to.id))).collect();
             exprs.extend_from_slice(extra);
             project(plan, exprs)
         };
         if op == SetOpKind::Union {
             let plan = union(side(left, &[])?, side(right, &[])?)?;
-            return if all {
-                Ok(plan)
-            } else {
-                self.distinct(plan, columns)
-            };
+            return if all { Ok(plan) } else { self.distinct(plan, columns) };
         }
         // Count each row's occurrences on both sides.
         let (in_left, in_right) = (self.fresh("l"), self.fresh("r"));
         let tag = |l: i64, r: i64| [lit(l).alias(in_left.clone()), lit(r).alias(in_right.clone())];
         let plan = union(side(left, &tag(1, 0))?, side(right, &tag(0, 1))?)?;
         let total = |name: &String| {
-            datafusion::functions_aggregate::expr_fn::sum(datafusion::logical_expr::ident(
-                name.clone(),
-            ))
+            datafusion::functions_aggregate::expr_fn::sum(datafusion::logical_expr::ident(name.clone()))
         };
         let (left_count, right_count) = (self.fresh("n"), self.fresh("n"));
         let plan = self.grouped(
             plan,
             columns,
-            vec![
-                (left_count.clone(), total(&in_left)),
-                (right_count.clone(), total(&in_right)),
-            ],
+            vec![(left_count.clone(), total(&in_left)), (right_count.clone(), total(&in_right))],
         )?;
         let l = || datafusion::logical_expr::ident(left_count.clone());
         let r = || datafusion::logical_expr::ident(right_count.clone());
@@ -470,9 +358,9 @@ impl<'a> Lowerer<'a> {
             return project(plan, exprs);
         }
         let times = match op {
-            SetOpKind::Intersect => datafusion::logical_expr::when(l().lt(r()), l())
-                .otherwise(r())
-                .map_err(error_from)?,
+            SetOpKind::Intersect => {
+                datafusion::logical_expr::when(l().lt(r()), l()).otherwise(r()).map_err(error_from)?
+            }
             _ => l() - r(),
         };
         let repeat = self.fresh("u");
@@ -521,48 +409,33 @@ fn and(mut list: Vec<Expr>) -> Option<Expr> {
     if list.len() < 2 {
         return list.pop();
     }
-    Some(Expr {
-        kind: ExprKind::And(list),
-        ty: PgType::Bool.into(),
-    })
+    Some(Expr { kind: ExprKind::And(list), ty: PgType::Bool.into() })
 }
 
 /// The schema of columns in plans.
 pub(super) fn schema_of(columns: &[OutputColumn]) -> Result<DFSchema> {
-    let fields: Vec<arrow::datatypes::Field> = columns
-        .iter()
-        .map(|c| arrow::datatypes::Field::new(column_name(c.id), arrow_type(c.ty.ty), true))
-        .collect();
+    let fields: Vec<arrow::datatypes::Field> =
+        columns.iter().map(|c| arrow::datatypes::Field::new(column_name(c.id), arrow_type(c.ty.ty), true)).collect();
     DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(error_from)
 }
 
 pub(super) fn project(plan: LogicalPlan, exprs: Vec<DfExpr>) -> Result<LogicalPlan> {
-    Projection::try_new(exprs, Arc::new(plan))
-        .map(LogicalPlan::Projection)
-        .map_err(error_from)
+    Projection::try_new(exprs, Arc::new(plan)).map(LogicalPlan::Projection).map_err(error_from)
 }
 
 pub(super) fn filter(plan: LogicalPlan, predicate: DfExpr) -> Result<LogicalPlan> {
-    Filter::try_new(predicate, Arc::new(plan))
-        .map(LogicalPlan::Filter)
-        .map_err(error_from)
+    Filter::try_new(predicate, Arc::new(plan)).map(LogicalPlan::Filter).map_err(error_from)
 }
 
 fn sort(plan: LogicalPlan, keys: Vec<SortExpr>) -> Result<LogicalPlan> {
     if keys.is_empty() {
         return Ok(plan);
     }
-    Ok(LogicalPlan::Sort(Sort {
-        expr: keys,
-        input: Arc::new(plan),
-        fetch: None,
-    }))
+    Ok(LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(plan), fetch: None }))
 }
 
 fn union(left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
-    Union::try_new_with_loose_types(vec![Arc::new(left), Arc::new(right)])
-        .map(LogicalPlan::Union)
-        .map_err(error_from)
+    Union::try_new_with_loose_types(vec![Arc::new(left), Arc::new(right)]).map(LogicalPlan::Union).map_err(error_from)
 }
 
 /// A boolean constant.
@@ -579,11 +452,7 @@ pub(super) struct ConditionJoin {
 
 impl ConditionJoin {
     fn apply(self, left: LogicalPlan) -> Result<LogicalPlan> {
-        let kind = if self.anti {
-            JoinType::LeftAnti
-        } else {
-            JoinType::LeftSemi
-        };
+        let kind = if self.anti { JoinType::LeftAnti } else { JoinType::LeftSemi };
         let on = conjunction(self.on).map_or_else(|| truth(true), Ok)?;
         LogicalPlanBuilder::new(left)
             .join_on(self.right, kind, [on])

@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -20,7 +21,6 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
-use datafusion::catalog::Session;
 use futures::{Stream, StreamExt};
 use stratos_replication::PrefixStatistics;
 use stratos_types::{Datum, Error, PgType, Result};
@@ -98,11 +98,7 @@ impl QueryRuntime {
         &self.0.env.memory_pool
     }
 
-    pub(crate) fn session(
-        &self,
-        statement: &Arc<StatementContext>,
-        partitions: usize,
-    ) -> SessionState {
+    pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
         let mut config = SessionConfig::new()
             .with_batch_size(BATCH_ROWS)
             .with_target_partitions(partitions)
@@ -115,9 +111,7 @@ impl QueryRuntime {
         // Filters from a join's build side would reach our scans as opaque predicates and cost more than they save.
         options.optimizer.enable_dynamic_filter_pushdown = false;
         options.execution.coalesce_batches = true;
-        options
-            .extensions
-            .insert(StatementExtension(statement.clone()));
+        options.extensions.insert(StatementExtension(statement.clone()));
         let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.0.env.clone())
@@ -132,26 +126,19 @@ impl QueryRuntime {
     }
 
     fn partitions_for(&self, statement: &StatementContext, rel: &Rel) -> usize {
-        if self.0.cores > 1 && largest_scan(statement, rel) >= PARALLEL_ROWS_MIN {
-            self.0.cores
-        } else {
-            1
-        }
+        if self.0.cores > 1 && largest_scan(statement, rel) >= PARALLEL_ROWS_MIN { self.0.cores } else { 1 }
     }
 }
 
 /// The optimizer's rules: those about subqueries are missing (we hand it none), and those about metadata of files.
 fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     use datafusion::optimizer::{
-        common_subexpr_eliminate::CommonSubexprEliminate,
-        eliminate_cross_join::EliminateCrossJoin,
+        common_subexpr_eliminate::CommonSubexprEliminate, eliminate_cross_join::EliminateCrossJoin,
         eliminate_duplicated_expr::EliminateDuplicatedExpr, eliminate_filter::EliminateFilter,
         eliminate_group_by_constant::EliminateGroupByConstant, eliminate_limit::EliminateLimit,
-        eliminate_outer_join::EliminateOuterJoin,
-        extract_equijoin_predicate::ExtractEquijoinPredicate,
-        optimize_projections::OptimizeProjections,
-        propagate_empty_relation::PropagateEmptyRelation, push_down_filter::PushDownFilter,
-        push_down_limit::PushDownLimit,
+        eliminate_outer_join::EliminateOuterJoin, extract_equijoin_predicate::ExtractEquijoinPredicate,
+        optimize_projections::OptimizeProjections, propagate_empty_relation::PropagateEmptyRelation,
+        push_down_filter::PushDownFilter, push_down_limit::PushDownLimit,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate, simplify_expressions::SimplifyExpressions,
         single_distinct_to_groupby::SingleDistinctToGroupBy,
     };
@@ -191,18 +178,10 @@ impl QueryPlanner for Planner {
 }
 
 fn largest_scan(statement: &StatementContext, rel: &Rel) -> u64 {
-    let deeper = |rels: &[&Rel]| {
-        rels.iter()
-            .map(|r| largest_scan(statement, r))
-            .max()
-            .unwrap_or(0)
-    };
+    let deeper = |rels: &[&Rel]| rels.iter().map(|r| largest_scan(statement, r)).max().unwrap_or(0);
     match rel {
         Rel::Scan { table, .. } => statement.statistics(table).rows,
-        Rel::SystemScan { .. }
-        | Rel::Values { .. }
-        | Rel::TableFunction { .. }
-        | Rel::CteScan { .. } => 0,
+        Rel::SystemScan { .. } | Rel::Values { .. } | Rel::TableFunction { .. } | Rel::CteScan { .. } => 0,
         Rel::Filter { input, .. }
         | Rel::Project { input, .. }
         | Rel::Aggregate { input, .. }
@@ -213,12 +192,9 @@ fn largest_scan(statement: &StatementContext, rel: &Rel) -> u64 {
         | Rel::DistinctOn { input, .. }
         | Rel::Alias { input, .. } => deeper(&[input]),
         Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => deeper(&[left, right]),
-        Rel::With { ctes, body } => ctes
-            .iter()
-            .map(|c| largest_scan(statement, &c.query))
-            .max()
-            .unwrap_or(0)
-            .max(largest_scan(statement, body)),
+        Rel::With { ctes, body } => {
+            ctes.iter().map(|c| largest_scan(statement, &c.query)).max().unwrap_or(0).max(largest_scan(statement, body))
+        }
     }
 }
 
@@ -245,11 +221,7 @@ pub(crate) async fn prepare(
     let logical = Lowerer::new(statement, env.clone()).query(rel)?;
     let optimized = session.optimize(&logical).map_err(error_from)?;
     tracing::trace!(plan = %optimized.display_indent(), "optimized");
-    let plan = session
-        .query_planner()
-        .create_physical_plan(&optimized, &session)
-        .await
-        .map_err(error_from)?;
+    let plan = session.query_planner().create_physical_plan(&optimized, &session).await.map_err(error_from)?;
     Ok(Prepared { plan, session })
 }
 
@@ -269,15 +241,12 @@ where
     F::Output: Send,
 {
     use tokio::runtime::{Handle, RuntimeFlavor};
-    let handle = Handle::try_current()
-        .map_err(|_| Error::internal("a subquery was evaluated outside of the runtime"))?;
+    let handle =
+        Handle::try_current().map_err(|_| Error::internal("a subquery was evaluated outside of the runtime"))?;
     if handle.runtime_flavor() == RuntimeFlavor::CurrentThread {
         // The only thread is ours: another one must drive the future.
         return std::thread::scope(|scope| {
-            scope
-                .spawn(|| handle.block_on(future))
-                .join()
-                .map_err(|_| Error::internal("a subquery panicked"))
+            scope.spawn(|| handle.block_on(future)).join().map_err(|_| Error::internal("a subquery panicked"))
         });
     }
     Ok(tokio::task::block_in_place(|| handle.block_on(future)))
@@ -332,9 +301,7 @@ impl Stream for RowStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.inner)
-            .poll_next(cx)
-            .map(|item| item.map(|result| result.map_err(error_from)))
+        Pin::new(&mut self.inner).poll_next(cx).map(|item| item.map(|result| result.map_err(error_from)))
     }
 }
 
@@ -387,11 +354,7 @@ pub async fn execute(
 pub async fn execute_in(rel: &Rel, statement: &Arc<StatementContext>) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
     let prepared = prepare(statement, &Env::default(), rel, partitions).await?;
-    Ok(RowStream {
-        columns: rel.output(),
-        inner: prepared.stream()?,
-        begun: None,
-    })
+    Ok(RowStream { columns: rel.output(), inner: prepared.stream()?, begun: None })
 }
 
 /// [`prepare`] with the partitions that the statement deserves, for EXPLAIN.

@@ -30,12 +30,7 @@ pub(crate) enum SubqueryUse {
     Scalar,
     Exists,
     Array(PgType),
-    Quantified {
-        quantifier: Quantifier,
-        operator: &'static Function,
-        left: PgType,
-        right: PgType,
-    },
+    Quantified { quantifier: Quantifier, operator: &'static Function, left: PgType, right: PgType },
 }
 
 /// See the module.
@@ -70,36 +65,18 @@ impl SubqueryPlan {
         Ok(match &self.usage {
             SubqueryUse::Scalar => result.items.first().cloned().unwrap_or(Datum::Null),
             SubqueryUse::Exists => Datum::Bool(!result.items.is_empty()),
-            SubqueryUse::Array(element) => Datum::Array(Arc::new(ArrayDatum {
-                element: *element,
-                values: result.items.clone(),
-            })),
-            SubqueryUse::Quantified {
-                quantifier,
-                operator,
-                left: left_type,
-                right,
-            } => {
+            SubqueryUse::Array(element) => {
+                Datum::Array(Arc::new(ArrayDatum { element: *element, values: result.items.clone() }))
+            }
+            SubqueryUse::Quantified { quantifier, operator, left: left_type, right } => {
                 let left = left.unwrap_or(&Datum::Null);
                 if let (Some(set), false) = (&result.set, left.is_null()) {
                     if set.contains(&encoded(*left_type, left)) {
                         return Ok(Datum::Bool(true));
                     }
-                    return Ok(if result.has_null {
-                        Datum::Null
-                    } else {
-                        Datum::Bool(false)
-                    });
+                    return Ok(if result.has_null { Datum::Null } else { Datum::Bool(false) });
                 }
-                quantified(
-                    &statement.eval,
-                    *quantifier,
-                    operator,
-                    *left_type,
-                    left,
-                    *right,
-                    &result.items,
-                )?
+                quantified(&statement.eval, *quantifier, operator, *left_type, left, *right, &result.items)?
             }
         })
     }
@@ -112,12 +89,7 @@ impl SubqueryPlan {
             return Ok(found.clone());
         }
         statement.eval.host.check_canceled()?;
-        let env = self.env.bind(
-            self.outer
-                .iter()
-                .zip(outer)
-                .map(|((id, ty), value)| (*id, *ty, value.clone())),
-        );
+        let env = self.env.bind(self.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value.clone())));
         let result = Arc::new(block_on(self.run(statement, &env))??);
         if !self.volatile {
             let mut memo = self.memo.lock();
@@ -160,30 +132,14 @@ impl SubqueryPlan {
         }
         let has_null = items.iter().any(Datum::is_null);
         let set = match &self.usage {
-            SubqueryUse::Quantified {
-                quantifier: Quantifier::Any,
-                operator,
-                left,
-                right,
-            } if left == right
-                && kernel::comparison(operator)
-                    == Some(datafusion::logical_expr::Operator::Eq) =>
+            SubqueryUse::Quantified { quantifier: Quantifier::Any, operator, left, right }
+                if left == right && kernel::comparison(operator) == Some(datafusion::logical_expr::Operator::Eq) =>
             {
-                Some(
-                    items
-                        .iter()
-                        .filter(|v| !v.is_null())
-                        .map(|v| encoded(*right, v))
-                        .collect(),
-                )
+                Some(items.iter().filter(|v| !v.is_null()).map(|v| encoded(*right, v)).collect())
             }
             _ => None,
         };
-        Ok(Values {
-            items,
-            set,
-            has_null,
-        })
+        Ok(Values { items, set, has_null })
     }
 }
 

@@ -7,13 +7,10 @@ use futures::StreamExt;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::{QueryRuntime, StatementContext, execute_in};
-use crate::engine::EngineOptions;
 use crate::arrow::rows_of;
+use crate::engine::EngineOptions;
 use crate::functions::{ArgType, Function, Kernel, ReturnType, Volatility};
-use crate::ir::{
-    ColumnId, Cte, Expr, ExprKind, JoinKind, OutputColumn, Rel, SortKey, SubqueryKind,
-    TableFunctionKind,
-};
+use crate::ir::{ColumnId, Cte, Expr, ExprKind, JoinKind, OutputColumn, Rel, SortKey, SubqueryKind, TableFunctionKind};
 use crate::scan::MemorySource;
 use crate::session::{EvalContext, Host};
 
@@ -107,9 +104,7 @@ static LT: Function = int8_function(469, "int8lt", PgType::Bool, Kernel::Lt, |_,
 });
 static ADD: Function = int8_function(463, "int8pl", PgType::Int8, Kernel::Add, |_, _, a| {
     let (a, b) = pair(a);
-    a.checked_add(b)
-        .map(Datum::Int8)
-        .ok_or_else(|| Error::out_of_range("bigint"))
+    a.checked_add(b).map(Datum::Int8).ok_or_else(|| Error::out_of_range("bigint"))
 });
 static DIV: Function = int8_function(466, "int8div", PgType::Int8, Kernel::Div, |_, _, a| {
     let (a, b) = pair(a);
@@ -120,12 +115,7 @@ static DIV: Function = int8_function(466, "int8div", PgType::Int8, Kernel::Div, 
 });
 
 fn out(id: u32) -> OutputColumn {
-    OutputColumn {
-        id: ColumnId(id),
-        name: format!("n{id}"),
-        ty: PgType::Int8.into(),
-        origin: None,
-    }
+    OutputColumn { id: ColumnId(id), name: format!("n{id}"), ty: PgType::Int8.into(), origin: None }
 }
 
 fn col(id: u32) -> Expr {
@@ -140,13 +130,7 @@ fn call(function: &'static Function, left: Expr, right: Expr) -> Expr {
     let ReturnType::Is(ret) = function.ret else {
         panic!("no plain type");
     };
-    Expr {
-        kind: ExprKind::Call {
-            function,
-            args: vec![left, right],
-        },
-        ty: ret.into(),
-    }
+    Expr { kind: ExprKind::Call { function, args: vec![left, right] }, ty: ret.into() }
 }
 
 fn series(id: u32, from: Expr, to: Expr) -> Rel {
@@ -159,21 +143,11 @@ fn series(id: u32, from: Expr, to: Expr) -> Rel {
 }
 
 fn filter(input: Rel, predicate: Expr) -> Rel {
-    Rel::Filter {
-        input: Box::new(input),
-        predicate,
-    }
+    Rel::Filter { input: Box::new(input), predicate }
 }
 
 fn sorted(input: Rel, id: u32) -> Rel {
-    Rel::Sort {
-        input: Box::new(input),
-        keys: vec![SortKey {
-            expr: col(id),
-            descending: false,
-            nulls_first: false,
-        }],
-    }
+    Rel::Sort { input: Box::new(input), keys: vec![SortKey { expr: col(id), descending: false, nulls_first: false }] }
 }
 
 async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
@@ -221,18 +195,12 @@ async fn filters_and_sorts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guarded_division_does_not_fail() {
     let safe = Expr {
-        kind: ExprKind::And(vec![
-            call(&LT, int(0), col(1)),
-            call(&LT, int(2), call(&DIV, int(10), col(1))),
-        ]),
+        kind: ExprKind::And(vec![call(&LT, int(0), col(1)), call(&LT, int(2), call(&DIV, int(10), col(1)))]),
         ty: PgType::Bool.into(),
     };
     let rel = sorted(filter(series(1, int(0), int(5)), safe), 1);
     assert_eq!(run(&rel).await.unwrap(), [[1], [2], [3]]);
-    let bare = filter(
-        series(1, int(0), int(5)),
-        call(&LT, int(2), call(&DIV, int(10), col(1))),
-    );
+    let bare = filter(series(1, int(0), int(5)), call(&LT, int(2), call(&DIV, int(10), col(1))));
     assert_eq!(run(&bare).await.unwrap_err(), Error::division_by_zero());
 }
 
@@ -247,23 +215,14 @@ async fn overflow_is_22003() {
 }
 
 fn subquery(kind: SubqueryKind, query: Rel, ty: PgType) -> Expr {
-    Expr {
-        kind: ExprKind::Subquery {
-            kind,
-            query: Arc::new(query),
-        },
-        ty: ty.into(),
-    }
+    Expr { kind: ExprKind::Subquery { kind, query: Arc::new(query) }, ty: ty.into() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scalar_subquery_of_two_rows_is_21000() {
     let project = |to: i64| Rel::Project {
         input: Box::new(series(1, int(1), int(1))),
-        columns: vec![(
-            out(3),
-            subquery(SubqueryKind::Scalar, series(2, int(1), int(to)), PgType::Int8),
-        )],
+        columns: vec![(out(3), subquery(SubqueryKind::Scalar, series(2, int(1), int(to)), PgType::Int8))],
     };
     assert_eq!(run(&project(1)).await.unwrap(), [[1]]);
     assert_eq!(run(&project(0)).await.unwrap(), [[i64::MIN]]);
@@ -277,10 +236,7 @@ async fn correlated_exists_and_not_exists() {
     let exists = subquery(SubqueryKind::Exists, inner, PgType::Bool);
     let rel = sorted(filter(series(1, int(1), int(4)), exists.clone()), 1);
     assert_eq!(run(&rel).await.unwrap(), [[2], [3]]);
-    let not = Expr {
-        kind: ExprKind::Not(Box::new(exists)),
-        ty: PgType::Bool.into(),
-    };
+    let not = Expr { kind: ExprKind::Not(Box::new(exists)), ty: PgType::Bool.into() };
     let rel = sorted(filter(series(1, int(1), int(4)), not), 1);
     assert_eq!(run(&rel).await.unwrap(), [[1], [4]]);
 }
@@ -294,10 +250,7 @@ async fn lateral_left_join_keeps_rows_without_a_match() {
         on: None,
         lateral: true,
     };
-    assert_eq!(
-        run(&rel).await.unwrap(),
-        [[0, i64::MIN], [1, 1], [2, 1], [2, 2]]
-    );
+    assert_eq!(run(&rel).await.unwrap(), [[0, i64::MIN], [1, 1], [2, 1], [2, 2]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,10 +261,7 @@ async fn an_endless_recursion_ends_with_its_limit() {
         query: Arc::new(series(1, int(1), int(1))),
         recursive: Some((
             Arc::new(Rel::Project {
-                input: Box::new(Rel::CteScan {
-                    cte: 1,
-                    columns: vec![out(2)],
-                }),
+                input: Box::new(Rel::CteScan { cte: 1, columns: vec![out(2)] }),
                 columns: vec![(out(3), call(&ADD, col(2), int(1)))],
             }),
             true,
@@ -320,13 +270,7 @@ async fn an_endless_recursion_ends_with_its_limit() {
         materialized: None,
     };
     let rel = Rel::Limit {
-        input: Box::new(Rel::With {
-            ctes: vec![cte],
-            body: Box::new(Rel::CteScan {
-                cte: 1,
-                columns: vec![out(4)],
-            }),
-        }),
+        input: Box::new(Rel::With { ctes: vec![cte], body: Box::new(Rel::CteScan { cte: 1, columns: vec![out(4)] }) }),
         limit: Some(int(4)),
         offset: None,
     };

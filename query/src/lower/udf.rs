@@ -7,8 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result};
 
@@ -41,10 +40,7 @@ pub(crate) enum RowOp {
     /// `ROW(…)`
     Row,
     /// GREATEST and LEAST.
-    Extremum {
-        greatest: bool,
-        less: &'static Function,
-    },
+    Extremum { greatest: bool, less: &'static Function },
     /// COALESCE whose arguments must not be evaluated twice.
     Coalesce,
     /// What equality looks at; see [`kernel::equality_key`].
@@ -80,18 +76,9 @@ impl RowFunction {
             _ => Volatility::Immutable,
         };
         let name = op.name(&types);
-        let signature = if args.is_empty() {
-            Signature::nullary(volatility)
-        } else {
-            Signature::variadic_any(volatility)
-        };
-        let function = RowFunction {
-            op,
-            args: types,
-            ret,
-            name,
-            signature,
-        };
+        let signature =
+            if args.is_empty() { Signature::nullary(volatility) } else { Signature::variadic_any(volatility) };
+        let function = RowFunction { op, args: types, ret, name, signature };
         ScalarUDF::new_from_impl(function).call(args)
     }
 
@@ -146,9 +133,7 @@ impl RowOp {
                 to.typmod,
                 if *explicit { "" } else { "_assign" }
             ),
-            RowOp::Quantified(quantifier, f) => {
-                format!("{quantifier:?}_{}", f.oid).to_lowercase()
-            }
+            RowOp::Quantified(quantifier, f) => format!("{quantifier:?}_{}", f.oid).to_lowercase(),
             RowOp::NotDistinct(f) => format!("not_distinct_{}", f.oid),
             RowOp::Array(element) => format!("array_{}", element.oid()),
             RowOp::Subscript => "subscript".into(),
@@ -165,12 +150,7 @@ impl RowOp {
         }
     }
 
-    fn eval(
-        &self,
-        statement: &Arc<StatementContext>,
-        types: &[PgType],
-        values: &[Datum],
-    ) -> Result<Datum> {
+    fn eval(&self, statement: &Arc<StatementContext>, types: &[PgType], values: &[Datum]) -> Result<Datum> {
         let ctx = &statement.eval;
         Ok(match self {
             RowOp::Call(f) | RowOp::Arithmetic(f, _) => return call(ctx, f, types, values),
@@ -191,10 +171,7 @@ impl RowOp {
                 (false, false) => return call(ctx, equals, types, values),
                 _ => Datum::Bool(false),
             },
-            RowOp::Array(element) => Datum::Array(Arc::new(ArrayDatum {
-                element: *element,
-                values: values.to_vec(),
-            })),
+            RowOp::Array(element) => Datum::Array(Arc::new(ArrayDatum { element: *element, values: values.to_vec() })),
             RowOp::Subscript => match (&values[0], &values[1]) {
                 (Datum::Array(array), Datum::Int4(index)) => {
                     // int2vector and oidvector count from 0, as in Postgres.
@@ -207,22 +184,13 @@ impl RowOp {
                 }
                 _ => Datum::Null,
             },
-            RowOp::Row => Datum::Record(
-                types
-                    .iter()
-                    .copied()
-                    .zip(values.iter().cloned())
-                    .collect(),
-            ),
+            RowOp::Row => Datum::Record(types.iter().copied().zip(values.iter().cloned()).collect()),
             RowOp::Extremum { greatest, less } => {
                 let mut best = Datum::Null;
                 for value in values.iter().filter(|v| !v.is_null()) {
                     let replace = best.is_null() || {
-                        let pair = if *greatest {
-                            [best.clone(), value.clone()]
-                        } else {
-                            [value.clone(), best.clone()]
-                        };
+                        let pair =
+                            if *greatest { [best.clone(), value.clone()] } else { [value.clone(), best.clone()] };
                         call(ctx, less, &[types[0], types[0]], &pair)? == Datum::Bool(true)
                     };
                     if replace {
@@ -231,21 +199,14 @@ impl RowOp {
                 }
                 best
             }
-            RowOp::Coalesce => values
-                .iter()
-                .find(|v| !v.is_null())
-                .cloned()
-                .unwrap_or(Datum::Null),
+            RowOp::Coalesce => values.iter().find(|v| !v.is_null()).cloned().unwrap_or(Datum::Null),
             RowOp::EqualityKey => kernel::equality_key_datum(&values[0]),
             RowOp::Repeat => {
                 let count = match &values[0] {
                     Datum::Int8(n) => usize::try_from(*n).unwrap_or(0),
                     _ => 0,
                 };
-                Datum::Array(Arc::new(ArrayDatum {
-                    element: PgType::Bool,
-                    values: vec![Datum::Bool(true); count],
-                }))
+                Datum::Array(Arc::new(ArrayDatum { element: PgType::Bool, values: vec![Datum::Bool(true); count] }))
             }
             RowOp::Subquery(plan) => return plan.eval(statement, values),
         })
@@ -253,12 +214,7 @@ impl RowOp {
 }
 
 /// Calls a function, NULLs handled as it declares.
-pub(crate) fn call(
-    ctx: &EvalContext,
-    function: &Function,
-    types: &[PgType],
-    values: &[Datum],
-) -> Result<Datum> {
+pub(crate) fn call(ctx: &EvalContext, function: &Function, types: &[PgType], values: &[Datum]) -> Result<Datum> {
     if function.strict && values.iter().any(Datum::is_null) {
         return Ok(Datum::Null);
     }
@@ -284,11 +240,7 @@ pub(crate) fn quantified(
             _ => unknown = true,
         }
     }
-    Ok(if unknown {
-        Datum::Null
-    } else {
-        Datum::Bool(!decisive)
-    })
+    Ok(if unknown { Datum::Null } else { Datum::Bool(!decisive) })
 }
 
 impl ScalarUDFImpl for RowFunction {
@@ -320,20 +272,12 @@ impl ScalarUDFImpl for RowFunction {
             _ => {}
         }
         let statement = statement_of(&args.config_options)?;
-        let constant = !self.is_volatile()
-            && args
-                .args
-                .iter()
-                .all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        let constant = !self.is_volatile() && args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let mut out = self
-            .eval_rows(statement, &args.args, rows)
-            .map_err(to_datafusion)?;
+        let mut out = self.eval_rows(statement, &args.args, rows).map_err(to_datafusion)?;
         let array = out.finish();
         if constant {
-            return Ok(ColumnarValue::Scalar(
-                datafusion::common::ScalarValue::try_from_array(&array, 0)?,
-            ));
+            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&array, 0)?));
         }
         Ok(ColumnarValue::Array(array))
     }

@@ -10,9 +10,7 @@ use stratos_types::{PgType, Result};
 
 use super::rel::{ConditionJoin, Lowerer};
 use super::walk::{Facts, conjuncts};
-use crate::ir::{
-    ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind,
-};
+use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind};
 
 impl Lowerer<'_> {
     /// The join that a conjunct of a filter amounts to, if it does.
@@ -28,19 +26,11 @@ impl Lowerer<'_> {
         if facts.volatile {
             return Ok(None);
         }
-        let outer: BTreeSet<ColumnId> = facts
-            .free()
-            .into_iter()
-            .map(|(id, _)| id)
-            .filter(|id| !self.env.bindings.contains_key(id))
-            .collect();
+        let outer: BTreeSet<ColumnId> =
+            facts.free().into_iter().map(|(id, _)| id).filter(|id| !self.env.bindings.contains_key(id)).collect();
         let membership = match kind {
             SubqueryKind::Exists if !outer.is_empty() => None,
-            SubqueryKind::Quantified {
-                quantifier: Quantifier::Any,
-                operator,
-                left,
-            } if !(anti && outer.is_empty()) => {
+            SubqueryKind::Quantified { quantifier: Quantifier::Any, operator, left } if !(anti && outer.is_empty()) => {
                 let Some(item) = query.output().into_iter().next() else {
                     return Ok(None);
                 };
@@ -58,24 +48,13 @@ impl Lowerer<'_> {
         let Some((inner, pulled)) = pull(query, &outer) else {
             return Ok(None);
         };
-        let mut on = pulled
-            .iter()
-            .map(|e| self.expr(e))
-            .collect::<Result<Vec<_>>>()?;
+        let mut on = pulled.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
         if let Some(equal) = membership {
             let equal = self.expr(&equal)?;
             // NOT IN is true only where every comparison is false, unknown ones count against it.
-            on.push(if anti {
-                DfExpr::IsNotFalse(Box::new(equal))
-            } else {
-                equal
-            });
+            on.push(if anti { DfExpr::IsNotFalse(Box::new(equal)) } else { equal });
         }
-        Ok(Some(ConditionJoin {
-            right: self.rel(&inner)?,
-            anti,
-            on,
-        }))
+        Ok(Some(ConditionJoin { right: self.rel(&inner)?, anti, on }))
     }
 }
 
@@ -90,9 +69,7 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
             let (input, mut pulled) = pull(input, outer)?;
             let mut list = Vec::new();
             conjuncts(predicate, &mut list);
-            let (up, stay): (Vec<&Expr>, Vec<&Expr>) = list
-                .into_iter()
-                .partition(|e| correlated(&Facts::of_expr(e)));
+            let (up, stay): (Vec<&Expr>, Vec<&Expr>) = list.into_iter().partition(|e| correlated(&Facts::of_expr(e)));
             pulled.extend(up.into_iter().cloned());
             let rel = if stay.is_empty() {
                 input
@@ -108,10 +85,7 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
             Some((rel, pulled))
         }
         Rel::Project { input, columns } => {
-            if columns
-                .iter()
-                .any(|(_, e)| correlated(&Facts::of_expr(e)))
-            {
+            if columns.iter().any(|(_, e)| correlated(&Facts::of_expr(e))) {
                 return None;
             }
             let (input, pulled) = pull(input, outer)?;
@@ -119,23 +93,11 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
         }
         Rel::Alias { input, columns } => {
             let (input, pulled) = pull(input, outer)?;
-            let columns = columns
-                .iter()
-                .map(|(c, from)| (c.clone(), Expr::column(*from, c.ty)))
-                .collect();
+            let columns = columns.iter().map(|(c, from)| (c.clone(), Expr::column(*from, c.ty))).collect();
             Some((keep(input, columns, &pulled), pulled))
         }
-        Rel::Join {
-            left,
-            right,
-            kind: JoinKind::Inner,
-            on,
-            lateral: false,
-        } => {
-            if on
-                .as_ref()
-                .is_some_and(|e| correlated(&Facts::of_expr(e)))
-            {
+        Rel::Join { left, right, kind: JoinKind::Inner, on, lateral: false } => {
+            if on.as_ref().is_some_and(|e| correlated(&Facts::of_expr(e))) {
                 return None;
             }
             let (left, mut pulled) = pull(left, outer)?;
@@ -161,19 +123,12 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
 /// A projection that also passes on what the pulled conditions need of the input.
 fn keep(input: Rel, mut columns: Vec<(OutputColumn, Expr)>, pulled: &[Expr]) -> Rel {
     let available = input.output();
-    let needed: BTreeSet<ColumnId> = pulled
-        .iter()
-        .flat_map(|e| Facts::of_expr(e).free())
-        .map(|(id, _)| id)
-        .collect();
+    let needed: BTreeSet<ColumnId> = pulled.iter().flat_map(|e| Facts::of_expr(e).free()).map(|(id, _)| id).collect();
     for column in available {
         if needed.contains(&column.id) && !columns.iter().any(|(c, _)| c.id == column.id) {
             let expr = Expr::column(column.id, column.ty);
             columns.push((column, expr));
         }
     }
-    Rel::Project {
-        input: Box::new(input),
-        columns,
-    }
+    Rel::Project { input: Box::new(input), columns }
 }

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stratos_types::PgType;
 
 use crate::functions::Volatility;
-use crate::ir::{
-    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, Rel, SortKey, SubqueryKind,
-    WindowFunction,
-};
+use crate::ir::{AggregateCall, ColumnId, Expr, ExprKind, FrameBound, Rel, SortKey, SubqueryKind, WindowFunction};
 
 /// What [`Facts::of`] finds out about a relation.
 #[derive(Debug, Default)]
@@ -36,11 +33,7 @@ impl Facts {
 
     /// Columns that something outside must supply.
     pub fn free(&self) -> Vec<(ColumnId, PgType)> {
-        self.referenced
-            .iter()
-            .filter(|(id, _)| !self.produced.contains(id))
-            .map(|(id, ty)| (*id, *ty))
-            .collect()
+        self.referenced.iter().filter(|(id, _)| !self.produced.contains(id)).map(|(id, ty)| (*id, *ty)).collect()
     }
 
     fn produce(&mut self, columns: impl IntoIterator<Item = ColumnId>) {
@@ -70,20 +63,12 @@ impl Facts {
                     self.expr(expr);
                 }
             }
-            Rel::Join {
-                left, right, on, ..
-            } => {
+            Rel::Join { left, right, on, .. } => {
                 self.rel(left);
                 self.rel(right);
                 on.iter().for_each(|e| self.expr(e));
             }
-            Rel::Aggregate {
-                input,
-                group_by,
-                aggregates,
-                groupings,
-                ..
-            } => {
+            Rel::Aggregate { input, group_by, aggregates, groupings, .. } => {
                 self.rel(input);
                 for (column, expr) in group_by {
                     self.produce([column.id]);
@@ -120,11 +105,7 @@ impl Facts {
                 self.rel(input);
                 self.keys(keys);
             }
-            Rel::Limit {
-                input,
-                limit,
-                offset,
-            } => {
+            Rel::Limit { input, limit, offset } => {
                 self.rel(input);
                 limit.iter().chain(offset).for_each(|e| self.expr(e));
             }
@@ -134,12 +115,7 @@ impl Facts {
                 on.iter().for_each(|e| self.expr(e));
                 self.keys(keys);
             }
-            Rel::SetOp {
-                left,
-                right,
-                columns,
-                ..
-            } => {
+            Rel::SetOp { left, right, columns, .. } => {
                 self.rel(left);
                 self.rel(right);
                 self.produce(columns.iter().map(|c| c.id));
@@ -196,10 +172,7 @@ impl Facts {
                 self.expr(left);
                 self.expr(right);
             }
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => {
+            ExprKind::Case { branches, otherwise } => {
                 for branch in branches {
                     self.expr(&branch.when);
                     self.expr(&branch.then);

@@ -8,8 +8,8 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, row_number};
 use datafusion::logical_expr::expr::{WindowFunction as DfWindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame as DfFrame, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition, WindowUDF, cast as native_cast,
+    Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame as DfFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition, WindowUDF, cast as native_cast,
 };
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -17,16 +17,10 @@ use super::error::error_from;
 use super::expr::{column, column_name, comparable};
 use super::rel::{Lowerer, project};
 use crate::arrow::{arrow_type, scalar_of};
-use crate::ir::{
-    Expr, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction,
-};
+use crate::ir::{Expr, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction};
 
 impl Lowerer<'_> {
-    pub(super) fn window(
-        &self,
-        input: &Rel,
-        calls: &[(OutputColumn, WindowCall)],
-    ) -> Result<LogicalPlan> {
+    pub(super) fn window(&self, input: &Rel, calls: &[(OutputColumn, WindowCall)]) -> Result<LogicalPlan> {
         let plan = self.rel(input)?;
         let mut back: Vec<DfExpr> = input.output().iter().map(|c| column(c.id)).collect();
         let mut exprs = Vec::new();
@@ -49,18 +43,14 @@ impl Lowerer<'_> {
     }
 
     fn window_call(&self, call: &WindowCall) -> Result<(DfExpr, Option<DataType>)> {
-        let partition_by = call
-            .partition_by
-            .iter()
-            .map(|e| Ok(comparable(self.expr(e)?, e.ty.ty)))
-            .collect::<Result<Vec<_>>>()?;
+        let partition_by =
+            call.partition_by.iter().map(|e| Ok(comparable(self.expr(e)?, e.ty.ty))).collect::<Result<Vec<_>>>()?;
         let order_by = call
             .order_by
             .iter()
             .map(|k| {
                 // Peers are equal values, so the order too must go by what equality looks at.
-                Ok(comparable(self.expr(&k.expr)?, k.expr.ty.ty)
-                    .sort(!k.descending, k.nulls_first))
+                Ok(comparable(self.expr(&k.expr)?, k.expr.ty.ty).sort(!k.descending, k.nulls_first))
             })
             .collect::<Result<Vec<_>>>()?;
         let frame = match &call.frame {
@@ -87,13 +77,7 @@ impl Lowerer<'_> {
                     "row_number" | "rank" | "dense_rank" | "ntile" => Some(arrow_type(call.ty.ty)),
                     _ => None,
                 };
-                (
-                    WindowFunctionDefinition::WindowUDF(udf),
-                    args,
-                    None,
-                    false,
-                    native,
-                )
+                (WindowFunctionDefinition::WindowUDF(udf), args, None, false, native)
             }
         };
         let expr = DfExpr::WindowFunction(Box::new(DfWindowFunction {
@@ -112,10 +96,7 @@ impl Lowerer<'_> {
     }
 
     fn builtin(&self, name: &str, args: &[Expr]) -> Result<(Arc<WindowUDF>, Vec<DfExpr>)> {
-        let lowered = args
-            .iter()
-            .map(|e| self.expr(e))
-            .collect::<Result<Vec<_>>>()?;
+        let lowered = args.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
         Ok(match name {
             "row_number" => (row_number::row_number_udwf(), lowered),
             "rank" => (rank::rank_udwf(), lowered),
@@ -133,11 +114,7 @@ impl Lowerer<'_> {
                 (ntile::ntile_udwf(), vec![int8(n)])
             }
             "lag" | "lead" => {
-                let udf = if name == "lag" {
-                    lead_lag::lag_udwf()
-                } else {
-                    lead_lag::lead_udwf()
-                };
+                let udf = if name == "lag" { lead_lag::lag_udwf() } else { lead_lag::lead_udwf() };
                 let mut out = vec![lowered[0].clone()];
                 out.push(int8(match args.get(1) {
                     Some(e) => self.constant_i64(e, name)?,
@@ -169,9 +146,7 @@ impl Lowerer<'_> {
         let mut plain = true;
         expr.walk(&mut |e| plain &= !matches!(e.kind, crate::ir::ExprKind::Column(_)));
         if !plain {
-            return Err(Error::unsupported(format!(
-                "an argument of {function} that differs by row"
-            )));
+            return Err(Error::unsupported(format!("an argument of {function} that differs by row")));
         }
         match self.constant(expr)? {
             Datum::Int2(n) => Ok(i64::from(n)),
@@ -205,27 +180,13 @@ impl Lowerer<'_> {
                 }
             })
         };
-        Ok(DfFrame::new_bounds(
-            units,
-            bound(&frame.start, "starting")?,
-            bound(&frame.end, "ending")?,
-        ))
+        Ok(DfFrame::new_bounds(units, bound(&frame.start, "starting")?, bound(&frame.end, "ending")?))
     }
 
-    fn frame_offset(
-        &self,
-        expr: &Expr,
-        units: FrameUnits,
-        key: Option<PgType>,
-        which: &str,
-    ) -> Result<ScalarValue> {
+    fn frame_offset(&self, expr: &Expr, units: FrameUnits, key: Option<PgType>, which: &str) -> Result<ScalarValue> {
         let value = self.constant(expr)?;
-        let negative = || {
-            Error::new(
-                ErrorKind::InvalidParameterValue,
-                format!("frame {which} offset must not be negative"),
-            )
-        };
+        let negative =
+            || Error::new(ErrorKind::InvalidParameterValue, format!("frame {which} offset must not be negative"));
         let number = match &value {
             Datum::Null => {
                 return Err(Error::new(
@@ -240,34 +201,24 @@ impl Lowerer<'_> {
         };
         if units != FrameUnits::Range {
             let number = number.ok_or_else(|| Error::internal("frame offset is no integer"))?;
-            return Ok(ScalarValue::UInt64(Some(
-                u64::try_from(number).map_err(|_| negative())?,
-            )));
+            return Ok(ScalarValue::UInt64(Some(u64::try_from(number).map_err(|_| negative())?)));
         }
         if number.is_some_and(|n| n < 0) {
             return Err(negative());
         }
         match (key, &value, number) {
             (Some(ty @ (PgType::Int2 | PgType::Int4 | PgType::Int8)), _, Some(n)) => {
-                ScalarValue::Int64(Some(n))
-                    .cast_to(&arrow_type(ty))
-                    .map_err(|_| Error::out_of_range("frame offset"))
+                ScalarValue::Int64(Some(n)).cast_to(&arrow_type(ty)).map_err(|_| Error::out_of_range("frame offset"))
             }
             (Some(PgType::Float4), Datum::Float8(v), _) => Ok(ScalarValue::Float32(Some(*v as f32))),
             (Some(PgType::Float8), Datum::Float8(v), _) => Ok(ScalarValue::Float64(Some(*v))),
-            (
-                Some(PgType::Timestamp | PgType::TimestampTz | PgType::Date),
-                Datum::Interval(i),
-                _,
-            ) => Ok(ScalarValue::IntervalMonthDayNano(Some(
-                IntervalMonthDayNano::new(
+            (Some(PgType::Timestamp | PgType::TimestampTz | PgType::Date), Datum::Interval(i), _) => {
+                Ok(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(
                     i.months,
                     i.days,
-                    i.micros
-                        .checked_mul(NANOS_PER_MICRO)
-                        .ok_or_else(|| Error::out_of_range("interval"))?,
-                ),
-            ))),
+                    i.micros.checked_mul(NANOS_PER_MICRO).ok_or_else(|| Error::out_of_range("interval"))?,
+                ))))
+            }
             _ => Err(Error::unsupported("RANGE with an offset for this type")),
         }
     }

@@ -7,9 +7,9 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, Statistics, internal_err};
-use datafusion::common::stats::Precision;
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
@@ -17,9 +17,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use stratos_types::{Error, Result};
@@ -50,20 +48,14 @@ pub(crate) struct SourceTable {
 impl SourceTable {
     /// Fields are named after the columns' identities.
     pub fn new(columns: &[OutputColumn], source: Arc<dyn BatchSource>) -> Self {
-        SourceTable {
-            schema: schema_of(columns),
-            source,
-        }
+        SourceTable { schema: schema_of(columns), source }
     }
 }
 
 /// The schema of columns in plans.
 pub(crate) fn schema_of(columns: &[OutputColumn]) -> SchemaRef {
     Arc::new(Schema::new(
-        columns
-            .iter()
-            .map(|c| Field::new(format!("c{}", c.id.0), arrow_type(c.ty.ty), true))
-            .collect::<Vec<_>>(),
+        columns.iter().map(|c| Field::new(format!("c{}", c.id.0), arrow_type(c.ty.ty), true)).collect::<Vec<_>>(),
     ))
 }
 
@@ -155,18 +147,11 @@ impl ExecutionPlan for SourceExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> DfResult<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         if partition != 0 {
             return internal_err!("computed tables have one partition");
         }
@@ -182,10 +167,7 @@ impl ExecutionPlan for SourceExec {
             metrics.record_output(batch.num_rows());
             Ok(batch)
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            stream,
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

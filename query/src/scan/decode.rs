@@ -11,10 +11,7 @@ use crate::rows::{INDEX_PREFIX_BYTES, lives_in_key};
 /// Where a column's value is.
 enum Place {
     /// In the row's value, by attribute number - 1.
-    Field {
-        position: usize,
-        missing: Datum,
-    },
+    Field { position: usize, missing: Datum },
     /// In the key, by position among the key's columns.
     Key(usize),
 }
@@ -50,8 +47,8 @@ impl RowDecoder {
                 Some(bytes) => decode_field(ty, bytes)?,
                 None => Datum::Null,
             };
-            let position = usize::try_from(descriptor.attnum - 1)
-                .map_err(|_| Error::internal("attribute number below 1"))?;
+            let position =
+                usize::try_from(descriptor.attnum - 1).map_err(|_| Error::internal("attribute number below 1"))?;
             columns.push((ty, Place::Field { position, missing }));
         }
         let key = if table.has_primary_key() {
@@ -59,11 +56,7 @@ impl RowDecoder {
         } else {
             vec![(PgType::Int8, false, false)]
         };
-        Ok(RowDecoder {
-            columns,
-            key: key.into_iter().take(key_columns).collect(),
-            values: Vec::new(),
-        })
+        Ok(RowDecoder { columns, key: key.into_iter().take(key_columns).collect(), values: Vec::new() })
     }
 
     /// For the entries of a secondary index, if they hold everything wanted.
@@ -94,19 +87,12 @@ impl RowDecoder {
             })
             .max()
             .unwrap_or(0);
-        Ok(Some(RowDecoder {
-            columns,
-            key: key_types(table, &all, needed)?,
-            values: Vec::new(),
-        }))
+        Ok(Some(RowDecoder { columns, key: key_types(table, &all, needed)?, values: Vec::new() }))
     }
 
     /// Builders for the wanted columns.
     pub fn builders(&self, capacity: usize) -> Vec<ColumnBuilder> {
-        self.columns
-            .iter()
-            .map(|(ty, _)| ColumnBuilder::new(*ty, capacity))
-            .collect()
+        self.columns.iter().map(|(ty, _)| ColumnBuilder::new(*ty, capacity)).collect()
     }
 
     /// Appends one row.
@@ -118,13 +104,10 @@ impl RowDecoder {
             return Ok(());
         }
         if !self.key.is_empty() {
-            let mut rest = key
-                .get(INDEX_PREFIX_BYTES..)
-                .ok_or_else(|| Error::internal("row key is too short"))?;
+            let mut rest = key.get(INDEX_PREFIX_BYTES..).ok_or_else(|| Error::internal("row key is too short"))?;
             self.values.clear();
             for (ty, descending, nulls_first) in &self.key {
-                self.values
-                    .push(key::decode_column(&mut rest, *ty, *descending, *nulls_first)?);
+                self.values.push(key::decode_column(&mut rest, *ty, *descending, *nulls_first)?);
             }
         }
         let mut reader = None;
@@ -151,9 +134,7 @@ impl RowDecoder {
 /// The forms of `stratos_types::row` that a column can take over as they are; the others go through a Datum.
 fn push_field(builder: &mut ColumnBuilder, ty: PgType, bytes: &[u8]) -> Result<()> {
     let done = match (ty, bytes.len()) {
-        (PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Bytea, _) => {
-            builder.push_bytes(bytes)
-        }
+        (PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Bytea, _) => builder.push_bytes(bytes),
         (PgType::Bool, 1) => builder.push_bits(i64::from(bytes[0])),
         (PgType::Int2, _) => fixed(bytes).is_some_and(|b| builder.push_bits(i64::from(i16::from_le_bytes(b)))),
         (PgType::Int8 | PgType::Float8 | PgType::Time | PgType::Timestamp | PgType::TimestampTz, _) => {
@@ -184,18 +165,13 @@ fn position_in(columns: &[IndexColumn], attnum: i16) -> Result<usize> {
         .ok_or_else(|| Error::internal("a key column that is not in the key"))
 }
 
-fn key_types(
-    table: &Table,
-    columns: &[IndexColumn],
-    count: usize,
-) -> Result<Vec<(PgType, bool, bool)>> {
+fn key_types(table: &Table, columns: &[IndexColumn], count: usize) -> Result<Vec<(PgType, bool, bool)>> {
     columns
         .iter()
         .take(count)
         .map(|c| {
-            let at = table
-                .column_index(c.attnum)
-                .ok_or_else(|| Error::internal("an index names a column that is gone"))?;
+            let at =
+                table.column_index(c.attnum).ok_or_else(|| Error::internal("an index names a column that is gone"))?;
             Ok((table.columns[at].ty.ty, c.descending, c.nulls_first))
         })
         .collect()

@@ -19,8 +19,7 @@ use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-    SortOrderPushdownResult,
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
 };
 use futures::Stream;
 use stratos_replication::{Direction, PrefixStatistics, Span};
@@ -111,21 +110,13 @@ impl ScanExec {
     /// Whether it reads the index alone.
     pub fn is_index_only(&self) -> bool {
         self.access.index > 0
-            && RowDecoder::covering(
-                &self.table,
-                &self.table.indexes[self.access.index],
-                &self.wanted,
-            )
-            .is_ok_and(|d| d.is_some())
+            && RowDecoder::covering(&self.table, &self.table.indexes[self.access.index], &self.wanted)
+                .is_ok_and(|d| d.is_some())
     }
 
     /// Columns that the key ranges restrict, as EXPLAIN shows them.
     pub fn conditions(&self) -> Vec<String> {
-        self.access
-            .conditions
-            .iter()
-            .map(|c| condition_text(&self.table, c))
-            .collect()
+        self.access.conditions.iter().map(|c| condition_text(&self.table, c)).collect()
     }
 
     /// Rows that are expected.
@@ -149,19 +140,13 @@ fn condition_text(table: &Table, condition: &Condition) -> String {
     let (name, ty) = table
         .columns
         .get(condition.column)
-        .map_or((crate::ir::ROW_ID_NAME, stratos_types::PgType::Int8), |c| {
-            (c.name.as_str(), c.ty.ty)
-        });
+        .map_or((crate::ir::ROW_ID_NAME, stratos_types::PgType::Int8), |c| (c.name.as_str(), c.ty.ty));
     let shown = |value: &stratos_types::Datum| {
         if value.is_null() {
             return "NULL".to_owned();
         }
         let text = value.to_text(ty, &stratos_types::FormatOptions::default());
-        if matches!(ty.category(), stratos_types::TypeCategory::Numeric) {
-            text
-        } else {
-            format!("'{text}'::{ty}")
-        }
+        if matches!(ty.category(), stratos_types::TypeCategory::Numeric) { text } else { format!("'{text}'::{ty}") }
     };
     match &condition.test {
         Test::In(values) => match values.as_slice() {
@@ -196,9 +181,10 @@ fn ordering(
             break;
         }
         let one_value = access.spans.len() == 1
-            && access.conditions.iter().any(|c| {
-                c.column == column.position && matches!(&c.test, Test::In(v) if v.len() == 1)
-            });
+            && access
+                .conditions
+                .iter()
+                .any(|c| c.column == column.position && matches!(&c.test, Test::In(v) if v.len() == 1));
         let Some(at) = wanted.iter().position(|c| c.index == column.position) else {
             if one_value {
                 continue;
@@ -207,20 +193,13 @@ fn ordering(
         };
         keys.push(PhysicalSortExpr::new(
             Arc::new(Column::new(schema.field(at).name(), at)),
-            SortOptions {
-                descending: column.descending != backward,
-                nulls_first: column.nulls_first != backward,
-            },
+            SortOptions { descending: column.descending != backward, nulls_first: column.nulls_first != backward },
         ));
     }
     LexOrdering::new(keys)
 }
 
-fn properties(
-    schema: &SchemaRef,
-    ordering: Option<LexOrdering>,
-    partitions: usize,
-) -> Arc<PlanProperties> {
+fn properties(schema: &SchemaRef, ordering: Option<LexOrdering>, partitions: usize) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new_with_orderings(schema.clone(), ordering),
         Partitioning::UnknownPartitioning(partitions),
@@ -259,19 +238,12 @@ impl ExecutionPlan for ScanExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        Some(Arc::new(ScanExec {
-            limit,
-            metrics: ExecutionPlanMetricsSet::new(),
-            ..self.clone()
-        }))
+        Some(Arc::new(ScanExec { limit, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }))
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -287,31 +259,21 @@ impl ExecutionPlan for ScanExec {
         order: &[PhysicalSortExpr],
     ) -> DfResult<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
         let satisfies = |have: &Option<LexOrdering>| {
-            have.as_ref().is_some_and(|have| {
-                order.len() <= have.len() && have.iter().zip(order).all(|(a, b)| a == b)
-            })
+            have.as_ref().is_some_and(|have| order.len() <= have.len() && have.iter().zip(order).all(|(a, b)| a == b))
         };
         if satisfies(&self.ordering) {
-            return Ok(SortOrderPushdownResult::Exact {
-                inner: Arc::new(self.clone()),
-            });
+            return Ok(SortOrderPushdownResult::Exact { inner: Arc::new(self.clone()) });
         }
         if self.direction == Direction::Forward {
             let backward = self.backward();
             if satisfies(&backward.ordering) {
-                return Ok(SortOrderPushdownResult::Exact {
-                    inner: Arc::new(backward),
-                });
+                return Ok(SortOrderPushdownResult::Exact { inner: Arc::new(backward) });
             }
         }
         Ok(SortOrderPushdownResult::Unsupported)
     }
 
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> DfResult<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let statement = statement_of(context.session_config().options())?.clone();
         let index = &self.table.indexes[self.access.index];
         let (decoder, lookup) = if self.access.index == 0 {
@@ -319,14 +281,10 @@ impl ExecutionPlan for ScanExec {
         } else {
             match RowDecoder::covering(&self.table, index, &self.wanted).map_err(to_datafusion)? {
                 Some(decoder) => (decoder, false),
-                None => (
-                    RowDecoder::rows(&self.table, &self.wanted).map_err(to_datafusion)?,
-                    true,
-                ),
+                None => (RowDecoder::rows(&self.table, &self.wanted).map_err(to_datafusion)?, true),
             }
         };
-        let mut spans: VecDeque<Span> =
-            self.partitions.get(partition).into_iter().flatten().cloned().collect();
+        let mut spans: VecDeque<Span> = self.partitions.get(partition).into_iter().flatten().cloned().collect();
         if self.direction == Direction::Backward {
             spans = spans.into_iter().rev().collect();
         }
@@ -353,11 +311,7 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> DfResult<Arc<Statistics>> {
-        let share = if partition.is_some() {
-            self.partitions.len() as u64
-        } else {
-            1
-        };
+        let share = if partition.is_some() { self.partitions.len() as u64 } else { 1 };
         let rows = self.rows / share;
         let width = self.total.bytes.checked_div(self.total.rows).unwrap_or(0);
         let mut statistics = Statistics::new_unknown(&self.schema);
@@ -408,15 +362,11 @@ impl ScanStream {
                     entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
                 })?;
                 for (key, value) in entries {
-                    let row_key =
-                        row_key_of_entry(&self.table, &self.table.indexes[self.index], &key, &value)?;
+                    let row_key = row_key_of_entry(&self.table, &self.table.indexes[self.index], &key, &value)?;
                     let row = self.source.get(&row_key)?.ok_or_else(|| {
                         Error::new(
                             stratos_types::ErrorKind::DataCorrupted,
-                            format!(
-                                "index \"{}\" has an entry without a row",
-                                self.table.indexes[self.index].name
-                            ),
+                            format!("index \"{}\" has an entry without a row", self.table.indexes[self.index].name),
                         )
                     })?;
                     self.decoder.push(&row_key, &row, &mut builders)?;

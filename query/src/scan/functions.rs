@@ -29,12 +29,7 @@ impl FunctionTable {
         columns: Vec<OutputColumn>,
         ordinality: bool,
     ) -> SourceTable {
-        let call = Call {
-            kind,
-            args,
-            columns: columns.clone(),
-            ordinality,
-        };
+        let call = Call { kind, args, columns: columns.clone(), ordinality };
         SourceTable::new(&columns, Arc::new(call))
     }
 }
@@ -59,9 +54,7 @@ impl BatchSource for Call {
         };
         futures::stream::try_unfold((rows, statement), |(mut rows, statement)| async move {
             statement.eval.host.check_canceled()?;
-            Ok(rows
-                .next_batch(BATCH_ROWS)?
-                .map(|batch| (batch, (rows, statement))))
+            Ok(rows.next_batch(BATCH_ROWS)?.map(|batch| (batch, (rows, statement))))
         })
         .boxed()
     }
@@ -86,11 +79,7 @@ impl FunctionRows {
         columns: &[OutputColumn],
         ordinality: bool,
     ) -> Result<Self> {
-        Ok(FunctionRows {
-            rows: rows(kind, args)?,
-            columns: columns.to_vec(),
-            ordinality: ordinality.then_some(0),
-        })
+        Ok(FunctionRows { rows: rows(kind, args)?, columns: columns.to_vec(), ordinality: ordinality.then_some(0) })
     }
 
     /// The next rows, at most `max` of them; none at the end.
@@ -127,15 +116,10 @@ fn one_column(values: Vec<Datum>) -> Rows {
 fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
     use TableFunctionKind as K;
     match kind {
-        K::ScalarCall => Ok(Box::new(std::iter::once(Ok(args
-            .iter()
-            .map(|(_, v)| v.clone())
-            .collect())))),
+        K::ScalarCall => Ok(Box::new(std::iter::once(Ok(args.iter().map(|(_, v)| v.clone()).collect())))),
         K::Unnest => Ok(unnest(args)),
         K::GenerateSubscripts => {
-            let (Some((_, Datum::Array(array))), Some((_, Datum::Int4(1)))) =
-                (args.first(), args.get(1))
-            else {
+            let (Some((_, Datum::Array(array))), Some((_, Datum::Int4(1)))) = (args.first(), args.get(1)) else {
                 return Ok(none());
             };
             let last = i32::try_from(array.values.len()).unwrap_or(i32::MAX);
@@ -149,9 +133,7 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
         _ if args.iter().any(|(_, v)| v.is_null()) && kind != K::StringToTable => Ok(none()),
         K::GenerateSeries => generate_series(args),
         K::StringToTable => Ok(string_to_table(args)),
-        K::RegexpSplitToTable => {
-            pattern::split(&values_of(args), "regexp_split_to_table").map(one_column)
-        }
+        K::RegexpSplitToTable => pattern::split(&values_of(args), "regexp_split_to_table").map(one_column),
         K::RegexpMatches => pattern::all_matches(&values_of(args)).map(one_column),
         K::JsonEach | K::JsonEachText => {
             let mut out = Vec::new();
@@ -165,12 +147,7 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
             .map(|member| member_datum(args, member, kind == K::JsonArrayElementsText))
             .collect::<Result<_>>()
             .map(one_column),
-        K::JsonObjectKeys => Ok(one_column(
-            json::object_keys(text_of(args))?
-                .into_iter()
-                .map(Datum::text)
-                .collect(),
-        )),
+        K::JsonObjectKeys => Ok(one_column(json::object_keys(text_of(args))?.into_iter().map(Datum::text).collect())),
         K::PgGetKeywords => Ok(keywords()),
         K::PgPartitionAncestors => Ok(none()),
     }
@@ -210,11 +187,7 @@ fn keywords() -> Rows {
             Datum::text(char::from(*category).to_string()),
             Datum::Bool(*label),
             Datum::text(described),
-            Datum::text(if *label {
-                "can be bare label"
-            } else {
-                "requires AS"
-            }),
+            Datum::text(if *label { "can be bare label" } else { "requires AS" }),
         ])
     }))
 }
@@ -229,19 +202,11 @@ fn unnest(args: &[(PgType, Datum)]) -> Rows {
         })
         .collect();
     let longest = arrays.iter().map(Vec::len).max().unwrap_or(0);
-    Box::new((0..longest).map(move |i| {
-        Ok(arrays
-            .iter()
-            .map(|a| a.get(i).cloned().unwrap_or(Datum::Null))
-            .collect())
-    }))
+    Box::new((0..longest).map(move |i| Ok(arrays.iter().map(|a| a.get(i).cloned().unwrap_or(Datum::Null)).collect())))
 }
 
 fn step_is_zero() -> Error {
-    Error::new(
-        ErrorKind::InvalidParameterValue,
-        "step size cannot equal zero",
-    )
+    Error::new(ErrorKind::InvalidParameterValue, "step size cannot equal zero")
 }
 
 fn generate_series(args: &[(PgType, Datum)]) -> Result<Rows> {
@@ -286,8 +251,7 @@ fn integers(start: i64, stop: i64, step: i64) -> Result<impl Iterator<Item = i64
         return Err(step_is_zero());
     }
     let inside = move |n: i64| if step > 0 { n <= stop } else { n >= stop };
-    Ok(std::iter::successors(Some(start), move |n| n.checked_add(step))
-        .take_while(move |n| inside(*n)))
+    Ok(std::iter::successors(Some(start), move |n| n.checked_add(step)).take_while(move |n| inside(*n)))
 }
 
 fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Rows> {
@@ -298,11 +262,7 @@ fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Rows> {
     let mut next = Some(start);
     Ok(Box::new(std::iter::from_fn(move || {
         let current = next.take()?;
-        let inside = if rising {
-            current <= stop
-        } else {
-            current >= stop
-        };
+        let inside = if rising { current <= stop } else { current >= stop };
         if !inside {
             return None;
         }
@@ -316,19 +276,14 @@ fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Rows> {
 
 fn timestamps(start: i64, stop: i64, step: Interval, wrap: fn(i64) -> Datum) -> Result<Rows> {
     const MICROS_PER_DAY: i128 = 86_400_000_000;
-    let size = (i128::from(step.months) * 30 + i128::from(step.days)) * MICROS_PER_DAY
-        + i128::from(step.micros);
+    let size = (i128::from(step.months) * 30 + i128::from(step.days)) * MICROS_PER_DAY + i128::from(step.micros);
     if size == 0 {
         return Err(step_is_zero());
     }
     let mut next = Some(start);
     Ok(Box::new(std::iter::from_fn(move || {
         let current = next.take()?;
-        let inside = if size > 0 {
-            current <= stop
-        } else {
-            current >= stop
-        };
+        let inside = if size > 0 { current <= stop } else { current >= stop };
         if !inside {
             return None;
         }
@@ -345,17 +300,9 @@ fn add_interval(micros: i64, step: Interval) -> Option<i64> {
     use chrono::{DateTime, Days, Months, TimeDelta};
     let time = DateTime::from_timestamp_micros(micros)?.naive_utc();
     let months = Months::new(step.months.unsigned_abs());
-    let time = if step.months < 0 {
-        time.checked_sub_months(months)?
-    } else {
-        time.checked_add_months(months)?
-    };
+    let time = if step.months < 0 { time.checked_sub_months(months)? } else { time.checked_add_months(months)? };
     let days = Days::new(u64::from(step.days.unsigned_abs()));
-    let time = if step.days < 0 {
-        time.checked_sub_days(days)?
-    } else {
-        time.checked_add_days(days)?
-    };
+    let time = if step.days < 0 { time.checked_sub_days(days)? } else { time.checked_add_days(days)? };
     let time = time.checked_add_signed(TimeDelta::microseconds(step.micros))?;
     Some(time.and_utc().timestamp_micros())
 }
@@ -376,13 +323,7 @@ fn string_to_table(args: &[(PgType, Datum)]) -> Rows {
     one_column(
         parts
             .into_iter()
-            .map(|part| {
-                if null == Some(part.as_str()) {
-                    Datum::Null
-                } else {
-                    Datum::text(part)
-                }
-            })
+            .map(|part| if null == Some(part.as_str()) { Datum::Null } else { Datum::text(part) })
             .collect(),
     )
 }

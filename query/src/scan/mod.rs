@@ -14,8 +14,8 @@ mod stored;
 mod system;
 
 pub(crate) use batches::{BatchSource, SourceTable, schema_of};
-pub(crate) use functions::FunctionRows;
 pub use exec::ScanExec;
+pub(crate) use functions::FunctionRows;
 pub use functions::FunctionTable;
 pub use source::{MemorySource, RowCursor, RowSource};
 pub use stored::StoredTable;

@@ -40,12 +40,7 @@ impl RowSource for ReadView {
 }
 
 impl RowCursor for ScanCursor {
-    fn next_chunk(
-        &mut self,
-        max_rows: usize,
-        max_bytes: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<bool> {
+    fn next_chunk(&mut self, max_rows: usize, max_bytes: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<bool> {
         ScanCursor::next_chunk(self, max_rows, max_bytes, visit).map_err(store_error)
     }
 }
@@ -56,12 +51,7 @@ pub trait RowCursor: Send {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn next_chunk(
-        &mut self,
-        max_rows: usize,
-        max_bytes: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<bool>;
+    fn next_chunk(&mut self, max_rows: usize, max_bytes: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<bool>;
 }
 
 /// Rows in memory: tests, and temporary results.
@@ -83,11 +73,7 @@ impl RowSource for MemorySource {
     }
 
     fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor> {
-        Box::new(MemoryCursor {
-            pairs: self.pairs.clone(),
-            span,
-            direction,
-        })
+        Box::new(MemoryCursor { pairs: self.pairs.clone(), span, direction })
     }
 
     fn statistics(&self, table: &Table) -> Option<PrefixStatistics> {
@@ -110,20 +96,12 @@ struct MemoryCursor {
 }
 
 impl RowCursor for MemoryCursor {
-    fn next_chunk(
-        &mut self,
-        max_rows: usize,
-        max_bytes: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<bool> {
+    fn next_chunk(&mut self, max_rows: usize, max_bytes: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<bool> {
         if self.span.is_empty() {
             return Ok(false);
         }
         let pairs = self.pairs.read();
-        let range = (
-            Bound::Included(self.span.start.clone()),
-            Bound::Excluded(self.span.end.clone()),
-        );
+        let range = (Bound::Included(self.span.start.clone()), Bound::Excluded(self.span.end.clone()));
         let (mut rows, mut bytes) = (0, 0);
         let mut last = None;
         let mut step = |(key, value): (&Bytes, &Bytes)| {

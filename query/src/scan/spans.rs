@@ -56,11 +56,7 @@ pub(super) fn conditions(
     table: &Table,
     columns: &[ScanColumn],
 ) -> Vec<Condition> {
-    let reader = Reader {
-        session,
-        table,
-        columns,
-    };
+    let reader = Reader { session, table, columns };
     let mut out = Vec::new();
     for filter in filters {
         reader.read(filter, &mut out);
@@ -84,9 +80,8 @@ impl Reader<'_> {
                 }
                 Operator::Or => out.extend(self.any_of(expr)),
                 _ => {
-                    if let Some(condition) = self
-                        .comparison(left, *op, right)
-                        .or_else(|| self.comparison(right, op.swap()?, left))
+                    if let Some(condition) =
+                        self.comparison(left, *op, right).or_else(|| self.comparison(right, op.swap()?, left))
                     {
                         out.push(condition);
                     }
@@ -96,8 +91,7 @@ impl Reader<'_> {
                 let Some((column, ty)) = self.column(&list.expr) else {
                     return;
                 };
-                let values: Option<Vec<Datum>> =
-                    list.list.iter().map(|e| self.constant(e, ty)).collect();
+                let values: Option<Vec<Datum>> = list.list.iter().map(|e| self.constant(e, ty)).collect();
                 if let Some(values) = values {
                     out.push(Condition {
                         column,
@@ -107,17 +101,11 @@ impl Reader<'_> {
             }
             Expr::IsNull(inner) => {
                 if let Some((column, _)) = self.column(inner) {
-                    out.push(Condition {
-                        column,
-                        test: Test::In(vec![Datum::Null]),
-                    });
+                    out.push(Condition { column, test: Test::In(vec![Datum::Null]) });
                 }
             }
             Expr::Between(between) if !between.negated => {
-                for (op, bound) in [
-                    (Operator::GtEq, &between.low),
-                    (Operator::LtEq, &between.high),
-                ] {
+                for (op, bound) in [(Operator::GtEq, &between.low), (Operator::LtEq, &between.high)] {
                     out.extend(self.comparison(&between.expr, op, bound));
                 }
             }
@@ -127,20 +115,12 @@ impl Reader<'_> {
 
     /// `a = 1 OR a = 2`, which is how the optimizer writes short IN lists.
     fn any_of(&self, expr: &Expr) -> Option<Condition> {
-        if let Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Or,
-            right,
-        }) = expr
-        {
+        if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) = expr {
             let (a, b) = (self.any_of(left)?, self.any_of(right)?);
             return match (a.test, b.test) {
                 (Test::In(mut a_values), Test::In(b_values)) if a.column == b.column => {
                     a_values.extend(b_values);
-                    Some(Condition {
-                        column: a.column,
-                        test: Test::In(a_values),
-                    })
+                    Some(Condition { column: a.column, test: Test::In(a_values) })
                 }
                 _ => None,
             };
@@ -148,9 +128,7 @@ impl Reader<'_> {
         let mut single = Vec::new();
         self.read(expr, &mut single);
         match single.as_slice() {
-            [Condition {
-                test: Test::In(_), ..
-            }] => single.pop(),
+            [Condition { test: Test::In(_), .. }] => single.pop(),
             _ => None,
         }
     }
@@ -183,11 +161,7 @@ impl Reader<'_> {
         };
         let id: u32 = name.strip_prefix('c')?.parse().ok()?;
         let column = self.columns.iter().find(|c| c.id.0 == id)?;
-        let ty = self
-            .table
-            .columns
-            .get(column.index)
-            .map_or(PgType::Int8, |c| c.ty.ty);
+        let ty = self.table.columns.get(column.index).map_or(PgType::Int8, |c| c.ty.ty);
         Some((column.index, ty))
     }
 
@@ -220,10 +194,7 @@ impl Reader<'_> {
         if volatile {
             return None;
         }
-        let physical = self
-            .session
-            .create_physical_expr(expr.clone(), &DFSchema::empty())
-            .ok()?;
+        let physical = self.session.create_physical_expr(expr.clone(), &DFSchema::empty()).ok()?;
         let batch = RecordBatch::try_new_with_options(
             std::sync::Arc::new(arrow::datatypes::Schema::empty()),
             Vec::new(),
@@ -240,11 +211,7 @@ const EQUALITY_KEY: &str = "equality_key_";
 
 /// The best index for the conditions, and its ranges; the whole table if none helps. `covers` tells whether an index
 /// holds all that is wanted.
-pub(super) fn choose(
-    table: &Table,
-    conditions: &[Condition],
-    covers: &dyn Fn(&Index) -> bool,
-) -> Result<Access> {
+pub(super) fn choose(table: &Table, conditions: &[Condition], covers: &dyn Fn(&Index) -> bool) -> Result<Access> {
     let mut best: Option<(u32, Access)> = None;
     for (position, index) in table.indexes.iter().enumerate() {
         if index.state != IndexState::Public {
@@ -286,10 +253,7 @@ pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -
     let columns = key_columns(table, index);
     let mut equal = 0;
     for column in &columns {
-        let of_column: Vec<&Condition> = conditions
-            .iter()
-            .filter(|c| c.column == column.position)
-            .collect();
+        let of_column: Vec<&Condition> = conditions.iter().filter(|c| c.column == column.position).collect();
         // Of several lists the shortest; the filter above sees to the others.
         let list = of_column
             .iter()
@@ -356,12 +320,7 @@ pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -
     })
 }
 
-fn tighter(
-    ty: PgType,
-    current: Option<&(Datum, bool)>,
-    value: &Datum,
-    wanted: std::cmp::Ordering,
-) -> bool {
+fn tighter(ty: PgType, current: Option<&(Datum, bool)>, value: &Datum, wanted: std::cmp::Ordering) -> bool {
     match current {
         None => true,
         Some((bound, included)) => {
@@ -386,17 +345,8 @@ impl KeyColumn {
         key::encode_column(out, self.ty, value, self.descending, self.nulls_first);
     }
 
-    fn range(
-        &self,
-        prefix: &[u8],
-        low: Option<&(Datum, bool)>,
-        high: Option<&(Datum, bool)>,
-    ) -> Span {
-        let (first, last) = if self.descending {
-            (high, low)
-        } else {
-            (low, high)
-        };
+    fn range(&self, prefix: &[u8], low: Option<&(Datum, bool)>, high: Option<&(Datum, bool)>) -> Span {
+        let (first, last) = if self.descending { (high, low) } else { (low, high) };
         let encoded = |value: &Datum| {
             let mut key = prefix.to_vec();
             self.encode(&mut key, value);
@@ -445,12 +395,7 @@ pub(super) fn key_columns(table: &Table, index: &Index) -> Vec<KeyColumn> {
 /// Cuts a range into about `parts` of equal width, by the bytes after what its ends have in common. Where the data does
 /// not fill the range evenly, the caller narrows it first.
 pub(super) fn split(span: &Span, parts: usize) -> Vec<Span> {
-    let common = span
-        .start
-        .iter()
-        .zip(span.end.iter())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let common = span.start.iter().zip(span.end.iter()).take_while(|(a, b)| a == b).count();
     let number = |bytes: &[u8]| {
         let mut eight = [0; 8];
         let tail = &bytes[common.min(bytes.len())..];

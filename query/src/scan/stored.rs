@@ -38,18 +38,12 @@ impl StoredTable {
         let fields: Vec<Field> = columns
             .iter()
             .map(|c| {
-                let (ty, nullable) = table
-                    .columns
-                    .get(c.index)
-                    .map_or((PgType::Int8, false), |d| (d.ty.ty, !d.not_null));
+                let (ty, nullable) =
+                    table.columns.get(c.index).map_or((PgType::Int8, false), |d| (d.ty.ty, !d.not_null));
                 Field::new(format!("c{}", c.id.0), arrow_type(ty), nullable)
             })
             .collect();
-        StoredTable {
-            schema: Arc::new(Schema::new(fields)),
-            table,
-            columns,
-        }
+        StoredTable { schema: Arc::new(Schema::new(fields)), table, columns }
     }
 }
 
@@ -63,10 +57,7 @@ impl TableProvider for StoredTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> DfResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -87,14 +78,9 @@ impl TableProvider for StoredTable {
             None => self.schema.clone(),
         };
         let conditions = spans::conditions(session, filters, &self.table, &self.columns);
-        let covers = |index: &crate::catalog::Index| {
-            RowDecoder::covering(&self.table, index, &wanted)
-                .ok()
-                .flatten()
-                .is_some()
-        };
-        let access =
-            spans::choose(&self.table, &conditions, &covers).map_err(to_datafusion)?;
+        let covers =
+            |index: &crate::catalog::Index| RowDecoder::covering(&self.table, index, &wanted).ok().flatten().is_some();
+        let access = spans::choose(&self.table, &conditions, &covers).map_err(to_datafusion)?;
         let total = statement.statistics(&self.table);
         let share = if access.lookup {
             None
@@ -111,22 +97,12 @@ impl TableProvider for StoredTable {
         };
         let parts = session.config().target_partitions();
         let partitions = if parts > 1 && rows >= SPLIT_ROWS_MIN && limit.is_none() {
-            partition(statement.source.as_ref(), access.spans.clone(), parts)
-                .map_err(to_datafusion)?
+            partition(statement.source.as_ref(), access.spans.clone(), parts).map_err(to_datafusion)?
         } else {
             vec![access.spans.clone()]
         };
-        let scan = ScanExec::try_new(
-            self.table.clone(),
-            wanted,
-            schema,
-            access,
-            partitions,
-            limit,
-            rows,
-            total,
-        )
-        .map_err(to_datafusion)?;
+        let scan = ScanExec::try_new(self.table.clone(), wanted, schema, access, partitions, limit, rows, total)
+            .map_err(to_datafusion)?;
         Ok(Arc::new(scan))
     }
 }
@@ -160,10 +136,8 @@ fn partition(source: &dyn RowSource, spans: Vec<Span>, parts: usize) -> Result<V
 
 fn edge(source: &dyn RowSource, span: &Span, direction: Direction) -> Result<Option<Vec<u8>>> {
     let mut found = None;
-    source
-        .scan(span.clone(), direction)
-        .next_chunk(1, usize::MAX, &mut |key, _| {
-            found.get_or_insert_with(|| key.to_vec());
-        })?;
+    source.scan(span.clone(), direction).next_chunk(1, usize::MAX, &mut |key, _| {
+        found.get_or_insert_with(|| key.to_vec());
+    })?;
     Ok(found)
 }

@@ -20,10 +20,7 @@ impl SystemTableProvider {
     /// `columns`: the table's columns in its order.
     #[allow(clippy::new_ret_no_self)]
     pub(crate) fn new(table: Arc<dyn SystemTable>, columns: Vec<OutputColumn>) -> SourceTable {
-        let source = SystemRows {
-            table,
-            columns: columns.clone(),
-        };
+        let source = SystemRows { table, columns: columns.clone() };
         SourceTable::new(&columns, Arc::new(source))
     }
 }
@@ -42,10 +39,7 @@ impl BatchSource for SystemRows {
     fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
         let (table, columns) = (self.table.clone(), self.columns.clone());
         futures::stream::once(async move {
-            let context = statement
-                .system
-                .as_ref()
-                .ok_or_else(|| Error::internal("system tables need a store"))?;
+            let context = statement.system.as_ref().ok_or_else(|| Error::internal("system tables need a store"))?;
             batch_of(&columns, &table.rows(context)?)
         })
         .boxed()
@@ -54,10 +48,7 @@ impl BatchSource for SystemRows {
 
 /// Rows as a batch with fields named after the columns.
 pub(crate) fn batch_of(columns: &[OutputColumn], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
-    let mut builders: Vec<ColumnBuilder> = columns
-        .iter()
-        .map(|c| ColumnBuilder::new(c.ty.ty, rows.len()))
-        .collect();
+    let mut builders: Vec<ColumnBuilder> = columns.iter().map(|c| ColumnBuilder::new(c.ty.ty, rows.len())).collect();
     for row in rows {
         for (builder, value) in builders.iter_mut().zip(row) {
             builder.push(value)?;

@@ -49,9 +49,7 @@ impl Cancel {
     pub fn check(&self) -> Result<()> {
         match self.reason.load(Ordering::Acquire) {
             NONE => Ok(()),
-            USER => {
-                Err(Error::new(ErrorKind::QueryCanceled, "canceling statement due to user request"))
-            }
+            USER => Err(Error::new(ErrorKind::QueryCanceled, "canceling statement due to user request")),
             _ => Err(terminated()),
         }
     }

@@ -74,9 +74,5 @@ pub trait Host: Send + Sync {
     ///
     /// # Errors
     /// As the action's.
-    fn node_function(
-        &self,
-        name: &str,
-        args: &[stratos_types::Datum],
-    ) -> Result<stratos_types::Datum>;
+    fn node_function(&self, name: &str, args: &[stratos_types::Datum]) -> Result<stratos_types::Datum>;
 }

@@ -123,11 +123,19 @@ impl Session {
             Movement::Backward(count) => Self::backwards(cursor, count),
             Movement::Relative(n) if n > 0 => {
                 let mut rows = self.forwards(cursor, Some(n.unsigned_abs())).await?;
-                Ok(if rows.len() as u64 == n.unsigned_abs() { rows.drain(rows.len() - 1..).collect() } else { Vec::new() })
+                Ok(if rows.len() as u64 == n.unsigned_abs() {
+                    rows.drain(rows.len() - 1..).collect()
+                } else {
+                    Vec::new()
+                })
             }
             Movement::Relative(n) => {
                 let mut rows = Self::backwards(cursor, Some(n.unsigned_abs()))?;
-                Ok(if rows.len() as u64 == n.unsigned_abs() { rows.drain(rows.len() - 1..).collect() } else { Vec::new() })
+                Ok(if rows.len() as u64 == n.unsigned_abs() {
+                    rows.drain(rows.len() - 1..).collect()
+                } else {
+                    Vec::new()
+                })
             }
             Movement::Absolute(n) if n >= 0 => {
                 let target = usize::try_from(n).unwrap_or(usize::MAX);

@@ -31,7 +31,8 @@ fn is_on(option: &UtilityOption) -> Result<bool> {
 }
 
 fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
-    let Statement::Explain { analyze, verbose: _, query_plan, estimate, statement, format, options, .. } = statement else {
+    let Statement::Explain { analyze, verbose: _, query_plan, estimate, statement, format, options, .. } = statement
+    else {
         return Err(Error::internal("not an EXPLAIN"));
     };
     if *query_plan || *estimate {
@@ -89,7 +90,10 @@ impl Session {
                 lines
             }
             Action::SchemaChange(_) | Action::Utility(_) => {
-                return Err(Error::new(ErrorKind::SyntaxError, "EXPLAIN takes SELECT, INSERT, UPDATE, DELETE or VALUES"));
+                return Err(Error::new(
+                    ErrorKind::SyntaxError,
+                    "EXPLAIN takes SELECT, INSERT, UPDATE, DELETE or VALUES",
+                ));
             }
         };
         if wanted.analyze && !matches!(planned.action, Action::Query(_)) {

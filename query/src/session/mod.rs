@@ -27,8 +27,8 @@ pub use context::{EvalContext, Host};
 pub use plan::{Planned, Prepared};
 pub(crate) use schema_change::scram_verifier;
 pub use session::{Session, StatementDescription, TransactionStatus};
-pub(crate) use settings::{parse_bool, quote_if_needed};
 pub use settings::{SERVER_VERSION, SERVER_VERSION_NUM, Settings};
+pub(crate) use settings::{parse_bool, quote_if_needed};
 pub(crate) use shared::Identity;
 pub use shared::{Activity, SessionShared};
 

@@ -74,13 +74,7 @@ pub enum Action {
 impl Prepared {
     /// A statement that has not been planned.
     pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
-        Prepared {
-            parsed,
-            declared,
-            prepared_micros: super::now_micros(),
-            from_sql: false,
-            plan: Mutex::new(None),
-        }
+        Prepared { parsed, declared, prepared_micros: super::now_micros(), from_sql: false, plan: Mutex::new(None) }
     }
 
     /// The plan for this catalog and search path: the last one if it still holds.
@@ -148,10 +142,8 @@ pub fn plan_statement(
         let action = Action::Utility(Box::new(parsed.body.clone()));
         return Ok(Planned { action, params: Vec::new(), output: output.into(), catalog: catalog.clone() });
     }
-    let context = BindContext {
-        format: format.clone(),
-        ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone()))
-    };
+    let context =
+        BindContext { format: format.clone(), ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone())) };
     let bound = binder::bind(statement, &context, declared)?;
     plan_bound(engine, bound, catalog)
 }

@@ -211,7 +211,6 @@ impl Session {
     }
 }
 
-
 /// The verifier that is stored for a password: SCRAM-SHA-256 in Postgres's form (RFC 5803).
 ///
 /// # Errors
@@ -222,4 +221,3 @@ pub fn scram_verifier(password: &str) -> Result<String> {
     }
     Ok(crate::scram::verifier(password, rand::random()))
 }
-

@@ -121,7 +121,8 @@ impl Session {
     /// Those of them that changed since the last call.
     pub fn take_changed_settings(&mut self) -> Vec<(&'static str, String)> {
         let now = self.shared.settings.lock().reported();
-        let changed = now.iter().zip(&self.reported).filter(|(new, old)| new != old).map(|(new, _)| new.clone()).collect();
+        let changed =
+            now.iter().zip(&self.reported).filter(|(new, old)| new != old).map(|(new, _)| new.clone()).collect();
         self.reported = now;
         changed
     }
@@ -225,7 +226,10 @@ impl Session {
             ));
         }
         if self.prepared.len() >= PREPARED_MAX {
-            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many prepared statements in this session"));
+            return Err(Error::new(
+                ErrorKind::ConfigurationLimitExceeded,
+                "too many prepared statements in this session",
+            ));
         }
         self.start_clock(sql);
         let mut statements = binder::parse(sql)?;
@@ -270,10 +274,9 @@ impl Session {
         let planned = self.plan(prepared)?;
         Ok(match planned {
             None => StatementDescription { params: Vec::new(), columns: None },
-            Some(planned) => StatementDescription {
-                params: planned.params.clone(),
-                columns: self.columns_of(&planned)?,
-            },
+            Some(planned) => {
+                StatementDescription { params: planned.params.clone(), columns: self.columns_of(&planned)? }
+            }
         })
     }
 
@@ -358,7 +361,12 @@ impl Session {
         result
     }
 
-    async fn run_planned(&mut self, prepared: &Prepared, params: Vec<Datum>, in_string: bool) -> Result<StatementResult> {
+    async fn run_planned(
+        &mut self,
+        prepared: &Prepared,
+        params: Vec<Datum>,
+        in_string: bool,
+    ) -> Result<StatementResult> {
         let Some(planned) = self.plan(prepared)? else { return Ok(StatementResult::Empty) };
         if params.len() != planned.params.len() {
             return Err(Error::new(

@@ -174,9 +174,7 @@ impl Settings {
     /// The value of a setting, if there is one by that name.
     pub fn get(&self, name: &str) -> Option<String> {
         match find(name) {
-            Some(setting) => Some(
-                self.get_fixed(setting.name).to_owned(),
-            ),
+            Some(setting) => Some(self.get_fixed(setting.name).to_owned()),
             None => {
                 let name = name.to_ascii_lowercase();
                 self.local.get(&name).or_else(|| self.values.get(&name)).cloned()
@@ -287,9 +285,7 @@ impl Settings {
 
     /// All settings: name, value, description.
     pub fn all(&self) -> Vec<(String, String, String)> {
-        let known = SETTINGS
-            .iter()
-            .map(|s| (s.name.to_owned(), self.get_fixed(s.name).to_owned(), s.about.to_owned()));
+        let known = SETTINGS.iter().map(|s| (s.name.to_owned(), self.get_fixed(s.name).to_owned(), s.about.to_owned()));
         let custom = self.values.iter().filter(|(name, _)| find(name).is_none());
         known.chain(custom.map(|(name, value)| (name.clone(), value.clone(), String::new()))).collect()
     }
@@ -377,10 +373,9 @@ fn canonical(setting: &Setting, value: &str) -> Result<String> {
     };
     match &setting.takes {
         Takes::Text => Ok(value.to_owned()),
-        Takes::Fixed => Err(Error::new(
-            ErrorKind::CantChangeRuntimeParam,
-            format!("parameter \"{name}\" cannot be changed"),
-        )),
+        Takes::Fixed => {
+            Err(Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{name}\" cannot be changed")))
+        }
         Takes::Bool => match parse_bool(value) {
             Some(true) => Ok("on".to_owned()),
             Some(false) => Ok("off".to_owned()),
@@ -419,9 +414,8 @@ fn canonical(setting: &Setting, value: &str) -> Result<String> {
         }
         Takes::Millis => {
             let millis = parse_millis(value).ok_or_else(|| {
-                invalid(name, value).with_hint(
-                    "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".",
-                )
+                invalid(name, value)
+                    .with_hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
             })?;
             if millis > i32::MAX as u64 {
                 return Err(outside(&0, &i32::MAX));

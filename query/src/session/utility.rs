@@ -75,16 +75,20 @@ fn setting_value(values: &[AstExpr]) -> Result<Option<String>> {
     let mut parts = Vec::with_capacity(values.len());
     for value in values {
         parts.push(match value {
-            AstExpr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") => {
+            AstExpr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") =>
+            {
                 return Ok(None);
             }
             AstExpr::Identifier(ident) if ident.quote_style.is_some() => {
-                if values.len() > 1 { format!("\"{}\"", ident.value.replace('"', "\"\"")) } else { ident.value.clone() }
+                if values.len() > 1 {
+                    format!("\"{}\"", ident.value.replace('"', "\"\""))
+                } else {
+                    ident.value.clone()
+                }
             }
             AstExpr::Identifier(ident) => ident.value.clone(),
-            AstExpr::CompoundIdentifier(parts) => {
-                parts.iter().map(|i| i.value.clone()).collect::<Vec<_>>().join(".")
-            }
+            AstExpr::CompoundIdentifier(parts) => parts.iter().map(|i| i.value.clone()).collect::<Vec<_>>().join("."),
             AstExpr::Value(value) => literal(&value.value)?,
             AstExpr::UnaryOp { op, expr } => match expr.as_ref() {
                 AstExpr::Value(value) => format!("{op}{}", literal(&value.value)?),
@@ -230,7 +234,9 @@ impl Session {
                 done("RESET")
             }
             Statement::ShowVariable { variable } => self.show(&show_name(variable)),
-            Statement::Prepare { name, data_types, statement } => self.prepare_by_name(prepared, name, data_types, statement),
+            Statement::Prepare { name, data_types, statement } => {
+                self.prepare_by_name(prepared, name, data_types, statement)
+            }
             Statement::Execute { name, parameters, immediate, into, using, output, default, .. } => {
                 if *immediate || !into.is_empty() || !using.is_empty() || *output || *default {
                     return Err(Error::unsupported("EXECUTE with INTO, USING or IMMEDIATE"));
@@ -269,7 +275,11 @@ impl Session {
             Statement::Explain { .. } => Box::pin(self.explain(prepared, statement, params)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
             Statement::Analyze(analyze) => {
-                if analyze.partitions.is_some() || analyze.cache_metadata || analyze.noscan || analyze.compute_statistics {
+                if analyze.partitions.is_some()
+                    || analyze.cache_metadata
+                    || analyze.noscan
+                    || analyze.compute_statistics
+                {
                     return Err(Error::unsupported("ANALYZE with options"));
                 }
                 if let Some(name) = &analyze.table_name {
@@ -290,10 +300,7 @@ impl Session {
     /// but to look whether the tables exist.
     fn vacuum(&mut self, tables: &[ObjectName]) -> Result<StatementResult> {
         if self.block.as_ref().is_some_and(|block| block.explicit) {
-            return Err(Error::new(
-                ErrorKind::ActiveSqlTransaction,
-                "VACUUM cannot run inside a transaction block",
-            ));
+            return Err(Error::new(ErrorKind::ActiveSqlTransaction, "VACUUM cannot run inside a transaction block"));
         }
         for table in tables {
             self.existing_table(table)?;
@@ -466,7 +473,9 @@ impl Session {
     fn assign(&mut self, name: &str, value: Option<String>, local: bool) -> Result<()> {
         let lower = name.to_ascii_lowercase();
         if lower == "transaction_isolation" || lower == "transaction_read_only" {
-            let value = value.ok_or_else(|| Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset")))?;
+            let value = value.ok_or_else(|| {
+                Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset"))
+            })?;
             let mut wanted = Modes { isolation: None, read_only: None };
             if lower == "transaction_isolation" {
                 let mut scratch = super::Settings::default();
@@ -476,7 +485,10 @@ impl Session {
             } else {
                 let parsed = super::settings::parse_bool(&value);
                 wanted.read_only = Some(parsed.ok_or_else(|| {
-                    Error::new(ErrorKind::InvalidParameterValue, format!("parameter \"{lower}\" requires a Boolean value"))
+                    Error::new(
+                        ErrorKind::InvalidParameterValue,
+                        format!("parameter \"{lower}\" requires a Boolean value"),
+                    )
                 })?);
             }
             return self.set_transaction(wanted);
@@ -562,10 +574,7 @@ impl Session {
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        let declared = types
-            .iter()
-            .map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty)))
-            .collect::<Result<_>>()?;
+        let declared = types.iter().map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty))).collect::<Result<_>>()?;
         let mut inner = Prepared::new(self.inner_statement(prepared, statement), declared);
         inner.from_sql = true;
         self.plan(&inner)?;
@@ -575,18 +584,13 @@ impl Session {
 
     /// A statement inside another one (PREPARE, EXPLAIN, DECLARE), with the outer text for positions in errors.
     pub(super) fn inner_statement(&self, outer: &Prepared, statement: &Statement) -> Option<ParsedStatement> {
-        outer.parsed.as_ref().map(|parsed| ParsedStatement {
-            body: Body::Sql(Box::new(statement.clone())),
-            ..parsed.clone()
-        })
+        outer
+            .parsed
+            .as_ref()
+            .map(|parsed| ParsedStatement { body: Body::Sql(Box::new(statement.clone())), ..parsed.clone() })
     }
 
-    async fn execute_by_name(
-        &mut self,
-        name: &str,
-        arguments: &[AstExpr],
-        in_string: bool,
-    ) -> Result<StatementResult> {
+    async fn execute_by_name(&mut self, name: &str, arguments: &[AstExpr], in_string: bool) -> Result<StatementResult> {
         let prepared = self.prepared(name)?;
         let Some(planned) = self.plan(&prepared)? else { return Ok(StatementResult::Empty) };
         if arguments.len() != planned.params.len() {
@@ -594,7 +598,11 @@ impl Session {
                 ErrorKind::SyntaxError,
                 format!("wrong number of parameters for prepared statement \"{name}\""),
             )
-            .with_detail(format!("Expected {} parameters but got {}.", planned.params.len(), arguments.len())));
+            .with_detail(format!(
+                "Expected {} parameters but got {}.",
+                planned.params.len(),
+                arguments.len()
+            )));
         }
         let context = self.bind_context(&planned.catalog, None);
         let eval = self.eval_context(&planned.catalog);
@@ -610,7 +618,12 @@ impl Session {
         self.shared.search_path(false)
     }
 
-    async fn declare(&mut self, prepared: &Prepared, statements: &[ast::Declare], in_string: bool) -> Result<StatementResult> {
+    async fn declare(
+        &mut self,
+        prepared: &Prepared,
+        statements: &[ast::Declare],
+        in_string: bool,
+    ) -> Result<StatementResult> {
         let [declare] = statements else { return Err(Error::unsupported("DECLARE of several things")) };
         let (Some(query), [name]) = (&declare.for_query, declare.names.as_slice()) else {
             return Err(Error::unsupported("DECLARE of anything but a cursor"));
@@ -673,10 +686,9 @@ impl Session {
         match catalog.find_relation(schema, relation, &self.shared_search_path()) {
             Some(Relation::Table(table)) => Ok(table),
             Some(other) => Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", other.name()))),
-            None => Err(Error::new(
-                ErrorKind::UndefinedTable,
-                format!("relation \"{}\" does not exist", parts.join(".")),
-            )),
+            None => {
+                Err(Error::new(ErrorKind::UndefinedTable, format!("relation \"{}\" does not exist", parts.join("."))))
+            }
         }
     }
 
@@ -713,8 +725,5 @@ impl Session {
 }
 
 fn isolation_too_late() -> Error {
-    Error::new(
-        ErrorKind::ActiveSqlTransaction,
-        "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-    )
+    Error::new(ErrorKind::ActiveSqlTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
 }

@@ -6,9 +6,7 @@ use std::sync::{Arc, LazyLock};
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::rows::Rows;
-use super::{
-    functions, information_schema, internal, objects, relations, shared, statics, statistics,
-};
+use super::{functions, information_schema, internal, objects, relations, shared, statics, statistics};
 use crate::catalog::{SystemContext, SystemTable};
 
 /// Makes the rows of a table.
@@ -91,11 +89,7 @@ static ALL: LazyLock<Vec<Arc<Definition>>> = LazyLock::new(|| {
 });
 
 static BY_NAME: LazyLock<BTreeMap<(&'static str, &'static str), Arc<Definition>>> =
-    LazyLock::new(|| {
-        ALL.iter()
-            .map(|table| ((table.schema, table.name), Arc::clone(table)))
-            .collect()
-    });
+    LazyLock::new(|| ALL.iter().map(|table| ((table.schema, table.name), Arc::clone(table))).collect());
 
 pub(super) fn all() -> &'static [Arc<Definition>] {
     &ALL
@@ -115,8 +109,8 @@ fn producer(schema: &str, name: &str) -> Option<Producer> {
 
 fn pg_catalog(name: &str) -> Option<Producer> {
     Some(match name {
-        "pg_am" | "pg_amop" | "pg_cast" | "pg_collation" | "pg_language" | "pg_opclass"
-        | "pg_operator" | "pg_opfamily" | "pg_tablespace" => statics::copy,
+        "pg_am" | "pg_amop" | "pg_cast" | "pg_collation" | "pg_language" | "pg_opclass" | "pg_operator"
+        | "pg_opfamily" | "pg_tablespace" => statics::copy,
         "pg_proc" => functions::pg_proc,
         "pg_type" => objects::pg_type,
         "pg_class" => relations::pg_class,

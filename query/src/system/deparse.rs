@@ -4,8 +4,7 @@ use sqlparser::ast::{BinaryOperator, DataType, Expr, UnaryOperator, Value};
 use stratos_types::{ColumnType, PgType};
 
 use crate::catalog::{
-    Constraint, ConstraintKind, Index, ReferentialAction, Relation, Snapshot, Table,
-    quote_identifier, quote_literal,
+    Constraint, ConstraintKind, Index, ReferentialAction, Relation, Snapshot, Table, quote_identifier, quote_literal,
 };
 use crate::ddl::{column_type, parse_expression};
 
@@ -45,17 +44,11 @@ pub fn index_column(table: &Table, index: &Index, place: usize) -> Option<String
 }
 
 fn column_name(table: &Table, attnum: i16) -> String {
-    table
-        .column_index(attnum)
-        .map(|i| quote_identifier(&table.columns[i].name))
-        .unwrap_or_default()
+    table.column_index(attnum).map(|i| quote_identifier(&table.columns[i].name)).unwrap_or_default()
 }
 
 fn column_list(table: &Table, attnums: impl IntoIterator<Item = i16>) -> String {
-    let names: Vec<String> = attnums
-        .into_iter()
-        .map(|attnum| column_name(table, attnum))
-        .collect();
+    let names: Vec<String> = attnums.into_iter().map(|attnum| column_name(table, attnum)).collect();
     names.join(", ")
 }
 
@@ -70,12 +63,7 @@ pub fn relation_name(snapshot: &Snapshot, path: &[String], relation: &Relation) 
 }
 
 /// `pg_get_constraintdef(oid)`
-pub fn constraint_definition(
-    snapshot: &Snapshot,
-    path: &[String],
-    table: &Table,
-    constraint: &Constraint,
-) -> String {
+pub fn constraint_definition(snapshot: &Snapshot, path: &[String], table: &Table, constraint: &Constraint) -> String {
     match &constraint.kind {
         ConstraintKind::Unique { index, primary } => {
             let columns = table
@@ -92,11 +80,7 @@ pub fn constraint_definition(
             let target = snapshot.tables.get(&key.table);
             let (name, columns) = match target {
                 Some(target) => (
-                    relation_name(
-                        snapshot,
-                        path,
-                        &Relation::Table(std::sync::Arc::clone(target)),
-                    ),
+                    relation_name(snapshot, path, &Relation::Table(std::sync::Arc::clone(target))),
                     column_list(target, key.referenced.iter().copied()),
                 ),
                 None => Default::default(),
@@ -122,11 +106,7 @@ pub fn constraint_definition(
 /// A CHECK condition as `pg_get_expr(conbin, conrelid)` prints it.
 pub fn check_text(table: &Table, sql: &str) -> String {
     match parse_expression(sql) {
-        Ok(expression) => Printer {
-            table: Some(table),
-            names: None,
-        }
-        .print(&expression, 0),
+        Ok(expression) => Printer { table: Some(table), names: None }.print(&expression, 0),
         // Damage shows where the condition is used.
         Err(_) => sql.to_owned(),
     }
@@ -158,20 +138,12 @@ pub fn default_text(snapshot: &Snapshot, path: &[String], sql: &str, ty: ColumnT
             _ => {}
         }
     }
-    Printer {
-        table: None,
-        names: Some((snapshot, path)),
-    }
-    .print(&expression, 0)
+    Printer { table: None, names: Some((snapshot, path)) }.print(&expression, 0)
 }
 
 /// OIDs of the sequences that a stored expression names.
 pub fn sequences_in(sql: &str, snapshot: &Snapshot) -> Vec<u32> {
-    if sql.contains("regclass") {
-        crate::ddl::sequences_named_in(sql, snapshot)
-    } else {
-        Vec::new()
-    }
+    if sql.contains("regclass") { crate::ddl::sequences_named_in(sql, snapshot) } else { Vec::new() }
 }
 
 struct Printer<'a> {
@@ -186,11 +158,7 @@ impl Printer<'_> {
         match expression {
             Expr::Identifier(ident) => {
                 let table = self.table?;
-                let name = if ident.quote_style.is_some() {
-                    ident.value.clone()
-                } else {
-                    ident.value.to_lowercase()
-                };
+                let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
                 table.column_named(&name).map(|i| table.columns[i].ty.ty)
             }
             Expr::Nested(inner) => self.column_type(inner),
@@ -211,9 +179,7 @@ impl Printer<'_> {
             return format!("{}::{}", quote_literal(text), type_name(ty.into()));
         }
         let text = self.print(expression, depth);
-        if self.column_type(expression) == Some(PgType::Varchar)
-            && matches!(expression, Expr::Identifier(_))
-        {
+        if self.column_type(expression) == Some(PgType::Varchar) && matches!(expression, Expr::Identifier(_)) {
             return format!("({text})::text");
         }
         text
@@ -221,11 +187,7 @@ impl Printer<'_> {
 
     fn comparison(&self, left: &Expr, operator: &str, right: &Expr, depth: usize) -> String {
         let (left_type, right_type) = (self.column_type(left), self.column_type(right));
-        format!(
-            "({} {operator} {})",
-            self.operand(left, right_type, depth),
-            self.operand(right, left_type, depth)
-        )
+        format!("({} {operator} {})", self.operand(left, right_type, depth), self.operand(right, left_type, depth))
     }
 
     /// The parts of a chain of one of AND and OR, which Postgres prints without inner parentheses.
@@ -252,16 +214,11 @@ impl Printer<'_> {
         match expression {
             Expr::Nested(inner) => self.print(inner, depth),
             Expr::Identifier(ident) => ident.to_string(),
-            Expr::BinaryOp {
-                left,
-                op: op @ (BinaryOperator::And | BinaryOperator::Or),
-                right: _,
-            } => {
+            Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right: _ } => {
                 let _ = left;
                 let mut parts = Vec::new();
                 Self::chain(expression, op, &mut parts);
-                let printed: Vec<String> =
-                    parts.iter().map(|part| self.print(part, depth)).collect();
+                let printed: Vec<String> = parts.iter().map(|part| self.print(part, depth)).collect();
                 format!("({})", printed.join(&format!(" {op} ")))
             }
             Expr::BinaryOp { left, op, right } => {
@@ -295,61 +252,27 @@ impl Printer<'_> {
             Expr::IsFalse(inner) => format!("({} IS FALSE)", self.print(inner, depth)),
             Expr::IsNotTrue(inner) => format!("({} IS NOT TRUE)", self.print(inner, depth)),
             Expr::IsNotFalse(inner) => format!("({} IS NOT FALSE)", self.print(inner, depth)),
-            Expr::Between {
-                expr,
-                negated,
-                low,
-                high,
-            } => {
-                let (first, joint, second) = if *negated {
-                    ("<", "OR", ">")
-                } else {
-                    (">=", "AND", "<=")
-                };
+            Expr::Between { expr, negated, low, high } => {
+                let (first, joint, second) = if *negated { ("<", "OR", ">") } else { (">=", "AND", "<=") };
                 format!(
                     "({} {joint} {})",
                     self.comparison(expr, first, low, depth),
                     self.comparison(expr, second, high, depth)
                 )
             }
-            Expr::InList {
-                expr,
-                list,
-                negated,
-            } => {
+            Expr::InList { expr, list, negated } => {
                 let ty = self.column_type(expr);
-                let items: Vec<String> = list
-                    .iter()
-                    .map(|item| self.operand(item, ty, depth))
-                    .collect();
+                let items: Vec<String> = list.iter().map(|item| self.operand(item, ty, depth)).collect();
                 let test = if *negated { "<> ALL" } else { "= ANY" };
-                format!(
-                    "({} {test} (ARRAY[{}]))",
-                    self.operand(expr, None, depth),
-                    items.join(", ")
-                )
+                format!("({} {test} (ARRAY[{}]))", self.operand(expr, None, depth), items.join(", "))
             }
-            Expr::Like {
-                negated,
-                any: false,
-                expr,
-                pattern,
-                escape_char: None,
-            } => self.comparison(expr, if *negated { "!~~" } else { "~~" }, pattern, depth),
-            Expr::ILike {
-                negated,
-                any: false,
-                expr,
-                pattern,
-                escape_char: None,
-            } => self.comparison(expr, if *negated { "!~~*" } else { "~~*" }, pattern, depth),
-            Expr::Cast {
-                expr,
-                data_type,
-                array: false,
-                format: None,
-                ..
-            } => self.cast(expr, data_type, depth),
+            Expr::Like { negated, any: false, expr, pattern, escape_char: None } => {
+                self.comparison(expr, if *negated { "!~~" } else { "~~" }, pattern, depth)
+            }
+            Expr::ILike { negated, any: false, expr, pattern, escape_char: None } => {
+                self.comparison(expr, if *negated { "!~~*" } else { "~~*" }, pattern, depth)
+            }
+            Expr::Cast { expr, data_type, array: false, format: None, .. } => self.cast(expr, data_type, depth),
             Expr::Value(value) => match &value.value {
                 Value::Boolean(value) => value.to_string(),
                 Value::Null => "NULL".into(),
@@ -363,10 +286,8 @@ impl Printer<'_> {
                 self.arguments(&mut printed, depth);
                 let text = printed.to_string();
                 match text.to_lowercase().as_str() {
-                    "current_timestamp" | "current_date" | "current_time" | "current_user"
-                    | "session_user" | "current_role" | "localtime" | "localtimestamp" => {
-                        text.to_uppercase()
-                    }
+                    "current_timestamp" | "current_date" | "current_time" | "current_user" | "session_user"
+                    | "current_role" | "localtime" | "localtimestamp" => text.to_uppercase(),
                     _ => text,
                 }
             }

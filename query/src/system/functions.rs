@@ -50,11 +50,7 @@ struct Signature {
 }
 
 fn push(rows: &mut Rows<'_>, function: &Signature) {
-    let variadic = function
-        .args
-        .last()
-        .filter(|_| function.variadic)
-        .map_or(0, |ty| argument(*ty));
+    let variadic = function.args.last().filter(|_| function.variadic).map_or(0, |ty| argument(*ty));
     rows.push([
         ("oid", oid(function.number)),
         ("proname", text(function.name)),
@@ -70,10 +66,7 @@ fn push(rows: &mut Rows<'_>, function: &Signature) {
         ("pronargs", int2(function.args.len())),
         ("pronargdefaults", int2(function.optional)),
         ("prorettype", oid(function.result)),
-        (
-            "proargtypes",
-            oid_array(function.args.iter().map(|ty| argument(*ty))),
-        ),
+        ("proargtypes", oid_array(function.args.iter().map(|ty| argument(*ty)))),
         ("prosrc", text(function.name)),
     ]);
 }

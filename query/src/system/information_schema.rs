@@ -8,9 +8,7 @@ use super::definitions::{self, Producer};
 use super::deparse;
 use super::relations::role_name;
 use super::rows::{Rows, int4, optional_text, text, yes};
-use crate::catalog::{
-    BOOTSTRAP_ROLE, Column, ConstraintKind, Index, ReferentialAction, SystemContext, Table,
-};
+use crate::catalog::{BOOTSTRAP_ROLE, Column, ConstraintKind, Index, ReferentialAction, SystemContext, Table};
 
 pub(super) fn producer(name: &str) -> Option<Producer> {
     Some(match name {
@@ -35,13 +33,7 @@ pub(super) fn producer(name: &str) -> Option<Producer> {
 
 /// Name of the session's database, which every view calls the catalog.
 fn database(context: &SystemContext) -> Datum {
-    optional_text(
-        context
-            .catalog
-            .databases
-            .get(&context.catalog.database)
-            .map(|d| d.name.as_str()),
-    )
+    optional_text(context.catalog.databases.get(&context.catalog.database).map(|d| d.name.as_str()))
 }
 
 fn catalog_name(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
@@ -57,13 +49,8 @@ fn enabled_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 }
 
 fn schemata(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    let built_in =
-        ["pg_catalog", "information_schema", "stratos_internal"].map(|name| (name, BOOTSTRAP_ROLE));
-    let own = context
-        .catalog
-        .schemas
-        .values()
-        .map(|s| (s.name.as_str(), s.owner));
+    let built_in = ["pg_catalog", "information_schema", "stratos_internal"].map(|name| (name, BOOTSTRAP_ROLE));
+    let own = context.catalog.schemas.values().map(|s| (s.name.as_str(), s.owner));
     for (name, owner) in built_in.into_iter().chain(own) {
         rows.push([
             ("catalog_name", database(context)),
@@ -79,11 +66,7 @@ fn tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
         let kind = if t.kind == "v" { "VIEW" } else { "BASE TABLE" };
         (t.schema, t.name, kind, false)
     });
-    let own = context
-        .catalog
-        .tables
-        .values()
-        .map(|t| (t.schema_name.as_str(), t.name.as_str(), "BASE TABLE", true));
+    let own = context.catalog.tables.values().map(|t| (t.schema_name.as_str(), t.name.as_str(), "BASE TABLE", true));
     for (schema, name, kind, insertable) in system.chain(own) {
         rows.push([
             ("table_catalog", database(context)),
@@ -170,11 +153,7 @@ fn type_columns(ty: ColumnType) -> TypeColumns {
             }
         }
         PgType::Date => found.datetime_precision = Datum::Int4(0),
-        PgType::Time
-        | PgType::TimeTz
-        | PgType::Timestamp
-        | PgType::TimestampTz
-        | PgType::Interval => {
+        PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz | PgType::Interval => {
             let digits = ty.time_precision().unwrap_or(6);
             found.datetime_precision = Datum::Int4(i32::try_from(digits).unwrap_or(6));
         }
@@ -197,22 +176,14 @@ struct ColumnFacts<'a> {
 fn push_column(rows: &mut Rows<'_>, context: &SystemContext, facts: &ColumnFacts<'_>) {
     let types = type_columns(facts.ty);
     let catalog = &context.catalog;
-    let default = facts
-        .column
-        .and_then(|c| c.default.as_ref().map(|d| (c, d)))
-        .map_or(Datum::Null, |(column, default)| {
-            Datum::text(deparse::default_text(
-                catalog,
-                &context.search_path,
-                &default.sql,
-                column.ty,
-            ))
+    let default =
+        facts.column.and_then(|c| c.default.as_ref().map(|d| (c, d))).map_or(Datum::Null, |(column, default)| {
+            Datum::text(deparse::default_text(catalog, &context.search_path, &default.sql, column.ty))
         });
     let identity = facts.column.and_then(|c| c.identity.as_ref());
     let sequence = identity.and_then(|i| catalog.sequences.get(&i.sequence));
-    let number = |get: fn(&crate::catalog::Sequence) -> i64| {
-        sequence.map_or(Datum::Null, |s| Datum::text(get(s).to_string()))
-    };
+    let number =
+        |get: fn(&crate::catalog::Sequence) -> i64| sequence.map_or(Datum::Null, |s| Datum::text(get(s).to_string()));
     rows.push([
         ("table_catalog", database(context)),
         ("table_schema", text(facts.schema)),
@@ -235,12 +206,7 @@ fn push_column(rows: &mut Rows<'_>, context: &SystemContext, facts: &ColumnFacts
         ("dtd_identifier", Datum::text(facts.position.to_string())),
         ("is_self_referencing", yes(false)),
         ("is_identity", yes(identity.is_some())),
-        (
-            "identity_generation",
-            identity.map_or(Datum::Null, |i| {
-                text(if i.always { "ALWAYS" } else { "BY DEFAULT" })
-            }),
-        ),
+        ("identity_generation", identity.map_or(Datum::Null, |i| text(if i.always { "ALWAYS" } else { "BY DEFAULT" }))),
         ("identity_start", number(|s| s.start)),
         ("identity_increment", number(|s| s.increment)),
         ("identity_maximum", number(|s| s.max_value)),
@@ -253,9 +219,7 @@ fn push_column(rows: &mut Rows<'_>, context: &SystemContext, facts: &ColumnFacts
 
 fn columns(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for table in definitions::all() {
-        for (position, ((name, ty), not_null)) in
-            table.columns.iter().zip(&table.not_null).enumerate()
-        {
+        for (position, ((name, ty), not_null)) in table.columns.iter().zip(&table.not_null).enumerate() {
             push_column(
                 rows,
                 context,
@@ -298,10 +262,10 @@ fn sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for sequence in catalog.sequences.values() {
         // As in Postgres, sequences of identity columns are not shown.
         let identity = sequence.owned_by.is_some_and(|(table, attnum)| {
-            catalog.tables.get(&table).is_some_and(|t| {
-                t.column_index(attnum)
-                    .is_some_and(|i| t.columns[i].identity.is_some())
-            })
+            catalog
+                .tables
+                .get(&table)
+                .is_some_and(|t| t.column_index(attnum).is_some_and(|i| t.columns[i].identity.is_some()))
         });
         if identity {
             continue;
@@ -309,10 +273,7 @@ fn sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
         let types = type_columns(sequence.ty);
         rows.push([
             ("sequence_catalog", database(context)),
-            (
-                "sequence_schema",
-                optional_text(catalog.schema_name(sequence.schema)),
-            ),
+            ("sequence_schema", optional_text(catalog.schema_name(sequence.schema))),
             ("sequence_name", text(&sequence.name)),
             ("data_type", Datum::text(types.data_type)),
             ("numeric_precision", types.precision),
@@ -341,14 +302,7 @@ fn table_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
             ("is_deferrable", yes(false)),
             ("initially_deferred", yes(false)),
             ("enforced", yes(true)),
-            (
-                "nulls_distinct",
-                if kind == "UNIQUE" {
-                    yes(true)
-                } else {
-                    Datum::Null
-                },
-            ),
+            ("nulls_distinct", if kind == "UNIQUE" { yes(true) } else { Datum::Null }),
         ]);
     };
     for table in context.catalog.tables.values() {
@@ -378,11 +332,7 @@ fn index_of(table: &Table, oid: u32) -> Option<&Index> {
 }
 
 fn column_name(table: &Table, attnum: i16) -> Datum {
-    optional_text(
-        table
-            .column_index(attnum)
-            .map(|i| table.columns[i].name.as_str()),
-    )
+    optional_text(table.column_index(attnum).map(|i| table.columns[i].name.as_str()))
 }
 
 fn key_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
@@ -390,21 +340,13 @@ fn key_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> 
         for constraint in &table.constraints {
             let (columns, positions): (Vec<i16>, Option<Vec<usize>>) = match &constraint.kind {
                 ConstraintKind::Unique { index, .. } => (
-                    index_of(table, *index)
-                        .map(|i| i.columns.iter().map(|c| c.attnum).collect())
-                        .unwrap_or_default(),
+                    index_of(table, *index).map(|i| i.columns.iter().map(|c| c.attnum).collect()).unwrap_or_default(),
                     None,
                 ),
                 ConstraintKind::Check(_) => continue,
-                ConstraintKind::ForeignKey(key) => (
-                    key.columns.clone(),
-                    Some(positions_in_key(
-                        context,
-                        key.table,
-                        key.index,
-                        &key.referenced,
-                    )),
-                ),
+                ConstraintKind::ForeignKey(key) => {
+                    (key.columns.clone(), Some(positions_in_key(context, key.table, key.index, &key.referenced)))
+                }
             };
             for (place, attnum) in columns.iter().enumerate() {
                 rows.push([
@@ -418,10 +360,7 @@ fn key_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> 
                     ("ordinal_position", int4(place + 1)),
                     (
                         "position_in_unique_constraint",
-                        positions
-                            .as_ref()
-                            .and_then(|p| p.get(place))
-                            .map_or(Datum::Null, |p| int4(*p)),
+                        positions.as_ref().and_then(|p| p.get(place)).map_or(Datum::Null, |p| int4(*p)),
                     ),
                 ]);
             }
@@ -431,24 +370,11 @@ fn key_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> 
 }
 
 /// For each referenced column its place, from 1, in the unique key that it belongs to.
-fn positions_in_key(
-    context: &SystemContext,
-    table: u32,
-    index: u32,
-    referenced: &[i16],
-) -> Vec<usize> {
-    let index = context
-        .catalog
-        .tables
-        .get(&table)
-        .and_then(|t| index_of(t, index));
+fn positions_in_key(context: &SystemContext, table: u32, index: u32, referenced: &[i16]) -> Vec<usize> {
+    let index = context.catalog.tables.get(&table).and_then(|t| index_of(t, index));
     referenced
         .iter()
-        .map(|attnum| {
-            index
-                .and_then(|i| i.columns.iter().position(|c| c.attnum == *attnum))
-                .map_or(0, |p| p + 1)
-        })
+        .map(|attnum| index.and_then(|i| i.columns.iter().position(|c| c.attnum == *attnum)).map_or(0, |p| p + 1))
         .collect()
 }
 
@@ -458,15 +384,10 @@ fn constraint_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
             let (owner, columns): (Option<&Arc<Table>>, Vec<i16>) = match &constraint.kind {
                 ConstraintKind::Unique { index, .. } => (
                     Some(table),
-                    index_of(table, *index)
-                        .map(|i| i.columns.iter().map(|c| c.attnum).collect())
-                        .unwrap_or_default(),
+                    index_of(table, *index).map(|i| i.columns.iter().map(|c| c.attnum).collect()).unwrap_or_default(),
                 ),
                 ConstraintKind::Check(check) => (Some(table), check.columns.clone()),
-                ConstraintKind::ForeignKey(key) => (
-                    context.catalog.tables.get(&key.table),
-                    key.referenced.clone(),
-                ),
+                ConstraintKind::ForeignKey(key) => (context.catalog.tables.get(&key.table), key.referenced.clone()),
             };
             let Some(owner) = owner else {
                 continue;
@@ -525,30 +446,17 @@ fn referential_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
             let target = context.catalog.tables.get(&key.table);
             // The referenced key is a constraint only if its index enforces one.
             let unique = target.and_then(|t| {
-                t.constraints.iter().find(|c| {
-                    matches!(c.kind, ConstraintKind::Unique { index, .. } if index == key.index)
-                })
+                t.constraints
+                    .iter()
+                    .find(|c| matches!(c.kind, ConstraintKind::Unique { index, .. } if index == key.index))
             });
             rows.push([
                 ("constraint_catalog", database(context)),
                 ("constraint_schema", text(&table.schema_name)),
                 ("constraint_name", text(&constraint.name)),
-                (
-                    "unique_constraint_catalog",
-                    if unique.is_some() {
-                        database(context)
-                    } else {
-                        Datum::Null
-                    },
-                ),
-                (
-                    "unique_constraint_schema",
-                    optional_text(unique.and(target).map(|t| t.schema_name.as_str())),
-                ),
-                (
-                    "unique_constraint_name",
-                    optional_text(unique.map(|c| c.name.as_str())),
-                ),
+                ("unique_constraint_catalog", if unique.is_some() { database(context) } else { Datum::Null }),
+                ("unique_constraint_schema", optional_text(unique.and(target).map(|t| t.schema_name.as_str()))),
+                ("unique_constraint_name", optional_text(unique.map(|c| c.name.as_str()))),
                 ("match_option", text("NONE")),
                 ("update_rule", rule(key.on_update)),
                 ("delete_rule", rule(key.on_delete)),
@@ -570,16 +478,10 @@ fn check_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
         };
         for (constraint, check) in table.checks() {
             // The view shows the condition between the outer parentheses of CHECK ((…)).
-            push(
-                &constraint.name,
-                format!("({})", deparse::check_text(table, &check.sql)),
-            );
+            push(&constraint.name, format!("({})", deparse::check_text(table, &check.sql)));
         }
         for column in table.columns.iter().filter(|c| c.not_null) {
-            push(
-                &not_null_name(table, column),
-                format!("{} IS NOT NULL", column.name),
-            );
+            push(&not_null_name(table, column), format!("{} IS NOT NULL", column.name));
         }
     }
     Ok(())

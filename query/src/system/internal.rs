@@ -51,11 +51,7 @@ fn tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 fn indexes(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for table in context.catalog.tables.values() {
         for index in &table.indexes {
-            let found = context.store.statistics(&keys::index_data(
-                table.database,
-                table.storage,
-                index.id,
-            ));
+            let found = context.store.statistics(&keys::index_data(table.database, table.storage, index.id));
             rows.push([
                 ("oid", oid(index.oid)),
                 ("table_oid", oid(table.oid)),

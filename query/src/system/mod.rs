@@ -28,10 +28,7 @@ pub fn find(schema: &str, name: &str) -> Option<Arc<dyn SystemTable>> {
 
 /// The system table with that OID.
 pub fn find_by_oid(oid: u32) -> Option<Arc<dyn SystemTable>> {
-    definitions::all()
-        .iter()
-        .find(|table| table.oid() == oid)
-        .map(|table| Arc::clone(table) as Arc<dyn SystemTable>)
+    definitions::all().iter().find(|table| table.oid() == oid).map(|table| Arc::clone(table) as Arc<dyn SystemTable>)
 }
 
 /// The system table that a name in a statement means where no user's relation of that name comes first: in `schema`, or
@@ -42,9 +39,7 @@ pub fn find_on_path(schema: Option<&str>, name: &str) -> Option<Arc<dyn SystemTa
 
 /// All system tables.
 pub fn all() -> impl Iterator<Item = Arc<dyn SystemTable>> {
-    definitions::all()
-        .iter()
-        .map(|table| Arc::clone(table) as Arc<dyn SystemTable>)
+    definitions::all().iter().map(|table| Arc::clone(table) as Arc<dyn SystemTable>)
 }
 
 /// OID of a built-in function by name as regproc input takes it (`array_in`), where exactly one has the name.

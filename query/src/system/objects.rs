@@ -5,9 +5,7 @@ use stratos_types::{Datum, PgType, Result};
 use super::deparse;
 use super::rows::{Rows, array, boolean, int2_array, oid, optional_text, text};
 use super::statics::{self, equality};
-use crate::catalog::system::{
-    PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE,
-};
+use crate::catalog::system::{PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE};
 use crate::catalog::{Constraint, ConstraintKind, ReferentialAction, SystemContext, Table};
 
 /// The built-in types, and the row type of every table. A row type has its table's OID: pg_type and pg_class number their
@@ -87,12 +85,7 @@ pub(super) fn pg_constraint(rows: &mut Rows<'_>, context: &SystemContext) -> Res
     Ok(())
 }
 
-fn push_constraint(
-    rows: &mut Rows<'_>,
-    context: &SystemContext,
-    table: &Table,
-    constraint: &Constraint,
-) {
+fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, constraint: &Constraint) {
     let none = || text(" ");
     let mut kind = "c";
     let mut index = 0;
@@ -103,10 +96,7 @@ fn push_constraint(
     let mut equalities = Datum::Null;
     let mut condition = Datum::Null;
     match &constraint.kind {
-        ConstraintKind::Unique {
-            index: number,
-            primary,
-        } => {
+        ConstraintKind::Unique { index: number, primary } => {
             kind = if *primary { "p" } else { "u" };
             index = *number;
             if let Some(found) = table.indexes.iter().find(|i| i.oid == *number) {
@@ -153,14 +143,7 @@ fn push_constraint(
         ("confmatchtype", match_kind),
         ("conislocal", boolean(true)),
         ("connoinherit", boolean(kind != "c")),
-        (
-            "conkey",
-            if columns.is_empty() {
-                Datum::Null
-            } else {
-                int2_array(columns)
-            },
-        ),
+        ("conkey", if columns.is_empty() { Datum::Null } else { int2_array(columns) }),
         ("confkey", referenced_columns),
         ("conpfeqop", equalities.clone()),
         ("conppeqop", equalities.clone()),
@@ -225,9 +208,10 @@ pub(super) fn pg_depend(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
             }
         }
         let enforced = |index: u32| {
-            table.constraints.iter().find(|c| {
-                matches!(c.kind, ConstraintKind::Unique { index: number, .. } if number == index)
-            })
+            table
+                .constraints
+                .iter()
+                .find(|c| matches!(c.kind, ConstraintKind::Unique { index: number, .. } if number == index))
         };
         for index in table.indexes.iter().filter(|i| i.oid != 0) {
             if let Some(constraint) = enforced(index.oid) {
@@ -280,15 +264,9 @@ pub(super) fn pg_depend(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
                         push(own(*attnum, "a"));
                     }
                     for attnum in &key.referenced {
-                        push(Dependency {
-                            referenced: key.table,
-                            ..own(*attnum, "n")
-                        });
+                        push(Dependency { referenced: key.table, ..own(*attnum, "n") });
                     }
-                    push(Dependency {
-                        referenced: key.index,
-                        ..own(0, "n")
-                    });
+                    push(Dependency { referenced: key.index, ..own(0, "n") });
                 }
             }
         }
@@ -300,10 +278,7 @@ pub(super) fn pg_depend(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
         };
         let identity = catalog.tables.get(&owner).is_some_and(|table| {
             table.column_index(attnum).is_some_and(|i| {
-                table.columns[i]
-                    .identity
-                    .as_ref()
-                    .is_some_and(|identity| identity.sequence == sequence.oid)
+                table.columns[i].identity.as_ref().is_some_and(|identity| identity.sequence == sequence.oid)
             })
         });
         push(Dependency {
@@ -332,12 +307,7 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
     for table in context.catalog.tables.values() {
         push(PG_CLASS, table.oid, 0, table.comment.as_deref());
         for column in &table.columns {
-            push(
-                PG_CLASS,
-                table.oid,
-                column.attnum,
-                column.comment.as_deref(),
-            );
+            push(PG_CLASS, table.oid, column.attnum, column.comment.as_deref());
         }
         for index in &table.indexes {
             push(PG_CLASS, index.oid, 0, index.comment.as_deref());
@@ -354,11 +324,7 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
 pub(super) fn pg_shdescription(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for ((class, object), comment) in &context.catalog.comments {
         if *class == PG_DATABASE || *class == PG_AUTHID {
-            rows.push([
-                ("objoid", oid(*object)),
-                ("classoid", oid(*class)),
-                ("description", text(comment)),
-            ]);
+            rows.push([("objoid", oid(*object)), ("classoid", oid(*class)), ("description", text(comment))]);
         }
     }
     Ok(())

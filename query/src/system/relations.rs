@@ -9,9 +9,7 @@ use super::definitions;
 use super::deparse;
 use super::rows::{Rows, boolean, int2, int2_array, int8, oid, oid_array, optional_text, text};
 use super::statics::{BTREE, operator_class, type_facts};
-use crate::catalog::{
-    BOOTSTRAP_ROLE, Index, IndexState, Snapshot, SystemContext, Table, built_in_schema, keys,
-};
+use crate::catalog::{BOOTSTRAP_ROLE, Index, IndexState, Snapshot, SystemContext, Table, built_in_schema, keys};
 
 /// `heap`, `pg_am`
 const HEAP: u32 = 2;
@@ -45,10 +43,7 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("relowner", oid(relation.owner)),
         ("relam", oid(relation.method)),
         ("relfilenode", oid(relation.storage)),
-        (
-            "relpages",
-            Datum::Int4(i32::try_from(bytes.div_ceil(PAGE_BYTES)).unwrap_or(i32::MAX)),
-        ),
+        ("relpages", Datum::Int4(i32::try_from(bytes.div_ceil(PAGE_BYTES)).unwrap_or(i32::MAX))),
         ("reltuples", Datum::Float4(live as f32)),
         ("relhasindex", boolean(relation.has_index)),
         ("relpersistence", text("p")),
@@ -57,14 +52,7 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("relchecks", int2(relation.checks)),
         ("relhastriggers", boolean(relation.triggers)),
         ("relispopulated", boolean(true)),
-        (
-            "relreplident",
-            text(if relation.kind == "r" && !system {
-                "d"
-            } else {
-                "n"
-            }),
-        ),
+        ("relreplident", text(if relation.kind == "r" && !system { "d" } else { "n" })),
     ]);
 }
 
@@ -171,11 +159,8 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
 }
 
 /// Columns of every sequence when it is read as a table.
-pub(super) const SEQUENCE_COLUMNS: [(&str, PgType); 3] = [
-    ("last_value", PgType::Int8),
-    ("log_cnt", PgType::Int8),
-    ("is_called", PgType::Bool),
-];
+pub(super) const SEQUENCE_COLUMNS: [(&str, PgType); 3] =
+    [("last_value", PgType::Int8), ("log_cnt", PgType::Int8), ("is_called", PgType::Bool)];
 
 struct Attribute<'a> {
     relation: u32,
@@ -201,10 +186,7 @@ fn attribute(rows: &mut Rows<'_>, column: &Attribute<'_>) {
         ("attstattarget", Datum::Int4(-1)),
         ("attlen", fact(|f| &f.len, Datum::Int2(ty.len()))),
         ("attnum", Datum::Int2(column.number)),
-        (
-            "attndims",
-            Datum::Int4(i32::from(matches!(ty, PgType::Array(_)))),
-        ),
+        ("attndims", Datum::Int4(i32::from(matches!(ty, PgType::Array(_))))),
         ("attcacheoff", Datum::Int4(-1)),
         ("atttypmod", Datum::Int4(column.ty.typmod)),
         ("attbyval", fact(|f| &f.by_value, boolean(false))),
@@ -215,10 +197,7 @@ fn attribute(rows: &mut Rows<'_>, column: &Attribute<'_>) {
         ("atthasmissing", boolean(column.has_missing)),
         ("attidentity", text(column.identity)),
         ("attislocal", boolean(true)),
-        (
-            "attcollation",
-            oid(facts.map_or(0, |facts| facts.collation)),
-        ),
+        ("attcollation", oid(facts.map_or(0, |facts| facts.collation))),
     ]);
 }
 
@@ -229,9 +208,7 @@ static SYSTEM_ATTRIBUTES: LazyLock<Vec<Vec<Datum>>> = LazyLock::new(|| {
     };
     let mut rows = Rows::new(&definition);
     for table in definitions::all() {
-        for (position, ((name, ty), not_null)) in
-            table.columns.iter().zip(&table.not_null).enumerate()
-        {
+        for (position, ((name, ty), not_null)) in table.columns.iter().zip(&table.not_null).enumerate() {
             attribute(
                 &mut rows,
                 &Attribute {
@@ -316,11 +293,7 @@ pub(super) fn pg_attribute(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
 pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for table in context.catalog.tables.values() {
         for index in table.indexes.iter().filter(|i| i.oid != 0) {
-            let type_of = |attnum: i16| {
-                table
-                    .column_index(attnum)
-                    .map_or(PgType::Unknown, |i| table.columns[i].ty.ty)
-            };
+            let type_of = |attnum: i16| table.column_index(attnum).map_or(PgType::Unknown, |i| table.columns[i].ty.ty);
             let public = index.state == IndexState::Public;
             rows.push([
                 ("indexrelid", oid(index.oid)),
@@ -336,30 +309,12 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 ("indkey", int2_array(index.columns.iter().map(|c| c.attnum))),
                 (
                     "indcollation",
-                    oid_array(
-                        index
-                            .columns
-                            .iter()
-                            .map(|c| type_facts(type_of(c.attnum)).map_or(0, |f| f.collation)),
-                    ),
+                    oid_array(index.columns.iter().map(|c| type_facts(type_of(c.attnum)).map_or(0, |f| f.collation))),
                 ),
-                (
-                    "indclass",
-                    oid_array(
-                        index
-                            .columns
-                            .iter()
-                            .map(|c| operator_class(type_of(c.attnum))),
-                    ),
-                ),
+                ("indclass", oid_array(index.columns.iter().map(|c| operator_class(type_of(c.attnum))))),
                 (
                     "indoption",
-                    int2_array(
-                        index
-                            .columns
-                            .iter()
-                            .map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1)),
-                    ),
+                    int2_array(index.columns.iter().map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1))),
                 ),
             ]);
         }
@@ -385,10 +340,7 @@ pub(super) fn pg_sequence(rows: &mut Rows<'_>, context: &SystemContext) -> Resul
 
 /// A role's name, as the views show owners.
 pub(super) fn role_name(catalog: &Snapshot, role: u32) -> Datum {
-    catalog.roles.get(&role).map_or_else(
-        || Datum::text(format!("unknown (OID={role})")),
-        |role| text(&role.name),
-    )
+    catalog.roles.get(&role).map_or_else(|| Datum::text(format!("unknown (OID={role})")), |role| text(&role.name))
 }
 
 pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
@@ -409,10 +361,7 @@ pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
             ("schemaname", text(&table.schema_name)),
             ("tablename", text(&table.name)),
             ("tableowner", role_name(&context.catalog, table.owner)),
-            (
-                "hasindexes",
-                boolean(table.indexes.iter().any(|i| i.oid != 0)),
-            ),
+            ("hasindexes", boolean(table.indexes.iter().any(|i| i.oid != 0))),
             ("hasrules", boolean(false)),
             ("hastriggers", boolean(keyed.contains(&table.oid))),
             ("rowsecurity", boolean(false)),
@@ -439,10 +388,7 @@ pub(super) fn pg_indexes(rows: &mut Rows<'_>, context: &SystemContext) -> Result
                 ("schemaname", text(&table.schema_name)),
                 ("tablename", text(&table.name)),
                 ("indexname", text(&index.name)),
-                (
-                    "indexdef",
-                    Datum::text(deparse::index_definition(table, index)),
-                ),
+                ("indexdef", Datum::text(deparse::index_definition(table, index))),
             ]);
         }
     }
@@ -452,14 +398,9 @@ pub(super) fn pg_indexes(rows: &mut Rows<'_>, context: &SystemContext) -> Result
 pub(super) fn pg_sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     let catalog = &context.catalog;
     for sequence in catalog.sequences.values() {
-        let value = context
-            .store
-            .sequence_value(catalog.database, sequence.storage)?;
+        let value = context.store.sequence_value(catalog.database, sequence.storage)?;
         rows.push([
-            (
-                "schemaname",
-                optional_text(catalog.schema_name(sequence.schema)),
-            ),
+            ("schemaname", optional_text(catalog.schema_name(sequence.schema))),
             ("sequencename", text(&sequence.name)),
             ("sequenceowner", role_name(catalog, sequence.owner)),
             ("data_type", oid(sequence.ty.ty.oid())),
@@ -469,12 +410,7 @@ pub(super) fn pg_sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
             ("increment_by", Datum::Int8(sequence.increment)),
             ("cycle", boolean(sequence.cycle)),
             ("cache_size", Datum::Int8(sequence.cache)),
-            (
-                "last_value",
-                value
-                    .filter(|v| v.called)
-                    .map_or(Datum::Null, |v| Datum::Int8(v.last)),
-            ),
+            ("last_value", value.filter(|v| v.called).map_or(Datum::Null, |v| Datum::Int8(v.last))),
         ]);
     }
     Ok(())
@@ -483,8 +419,6 @@ pub(super) fn pg_sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
 /// Rows and bytes of a table with its indexes, for statistics views.
 pub(super) fn table_statistics(context: &SystemContext, table: &Table) -> (Datum, Datum) {
     let (live, _) = statistics(context, table, table.primary_index());
-    let all = context
-        .store
-        .statistics(&keys::storage_data(table.database, table.storage));
+    let all = context.store.statistics(&keys::storage_data(table.database, table.storage));
     (int8(live), int8(all.bytes))
 }

@@ -14,10 +14,7 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub fn new(table: &'a Definition) -> Rows<'a> {
-        Rows {
-            table,
-            rows: Vec::new(),
-        }
+        Rows { table, rows: Vec::new() }
     }
 
     pub fn finish(self) -> Vec<Vec<Datum>> {
@@ -98,10 +95,7 @@ pub(super) fn int8(value: u64) -> Datum {
 }
 
 pub(super) fn array(element: PgType, values: impl IntoIterator<Item = Datum>) -> Datum {
-    Datum::Array(Arc::new(ArrayDatum {
-        element,
-        values: values.into_iter().collect(),
-    }))
+    Datum::Array(Arc::new(ArrayDatum { element, values: values.into_iter().collect() }))
 }
 
 pub(super) fn int2_array(values: impl IntoIterator<Item = i16>) -> Datum {

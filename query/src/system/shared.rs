@@ -3,28 +3,16 @@
 use stratos_types::{Datum, Result};
 
 use super::rows::{Rows, boolean, oid, optional_text, text};
-use crate::catalog::{
-    BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, STRATOS_INTERNAL, SystemContext,
-};
+use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, STRATOS_INTERNAL, SystemContext};
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for (number, name) in [
-        (PG_CATALOG, "pg_catalog"),
-        (INFORMATION_SCHEMA, "information_schema"),
-        (STRATOS_INTERNAL, "stratos_internal"),
-    ] {
-        rows.push([
-            ("oid", oid(number)),
-            ("nspname", text(name)),
-            ("nspowner", oid(BOOTSTRAP_ROLE)),
-        ]);
+    for (number, name) in
+        [(PG_CATALOG, "pg_catalog"), (INFORMATION_SCHEMA, "information_schema"), (STRATOS_INTERNAL, "stratos_internal")]
+    {
+        rows.push([("oid", oid(number)), ("nspname", text(name)), ("nspowner", oid(BOOTSTRAP_ROLE))]);
     }
     for schema in context.catalog.schemas.values() {
-        rows.push([
-            ("oid", oid(schema.oid)),
-            ("nspname", text(&schema.name)),
-            ("nspowner", oid(schema.owner)),
-        ]);
+        rows.push([("oid", oid(schema.oid)), ("nspname", text(&schema.name)), ("nspowner", oid(schema.owner))]);
     }
     Ok(())
 }
@@ -77,19 +65,12 @@ pub(super) fn pg_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
 
 /// Whether the session may see verifiers, as only superusers may.
 fn sees_secrets(context: &SystemContext) -> bool {
-    context
-        .catalog
-        .role_named(&context.role)
-        .is_some_and(|role| role.superuser)
+    context.catalog.role_named(&context.role).is_some_and(|role| role.superuser)
 }
 
 /// The verifier to show.
 fn secret(context: &SystemContext, role: &Role) -> Datum {
-    if sees_secrets(context) {
-        optional_text(role.verifier.as_deref())
-    } else {
-        Datum::Null
-    }
+    if sees_secrets(context) { optional_text(role.verifier.as_deref()) } else { Datum::Null }
 }
 
 pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {

@@ -38,10 +38,7 @@ fn cell(ty: PgType, text: &str) -> Option<Datum> {
         ty if ty.is_oid_like() => Datum::Oid(text.parse().ok()?),
         PgType::Int2Vector | PgType::OidVector => {
             let element = ty.element()?;
-            let values = text
-                .split_whitespace()
-                .map(|part| cell(element, part))
-                .collect::<Option<Vec<Datum>>>()?;
+            let values = text.split_whitespace().map(|part| cell(element, part)).collect::<Option<Vec<Datum>>>()?;
             array(element, values)
         }
         PgType::Array(element) => {
@@ -64,9 +61,7 @@ static TABLES: LazyLock<BTreeMap<&'static str, Table>> = LazyLock::new(|| {
     FILES
         .iter()
         .map(|(name, text)| {
-            let columns = definitions::find("pg_catalog", name)
-                .map(|table| table.columns.clone())
-                .unwrap_or_default();
+            let columns = definitions::find("pg_catalog", name).map(|table| table.columns.clone()).unwrap_or_default();
             let rows = text
                 .lines()
                 .filter_map(|line| {
@@ -90,10 +85,7 @@ pub(super) fn rows(name: &str) -> &'static [Vec<Datum>] {
 /// Number of lines that a static table's file has; for the test that all of them read.
 #[cfg(test)]
 pub(super) fn lines(name: &str) -> usize {
-    FILES
-        .iter()
-        .find(|(n, _)| *n == name)
-        .map_or(0, |(_, text)| text.lines().count())
+    FILES.iter().find(|(n, _)| *n == name).map_or(0, |(_, text)| text.lines().count())
 }
 
 #[cfg(test)]
@@ -135,17 +127,9 @@ fn positions<const N: usize>(table: &str, names: [&str; N]) -> Option<[usize; N]
 }
 
 static TYPE_FACTS: LazyLock<BTreeMap<u32, TypeFacts>> = LazyLock::new(|| {
-    let Some([oid, len, by_value, align, storage, collation]) = positions(
-        "pg_type",
-        [
-            "oid",
-            "typlen",
-            "typbyval",
-            "typalign",
-            "typstorage",
-            "typcollation",
-        ],
-    ) else {
+    let Some([oid, len, by_value, align, storage, collation]) =
+        positions("pg_type", ["oid", "typlen", "typbyval", "typalign", "typstorage", "typcollation"])
+    else {
         return BTreeMap::new();
     };
     rows("pg_type")
@@ -173,10 +157,8 @@ pub(super) fn type_facts(ty: PgType) -> Option<&'static TypeFacts> {
 pub(super) const BTREE: u32 = 403;
 
 static OPERATOR_CLASSES: LazyLock<BTreeMap<u32, u32>> = LazyLock::new(|| {
-    let Some([oid, method, input, default]) = positions(
-        "pg_opclass",
-        ["oid", "opcmethod", "opcintype", "opcdefault"],
-    ) else {
+    let Some([oid, method, input, default]) = positions("pg_opclass", ["oid", "opcmethod", "opcintype", "opcdefault"])
+    else {
         return BTreeMap::new();
     };
     rows("pg_opclass")
@@ -188,20 +170,14 @@ static OPERATOR_CLASSES: LazyLock<BTreeMap<u32, u32>> = LazyLock::new(|| {
 
 /// OID of a type's default btree operator class; 0 where there is none.
 pub(super) fn operator_class(ty: PgType) -> u32 {
-    let ty = if ty == PgType::Varchar {
-        PgType::Text
-    } else {
-        ty
-    };
+    let ty = if ty == PgType::Varchar { PgType::Text } else { ty };
     OPERATOR_CLASSES.get(&ty.oid()).copied().unwrap_or(0)
 }
 
 /// OID of a type's equality operator; 0 where there is none.
 pub(super) fn equality(ty: PgType) -> u32 {
     static EQUALITIES: LazyLock<BTreeMap<u32, u32>> = LazyLock::new(|| {
-        let Some([oid, name, left, right]) =
-            positions("pg_operator", ["oid", "oprname", "oprleft", "oprright"])
-        else {
+        let Some([oid, name, left, right]) = positions("pg_operator", ["oid", "oprname", "oprleft", "oprright"]) else {
             return BTreeMap::new();
         };
         rows("pg_operator")
@@ -210,11 +186,7 @@ pub(super) fn equality(ty: PgType) -> u32 {
             .map(|row| (as_oid(&row[left]), as_oid(&row[oid])))
             .collect()
     });
-    let ty = if ty == PgType::Varchar {
-        PgType::Text
-    } else {
-        ty
-    };
+    let ty = if ty == PgType::Varchar { PgType::Text } else { ty };
     EQUALITIES.get(&ty.oid()).copied().unwrap_or(0)
 }
 

@@ -28,19 +28,10 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
             ("application_name", text(&session.application_name)),
             ("client_addr", optional_text(address)),
             ("client_port", port),
-            (
-                "backend_start",
-                Datum::TimestampTz(session.backend_start_micros),
-            ),
+            ("backend_start", Datum::TimestampTz(session.backend_start_micros)),
             ("xact_start", time(session.transaction_start_micros)),
-            (
-                "query_start",
-                Datum::TimestampTz(session.query_start_micros),
-            ),
-            (
-                "state_change",
-                Datum::TimestampTz(session.query_start_micros),
-            ),
+            ("query_start", Datum::TimestampTz(session.query_start_micros)),
+            ("state_change", Datum::TimestampTz(session.query_start_micros)),
             ("state", text(session.state)),
             ("query", text(&session.query)),
             ("backend_type", text("client backend")),
@@ -101,11 +92,7 @@ pub(super) fn pg_stat_user_indexes(rows: &mut Rows<'_>, context: &SystemContext)
 
 pub(super) fn pg_stat_database(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for database in context.catalog.databases.values() {
-        let sessions = context
-            .sessions
-            .iter()
-            .filter(|s| s.database == database.name)
-            .count();
+        let sessions = context.sessions.iter().filter(|s| s.database == database.name).count();
         rows.push([
             ("datid", oid(database.oid)),
             ("datname", text(&database.name)),

@@ -13,10 +13,7 @@ struct NoStore;
 
 impl StoreFacts for NoStore {
     fn statistics(&self, _: &[u8]) -> PrefixStatistics {
-        PrefixStatistics {
-            rows: 7,
-            bytes: 10_000,
-        }
+        PrefixStatistics { rows: 7, bytes: 10_000 }
     }
     fn shards(&self) -> Vec<ShardInfo> {
         Vec::new()
@@ -59,11 +56,7 @@ fn context() -> SystemContext {
         }]),
         role: "stratos".into(),
         search_path: Arc::new(vec!["public".into()]),
-        settings: Arc::new(vec![(
-            "DateStyle".into(),
-            "ISO, MDY".into(),
-            "dates".into(),
-        )]),
+        settings: Arc::new(vec![("DateStyle".into(), "ISO, MDY".into(), "dates".into())]),
     }
 }
 
@@ -81,8 +74,7 @@ fn fits(ty: PgType, value: &Datum) -> bool {
         Datum::TimestampTz(_) => ty == PgType::TimestampTz,
         Datum::Bytea(_) => ty == PgType::Bytea,
         Datum::Array(array) => {
-            ty.element() == Some(array.element)
-                || ty.element() == Some(PgType::Regproc) && array.element == PgType::Oid
+            ty.element() == Some(array.element) || ty.element() == Some(PgType::Regproc) && array.element == PgType::Oid
         }
         Datum::Text(_) => ty.is_string() || matches!(ty, PgType::PgNodeTree | PgType::AclItem),
         _ => false,
@@ -99,12 +91,7 @@ fn every_row_fits_its_table() {
         for row in table.rows(&context).unwrap() {
             assert_eq!(row.len(), table.columns().len(), "{}", table.name());
             for (value, (column, ty)) in row.iter().zip(table.columns()) {
-                assert!(
-                    fits(ty.ty, value),
-                    "{}.{column} {:?} {value:?}",
-                    table.name(),
-                    ty.ty
-                );
+                assert!(fits(ty.ty, value), "{}.{column} {:?} {value:?}", table.name(), ty.ty);
             }
         }
     }
@@ -147,12 +134,7 @@ fn definitions_of(catalog: &Snapshot, table: &str) -> Vec<(String, String)> {
     table
         .constraints
         .iter()
-        .map(|c| {
-            (
-                c.name.clone(),
-                deparse::constraint_definition(catalog, &path, table, c),
-            )
-        })
+        .map(|c| (c.name.clone(), deparse::constraint_definition(catalog, &path, table, c)))
         .collect()
 }
 
@@ -168,16 +150,10 @@ fn definitions_print_as_postgres_prints_them() {
             ("c_y_z_key", "UNIQUE (y, z)"),
             ("c_y_check", "CHECK ((length((y)::text) > 2))"),
             ("c_check", "CHECK (((x > 0) AND (id < 5)))"),
-            (
-                "c_x_fkey",
-                "FOREIGN KEY (x) REFERENCES p(a) ON DELETE CASCADE"
-            ),
+            ("c_x_fkey", "FOREIGN KEY (x) REFERENCES p(a) ON DELETE CASCADE"),
         ]
     );
-    let zz: Vec<String> = definitions_of(&context.catalog, "zz")
-        .into_iter()
-        .map(|(_, d)| d)
-        .collect();
+    let zz: Vec<String> = definitions_of(&context.catalog, "zz").into_iter().map(|(_, d)| d).collect();
     assert_eq!(
         zz,
         [
@@ -187,16 +163,8 @@ fn definitions_print_as_postgres_prints_them() {
             "CHECK ((((m >= 1) AND (m <= 3)) OR (m IS NULL)))",
         ]
     );
-    let p = context
-        .catalog
-        .tables
-        .values()
-        .find(|t| t.name == "p")
-        .unwrap();
-    assert_eq!(
-        deparse::index_definition(p, &p.indexes[0]),
-        "CREATE UNIQUE INDEX p_pkey ON public.p USING btree (a)"
-    );
+    let p = context.catalog.tables.values().find(|t| t.name == "p").unwrap();
+    assert_eq!(deparse::index_definition(p, &p.indexes[0]), "CREATE UNIQUE INDEX p_pkey ON public.p USING btree (a)");
     assert_eq!(
         deparse::index_definition(p, &p.indexes[1]),
         "CREATE UNIQUE INDEX p_b_a_idx ON public.p USING btree (b DESC, a NULLS FIRST)"
@@ -207,12 +175,7 @@ fn definitions_print_as_postgres_prints_them() {
 fn defaults_print_as_postgres_prints_them() {
     let context = context();
     let shown = |table: &str, path: &[String]| -> Vec<String> {
-        let table = context
-            .catalog
-            .tables
-            .values()
-            .find(|t| t.name == table)
-            .unwrap();
+        let table = context.catalog.tables.values().find(|t| t.name == table).unwrap();
         table
             .columns
             .iter()
@@ -221,27 +184,11 @@ fn defaults_print_as_postgres_prints_them() {
             .collect()
     };
     let public = ["public".to_string()];
-    assert_eq!(
-        shown("c", &public),
-        [
-            "nextval('c_id_seq'::regclass)",
-            "'q'::character varying",
-            "0"
-        ]
-    );
+    assert_eq!(shown("c", &public), ["nextval('c_id_seq'::regclass)", "'q'::character varying", "0"]);
     assert_eq!(shown("c", &[])[0], "nextval('public.c_id_seq'::regclass)");
     assert_eq!(
         shown("zz", &public),
-        [
-            "'-5'::integer",
-            "'7'::bigint",
-            "true",
-            "now()",
-            "CURRENT_DATE",
-            "'{}'::integer[]",
-            "'a'::bpchar",
-            "1.5"
-        ]
+        ["'-5'::integer", "'7'::bigint", "true", "now()", "CURRENT_DATE", "'{}'::integer[]", "'a'::bpchar", "1.5"]
     );
 }
 
@@ -251,12 +198,7 @@ fn rows_of(context: &SystemContext, schema: &str, name: &str) -> Vec<Vec<Datum>>
 }
 
 fn column(schema: &str, name: &str, column: &str) -> usize {
-    find(schema, name)
-        .unwrap()
-        .columns()
-        .iter()
-        .position(|(n, _)| *n == column)
-        .unwrap()
+    find(schema, name).unwrap().columns().iter().position(|(n, _)| *n == column).unwrap()
 }
 
 #[test]
@@ -267,38 +209,19 @@ fn user_objects_appear() {
     let classes: Vec<(String, String)> = rows_of(&context, "pg_catalog", "pg_class")
         .into_iter()
         .filter(|r| matches!(r[0], Datum::Oid(oid) if oid >= 16384))
-        .map(|r| {
-            (
-                r[name].as_str().unwrap().into(),
-                r[kind].as_str().unwrap().into(),
-            )
-        })
+        .map(|r| (r[name].as_str().unwrap().into(), r[kind].as_str().unwrap().into()))
         .collect();
-    for expected in [
-        ("p", "r"),
-        ("p_pkey", "i"),
-        ("c_id_seq", "S"),
-        ("c_y_z_key", "i"),
-    ] {
-        assert!(
-            classes.contains(&(expected.0.into(), expected.1.into())),
-            "{expected:?} in {classes:?}"
-        );
+    for expected in [("p", "r"), ("p_pkey", "i"), ("c_id_seq", "S"), ("c_y_z_key", "i")] {
+        assert!(classes.contains(&(expected.0.into(), expected.1.into())), "{expected:?} in {classes:?}");
     }
     let triggers = column("pg_catalog", "pg_class", "relhastriggers");
     for (table, expected) in [("p", true), ("c", true), ("zz", false)] {
-        let row = rows_of(&context, "pg_catalog", "pg_class")
-            .into_iter()
-            .find(|r| r[name].as_str() == Some(table))
-            .unwrap();
+        let row =
+            rows_of(&context, "pg_catalog", "pg_class").into_iter().find(|r| r[name].as_str() == Some(table)).unwrap();
         assert_eq!(row[triggers], Datum::Bool(expected), "{table}");
     }
     let depend = rows_of(&context, "pg_catalog", "pg_depend");
-    assert!(
-        depend
-            .iter()
-            .any(|r| r.last().unwrap().as_str() == Some("i"))
-    );
+    assert!(depend.iter().any(|r| r.last().unwrap().as_str() == Some("i")));
     assert_eq!(rows_of(&context, "pg_catalog", "pg_description").len(), 1);
     assert_eq!(rows_of(&context, "pg_catalog", "pg_shdescription").len(), 1);
     assert_eq!(rows_of(&context, "pg_catalog", "pg_stat_activity").len(), 1);
@@ -329,29 +252,25 @@ fn client_queries_parse_and_name_tables_that_exist() {
         match sqlparser::parser::Parser::parse_sql(&dialect, query) {
             Err(error) => failures.push(format!("{name}: {error}")),
             Ok(statements) => {
-                let _: std::ops::ControlFlow<()> =
-                    visit_relations(&statements, |relation: &ObjectName| {
-                        let text = relation.to_string();
-                        let (schema, table) = match text.split_once('.') {
-                            Some((schema, table)) => (schema, table),
-                            None => ("pg_catalog", text.as_str()),
-                        };
-                        // A function in FROM reads as a relation's name too.
-                        let function = table == "pg_partition_ancestors";
-                        if !function
-                            && (table.starts_with("pg_") || schema == "information_schema")
-                            && find(schema, table).is_none()
-                        {
-                            missing.insert(text.clone());
-                        }
-                        std::ops::ControlFlow::Continue(())
-                    });
+                let _: std::ops::ControlFlow<()> = visit_relations(&statements, |relation: &ObjectName| {
+                    let text = relation.to_string();
+                    let (schema, table) = match text.split_once('.') {
+                        Some((schema, table)) => (schema, table),
+                        None => ("pg_catalog", text.as_str()),
+                    };
+                    // A function in FROM reads as a relation's name too.
+                    let function = table == "pg_partition_ancestors";
+                    if !function
+                        && (table.starts_with("pg_") || schema == "information_schema")
+                        && find(schema, table).is_none()
+                    {
+                        missing.insert(text.clone());
+                    }
+                    std::ops::ControlFlow::Continue(())
+                });
             }
         }
     }
     assert_eq!(failures, Vec::<String>::new());
-    assert_eq!(
-        missing.into_iter().collect::<Vec<_>>(),
-        Vec::<String>::new()
-    );
+    assert_eq!(missing.into_iter().collect::<Vec<_>>(), Vec::<String>::new());
 }

@@ -21,15 +21,11 @@ fn malformed(message: impl Into<String>) -> Error {
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes
-        .try_into()
-        .map_err(|_| malformed("incorrect binary data format"))
+    bytes.try_into().map_err(|_| malformed("incorrect binary data format"))
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
-    let (head, rest) = bytes
-        .split_first_chunk::<N>()
-        .ok_or_else(|| malformed("insufficient data left in message"))?;
+    let (head, rest) = bytes.split_first_chunk::<N>().ok_or_else(|| malformed("insufficient data left in message"))?;
     *bytes = rest;
     Ok(*head)
 }
@@ -57,10 +53,7 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
         let shown: Vec<String> = at.iter().take(4).map(|b| format!("0x{b:02x}")).collect();
         Error::new(
             ErrorKind::CharacterNotInRepertoire,
-            format!(
-                "invalid byte sequence for encoding \"UTF8\": {}",
-                shown.join(" ")
-            ),
+            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
         )
     };
     let text = std::str::from_utf8(bytes).map_err(|e| {
@@ -82,18 +75,11 @@ fn timestamp(bytes: &[u8]) -> Result<i64> {
     if value == i64::MAX || value == i64::MIN {
         return Ok(value);
     }
-    value
-        .checked_add(POSTGRES_EPOCH_MICROS)
-        .filter(|t| in_range(*t))
-        .ok_or_else(|| overflow("timestamp out of range"))
+    value.checked_add(POSTGRES_EPOCH_MICROS).filter(|t| in_range(*t)).ok_or_else(|| overflow("timestamp out of range"))
 }
 
 fn time(micros: i64) -> Result<i64> {
-    if (0..=MICROS_PER_DAY).contains(&micros) {
-        Ok(micros)
-    } else {
-        Err(overflow("time out of range"))
-    }
+    if (0..=MICROS_PER_DAY).contains(&micros) { Ok(micros) } else { Err(overflow("time out of range")) }
 }
 
 fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
@@ -102,9 +88,7 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
     let flags = take_i32(&mut bytes)?;
     let oid = u32::from_be_bytes(take(&mut bytes)?);
     if !(0..=MAX_DIMENSIONS).contains(&dimensions) {
-        return Err(malformed(format!(
-            "invalid number of dimensions: {dimensions}"
-        )));
+        return Err(malformed(format!("invalid number of dimensions: {dimensions}")));
     }
     if !(0..=1).contains(&flags) {
         return Err(malformed("invalid array flags"));
@@ -124,9 +108,7 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
         let lower = take_i32(&mut bytes)?;
         let vector = matches!(ty, PgType::Int2Vector | PgType::OidVector);
         if count > 0 && lower != 1 && !(vector && lower == 0) {
-            return Err(Error::unsupported(
-                "an array with a lower bound other than 1",
-            ));
+            return Err(Error::unsupported("an array with a lower bound other than 1"));
         }
         if count < 0 {
             return Err(malformed("invalid array size"));
@@ -188,15 +170,9 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
             let micros = time(i64::from_be_bytes(take(&mut bytes)?))?;
             let zone_seconds_west = i32::from_be_bytes(fixed(bytes)?);
             if zone_seconds_west.unsigned_abs() > MAX_ZONE_SECONDS {
-                return Err(Error::new(
-                    ErrorKind::InvalidTimeZoneDisplacement,
-                    "time zone displacement out of range",
-                ));
+                return Err(Error::new(ErrorKind::InvalidTimeZoneDisplacement, "time zone displacement out of range"));
             }
-            Datum::TimeTz(TimeTz {
-                micros,
-                zone_seconds_west,
-            })
+            Datum::TimeTz(TimeTz { micros, zone_seconds_west })
         }
         PgType::Timestamp => Datum::Timestamp(timestamp(bytes)?),
         PgType::TimestampTz => Datum::TimestampTz(timestamp(bytes)?),
@@ -204,11 +180,7 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
             let micros = i64::from_be_bytes(take(&mut bytes)?);
             let days = take_i32(&mut bytes)?;
             let months = i32::from_be_bytes(fixed(bytes)?);
-            Datum::Interval(Interval {
-                months,
-                days,
-                micros,
-            })
+            Datum::Interval(Interval { months, days, micros })
         }
         PgType::Json => {
             let text = utf8(bytes)?;
@@ -216,13 +188,9 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
             Datum::text(text)
         }
         PgType::Jsonb => match bytes.split_first() {
-            Some((&JSONB_VERSION, rest)) => {
-                Datum::Jsonb(Arc::from(json::canonicalize(utf8(rest)?)?))
-            }
+            Some((&JSONB_VERSION, rest)) => Datum::Jsonb(Arc::from(json::canonicalize(utf8(rest)?)?)),
             Some((version, _)) => {
-                return Err(malformed(format!(
-                    "unsupported jsonb version number {version}"
-                )));
+                return Err(malformed(format!("unsupported jsonb version number {version}")));
             }
             None => return Err(malformed("insufficient data left in message")),
         },

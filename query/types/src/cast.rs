@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::datetime::arith::{
-    date_to_timestamp, date_to_timestamptz, timestamp_round, timestamp_to_date,
-    timestamp_to_timestamptz, timestamptz_to_date, timestamptz_to_timestamp,
+    date_to_timestamp, date_to_timestamptz, timestamp_round, timestamp_to_date, timestamp_to_timestamptz,
+    timestamptz_to_date, timestamptz_to_timestamp,
 };
 use crate::datetime::interval::interval_typmod;
 use crate::datetime::zone::offset_seconds;
 use crate::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, parse::round_time};
 use crate::{
-    ArrayDatum, ColumnType, Datum, Error, ErrorKind, FormatOptions, Interval, Numeric, PgType,
-    Result, TimeTz, TypeCategory, json,
+    ArrayDatum, ColumnType, Datum, Error, ErrorKind, FormatOptions, Interval, Numeric, PgType, Result, TimeTz,
+    TypeCategory, json,
 };
 
 /// When Postgres applies a cast by itself (`pg_cast.castcontext`).
@@ -45,15 +45,11 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
         (T::Name, T::Text) => Some(Implicit),
         (T::Name, T::Varchar | T::Bpchar) => Some(Assignment),
         (T::Text | T::Varchar | T::Bpchar, T::Char) => Some(Assignment),
-        (T::Text | T::Varchar | T::Bpchar, T::Text | T::Varchar | T::Bpchar | T::Name) => {
-            Some(Implicit)
-        }
+        (T::Text | T::Varchar | T::Bpchar, T::Text | T::Varchar | T::Bpchar | T::Name) => Some(Implicit),
         (T::Text | T::Varchar, T::Regclass) => Some(Implicit),
         (T::PgNodeTree, T::Text) => Some(Implicit),
         (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8) => Some(Implicit),
-        (T::Int2 | T::Int4 | T::Int8, T::Numeric | T::Float4 | T::Float8 | T::Oid) => {
-            Some(Implicit)
-        }
+        (T::Int2 | T::Int4 | T::Int8, T::Numeric | T::Float4 | T::Float8 | T::Oid) => Some(Implicit),
         (T::Int2 | T::Int4 | T::Int8, to) if reg(to) => Some(Implicit),
         (T::Int8, T::Int2 | T::Int4) | (T::Int4, T::Int2) => Some(Assignment),
         (T::Oid, T::Int4 | T::Int8) => Some(Assignment),
@@ -72,9 +68,7 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
         (T::TimestampTz, T::Date | T::Time | T::Timestamp | T::TimeTz) => Some(Assignment),
         (T::Interval, T::Time) | (T::TimeTz, T::Time) => Some(Assignment),
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Some(Assignment),
-        (T::Jsonb, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Float4 | T::Float8 | T::Numeric) => {
-            Some(Explicit)
-        }
+        (T::Jsonb, T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Float4 | T::Float8 | T::Numeric) => Some(Explicit),
         _ => None,
     };
     if listed.is_some() {
@@ -135,10 +129,7 @@ pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Resu
     }
     if let Some(cut) = cut {
         if !explicit && text[cut..].bytes().any(|b| b != b' ') {
-            return Err(Error::new(
-                ErrorKind::StringDataRightTruncation,
-                format!("value too long for type {ty}"),
-            ));
+            return Err(Error::new(ErrorKind::StringDataRightTruncation, format!("value too long for type {ty}")));
         }
         return Ok(Datum::text(&text[..cut]));
     }
@@ -158,9 +149,7 @@ pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Resu
 pub fn apply_typmod(value: Datum, ty: ColumnType, explicit: bool) -> Result<Datum> {
     if ty.typmod < 0 {
         return match value {
-            Datum::Text(text) if matches!(ty.ty, PgType::Name | PgType::Char) => {
-                fit_string(text, ty, explicit)
-            }
+            Datum::Text(text) if matches!(ty.ty, PgType::Name | PgType::Char) => fit_string(text, ty, explicit),
             other => Ok(other),
         };
     }
@@ -173,25 +162,13 @@ pub fn apply_typmod(value: Datum, ty: ColumnType, explicit: bool) -> Result<Datu
         Datum::Timestamp(t) => Datum::Timestamp(timestamp_round(t, ty.time_precision())?),
         Datum::TimestampTz(t) => Datum::TimestampTz(timestamp_round(t, ty.time_precision())?),
         Datum::Time(t) => Datum::Time(round_time(t, ty.time_precision())),
-        Datum::TimeTz(t) => Datum::TimeTz(TimeTz {
-            micros: round_time(t.micros, ty.time_precision()),
-            ..t
-        }),
+        Datum::TimeTz(t) => Datum::TimeTz(TimeTz { micros: round_time(t.micros, ty.time_precision()), ..t }),
         Datum::Interval(i) => Datum::Interval(interval_typmod(i, ty.typmod)?),
         Datum::Array(array) => {
-            let column = ColumnType {
-                ty: array.element,
-                typmod: ty.typmod,
-            };
-            let values = array
-                .values
-                .iter()
-                .map(|v| apply_typmod(v.clone(), column, explicit))
-                .collect::<Result<Vec<_>>>()?;
-            Datum::Array(Arc::new(ArrayDatum {
-                element: array.element,
-                values,
-            }))
+            let column = ColumnType { ty: array.element, typmod: ty.typmod };
+            let values =
+                array.values.iter().map(|v| apply_typmod(v.clone(), column, explicit)).collect::<Result<Vec<_>>>()?;
+            Datum::Array(Arc::new(ArrayDatum { element: array.element, values }))
         }
         other => other,
     })
@@ -230,12 +207,7 @@ fn to_int(value: &Datum, bits: u32, name: &str) -> Result<Option<i64>> {
 
 fn to_float4(value: f64) -> Result<f32> {
     let narrow = value as f32;
-    let range = |what: &str| {
-        Error::new(
-            ErrorKind::NumericValueOutOfRange,
-            format!("value out of range: {what}"),
-        )
-    };
+    let range = |what: &str| Error::new(ErrorKind::NumericValueOutOfRange, format!("value out of range: {what}"));
     if narrow.is_infinite() && !value.is_infinite() {
         return Err(range("overflow"));
     }
@@ -251,21 +223,12 @@ fn from_jsonb(text: &str, to: PgType) -> Result<Datum> {
         ("boolean", PgType::Bool) => Ok(Datum::Bool(text == "true")),
         ("number", to) if to != PgType::Bool => {
             let number = Datum::Numeric(Numeric::parse(text)?);
-            cast(
-                &number,
-                PgType::Numeric,
-                to.into(),
-                true,
-                &FormatOptions::default(),
-            )
+            cast(&number, PgType::Numeric, to.into(), true, &FormatOptions::default())
         }
         // "numeric" is what Postgres calls a number here.
         (kind, to) => Err(Error::new(
             ErrorKind::InvalidParameterValue,
-            format!(
-                "cannot cast jsonb {} to type {to}",
-                if kind == "number" { "numeric" } else { kind }
-            ),
+            format!("cannot cast jsonb {} to type {to}", if kind == "number" { "numeric" } else { kind }),
         )),
     }
 }
@@ -275,13 +238,7 @@ fn from_jsonb(text: &str, to: PgType) -> Result<Datum> {
 /// # Errors
 /// The conversion's own (22003, 22001, 22P02, …); 42846 when there is no such cast; internal for reg* names, which need the
 /// catalog and are the caller's.
-pub fn cast(
-    value: &Datum,
-    from: PgType,
-    to: ColumnType,
-    explicit: bool,
-    options: &FormatOptions,
-) -> Result<Datum> {
+pub fn cast(value: &Datum, from: PgType, to: ColumnType, explicit: bool, options: &FormatOptions) -> Result<Datum> {
     if value.is_null() {
         return Ok(Datum::Null);
     }
@@ -289,13 +246,7 @@ pub fn cast(
     apply_typmod(plain, to, explicit)
 }
 
-fn convert(
-    value: &Datum,
-    from: PgType,
-    to: ColumnType,
-    explicit: bool,
-    options: &FormatOptions,
-) -> Result<Datum> {
+fn convert(value: &Datum, from: PgType, to: ColumnType, explicit: bool, options: &FormatOptions) -> Result<Datum> {
     let zone = &options.time_zone;
     let target = to.ty;
     if from == target {
@@ -304,19 +255,13 @@ fn convert(
     if let PgType::Array(element) = target
         && let Datum::Array(array) = value
     {
-        let column = ColumnType {
-            ty: element.into(),
-            typmod: to.typmod,
-        };
+        let column = ColumnType { ty: element.into(), typmod: to.typmod };
         let values = array
             .values
             .iter()
             .map(|v| cast(v, array.element, column, explicit, options))
             .collect::<Result<Vec<_>>>()?;
-        return Ok(Datum::Array(Arc::new(ArrayDatum {
-            element: element.into(),
-            values,
-        })));
+        return Ok(Datum::Array(Arc::new(ArrayDatum { element: element.into(), values })));
     }
     Ok(match (value, target) {
         (Datum::Text(text), _) if from.is_string() => {
@@ -334,11 +279,7 @@ fn convert(
                 return Ok(Datum::Text(text.clone()));
             }
             // The modifier of a literal is part of its input; other strings are read first and cut then.
-            let ty = if from == PgType::Unknown {
-                to
-            } else {
-                target.into()
-            };
+            let ty = if from == PgType::Unknown { to } else { target.into() };
             return Datum::from_text(ty, text, options);
         }
         (Datum::Bool(v), PgType::Int4) => Datum::Int4(i32::from(*v)),
@@ -367,12 +308,7 @@ fn convert(
             return Err(Error::internal(format!("{from} as {t} needs the catalog")));
         }
         (
-            Datum::Int2(_)
-            | Datum::Int4(_)
-            | Datum::Int8(_)
-            | Datum::Float4(_)
-            | Datum::Float8(_)
-            | Datum::Numeric(_),
+            Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Float4(_) | Datum::Float8(_) | Datum::Numeric(_),
             PgType::Int2 | PgType::Int4 | PgType::Int8,
         ) => {
             let (bits, name) = match target {
@@ -405,13 +341,9 @@ fn convert(
         (Datum::Date(d), PgType::Timestamp) => Datum::Timestamp(date_to_timestamp(*d)?),
         (Datum::Date(d), PgType::TimestampTz) => Datum::TimestampTz(date_to_timestamptz(*d, zone)?),
         (Datum::Timestamp(t), PgType::Date) => Datum::Date(timestamp_to_date(*t)?),
-        (Datum::Timestamp(t), PgType::TimestampTz) => {
-            Datum::TimestampTz(timestamp_to_timestamptz(*t, zone)?)
-        }
+        (Datum::Timestamp(t), PgType::TimestampTz) => Datum::TimestampTz(timestamp_to_timestamptz(*t, zone)?),
         (Datum::TimestampTz(t), PgType::Date) => Datum::Date(timestamptz_to_date(*t, zone)?),
-        (Datum::TimestampTz(t), PgType::Timestamp) => {
-            Datum::Timestamp(timestamptz_to_timestamp(*t, zone)?)
-        }
+        (Datum::TimestampTz(t), PgType::Timestamp) => Datum::Timestamp(timestamptz_to_timestamp(*t, zone)?),
         (Datum::Timestamp(i64::MIN | i64::MAX), PgType::Time)
         | (Datum::TimestampTz(i64::MIN | i64::MAX), PgType::Time | PgType::TimeTz) => Datum::Null,
         (Datum::Timestamp(t), PgType::Time) => Datum::Time(t.rem_euclid(MICROS_PER_DAY)),
@@ -422,15 +354,11 @@ fn convert(
             micros: timestamptz_to_timestamp(*t, zone)?.rem_euclid(MICROS_PER_DAY),
             zone_seconds_west: -offset_seconds(*t, zone),
         }),
-        (Datum::Time(t), PgType::Interval) => Datum::Interval(Interval {
-            micros: *t,
-            ..Interval::default()
-        }),
+        (Datum::Time(t), PgType::Interval) => Datum::Interval(Interval { micros: *t, ..Interval::default() }),
         (Datum::Time(t), PgType::TimeTz) => {
             // The zone's offset today; a day's start is near enough to find it.
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |d| d.as_secs() as i64);
+            let now =
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
             Datum::TimeTz(TimeTz {
                 micros: *t,
                 zone_seconds_west: -offset_seconds(now.saturating_mul(MICROS_PER_SECOND), zone),
@@ -454,10 +382,7 @@ fn convert(
         ) => return from_jsonb(text, target),
         (_, t) if t.is_string() => Datum::text(value.to_text(from, options)),
         _ => {
-            return Err(Error::new(
-                ErrorKind::CannotCoerce,
-                format!("cannot cast type {from} to {target}"),
-            ));
+            return Err(Error::new(ErrorKind::CannotCoerce, format!("cannot cast type {from} to {target}")));
         }
     })
 }

@@ -179,18 +179,12 @@ impl Error {
 
     /// A statement or clause that this server does not have; `feature` names it (`"MERGE"`, `"TABLESAMPLE"`).
     pub fn unsupported(feature: impl fmt::Display) -> Self {
-        Error::new(
-            ErrorKind::FeatureNotSupported,
-            format!("{feature} is not supported"),
-        )
+        Error::new(ErrorKind::FeatureNotSupported, format!("{feature} is not supported"))
     }
 
     /// A broken invariant of ours: never caused by input.
     pub fn internal(message: impl fmt::Display) -> Self {
-        Error::new(
-            ErrorKind::InternalError,
-            format!("internal error: {message}"),
-        )
+        Error::new(ErrorKind::InternalError, format!("internal error: {message}"))
     }
 
     /// `invalid input syntax for type …: "…"` (22P02).
@@ -205,10 +199,7 @@ impl Error {
 
     /// `integer out of range` and its kin (22003).
     pub fn out_of_range(type_name: &str) -> Self {
-        Error::new(
-            ErrorKind::NumericValueOutOfRange,
-            format!("{type_name} out of range"),
-        )
+        Error::new(ErrorKind::NumericValueOutOfRange, format!("{type_name} out of range"))
     }
 
     /// `division by zero` (22012).

@@ -44,13 +44,7 @@ fn corrupt() -> Error {
 }
 
 /// Appends one column of a key. `value` is of type `ty` or NULL.
-pub fn encode_column(
-    out: &mut Vec<u8>,
-    ty: PgType,
-    value: &Datum,
-    descending: bool,
-    nulls_first: bool,
-) {
+pub fn encode_column(out: &mut Vec<u8>, ty: PgType, value: &Datum, descending: bool, nulls_first: bool) {
     if value.is_null() {
         out.push(if nulls_first { NULL_FIRST } else { NULL_LAST });
         return;
@@ -73,11 +67,7 @@ fn float8_bits(v: f64) -> u64 {
     } else {
         v.to_bits()
     };
-    if bits >> 63 == 1 {
-        !bits
-    } else {
-        bits | 1 << 63
-    }
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
 fn float4_bits(v: f32) -> u32 {
@@ -88,11 +78,7 @@ fn float4_bits(v: f32) -> u32 {
     } else {
         v.to_bits()
     };
-    if bits >> 31 == 1 {
-        !bits
-    } else {
-        bits | 1 << 31
-    }
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
 fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -144,12 +130,7 @@ fn encode_value(out: &mut Vec<u8>, ty: PgType, value: &Datum) {
 /// Whether [`decode_column`] gives back exactly what was encoded. Other types' columns are kept in the row as well.
 pub fn is_lossless(ty: PgType) -> bool {
     match ty {
-        PgType::Numeric
-        | PgType::Interval
-        | PgType::Float4
-        | PgType::Float8
-        | PgType::Bpchar
-        | PgType::Record => false,
+        PgType::Numeric | PgType::Interval | PgType::Float4 | PgType::Float8 | PgType::Bpchar | PgType::Record => false,
         PgType::Array(element) => is_lossless(element.into()),
         _ => true,
     }
@@ -211,13 +192,9 @@ impl Reader<'_, '_> {
 
     fn text(&mut self) -> Result<Arc<str>> {
         if let Some(value) = self.plain() {
-            return std::str::from_utf8(value)
-                .map(Arc::from)
-                .map_err(|_| corrupt());
+            return std::str::from_utf8(value).map(Arc::from).map_err(|_| corrupt());
         }
-        String::from_utf8(self.escaped()?)
-            .map(Arc::from)
-            .map_err(|_| corrupt())
+        String::from_utf8(self.escaped()?).map(Arc::from).map_err(|_| corrupt())
     }
 
     fn column(&mut self, ty: PgType) -> Result<Datum> {
@@ -247,20 +224,12 @@ impl Reader<'_, '_> {
             ty if ty.is_oid_like() => Datum::Oid(u32::from_be_bytes(self.fixed()?)),
             PgType::Float4 => {
                 let bits = u32::from_be_bytes(self.fixed()?);
-                let bits = if bits >> 31 == 1 {
-                    bits & !(1 << 31)
-                } else {
-                    !bits
-                };
+                let bits = if bits >> 31 == 1 { bits & !(1 << 31) } else { !bits };
                 Datum::Float4(f32::from_bits(bits))
             }
             PgType::Float8 => {
                 let bits = u64::from_be_bytes(self.fixed()?);
-                let bits = if bits >> 63 == 1 {
-                    bits & !(1 << 63)
-                } else {
-                    !bits
-                };
+                let bits = if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits };
                 Datum::Float8(f64::from_bits(bits))
             }
             PgType::Numeric => {
@@ -305,12 +274,7 @@ impl Reader<'_, '_> {
 ///
 /// # Errors
 /// Data corrupted.
-pub fn decode_column(
-    bytes: &mut &[u8],
-    ty: PgType,
-    descending: bool,
-    nulls_first: bool,
-) -> Result<Datum> {
+pub fn decode_column(bytes: &mut &[u8], ty: PgType, descending: bool, nulls_first: bool) -> Result<Datum> {
     let (tag, rest) = bytes.split_first().ok_or_else(corrupt)?;
     *bytes = rest;
     match *tag {
@@ -350,9 +314,7 @@ pub fn compare(ty: PgType, a: &Datum, b: &Datum) -> Ordering {
             a.trim_end_matches(' ').cmp(b.trim_end_matches(' '))
         }
         (Datum::Text(a), Datum::Text(b)) => a.cmp(b),
-        (Datum::Jsonb(a), Datum::Jsonb(b)) => {
-            crate::json::compare(a, b).unwrap_or_else(|_| a.cmp(b))
-        }
+        (Datum::Jsonb(a), Datum::Jsonb(b)) => crate::json::compare(a, b).unwrap_or_else(|_| a.cmp(b)),
         (Datum::Bytea(a), Datum::Bytea(b)) => a.cmp(b),
         (Datum::Uuid(a), Datum::Uuid(b)) => a.cmp(b),
         (Datum::Array(a), Datum::Array(b)) => a

@@ -12,35 +12,20 @@ fn column(name: &str) -> ColumnType {
     let (base, args) = match name.split_once('(') {
         Some((base, rest)) => {
             let (args, tail) = rest.split_once(')').unwrap();
-            (
-                format!("{base}{tail}"),
-                args.split(',').map(|a| a.parse::<i32>().unwrap()).collect(),
-            )
+            (format!("{base}{tail}"), args.split(',').map(|a| a.parse::<i32>().unwrap()).collect())
         }
         None => (name.to_owned(), Vec::<i32>::new()),
     };
     if let Some(rest) = base.strip_prefix("interval") {
         let p = args.first().map(|p| *p as u32);
-        let typmod = if rest.is_empty() && p.is_none() {
-            -1
-        } else {
-            interval::interval_fields_typmod(rest.trim(), p).unwrap()
-        };
+        let typmod =
+            if rest.is_empty() && p.is_none() { -1 } else { interval::interval_fields_typmod(rest.trim(), p).unwrap() };
         return ColumnType {
-            ty: PgType::from_name(if base.ends_with("[]") {
-                "interval[]"
-            } else {
-                "interval"
-            })
-            .unwrap(),
+            ty: PgType::from_name(if base.ends_with("[]") { "interval[]" } else { "interval" }).unwrap(),
             typmod,
         };
     }
-    let ty = if base == "\"char\"" {
-        PgType::Char
-    } else {
-        PgType::from_name(&base).unwrap()
-    };
+    let ty = if base == "\"char\"" { PgType::Char } else { PgType::from_name(&base).unwrap() };
     let scalar = ty.element().unwrap_or(ty);
     let typmod = match (scalar, args.as_slice()) {
         (_, []) if base == "char" => 5,
@@ -74,12 +59,8 @@ fn answer(f: &[&str], options: &mut FormatOptions) -> Result<String> {
         }
         apply_typmod(Datum::from_text_at(ty.ty.into(), text, o, 0)?, ty, true)
     };
-    options.time_zone = parse_zone(if matches!(f[0], "S" | "Z" | "K" | "L") {
-        "America/New_York"
-    } else {
-        "UTC"
-    })
-    .unwrap();
+    options.time_zone =
+        parse_zone(if matches!(f[0], "S" | "Z" | "K" | "L") { "America/New_York" } else { "UTC" }).unwrap();
     let interval_of = |text: &str, o: &FormatOptions| interval::parse_interval(text, -1, o);
     let shown = |i: Interval, o: &FormatOptions| Datum::Interval(i).to_text(PgType::Interval, o);
     Ok(match f[0] {
@@ -135,23 +116,14 @@ fn answer(f: &[&str], options: &mut FormatOptions) -> Result<String> {
         }
         "R" => match read(a, b, options)? {
             Datum::Timestamp(t) => Datum::Timestamp(fields::trunc_timestamp(c, t)?),
-            Datum::TimestampTz(t) => {
-                Datum::TimestampTz(fields::trunc_timestamptz(c, t, &options.time_zone)?)
-            }
+            Datum::TimestampTz(t) => Datum::TimestampTz(fields::trunc_timestamptz(c, t, &options.time_zone)?),
             Datum::Interval(i) => Datum::Interval(fields::trunc_interval(c, i)?),
             other => other,
         }
         .to_text(column(a).ty, options),
         "M" => {
             let (i, by) = (interval_of(b, options)?, c.parse().unwrap());
-            shown(
-                if a == "*" {
-                    interval::interval_mul(i, by)?
-                } else {
-                    interval::interval_div(i, by)?
-                },
-                options,
-            )
+            shown(if a == "*" { interval::interval_mul(i, by)? } else { interval::interval_div(i, by)? }, options)
         }
         "J" => {
             let i = interval_of(b, options)?;
@@ -166,36 +138,21 @@ fn answer(f: &[&str], options: &mut FormatOptions) -> Result<String> {
         }
         "A" | "Z" => {
             let i = interval_of(c, options)?;
-            match read(
-                if f[0] == "A" {
-                    "timestamp"
-                } else {
-                    "timestamptz"
-                },
-                b,
-                options,
-            )? {
-                Datum::Timestamp(t) if a == "+" => Datum::Timestamp(arith::timestamp_plus(t, i)?)
-                    .to_text(PgType::Timestamp, options),
-                Datum::Timestamp(t) => Datum::Timestamp(arith::timestamp_minus(t, i)?)
-                    .to_text(PgType::Timestamp, options),
-                Datum::TimestampTz(t) => {
-                    Datum::TimestampTz(arith::timestamptz_plus(t, i, &options.time_zone)?)
-                        .to_text(PgType::TimestampTz, options)
+            match read(if f[0] == "A" { "timestamp" } else { "timestamptz" }, b, options)? {
+                Datum::Timestamp(t) if a == "+" => {
+                    Datum::Timestamp(arith::timestamp_plus(t, i)?).to_text(PgType::Timestamp, options)
                 }
+                Datum::Timestamp(t) => {
+                    Datum::Timestamp(arith::timestamp_minus(t, i)?).to_text(PgType::Timestamp, options)
+                }
+                Datum::TimestampTz(t) => Datum::TimestampTz(arith::timestamptz_plus(t, i, &options.time_zone)?)
+                    .to_text(PgType::TimestampTz, options),
                 _ => String::new(),
             }
         }
-        "G" => match (
-            read("timestamp", b, options)?,
-            read("timestamp", c, options)?,
-        ) {
-            (Datum::Timestamp(x), Datum::Timestamp(y)) if a == "age" => {
-                shown(arith::timestamp_age(x, y)?, options)
-            }
-            (Datum::Timestamp(x), Datum::Timestamp(y)) => {
-                shown(arith::timestamp_diff(x, y)?, options)
-            }
+        "G" => match (read("timestamp", b, options)?, read("timestamp", c, options)?) {
+            (Datum::Timestamp(x), Datum::Timestamp(y)) if a == "age" => shown(arith::timestamp_age(x, y)?, options),
+            (Datum::Timestamp(x), Datum::Timestamp(y)) => shown(arith::timestamp_diff(x, y)?, options),
             _ => String::new(),
         },
         "K" => {
@@ -212,9 +169,7 @@ fn answer(f: &[&str], options: &mut FormatOptions) -> Result<String> {
             printed.unwrap_or("<NULL>".into())
         }
         "L" => match a {
-            "to_number" => {
-                numeric::to_char::to_number(b, c)?.map_or("<NULL>".into(), |n| n.to_string())
-            }
+            "to_number" => numeric::to_char::to_number(b, c)?.map_or("<NULL>".into(), |n| n.to_string()),
             "to_date" => Datum::Date(to_char::to_date(b, c)?).to_text(PgType::Date, options),
             _ => Datum::TimestampTz(to_char::to_timestamp(b, c, &options.time_zone)?)
                 .to_text(PgType::TimestampTz, options),
@@ -289,10 +244,7 @@ fn postgres_answers_the_same() {
         };
         if got != want_shown {
             wrong += 1;
-            eprintln!(
-                "{} | {} | {} | {}\n    want {want_shown}\n    got  {got}",
-                f[0], f[1], f[2], f[3]
-            );
+            eprintln!("{} | {} | {} | {}\n    want {want_shown}\n    got  {got}", f[0], f[1], f[2], f[3]);
         }
     }
     assert_eq!(wrong, 0, "lines differ");
@@ -387,8 +339,7 @@ const READ_BACK: &[PgType] = &[
 ];
 
 const TEMPLATE_PARTS: &[&str] = &[
-    "YYYY", "IYYY", "Y,YYY", "YY", "Y", "CC", "MM", "Month", "RM", "DD", "DDD", "D", "W", "WW",
-    "IW", "ID", "J", "Q", "HH", "HH24", "MI", "SS", "MS", "US", "FF3", "SSSS", "AM", "BC", "TZH",
-    "TZM", "FM", "TM", "FX", "th", "-", " ", "x", "\"q\"", "9", "0", ".", "D", "G", ",", "S", "PR",
-    "PL", "SG", "V", "EEEE", "RN", "L", "B", "99999", "\u{e9}",
+    "YYYY", "IYYY", "Y,YYY", "YY", "Y", "CC", "MM", "Month", "RM", "DD", "DDD", "D", "W", "WW", "IW", "ID", "J", "Q",
+    "HH", "HH24", "MI", "SS", "MS", "US", "FF3", "SSSS", "AM", "BC", "TZH", "TZM", "FM", "TM", "FX", "th", "-", " ",
+    "x", "\"q\"", "9", "0", ".", "D", "G", ",", "S", "PR", "PL", "SG", "V", "EEEE", "RN", "L", "B", "99999", "\u{e9}",
 ];

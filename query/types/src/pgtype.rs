@@ -125,17 +125,7 @@ const fn row(
     category: TypeCategory,
     preferred: bool,
 ) -> Row {
-    Row {
-        ty,
-        scalar,
-        oid: oids.0,
-        array_oid: oids.1,
-        name,
-        sql,
-        len,
-        category,
-        preferred,
-    }
+    Row { ty, scalar, oid: oids.0, array_oid: oids.1, name, sql, len, category, preferred }
 }
 
 use TypeCategory as C;
@@ -181,10 +171,7 @@ static TYPES: &[Row] = &[
 
 impl From<Scalar> for PgType {
     fn from(scalar: Scalar) -> PgType {
-        TYPES
-            .iter()
-            .find(|r| r.scalar == Some(scalar))
-            .map_or(PgType::Unknown, |r| r.ty)
+        TYPES.iter().find(|r| r.scalar == Some(scalar)).map_or(PgType::Unknown, |r| r.ty)
     }
 }
 
@@ -243,10 +230,7 @@ impl PgType {
             "char" => "bpchar",
             other => other,
         };
-        TYPES
-            .iter()
-            .find(|r| (r.name == name && r.ty != PgType::Char) || r.sql == name)
-            .map(|r| r.ty)
+        TYPES.iter().find(|r| (r.name == name && r.ty != PgType::Char) || r.sql == name).map(|r| r.ty)
     }
 
     /// The name that `format_type` prints without a modifier: `integer`, `text[]`.
@@ -299,15 +283,7 @@ impl PgType {
 
     /// text, varchar, char(n), name and undecided literals: values that are a string in memory.
     pub fn is_string(self) -> bool {
-        matches!(
-            self,
-            PgType::Text
-                | PgType::Varchar
-                | PgType::Bpchar
-                | PgType::Char
-                | PgType::Name
-                | PgType::Unknown
-        )
+        matches!(self, PgType::Text | PgType::Varchar | PgType::Bpchar | PgType::Char | PgType::Name | PgType::Unknown)
     }
 
     /// oid and the reg* types: an unsigned 32-bit number in memory.
@@ -350,9 +326,7 @@ impl ColumnType {
     /// `varchar(n)`, `char(n)`: the length in characters, if one is set.
     pub fn char_length(self) -> Option<usize> {
         match self.ty {
-            PgType::Varchar | PgType::Bpchar if self.typmod >= 4 => {
-                usize::try_from(self.typmod - 4).ok()
-            }
+            PgType::Varchar | PgType::Bpchar if self.typmod >= 4 => usize::try_from(self.typmod - 4).ok(),
             _ => None,
         }
     }
@@ -375,12 +349,8 @@ impl ColumnType {
     /// time, timestamp and interval: digits after the second's point, if set.
     pub fn time_precision(self) -> Option<u32> {
         match self.ty {
-            PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz => {
-                u32::try_from(self.typmod).ok()
-            }
-            PgType::Interval if self.typmod >= 0 => {
-                Some((self.typmod & 0xffff) as u32).filter(|p| *p <= 6)
-            }
+            PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz => u32::try_from(self.typmod).ok(),
+            PgType::Interval if self.typmod >= 0 => Some((self.typmod & 0xffff) as u32).filter(|p| *p <= 6),
             _ => None,
         }
     }

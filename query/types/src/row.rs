@@ -52,8 +52,7 @@ impl<'a> RowReader<'a> {
     /// # Errors
     /// Data corrupted.
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
-        let Some((&[version, flags, low, high], rest)) = bytes.split_first_chunk::<HEADER_LEN>()
-        else {
+        let Some((&[version, flags, low, high], rest)) = bytes.split_first_chunk::<HEADER_LEN>() else {
             return Err(corrupt());
         };
         if version != VERSION || flags > WIDE {
@@ -62,17 +61,9 @@ impl<'a> RowReader<'a> {
         let columns = usize::from(u16::from_le_bytes([low, high]));
         let wide = flags & WIDE != 0;
         let width = if wide { 4 } else { 2 };
-        let (states, rest) = rest
-            .split_at_checked(columns.div_ceil(4))
-            .ok_or_else(corrupt)?;
+        let (states, rest) = rest.split_at_checked(columns.div_ceil(4)).ok_or_else(corrupt)?;
         let (ends, fields) = rest.split_at_checked(columns * width).ok_or_else(corrupt)?;
-        let reader = RowReader {
-            states,
-            ends,
-            fields,
-            columns,
-            wide,
-        };
+        let reader = RowReader { states, ends, fields, columns, wide };
         if columns > 0 && reader.end(columns - 1) != fields.len() {
             return Err(corrupt());
         }
@@ -86,13 +77,9 @@ impl<'a> RowReader<'a> {
 
     fn end(&self, position: usize) -> usize {
         if self.wide {
-            self.ends[4 * position..]
-                .first_chunk::<4>()
-                .map_or(0, |b| u32::from_le_bytes(*b) as usize)
+            self.ends[4 * position..].first_chunk::<4>().map_or(0, |b| u32::from_le_bytes(*b) as usize)
         } else {
-            self.ends[2 * position..]
-                .first_chunk::<2>()
-                .map_or(0, |b| usize::from(u16::from_le_bytes(*b)))
+            self.ends[2 * position..].first_chunk::<2>().map_or(0, |b| usize::from(u16::from_le_bytes(*b)))
         }
     }
 
@@ -105,15 +92,9 @@ impl<'a> RowReader<'a> {
         match self.states[position / 4] >> (position % 4 * 2) & 3 {
             STATE_NULL => Some(None),
             0 => {
-                let start = if position == 0 {
-                    0
-                } else {
-                    self.end(position - 1)
-                };
+                let start = if position == 0 { 0 } else { self.end(position - 1) };
                 // Ends out of order cannot come from the writer: they read as empty.
-                Some(Some(
-                    self.fields.get(start..self.end(position)).unwrap_or(&[]),
-                ))
+                Some(Some(self.fields.get(start..self.end(position)).unwrap_or(&[])))
             }
             _ => None,
         }
@@ -136,8 +117,7 @@ impl RowWriter {
 
     fn close(&mut self, state: u8) {
         self.states.push(state);
-        self.ends
-            .push(u32::try_from(self.fields.len()).unwrap_or(u32::MAX));
+        self.ends.push(u32::try_from(self.fields.len()).unwrap_or(u32::MAX));
     }
 
     /// The next field.
@@ -151,10 +131,7 @@ impl RowWriter {
         }
         encode_field(ty, value, &mut self.fields)?;
         if self.fields.len() > i32::MAX as usize {
-            return Err(Error::new(
-                ErrorKind::ProgramLimitExceeded,
-                "row is too big",
-            ));
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "row is too big"));
         }
         self.close(0);
         Ok(())
@@ -346,9 +323,7 @@ fn take_part(ty: PgType, bytes: &mut &[u8], depth: u32) -> Result<Datum> {
     if length == NULL_LENGTH {
         return Ok(Datum::Null);
     }
-    let (part, rest) = bytes
-        .split_at_checked(length as usize)
-        .ok_or_else(corrupt)?;
+    let (part, rest) = bytes.split_at_checked(length as usize).ok_or_else(corrupt)?;
     *bytes = rest;
     decode_nested(ty, part, depth + 1)
 }

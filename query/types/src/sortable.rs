@@ -38,8 +38,7 @@ pub fn sortable_key(bytes: &[u8]) -> &[u8] {
 impl Interval {
     /// The whole as microseconds, a month being 30 days: what intervals compare by.
     pub fn span_micros(&self) -> i128 {
-        (i128::from(self.months) * 30 + i128::from(self.days)) * MICROS_PER_DAY
-            + i128::from(self.micros)
+        (i128::from(self.months) * 30 + i128::from(self.days)) * MICROS_PER_DAY + i128::from(self.micros)
     }
 
     /// Appends the value part.
@@ -92,8 +91,7 @@ impl Interval {
 impl TimeTz {
     /// Microseconds since midnight UTC, possibly negative or beyond a day: what values compare by first.
     pub fn utc_micros(&self) -> i64 {
-        self.micros
-            .saturating_add(i64::from(self.zone_seconds_west) * 1_000_000)
+        self.micros.saturating_add(i64::from(self.zone_seconds_west) * 1_000_000)
     }
 
     /// Sortable form; all of it is the value part.
@@ -118,17 +116,13 @@ impl TimeTz {
         let [TIMETZ_TAG, rest @ ..] = bytes else {
             return Err(corrupt());
         };
-        let (Some(utc), Some(zone), 12) =
-            (rest.first_chunk::<8>(), rest.last_chunk::<4>(), rest.len())
-        else {
+        let (Some(utc), Some(zone), 12) = (rest.first_chunk::<8>(), rest.last_chunk::<4>(), rest.len()) else {
             return Err(corrupt());
         };
         let zone_seconds_west = i32::from_be_bytes(*zone) ^ i32::MIN;
         let utc = i64::from_be_bytes(*utc) ^ i64::MIN;
         Ok(TimeTz {
-            micros: utc
-                .checked_sub(i64::from(zone_seconds_west) * 1_000_000)
-                .ok_or_else(corrupt)?,
+            micros: utc.checked_sub(i64::from(zone_seconds_west) * 1_000_000).ok_or_else(corrupt)?,
             zone_seconds_west,
         })
     }

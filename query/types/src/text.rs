@@ -44,12 +44,7 @@ impl Datum {
     ///
     /// # Errors
     /// As Postgres's input function of the type.
-    pub fn from_text_at(
-        ty: ColumnType,
-        input: &str,
-        options: &FormatOptions,
-        now_micros: i64,
-    ) -> Result<Datum> {
+    pub fn from_text_at(ty: ColumnType, input: &str, options: &FormatOptions, now_micros: i64) -> Result<Datum> {
         let typmod = ty.typmod;
         Ok(match ty.ty {
             PgType::Bool => Datum::Bool(scalar::parse_bool(input)?),
@@ -68,15 +63,9 @@ impl Datum {
             PgType::Bytea => Datum::Bytea(Arc::from(scalar::parse_bytea(input)?)),
             PgType::Date => Datum::Date(parse::parse_date(input, options, now_micros)?),
             PgType::Time => Datum::Time(parse::parse_time(input, typmod, options, now_micros)?),
-            PgType::TimeTz => {
-                Datum::TimeTz(parse::parse_timetz(input, typmod, options, now_micros)?)
-            }
-            PgType::Timestamp => {
-                Datum::Timestamp(parse::parse_timestamp(input, typmod, options, now_micros)?)
-            }
-            PgType::TimestampTz => Datum::TimestampTz(parse::parse_timestamptz(
-                input, typmod, options, now_micros,
-            )?),
+            PgType::TimeTz => Datum::TimeTz(parse::parse_timetz(input, typmod, options, now_micros)?),
+            PgType::Timestamp => Datum::Timestamp(parse::parse_timestamp(input, typmod, options, now_micros)?),
+            PgType::TimestampTz => Datum::TimestampTz(parse::parse_timestamptz(input, typmod, options, now_micros)?),
             PgType::Interval => Datum::Interval(interval::parse_interval(input, typmod, options)?),
             PgType::Uuid => Datum::Uuid(scalar::parse_uuid(input)?),
             PgType::Json => {
@@ -93,14 +82,12 @@ impl Datum {
             PgType::Void => Datum::text(""),
             PgType::Oid => Datum::Oid(scalar::parse_oid(input, "oid")?),
             PgType::Xid => Datum::Oid(scalar::parse_oid(input, "xid")?),
-            reg if reg.is_oid_like() => {
-                match input.trim() {
-                    "-" => Datum::Oid(0),
-                    number => Datum::Oid(number.parse().map_err(|_| {
-                        Error::internal(format!("a name as {reg} needs the catalog"))
-                    })?),
-                }
-            }
+            reg if reg.is_oid_like() => match input.trim() {
+                "-" => Datum::Oid(0),
+                number => Datum::Oid(
+                    number.parse().map_err(|_| Error::internal(format!("a name as {reg} needs the catalog")))?,
+                ),
+            },
             vector @ (PgType::Int2Vector | PgType::OidVector) => {
                 let element = vector.element().unwrap_or(PgType::Int2);
                 let values = input
@@ -111,10 +98,7 @@ impl Datum {
             }
             PgType::Array(element) => {
                 let element = PgType::from(element);
-                let column = ColumnType {
-                    ty: element,
-                    typmod,
-                };
+                let column = ColumnType { ty: element, typmod };
                 let values = array::split(input)?
                     .into_iter()
                     .map(|part| match part {

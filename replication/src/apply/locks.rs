@@ -46,15 +46,8 @@ impl LockTable {
             return Vec::new();
         }
         let locks = self.locks.read();
-        let range = (
-            Bound::Included(span.start.as_ref()),
-            Bound::Excluded(span.end.as_ref()),
-        );
-        locks
-            .range::<[u8], _>(range)
-            .take(limit)
-            .map(|(key, lock)| (key.clone(), Arc::clone(lock)))
-            .collect()
+        let range = (Bound::Included(span.start.as_ref()), Bound::Excluded(span.end.as_ref()));
+        locks.range::<[u8], _>(range).take(limit).map(|(key, lock)| (key.clone(), Arc::clone(lock))).collect()
     }
 
     /// The first lock of a span that `matches`.
@@ -67,13 +60,8 @@ impl LockTable {
             return None;
         }
         let locks = self.locks.read();
-        let range = (
-            Bound::Included(span.start.as_ref()),
-            Bound::Excluded(span.end.as_ref()),
-        );
-        let found = locks
-            .range::<[u8], _>(range)
-            .find(|(key, lock)| matches(key, lock));
+        let range = (Bound::Included(span.start.as_ref()), Bound::Excluded(span.end.as_ref()));
+        let found = locks.range::<[u8], _>(range).find(|(key, lock)| matches(key, lock));
         found.map(|(key, lock)| (key.clone(), Arc::clone(lock)))
     }
 
@@ -87,12 +75,7 @@ impl LockTable {
         if self.is_empty() {
             return None;
         }
-        self.locks
-            .read()
-            .iter()
-            .filter(|(key, _)| counts(key))
-            .map(|(_, lock)| lock.start_ts)
-            .min()
+        self.locks.read().iter().filter(|(key, _)| counts(key)).map(|(_, lock)| lock.start_ts).min()
     }
 
     /// Sets and removes locks.

@@ -38,15 +38,8 @@ pub(crate) mod kind {
     pub(crate) const IMPORTING: u8 = b'p';
 
     /// What belongs to a shard and moves with it.
-    pub(crate) const OF_SHARD: [u8; 7] = [
-        DESCRIPTOR,
-        APPLIED,
-        MEMBERSHIP,
-        GC_THRESHOLD,
-        RESERVED_UNTIL,
-        SERIES,
-        STATISTICS,
-    ];
+    pub(crate) const OF_SHARD: [u8; 7] =
+        [DESCRIPTOR, APPLIED, MEMBERSHIP, GC_THRESHOLD, RESERVED_UNTIL, SERIES, STATISTICS];
 }
 
 /// Bytes of the keys that name a kind and a shard.
@@ -80,18 +73,11 @@ impl PrefixRecord {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<PrefixRecord> {
         let [rows, bytes, last_ts] = decode_three(bytes)?;
-        Some(PrefixRecord {
-            rows,
-            bytes,
-            last_ts: Timestamp(last_ts),
-        })
+        Some(PrefixRecord { rows, bytes, last_ts: Timestamp(last_ts) })
     }
 
     pub(crate) fn statistics(self) -> PrefixStatistics {
-        PrefixStatistics {
-            rows: self.rows,
-            bytes: self.bytes,
-        }
+        PrefixStatistics { rows: self.rows, bytes: self.bytes }
     }
 }
 
@@ -106,11 +92,7 @@ fn three(a: u64, b: u64, c: u64) -> [u8; 24] {
 fn decode_three(bytes: &[u8]) -> Option<[u64; 3]> {
     let bytes: &[u8; 24] = bytes.try_into().ok()?;
     let (words, _) = bytes.as_chunks::<8>();
-    Some([
-        u64::from_be_bytes(words[0]),
-        u64::from_be_bytes(words[1]),
-        u64::from_be_bytes(words[2]),
-    ])
+    Some([u64::from_be_bytes(words[0]), u64::from_be_bytes(words[1]), u64::from_be_bytes(words[2])])
 }
 
 pub(crate) fn encode_position(position: LogPosition) -> [u8; 24] {
@@ -119,11 +101,7 @@ pub(crate) fn encode_position(position: LogPosition) -> [u8; 24] {
 
 pub(crate) fn decode_position(bytes: &[u8]) -> Option<LogPosition> {
     let [term, leader, index] = decode_three(bytes)?;
-    Some(LogPosition {
-        term,
-        leader,
-        index,
-    })
+    Some(LogPosition { term, leader, index })
 }
 
 pub(crate) fn decode_u64(bytes: &[u8]) -> Option<u64> {
@@ -145,17 +123,9 @@ pub(crate) fn decode_descriptor(shard: ShardId, bytes: &[u8]) -> Option<ShardDes
     let epoch = reader.u64().ok()?;
     let has_parent = reader.u8().ok()? == 1;
     let parent = ShardId(reader.u64().ok()?);
-    let span = Span {
-        start: reader.blob().ok()?,
-        end: reader.blob().ok()?,
-    };
+    let span = Span { start: reader.blob().ok()?, end: reader.blob().ok()? };
     reader.finish().ok()?;
-    Some(ShardDescriptor {
-        shard,
-        span,
-        epoch,
-        parent: has_parent.then_some(parent),
-    })
+    Some(ShardDescriptor { shard, span, epoch, parent: has_parent.then_some(parent) })
 }
 
 pub(crate) fn encode_span(out: &mut Vec<u8>, span: &Span) {
@@ -166,10 +136,7 @@ pub(crate) fn encode_span(out: &mut Vec<u8>, span: &Span) {
 pub(crate) fn decode_span(bytes: &[u8]) -> Option<Span> {
     let bytes = Bytes::copy_from_slice(bytes);
     let mut reader = Reader::new(&bytes);
-    let span = Span {
-        start: reader.blob().ok()?,
-        end: reader.blob().ok()?,
-    };
+    let span = Span { start: reader.blob().ok()?, end: reader.blob().ok()? };
     reader.finish().ok()?;
     Some(span)
 }
@@ -206,21 +173,17 @@ impl ShardState {
         let Some(descriptor) = get(kind::DESCRIPTOR)? else {
             return Ok(None);
         };
-        let descriptor =
-            decode_descriptor(shard, &descriptor).ok_or_else(|| damaged(shard, "descriptor"))?;
+        let descriptor = decode_descriptor(shard, &descriptor).ok_or_else(|| damaged(shard, "descriptor"))?;
         let mut state = ShardState::new(descriptor);
         if let Some(bytes) = get(kind::APPLIED)? {
-            state.applied =
-                Some(decode_position(&bytes).ok_or_else(|| damaged(shard, "applied position"))?);
+            state.applied = Some(decode_position(&bytes).ok_or_else(|| damaged(shard, "applied position"))?);
         }
         state.membership = get(kind::MEMBERSHIP)?.map(Bytes::from);
         if let Some(bytes) = get(kind::GC_THRESHOLD)? {
-            state.gc_threshold =
-                Timestamp(decode_u64(&bytes).ok_or_else(|| damaged(shard, "threshold"))?);
+            state.gc_threshold = Timestamp(decode_u64(&bytes).ok_or_else(|| damaged(shard, "threshold"))?);
         }
         if let Some(bytes) = get(kind::RESERVED_UNTIL)? {
-            state.reserved_until =
-                Timestamp(decode_u64(&bytes).ok_or_else(|| damaged(shard, "timestamp limit"))?);
+            state.reserved_until = Timestamp(decode_u64(&bytes).ok_or_else(|| damaged(shard, "timestamp limit"))?);
         }
         each(reads, kind::SERIES, shard, |name, value| {
             let name = std::str::from_utf8(name).ok()?.to_owned();
@@ -228,9 +191,7 @@ impl ShardState {
             Some(())
         })?;
         each(reads, kind::STATISTICS, shard, |prefix, value| {
-            state
-                .statistics
-                .insert(prefix.to_vec(), PrefixRecord::decode(value)?);
+            state.statistics.insert(prefix.to_vec(), PrefixRecord::decode(value)?);
             Some(())
         })?;
         Ok(Some(state))
@@ -238,12 +199,7 @@ impl ShardState {
 }
 
 /// Visits the named records of a shard. The visitor says `None` to a damaged one.
-fn each(
-    reads: &dyn Reads,
-    kind: u8,
-    shard: ShardId,
-    mut visit: impl FnMut(&[u8], &[u8]) -> Option<()>,
-) -> Result<()> {
+fn each(reads: &dyn Reads, kind: u8, shard: ShardId, mut visit: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<()> {
     let start = shard_key(kind, shard);
     let end = crate::api::prefix_end(&start);
     let mut cursor = reads.cursor(Family::Meta, &start, Some(&end))?;
@@ -269,10 +225,7 @@ mod tests {
     /// The bytes on disk, frozen.
     #[test]
     fn golden_bytes() {
-        assert_eq!(
-            shard_key(kind::APPLIED, ShardId(258)),
-            [b'a', 0, 0, 0, 0, 0, 0, 1, 2]
-        );
+        assert_eq!(shard_key(kind::APPLIED, ShardId(258)), [b'a', 0, 0, 0, 0, 0, 0, 1, 2]);
         let descriptor = ShardDescriptor {
             shard: ShardId(7),
             span: Span::new(&b"a"[..], &b"bc"[..]),
@@ -280,25 +233,11 @@ mod tests {
             parent: Some(ShardId(5)),
         };
         let bytes = encode_descriptor(&descriptor);
-        assert_eq!(
-            bytes,
-            [
-                0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0, 5, 1, b'a', 2, b'b', b'c'
-            ]
-        );
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0, 5, 1, b'a', 2, b'b', b'c']);
         assert_eq!(decode_descriptor(ShardId(7), &bytes), Some(descriptor));
-        let record = PrefixRecord {
-            rows: 1,
-            bytes: 2,
-            last_ts: Timestamp(3),
-        };
+        let record = PrefixRecord { rows: 1, bytes: 2, last_ts: Timestamp(3) };
         let bytes = record.encode();
-        assert_eq!(
-            bytes,
-            [
-                0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3
-            ]
-        );
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3]);
         assert_eq!(PrefixRecord::decode(&bytes), Some(record));
         assert_eq!(PrefixRecord::decode(&bytes[1..]), None);
     }

@@ -25,9 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::api::{
-    Direction, Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, prefix_end,
-};
+use crate::api::{Direction, Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, prefix_end};
 use crate::command::{Command, CommandResult, TxnStatus};
 use crate::engine::{Batch, Engine, Family, GcRange};
 use crate::error::{Error, Result};
@@ -60,10 +58,7 @@ struct Shard {
 
 impl Shard {
     fn new(state: ShardState) -> Arc<Shard> {
-        Arc::new(Shard {
-            turn: Mutex::new(()),
-            state: RwLock::new(state),
-        })
+        Arc::new(Shard { turn: Mutex::new(()), state: RwLock::new(state) })
     }
 }
 
@@ -81,19 +76,13 @@ impl ShardMap {
 
     /// The shard that holds `key`.
     pub fn find(&self, key: &[u8]) -> Option<&ShardDescriptor> {
-        let after = self
-            .shards
-            .partition_point(|shard| shard.span.start.as_ref() <= key);
-        self.shards
-            .get(after.checked_sub(1)?)
-            .filter(|shard| shard.span.contains(key))
+        let after = self.shards.partition_point(|shard| shard.span.start.as_ref() <= key);
+        self.shards.get(after.checked_sub(1)?).filter(|shard| shard.span.contains(key))
     }
 
     /// The shards that hold keys of `span`, in order. Keys between shards are passed over.
     pub fn overlapping<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = &'a ShardDescriptor> {
-        self.shards
-            .iter()
-            .filter(move |shard| shard.span.overlaps(span))
+        self.shards.iter().filter(move |shard| shard.span.overlaps(span))
     }
 
     /// All shards in order.
@@ -117,10 +106,7 @@ pub struct StateMachine {
 
 impl std::fmt::Debug for StateMachine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("StateMachine")
-            .field("map", &self.map)
-            .finish_non_exhaustive()
+        formatter.debug_struct("StateMachine").field("map", &self.map).finish_non_exhaustive()
     }
 }
 
@@ -129,10 +115,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// `NewerFormat`; the engine cannot read or holds damaged records.
-    pub fn open(
-        engine: Arc<dyn Engine>,
-        observer: Option<Arc<dyn ApplyObserver>>,
-    ) -> Result<StateMachine> {
+    pub fn open(engine: Arc<dyn Engine>, observer: Option<Arc<dyn ApplyObserver>>) -> Result<StateMachine> {
         match engine.get_copy(Family::Meta, FORMAT_KEY)? {
             None => {
                 let mut batch = Batch::new();
@@ -141,15 +124,10 @@ impl StateMachine {
                 engine.flush()?;
             }
             Some(bytes) => {
-                let bytes = bytes
-                    .try_into()
-                    .map_err(|_| Error::corruption("the format version has no 4 bytes"))?;
+                let bytes = bytes.try_into().map_err(|_| Error::corruption("the format version has no 4 bytes"))?;
                 let found = u32::from_be_bytes(bytes);
                 if found > FORMAT_VERSION {
-                    return Err(Error::NewerFormat {
-                        found,
-                        supported: FORMAT_VERSION,
-                    });
+                    return Err(Error::NewerFormat { found, supported: FORMAT_VERSION });
                 }
             }
         }
@@ -187,16 +165,12 @@ impl StateMachine {
     /// Ids of the shards with a descriptor.
     fn stored_shards(&self) -> Result<Vec<ShardId>> {
         let start = [kind::DESCRIPTOR];
-        let mut cursor = self
-            .engine
-            .cursor(Family::Meta, &start, Some(&prefix_end(&start)))?;
+        let mut cursor = self.engine.cursor(Family::Meta, &start, Some(&prefix_end(&start)))?;
         let mut found = Vec::new();
         cursor.seek_first()?;
         while let Some((key, _)) = cursor.item() {
             let id = key.get(1..).and_then(meta::decode_u64);
-            found.push(ShardId(id.ok_or_else(|| {
-                Error::corruption("the key of a descriptor has no 9 bytes")
-            })?));
+            found.push(ShardId(id.ok_or_else(|| Error::corruption("the key of a descriptor has no 9 bytes"))?));
             cursor.next()?;
         }
         Ok(found)
@@ -204,15 +178,12 @@ impl StateMachine {
 
     /// Mirrors the stored locks of a span.
     fn load_locks(&self, span: &Span) -> Result<()> {
-        let mut cursor = self
-            .engine
-            .cursor(Family::Locks, &span.start, Some(&span.end))?;
+        let mut cursor = self.engine.cursor(Family::Locks, &span.start, Some(&span.end))?;
         let mut found = Vec::new();
         cursor.seek_first()?;
         while let Some((key, value)) = cursor.item() {
             let lock = record::LockRecord::decode(&Bytes::copy_from_slice(value));
-            let lock =
-                lock.ok_or_else(|| Error::corruption("the record of a lock cannot be decoded"))?;
+            let lock = lock.ok_or_else(|| Error::corruption("the record of a lock cannot be decoded"))?;
             found.push((Bytes::copy_from_slice(key), lock));
             cursor.next()?;
         }
@@ -221,21 +192,13 @@ impl StateMachine {
     }
 
     fn shard(&self, shard: ShardId) -> Result<Arc<Shard>> {
-        self.shards
-            .read()
-            .get(&shard)
-            .cloned()
-            .ok_or(Error::UnknownShard { shard })
+        self.shards.read().get(&shard).cloned().ok_or(Error::UnknownShard { shard })
     }
 
     /// Follows a change of the shards. The caller holds `structure`.
     fn rebuild_map(&self) {
-        let mut shards: Vec<ShardDescriptor> = self
-            .shards
-            .read()
-            .values()
-            .map(|shard| shard.state.read().descriptor.clone())
-            .collect();
+        let mut shards: Vec<ShardDescriptor> =
+            self.shards.read().values().map(|shard| shard.state.read().descriptor.clone()).collect();
         shards.sort_by(|a, b| a.span.start.cmp(&b.span.start));
         *self.map.write() = Arc::new(ShardMap::new(shards));
         self.raise_read_floor();
@@ -243,11 +206,7 @@ impl StateMachine {
 
     fn raise_read_floor(&self) {
         let shards = self.shards.read();
-        let highest = shards
-            .values()
-            .map(|shard| shard.state.read().gc_threshold)
-            .max()
-            .unwrap_or_default();
+        let highest = shards.values().map(|shard| shard.state.read().gc_threshold).max().unwrap_or_default();
         self.read_floor.fetch_max(highest.0, Ordering::AcqRel);
     }
 
@@ -259,11 +218,7 @@ impl StateMachine {
             .map(|shard| {
                 let state = shard.state.read();
                 let span = &state.descriptor.span;
-                GcRange {
-                    start: span.start.clone(),
-                    end: span.end.clone(),
-                    threshold: state.gc_threshold,
-                }
+                GcRange { start: span.start.clone(), end: span.end.clone(), threshold: state.gc_threshold }
             })
             .collect();
         ranges.sort_by(|a, b| a.start.cmp(&b.start));
@@ -273,59 +228,18 @@ impl StateMachine {
     /// Applies a command that does not change the ranges of shards.
     fn apply_one(pending: &mut Pending<'_>, epoch: u64, command: Command) -> Result<CommandResult> {
         match command {
-            Command::Commit {
-                txn,
-                start_ts,
-                commit_ts,
-                writes,
-                checks,
-            } => pending.commit(
-                Attempt {
-                    epoch,
-                    txn,
-                    start_ts,
-                },
-                commit_ts,
-                &writes,
-                &checks,
-            ),
-            Command::Prewrite {
-                txn,
-                start_ts,
-                primary,
-                writes,
-                checks,
-            } => pending.prewrite(
-                Attempt {
-                    epoch,
-                    txn,
-                    start_ts,
-                },
-                &primary,
-                &writes,
-                &checks,
-            ),
-            Command::CommitPrimary {
-                txn,
-                commit_ts,
-                primary,
-            } => pending.commit_primary(txn, commit_ts, &primary),
+            Command::Commit { txn, start_ts, commit_ts, writes, checks } => {
+                pending.commit(Attempt { epoch, txn, start_ts }, commit_ts, &writes, &checks)
+            }
+            Command::Prewrite { txn, start_ts, primary, writes, checks } => {
+                pending.prewrite(Attempt { epoch, txn, start_ts }, &primary, &writes, &checks)
+            }
+            Command::CommitPrimary { txn, commit_ts, primary } => pending.commit_primary(txn, commit_ts, &primary),
             Command::Resolve { txn, status, keys } => pending.resolve(txn, status, &keys),
             Command::Abort { txn, now, primary } => pending.abort(txn, now, &primary),
-            Command::Ingest {
-                txn,
-                start_ts,
-                commit_ts,
-                pairs,
-            } => pending.ingest(
-                Attempt {
-                    epoch,
-                    txn,
-                    start_ts,
-                },
-                commit_ts,
-                &pairs,
-            ),
+            Command::Ingest { txn, start_ts, commit_ts, pairs } => {
+                pending.ingest(Attempt { epoch, txn, start_ts }, commit_ts, &pairs)
+            }
             Command::ReserveTimestamps { until } => {
                 let until = until.max(pending.reserved_until());
                 pending.set_reserved_until(until);
@@ -341,17 +255,14 @@ impl StateMachine {
             }
             Command::AdvanceGc { threshold } => {
                 // A lock that is not resolved may still need what its transaction saw.
-                let limit = pending
-                    .oldest_lock_start()
-                    .map_or(Timestamp::MAX, |start| Timestamp(start.0.saturating_sub(1)));
+                let limit =
+                    pending.oldest_lock_start().map_or(Timestamp::MAX, |start| Timestamp(start.0.saturating_sub(1)));
                 let threshold = threshold.min(limit).max(pending.gc_threshold());
                 pending.set_gc_threshold(threshold);
                 Ok(CommandResult::Moment { ts: threshold })
             }
             Command::DeleteRange { .. } | Command::Split { .. } | Command::CreateShard { .. } => {
-                Ok(CommandResult::refused(
-                    "the command is not for a group of entries",
-                ))
+                Ok(CommandResult::refused("the command is not for a group of entries"))
             }
         }
     }
@@ -373,8 +284,7 @@ impl StateMachine {
             if let Some(membership) = membership {
                 state.membership = Some(membership.clone());
             }
-            self.read_floor
-                .fetch_max(state.gc_threshold.0, Ordering::AcqRel);
+            self.read_floor.fetch_max(state.gc_threshold.0, Ordering::AcqRel);
         }
         if let Some(observer) = &self.observer {
             for (ts, key) in &written.observed {
@@ -386,12 +296,7 @@ impl StateMachine {
 }
 
 impl ApplyTarget for StateMachine {
-    fn apply(
-        &self,
-        id: ShardId,
-        entries: &[(LogPosition, Bytes)],
-        membership: Option<Bytes>,
-    ) -> Result<Vec<Bytes>> {
+    fn apply(&self, id: ShardId, entries: &[(LogPosition, Bytes)], membership: Option<Bytes>) -> Result<Vec<Bytes>> {
         let shard = self.shard(id)?;
         let _turn = shard.turn.lock();
         let mut answers = Vec::with_capacity(entries.len());
@@ -399,10 +304,7 @@ impl ApplyTarget for StateMachine {
         let mut applied = pending.state.applied;
         for (at, (position, bytes)) in entries.iter().enumerate() {
             if applied.is_some_and(|applied| applied.index >= position.index) {
-                return Err(Error::corruption(format!(
-                    "entry {} of shard {id} comes twice",
-                    position.index
-                )));
+                return Err(Error::corruption(format!("entry {} of shard {id} comes twice", position.index)));
             }
             if bytes.is_empty() {
                 answers.push(Bytes::new());
@@ -436,15 +338,10 @@ impl ApplyTarget for StateMachine {
 
     fn flushed(&self, shard: ShardId) -> Result<Option<LogPosition>> {
         self.shard(shard)?;
-        let Some(bytes) = self
-            .engine
-            .get_flushed(Family::Meta, &shard_key(kind::APPLIED, shard))?
-        else {
+        let Some(bytes) = self.engine.get_flushed(Family::Meta, &shard_key(kind::APPLIED, shard))? else {
             return Ok(None);
         };
-        meta::decode_position(&bytes)
-            .map(Some)
-            .ok_or_else(|| meta::damaged(shard, "applied position"))
+        meta::decode_position(&bytes).map(Some).ok_or_else(|| meta::damaged(shard, "applied position"))
     }
 
     fn flush(&self) -> Result<()> {
@@ -470,11 +367,7 @@ impl ApplyTarget for StateMachine {
         self.export_shard(shard, sink)
     }
 
-    fn import(
-        &self,
-        shard: ShardId,
-        source: &mut dyn std::io::Read,
-    ) -> Result<Option<LogPosition>> {
+    fn import(&self, shard: ShardId, source: &mut dyn std::io::Read) -> Result<Option<LogPosition>> {
         self.import_shard(shard, source)
     }
 }
@@ -505,12 +398,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// `SnapshotTooOld`; the engine cannot read or holds damaged records.
-    pub fn read<R>(
-        &self,
-        key: &[u8],
-        ts: Timestamp,
-        visit: impl FnOnce(Option<&[u8]>) -> R,
-    ) -> Result<R> {
+    pub fn read<R>(&self, key: &[u8], ts: Timestamp, visit: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         self.check_readable(ts)?;
         mvcc::read_at(self.engine.as_ref(), key, ts, visit)
     }
@@ -519,11 +407,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// The engine cannot read or holds damaged records.
-    pub fn read_latest<R>(
-        &self,
-        key: &[u8],
-        visit: impl FnOnce(Option<mvcc::Latest<'_>>) -> R,
-    ) -> Result<R> {
+    pub fn read_latest<R>(&self, key: &[u8], visit: impl FnOnce(Option<mvcc::Latest<'_>>) -> R) -> Result<R> {
         mvcc::read_latest(self.engine.as_ref(), key, visit)
     }
 
@@ -537,11 +421,7 @@ impl StateMachine {
     }
 
     fn check_readable(&self, ts: Timestamp) -> Result<()> {
-        if ts < self.read_floor() {
-            Err(Error::SnapshotTooOld)
-        } else {
-            Ok(())
-        }
+        if ts < self.read_floor() { Err(Error::SnapshotTooOld) } else { Ok(()) }
     }
 
     /// The newest version in a span that is after `base`, if any: its key. For the validation of reads.
@@ -567,9 +447,7 @@ impl StateMachine {
         let threshold = match self.shard_map().find(primary) {
             Some(descriptor) => self.shard(descriptor.shard)?.state.read().gc_threshold,
             None => {
-                return Err(Error::NoShardForKey {
-                    key: Bytes::copy_from_slice(primary),
-                });
+                return Err(Error::NoShardForKey { key: Bytes::copy_from_slice(primary) });
             }
         };
         let status = pending::read_status(self.engine.as_ref(), &record::txn_key(primary, txn))?;
@@ -584,10 +462,7 @@ impl StateMachine {
         let mut sum = PrefixStatistics::default();
         for shard in shards.values() {
             let state = shard.state.read();
-            let records = state
-                .statistics
-                .range(prefix.to_vec()..)
-                .take_while(|(key, _)| key.starts_with(prefix));
+            let records = state.statistics.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
             sum = records.fold(sum, |sum, (_, record)| sum.plus(record.statistics()));
         }
         sum
@@ -600,12 +475,7 @@ impl StateMachine {
     pub fn shard_statistics(&self, shard: ShardId) -> Result<PrefixStatistics> {
         let shard = self.shard(shard)?;
         let state = shard.state.read();
-        Ok(state
-            .statistics
-            .values()
-            .fold(PrefixStatistics::default(), |sum, record| {
-                sum.plus(record.statistics())
-            }))
+        Ok(state.statistics.values().fold(PrefixStatistics::default(), |sum, record| sum.plus(record.statistics())))
     }
 
     /// The limit below which all timestamps given out are.
@@ -632,14 +502,7 @@ impl StateMachine {
         let (span, total) = {
             let shard = self.shard(shard)?;
             let state = shard.state.read();
-            (
-                state.descriptor.span.clone(),
-                state
-                    .statistics
-                    .values()
-                    .map(|record| record.bytes)
-                    .sum::<u64>(),
-            )
+            (state.descriptor.span.clone(), state.statistics.values().map(|record| record.bytes).sum::<u64>())
         };
         self.find_middle(&span, total)
     }

@@ -63,10 +63,7 @@ pub(crate) struct Written {
 }
 
 impl<'a> Pending<'a> {
-    pub(crate) fn new(
-        machine: &'a StateMachine,
-        state: RwLockReadGuard<'a, ShardState>,
-    ) -> Pending<'a> {
+    pub(crate) fn new(machine: &'a StateMachine, state: RwLockReadGuard<'a, ShardState>) -> Pending<'a> {
         Pending {
             engine: machine.engine.as_ref(),
             locks: &machine.locks,
@@ -103,11 +100,7 @@ impl<'a> Pending<'a> {
 
     /// The next number of a series.
     pub(crate) fn series_next(&self, name: &str) -> u64 {
-        self.series
-            .get(name)
-            .or_else(|| self.state.series.get(name))
-            .copied()
-            .unwrap_or(1)
+        self.series.get(name).or_else(|| self.state.series.get(name)).copied().unwrap_or(1)
     }
 
     pub(crate) fn set_series_next(&mut self, name: String, next: u64) {
@@ -121,10 +114,7 @@ impl<'a> Pending<'a> {
         let batch = &mut self.batch;
         if let Some((old_ts, value)) = self.latest.get(key) {
             move_to_history(batch, key, *old_ts, value.as_deref(), ts, threshold);
-            return Ok(Some(Prior {
-                ts: *old_ts,
-                value_bytes: value.as_ref().map(Value::len),
-            }));
+            return Ok(Some(Prior { ts: *old_ts, value_bytes: value.as_ref().map(Value::len) }));
         }
         let mut prior = Ok(None);
         self.engine.get(Family::Latest, key, &mut |stored| {
@@ -132,10 +122,7 @@ impl<'a> Pending<'a> {
             prior = match record::decode_version(stored) {
                 Some(old) => {
                     move_to_history(batch, key, old.ts, old.value, ts, threshold);
-                    Ok(Some(Prior {
-                        ts: old.ts,
-                        value_bytes: old.value.map(<[u8]>::len),
-                    }))
+                    Ok(Some(Prior { ts: old.ts, value_bytes: old.value.map(<[u8]>::len) }))
                 }
                 None => Err(crate::mvcc::damaged(key)),
             };
@@ -146,16 +133,10 @@ impl<'a> Pending<'a> {
     /// The newest version of `key`, without its value.
     pub(crate) fn prior(&self, key: &[u8]) -> Result<Option<Prior>> {
         if let Some((ts, value)) = self.latest.get(key) {
-            return Ok(Some(Prior {
-                ts: *ts,
-                value_bytes: value.as_ref().map(Value::len),
-            }));
+            return Ok(Some(Prior { ts: *ts, value_bytes: value.as_ref().map(Value::len) }));
         }
         crate::mvcc::read_latest(self.engine, key, |version| {
-            version.map(|version| Prior {
-                ts: version.ts,
-                value_bytes: version.value.map(<[u8]>::len),
-            })
+            version.map(|version| Prior { ts: version.ts, value_bytes: version.value.map(<[u8]>::len) })
         })
     }
 
@@ -167,8 +148,7 @@ impl<'a> Pending<'a> {
         };
         let header = record::version_header(ts, value.is_some());
         let bytes = value.map_or(&[][..], |value| value.as_ref());
-        self.batch
-            .put_parts(Family::Latest, &[key], &[&header, bytes]);
+        self.batch.put_parts(Family::Latest, &[key], &[&header, bytes]);
 
         let prefix = statistics_prefix(key);
         let delta = match self.deltas.get_mut(prefix) {
@@ -202,14 +182,8 @@ impl<'a> Pending<'a> {
     }
 
     /// The first lock of the span that is not `txn`'s.
-    pub(crate) fn foreign_lock_in(
-        &self,
-        span: &Span,
-        txn: TxnId,
-    ) -> Option<(Key, Arc<LockRecord>)> {
-        let old = self.locks.find_in_span(span, |key, lock| {
-            lock.txn != txn && !self.lock_changes.contains_key(key)
-        });
+    pub(crate) fn foreign_lock_in(&self, span: &Span, txn: TxnId) -> Option<(Key, Arc<LockRecord>)> {
+        let old = self.locks.find_in_span(span, |key, lock| lock.txn != txn && !self.lock_changes.contains_key(key));
         let new = self
             .lock_changes
             .range::<[u8], _>((Bound::Included(span.start.as_ref()), Bound::Unbounded))
@@ -226,15 +200,8 @@ impl<'a> Pending<'a> {
     /// The earliest start of a transaction that holds a lock in the shard.
     pub(crate) fn oldest_lock_start(&self) -> Option<Timestamp> {
         let span = &self.state.descriptor.span;
-        let old = self
-            .locks
-            .oldest_start_where(|key| span.contains(key) && !self.lock_changes.contains_key(key));
-        let new = self
-            .lock_changes
-            .values()
-            .flatten()
-            .map(|lock| lock.start_ts)
-            .min();
+        let old = self.locks.oldest_start_where(|key| span.contains(key) && !self.lock_changes.contains_key(key));
+        let new = self.lock_changes.values().flatten().map(|lock| lock.start_ts).min();
         old.into_iter().chain(new).min()
     }
 
@@ -261,8 +228,7 @@ impl<'a> Pending<'a> {
 
     pub(crate) fn set_status(&mut self, primary: &[u8], txn: TxnId, status: TxnStatus) {
         let key = record::txn_key(primary, txn);
-        self.batch
-            .put(Family::Txns, &key, &record::encode_status(status));
+        self.batch.put(Family::Txns, &key, &record::encode_status(status));
         if self.tracked {
             self.statuses.insert(key, status);
         }
@@ -276,15 +242,8 @@ impl<'a> Pending<'a> {
         if base < self.gc_threshold() {
             return Ok(Some(span.start.clone()));
         }
-        let overlay = (
-            Bound::Included(span.start.as_ref()),
-            Bound::Excluded(span.end.as_ref()),
-        );
-        let changed = self
-            .latest
-            .range::<[u8], _>(overlay)
-            .find(|(_, (ts, _))| *ts > base)
-            .map(|(key, _)| key);
+        let overlay = (Bound::Included(span.start.as_ref()), Bound::Excluded(span.end.as_ref()));
+        let changed = self.latest.range::<[u8], _>(overlay).find(|(_, (ts, _))| *ts > base).map(|(key, _)| key);
         if self.prefixes_unchanged(span, base) {
             return Ok(changed.cloned());
         }
@@ -293,8 +252,7 @@ impl<'a> Pending<'a> {
         let mut cursor = self.engine.cursor(Family::Latest, &span.start, Some(end))?;
         cursor.seek_first()?;
         while let Some((key, stored)) = cursor.item() {
-            let version =
-                record::decode_version(stored).ok_or_else(|| crate::mvcc::damaged(key))?;
+            let version = record::decode_version(stored).ok_or_else(|| crate::mvcc::damaged(key))?;
             if version.ts > base {
                 return Ok(Some(Key::copy_from_slice(key)));
             }
@@ -309,9 +267,7 @@ impl<'a> Pending<'a> {
         if self.latest.range::<[u8], _>(overlay).next().is_some() {
             return Ok(false);
         }
-        let mut cursor = self
-            .engine
-            .cursor(Family::Latest, first, Some(&Span::key(last).end))?;
+        let mut cursor = self.engine.cursor(Family::Latest, first, Some(&Span::key(last).end))?;
         cursor.seek_first()?;
         Ok(cursor.item().is_none())
     }
@@ -319,45 +275,20 @@ impl<'a> Pending<'a> {
     /// Whether no prefix that the span touches has a written version newer than `base`: then none of its keys
     /// needs a look.
     fn prefixes_unchanged(&self, span: &Span, base: Timestamp) -> bool {
-        let from = (
-            Bound::Included(statistics_prefix(&span.start)),
-            Bound::Excluded(span.end.as_ref()),
-        );
-        self.state
-            .statistics
-            .range::<[u8], _>(from)
-            .all(|(_, record)| record.last_ts <= base)
+        let from = (Bound::Included(statistics_prefix(&span.start)), Bound::Excluded(span.end.as_ref()));
+        self.state.statistics.range::<[u8], _>(from).all(|(_, record)| record.last_ts <= base)
     }
 
     /// Writes everything, with the position of the last entry of the group.
-    pub(crate) fn write(
-        mut self,
-        applied: Option<LogPosition>,
-        membership: Option<&[u8]>,
-    ) -> Result<Written> {
+    pub(crate) fn write(mut self, applied: Option<LogPosition>, membership: Option<&[u8]>) -> Result<Written> {
         let shard = self.state.descriptor.shard;
         let mut statistics = Vec::with_capacity(self.deltas.len());
         for (prefix, delta) in std::mem::take(&mut self.deltas) {
-            let old = self
-                .state
-                .statistics
-                .get(&prefix)
-                .copied()
-                .unwrap_or_default();
-            let new = old
-                .rows
-                .checked_add_signed(delta.rows)
-                .zip(old.bytes.checked_add_signed(delta.bytes));
-            let (rows, bytes) = new.ok_or_else(|| {
-                Error::corruption(format!(
-                    "fewer rows counted in shard {shard} than were deleted"
-                ))
-            })?;
-            let new = PrefixRecord {
-                rows,
-                bytes,
-                last_ts: old.last_ts.max(delta.last_ts),
-            };
+            let old = self.state.statistics.get(&prefix).copied().unwrap_or_default();
+            let new = old.rows.checked_add_signed(delta.rows).zip(old.bytes.checked_add_signed(delta.bytes));
+            let (rows, bytes) =
+                new.ok_or_else(|| Error::corruption(format!("fewer rows counted in shard {shard} than were deleted")))?;
+            let new = PrefixRecord { rows, bytes, last_ts: old.last_ts.max(delta.last_ts) };
             let key = meta::shard_key_with(kind::STATISTICS, shard, &prefix);
             self.batch.put(Family::Meta, &key, &new.encode());
             statistics.push((prefix, new));
@@ -367,30 +298,17 @@ impl<'a> Pending<'a> {
             self.batch.put(Family::Meta, &key, &next.to_be_bytes());
         }
         if let Some(until) = self.reserved_until {
-            self.batch.put(
-                Family::Meta,
-                &meta::shard_key(kind::RESERVED_UNTIL, shard),
-                &until.0.to_be_bytes(),
-            );
+            self.batch.put(Family::Meta, &meta::shard_key(kind::RESERVED_UNTIL, shard), &until.0.to_be_bytes());
         }
         if let Some(threshold) = self.gc_threshold {
-            self.batch.put(
-                Family::Meta,
-                &meta::shard_key(kind::GC_THRESHOLD, shard),
-                &threshold.0.to_be_bytes(),
-            );
+            self.batch.put(Family::Meta, &meta::shard_key(kind::GC_THRESHOLD, shard), &threshold.0.to_be_bytes());
         }
         if let Some(membership) = membership {
-            self.batch.put(
-                Family::Meta,
-                &meta::shard_key(kind::MEMBERSHIP, shard),
-                membership,
-            );
+            self.batch.put(Family::Meta, &meta::shard_key(kind::MEMBERSHIP, shard), membership);
         }
         if let Some(applied) = applied {
             let key = meta::shard_key(kind::APPLIED, shard);
-            self.batch
-                .put(Family::Meta, &key, &meta::encode_position(applied));
+            self.batch.put(Family::Meta, &key, &meta::encode_position(applied));
         }
         self.engine.write(&self.batch)?;
         Ok(Written {
@@ -408,9 +326,7 @@ impl Written {
     /// Brings the state in memory to what is written.
     pub(crate) fn publish(&mut self, state: &mut ShardState, locks: &LockTable) {
         locks.change(std::mem::take(&mut self.lock_changes));
-        state
-            .statistics
-            .extend(std::mem::take(&mut self.statistics));
+        state.statistics.extend(std::mem::take(&mut self.statistics));
         state.series.append(&mut self.series);
         state.reserved_until = self.reserved_until.unwrap_or(state.reserved_until);
         state.gc_threshold = self.gc_threshold.unwrap_or(state.gc_threshold);
@@ -432,11 +348,7 @@ fn move_to_history(
     }
     let header = record::version_header(superseded, old.is_some());
     let suffix = record::history_suffix(old_ts);
-    batch.put_parts(
-        Family::History,
-        &[key, &suffix],
-        &[&header, old.unwrap_or_default()],
-    );
+    batch.put_parts(Family::History, &[key, &suffix], &[&header, old.unwrap_or_default()]);
 }
 
 /// The stored status of a transaction, by the key of its record.
@@ -446,9 +358,7 @@ pub(crate) fn read_status(engine: &dyn Engine, key: &[u8]) -> Result<Option<TxnS
         if let Some(bytes) = stored {
             status = match record::decode_status(bytes) {
                 Some(status) => Ok(Some(status)),
-                None => Err(Error::corruption(
-                    "the status of a transaction cannot be decoded",
-                )),
+                None => Err(Error::corruption("the status of a transaction cannot be decoded")),
             };
         }
     })?;

@@ -33,16 +33,12 @@ impl ChunkWriter<'_> {
         self.payload.push(family.number());
         put_blob(&mut self.payload, key);
         put_blob(&mut self.payload, value);
-        if self.payload.len() >= CHUNK_BYTES {
-            self.end_chunk()
-        } else {
-            Ok(())
-        }
+        if self.payload.len() >= CHUNK_BYTES { self.end_chunk() } else { Ok(()) }
     }
 
     fn end_chunk(&mut self) -> Result<()> {
-        let length = u32::try_from(self.payload.len())
-            .map_err(|_| Error::corruption("a record is too large for an export"))?;
+        let length =
+            u32::try_from(self.payload.len()).map_err(|_| Error::corruption("a record is too large for an export"))?;
         let crc = crc32fast::hash(&self.payload);
         let write = |sink: &mut dyn Write, payload: &[u8]| {
             sink.write_all(&length.to_be_bytes())?;
@@ -75,10 +71,7 @@ fn read_chunk(source: &mut dyn Read) -> Result<Option<Bytes>> {
     let crc = u32::from_be_bytes([c0, c1, c2, c3]);
     // Grows with what really comes, so that a damaged length costs no memory.
     let mut payload = Vec::new();
-    source
-        .take(u64::from(length))
-        .read_to_end(&mut payload)
-        .map_err(io)?;
+    source.take(u64::from(length)).read_to_end(&mut payload).map_err(io)?;
     if payload.len() as u64 != u64::from(length) || crc32fast::hash(&payload) != crc {
         return Err(Error::corruption("a chunk of an export is damaged"));
     }
@@ -86,20 +79,11 @@ fn read_chunk(source: &mut dyn Read) -> Result<Option<Bytes>> {
 }
 
 impl StateMachine {
-    pub(super) fn export_shard(
-        &self,
-        id: ShardId,
-        sink: &mut dyn Write,
-    ) -> Result<Option<LogPosition>> {
+    pub(super) fn export_shard(&self, id: ShardId, sink: &mut dyn Write) -> Result<Option<LogPosition>> {
         let view = self.engine.view();
-        let state =
-            ShardState::load(view.as_ref(), id)?.ok_or(Error::UnknownShard { shard: id })?;
-        sink.write_all(MAGIC)
-            .map_err(|error| Error::io("writing an export", &error))?;
-        let mut writer = ChunkWriter {
-            sink,
-            payload: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8),
-        };
+        let state = ShardState::load(view.as_ref(), id)?.ok_or(Error::UnknownShard { shard: id })?;
+        sink.write_all(MAGIC).map_err(|error| Error::io("writing an export", &error))?;
+        let mut writer = ChunkWriter { sink, payload: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8) };
         for kind in kind::OF_SHARD {
             let start = shard_key(kind, id);
             writer.span(view.as_ref(), Family::Meta, &start, &prefix_end(&start))?;
@@ -115,17 +99,11 @@ impl StateMachine {
         Ok(state.applied)
     }
 
-    pub(super) fn import_shard(
-        &self,
-        id: ShardId,
-        source: &mut dyn Read,
-    ) -> Result<Option<LogPosition>> {
+    pub(super) fn import_shard(&self, id: ShardId, source: &mut dyn Read) -> Result<Option<LogPosition>> {
         let existing = self.shards.read().get(&id).cloned();
         let _turn = existing.as_ref().map(|shard| shard.turn.lock());
         let mut magic = [0; MAGIC.len()];
-        source
-            .read_exact(&mut magic)
-            .map_err(|error| Error::io("reading an export", &error))?;
+        source.read_exact(&mut magic).map_err(|error| Error::io("reading an export", &error))?;
         if magic != *MAGIC {
             return Err(Error::corruption("the bytes are not an export of a shard"));
         }
@@ -155,8 +133,7 @@ impl StateMachine {
             return Err(error);
         }
         self.engine.flush()?;
-        let state =
-            ShardState::load(self.engine.as_ref(), id)?.ok_or(Error::UnknownShard { shard: id })?;
+        let state = ShardState::load(self.engine.as_ref(), id)?.ok_or(Error::UnknownShard { shard: id })?;
         let applied = state.applied;
         self.load_locks(&state.descriptor.span)?;
         match &existing {
@@ -171,12 +148,7 @@ impl StateMachine {
     }
 
     /// Writes the records of all chunks; those about the shard itself last, with the end of the import.
-    fn import_chunks(
-        &self,
-        descriptor: &ShardDescriptor,
-        first: Bytes,
-        source: &mut dyn Read,
-    ) -> Result<()> {
+    fn import_chunks(&self, descriptor: &ShardDescriptor, first: Bytes, source: &mut dyn Read) -> Result<()> {
         let mut about = Batch::new();
         let mut batch = Batch::new();
         let mut chunk = Some(first);
@@ -188,16 +160,12 @@ impl StateMachine {
                 let key = reader.blob().map_err(damaged)?;
                 let value = reader.blob().map_err(damaged)?;
                 match family {
-                    Some(Family::Meta) if is_about(descriptor.shard, &key) => {
-                        about.put(Family::Meta, &key, &value)
-                    }
+                    Some(Family::Meta) if is_about(descriptor.shard, &key) => about.put(Family::Meta, &key, &value),
                     Some(family) if family != Family::Meta && descriptor.span.contains(&key) => {
                         batch.put(family, &key, &value);
                     }
                     _ => {
-                        return Err(Error::corruption(
-                            "a record of an export is not the shard's",
-                        ));
+                        return Err(Error::corruption("a record of an export is not the shard's"));
                     }
                 }
             }
@@ -212,14 +180,12 @@ impl StateMachine {
     /// Refuses a shard whose range another shard of this node holds.
     fn check_room(&self, descriptor: &ShardDescriptor) -> Result<()> {
         let map = self.shard_map();
-        let mut others = map
-            .overlapping(&descriptor.span)
-            .filter(|other| other.shard != descriptor.shard);
+        let mut others = map.overlapping(&descriptor.span).filter(|other| other.shard != descriptor.shard);
         match others.next() {
             None => Ok(()),
-            Some(other) => Err(Error::InvalidSpan {
-                reason: format!("shard {} holds a part of the imported range", other.shard),
-            }),
+            Some(other) => {
+                Err(Error::InvalidSpan { reason: format!("shard {} holds a part of the imported range", other.shard) })
+            }
         }
     }
 
@@ -228,25 +194,18 @@ impl StateMachine {
         let start = [kind::IMPORTING];
         let mut batch = Batch::new();
         {
-            let mut cursor = self
-                .engine
-                .cursor(Family::Meta, &start, Some(&prefix_end(&start)))?;
+            let mut cursor = self.engine.cursor(Family::Meta, &start, Some(&prefix_end(&start)))?;
             cursor.seek_first()?;
             while let Some((key, value)) = cursor.item() {
                 let id = key.get(1..).and_then(meta::decode_u64).map(ShardId);
                 let found = id.zip(meta::decode_span(value));
-                let (id, span) = found
-                    .ok_or_else(|| Error::corruption("the mark of an import cannot be decoded"))?;
+                let (id, span) = found.ok_or_else(|| Error::corruption("the mark of an import cannot be decoded"))?;
                 wipe(&mut batch, id, &span);
                 batch.delete(Family::Meta, key);
                 cursor.next()?;
             }
         }
-        if batch.is_empty() {
-            Ok(())
-        } else {
-            self.engine.write(&batch)
-        }
+        if batch.is_empty() { Ok(()) } else { self.engine.write(&batch) }
     }
 }
 
@@ -262,9 +221,7 @@ fn wipe(batch: &mut Batch, shard: ShardId, span: &Span) {
 }
 
 fn is_about(shard: ShardId, key: &[u8]) -> bool {
-    kind::OF_SHARD
-        .iter()
-        .any(|kind| key.starts_with(&shard_key(*kind, shard)))
+    kind::OF_SHARD.iter().any(|kind| key.starts_with(&shard_key(*kind, shard)))
 }
 
 /// The descriptor with which an export begins.

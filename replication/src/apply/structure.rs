@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::meta::{self, kind, shard_key, shard_key_with};
 use super::{PrefixRecord, Shard, ShardState, StateMachine};
 use crate::api::{
-    Key, STATISTICS_PREFIX_BYTES, ShardDescriptor, ShardId, Span, Timestamp, prefix_end,
-    statistics_prefix,
+    Key, STATISTICS_PREFIX_BYTES, ShardDescriptor, ShardId, Span, Timestamp, prefix_end, statistics_prefix,
 };
 use crate::command::{Command, CommandResult};
 use crate::engine::{Batch, Family, Reads};
@@ -17,10 +16,7 @@ use crate::target::LogPosition;
 
 /// Whether a command is applied on its own.
 pub(super) fn is_structural(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::DeleteRange { .. } | Command::Split { .. } | Command::CreateShard { .. }
-    )
+    matches!(command, Command::DeleteRange { .. } | Command::Split { .. } | Command::CreateShard { .. })
 }
 
 /// How the statistics of one prefix are divided between a span and the keys outside.
@@ -40,15 +36,8 @@ enum Place {
 
 fn place(prefix: &[u8], span: &Span) -> Place {
     // A prefix shorter than all others is a whole key.
-    let end = if prefix.len() < STATISTICS_PREFIX_BYTES {
-        Span::key(prefix).end
-    } else {
-        prefix_end(prefix)
-    };
-    let keys = Span {
-        start: Key::copy_from_slice(prefix),
-        end,
-    };
+    let end = if prefix.len() < STATISTICS_PREFIX_BYTES { Span::key(prefix).end } else { prefix_end(prefix) };
+    let keys = Span { start: Key::copy_from_slice(prefix), end };
     if span.covers(&keys) {
         Place::Inside
     } else if span.overlaps(&keys) {
@@ -76,14 +65,10 @@ impl StateMachine {
                 shard.state.write().applied = Some(position);
                 Ok(answer)
             }
-            Command::DeleteRange {
-                span,
-                dropped_at,
-                force,
-            } => self.delete_range(shard, position, &span, dropped_at, force),
-            _ => Ok(CommandResult::refused(
-                "the command is not for a single entry",
-            )),
+            Command::DeleteRange { span, dropped_at, force } => {
+                self.delete_range(shard, position, &span, dropped_at, force)
+            }
+            _ => Ok(CommandResult::refused("the command is not for a single entry")),
         }
     }
 
@@ -98,21 +83,12 @@ impl StateMachine {
         }
     }
 
-    fn add_shard(
-        &self,
-        id: ShardId,
-        span: Span,
-        applied: Option<(ShardId, LogPosition)>,
-    ) -> Result<CommandResult> {
+    fn add_shard(&self, id: ShardId, span: Span, applied: Option<(ShardId, LogPosition)>) -> Result<CommandResult> {
         let _structure = self.structure.lock();
         if let Some(existing) = self.shards.read().get(&id) {
             // A repeated creation; the shard may have been split since.
             let same = existing.state.read().descriptor.span.start == span.start;
-            return Ok(if same {
-                CommandResult::Done
-            } else {
-                CommandResult::refused("the shard exists already")
-            });
+            return Ok(if same { CommandResult::Done } else { CommandResult::refused("the shard exists already") });
         }
         if span.is_empty() {
             return Ok(CommandResult::refused("the range is empty"));
@@ -120,12 +96,7 @@ impl StateMachine {
         if self.shard_map().overlapping(&span).next().is_some() {
             return Ok(CommandResult::refused("the range overlaps a shard"));
         }
-        let state = ShardState::new(ShardDescriptor {
-            shard: id,
-            span,
-            epoch: 1,
-            parent: None,
-        });
+        let state = ShardState::new(ShardDescriptor { shard: id, span, epoch: 1, parent: None });
         let mut batch = Batch::new();
         put_descriptor(&mut batch, &state.descriptor);
         if let Some((shard, position)) = applied {
@@ -151,33 +122,18 @@ impl StateMachine {
         if let Some(existing) = self.shards.read().get(&new_shard) {
             let existing = &existing.state.read().descriptor;
             let same = existing.parent == Some(id) && existing.span.start == at;
-            return Ok(if same {
-                CommandResult::Done
-            } else {
-                CommandResult::refused("the shard exists already")
-            });
+            return Ok(if same { CommandResult::Done } else { CommandResult::refused("the shard exists already") });
         }
         if epoch != parent.descriptor.epoch {
-            return Ok(CommandResult::StaleEpoch {
-                epoch: parent.descriptor.epoch,
-            });
+            return Ok(CommandResult::StaleEpoch { epoch: parent.descriptor.epoch });
         }
         let span = parent.descriptor.span.clone();
         if !span.contains(&at) || at == span.start {
-            return Ok(CommandResult::refused(
-                "the key to split at is not inside the shard",
-            ));
+            return Ok(CommandResult::refused("the key to split at is not inside the shard"));
         }
-        let right = Span {
-            start: at.clone(),
-            end: span.end,
-        };
-        let mut child = ShardState::new(ShardDescriptor {
-            shard: new_shard,
-            span: right,
-            epoch: epoch + 1,
-            parent: Some(id),
-        });
+        let right = Span { start: at.clone(), end: span.end };
+        let mut child =
+            ShardState::new(ShardDescriptor { shard: new_shard, span: right, epoch: epoch + 1, parent: Some(id) });
         child.gc_threshold = parent.gc_threshold;
         // The child's log begins where the parent's stood, with the parent's members: so every replica of the parent can start
         // it without asking anybody.
@@ -188,23 +144,14 @@ impl StateMachine {
         parent.applied = Some(position);
 
         let mut batch = Batch::new();
-        for Division {
-            prefix,
-            inside,
-            outside,
-        } in self.divide_statistics(&parent, &child.descriptor.span)?
-        {
+        for Division { prefix, inside, outside } in self.divide_statistics(&parent, &child.descriptor.span)? {
             put_statistics(&mut batch, new_shard, &prefix, Some(inside));
             child.statistics.insert(prefix.clone(), inside);
             keep_statistics(&mut batch, &mut parent, prefix, outside);
         }
         put_descriptor(&mut batch, &parent.descriptor);
         put_descriptor(&mut batch, &child.descriptor);
-        batch.put(
-            Family::Meta,
-            &shard_key(kind::GC_THRESHOLD, new_shard),
-            &child.gc_threshold.0.to_be_bytes(),
-        );
+        batch.put(Family::Meta, &shard_key(kind::GC_THRESHOLD, new_shard), &child.gc_threshold.0.to_be_bytes());
         put_applied(&mut batch, id, position);
         put_applied(&mut batch, new_shard, position);
         if let Some(membership) = &child.membership {
@@ -223,30 +170,14 @@ impl StateMachine {
         for (prefix, record) in &state.statistics {
             match place(prefix, span) {
                 Place::Outside => {}
-                Place::Inside => parts.push(Division {
-                    prefix: prefix.clone(),
-                    inside: *record,
-                    outside: None,
-                }),
+                Place::Inside => parts.push(Division { prefix: prefix.clone(), inside: *record, outside: None }),
                 Place::Across => {
                     let inside = count(self.engine.as_ref(), span, prefix, record.last_ts)?;
-                    let rest = record
-                        .rows
-                        .checked_sub(inside.rows)
-                        .zip(record.bytes.checked_sub(inside.bytes));
-                    let (rows, bytes) = rest.ok_or_else(|| {
-                        Error::corruption("fewer rows are counted than are there")
-                    })?;
-                    let outside = Some(PrefixRecord {
-                        rows,
-                        bytes,
-                        last_ts: record.last_ts,
-                    });
-                    parts.push(Division {
-                        prefix: prefix.clone(),
-                        inside,
-                        outside,
-                    });
+                    let rest = record.rows.checked_sub(inside.rows).zip(record.bytes.checked_sub(inside.bytes));
+                    let (rows, bytes) =
+                        rest.ok_or_else(|| Error::corruption("fewer rows are counted than are there"))?;
+                    let outside = Some(PrefixRecord { rows, bytes, last_ts: record.last_ts });
+                    parts.push(Division { prefix: prefix.clone(), inside, outside });
                 }
             }
         }
@@ -264,18 +195,13 @@ impl StateMachine {
         let mut state = shard.state.read().clone();
         let id = state.descriptor.shard;
         if !state.descriptor.span.covers(span) {
-            return Ok(CommandResult::WrongShard {
-                epoch: state.descriptor.epoch,
-            });
+            return Ok(CommandResult::WrongShard { epoch: state.descriptor.epoch });
         }
         if !force && dropped_at > state.gc_threshold {
             return Ok(CommandResult::refused("snapshots may still read the range"));
         }
         let mut batch = Batch::new();
-        for Division {
-            prefix, outside, ..
-        } in self.divide_statistics(&state, span)?
-        {
+        for Division { prefix, outside, .. } in self.divide_statistics(&state, span)? {
             keep_statistics(&mut batch, &mut state, prefix, outside);
         }
         for family in [Family::Latest, Family::History, Family::Locks] {
@@ -299,9 +225,7 @@ impl StateMachine {
 
     /// The first key after half of the live bytes.
     pub(super) fn find_middle(&self, span: &Span, total: u64) -> Result<Option<Key>> {
-        let mut cursor = self
-            .engine
-            .cursor(Family::Latest, &span.start, Some(&span.end))?;
+        let mut cursor = self.engine.cursor(Family::Latest, &span.start, Some(&span.end))?;
         cursor.seek_first()?;
         let mut passed = 0u64;
         while let Some((key, stored)) = cursor.item() {
@@ -322,18 +246,9 @@ fn live_bytes(key: &[u8], stored: &[u8]) -> Result<Option<u64>> {
 }
 
 /// Counts the live rows of a span that have a prefix.
-pub(crate) fn count(
-    reads: &dyn Reads,
-    span: &Span,
-    prefix: &[u8],
-    last_ts: Timestamp,
-) -> Result<PrefixRecord> {
+pub(crate) fn count(reads: &dyn Reads, span: &Span, prefix: &[u8], last_ts: Timestamp) -> Result<PrefixRecord> {
     let keys = span.intersection(&Span::prefix(prefix));
-    let mut counted = PrefixRecord {
-        rows: 0,
-        bytes: 0,
-        last_ts,
-    };
+    let mut counted = PrefixRecord { rows: 0, bytes: 0, last_ts };
     if keys.is_empty() {
         return Ok(counted);
     }
@@ -352,12 +267,7 @@ pub(crate) fn count(
 }
 
 /// Replaces the statistics of a prefix, here and in the batch.
-fn keep_statistics(
-    batch: &mut Batch,
-    state: &mut ShardState,
-    prefix: Vec<u8>,
-    kept: Option<PrefixRecord>,
-) {
+fn keep_statistics(batch: &mut Batch, state: &mut ShardState, prefix: Vec<u8>, kept: Option<PrefixRecord>) {
     put_statistics(batch, state.descriptor.shard, &prefix, kept);
     match kept {
         Some(kept) => state.statistics.insert(prefix, kept),
@@ -371,11 +281,7 @@ fn put_descriptor(batch: &mut Batch, descriptor: &ShardDescriptor) {
 }
 
 fn put_applied(batch: &mut Batch, shard: ShardId, position: LogPosition) {
-    batch.put(
-        Family::Meta,
-        &shard_key(kind::APPLIED, shard),
-        &meta::encode_position(position),
-    );
+    batch.put(Family::Meta, &shard_key(kind::APPLIED, shard), &meta::encode_position(position));
 }
 
 fn put_statistics(batch: &mut Batch, shard: ShardId, prefix: &[u8], record: Option<PrefixRecord>) {

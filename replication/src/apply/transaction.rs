@@ -35,14 +35,10 @@ impl Pending<'_> {
             return Ok(refusal);
         }
         if commit_ts <= self.gc_threshold() {
-            return Ok(CommandResult::Expired {
-                threshold: self.gc_threshold(),
-            });
+            return Ok(CommandResult::Expired { threshold: self.gc_threshold() });
         }
         if commit_ts <= attempt.start_ts {
-            return Ok(CommandResult::refused(
-                "the commit timestamp is not after the start of the commit",
-            ));
+            return Ok(CommandResult::refused("the commit timestamp is not after the start of the commit"));
         }
         if let Some(refusal) = self.failed_check(attempt.txn, writes, checks)? {
             return Ok(refusal);
@@ -120,12 +116,7 @@ impl Pending<'_> {
     }
 
     /// The decision of a commit over several shards.
-    pub(crate) fn commit_primary(
-        &mut self,
-        txn: TxnId,
-        commit_ts: Timestamp,
-        primary: &Key,
-    ) -> Result<CommandResult> {
+    pub(crate) fn commit_primary(&mut self, txn: TxnId, commit_ts: Timestamp, primary: &Key) -> Result<CommandResult> {
         if let Some(answer) = self.decided(primary, txn)? {
             return Ok(answer);
         }
@@ -133,9 +124,7 @@ impl Pending<'_> {
             return Ok(self.wrong_shard());
         }
         if commit_ts <= self.gc_threshold() {
-            return Ok(CommandResult::Expired {
-                threshold: self.gc_threshold(),
-            });
+            return Ok(CommandResult::Expired { threshold: self.gc_threshold() });
         }
         let Some(lock) = self.lock(primary).filter(|lock| lock.txn == txn) else {
             return Ok(CommandResult::Aborted);
@@ -148,16 +137,8 @@ impl Pending<'_> {
     }
 
     /// What follows from the decision for other keys.
-    pub(crate) fn resolve(
-        &mut self,
-        txn: TxnId,
-        status: TxnStatus,
-        keys: &[Key],
-    ) -> Result<CommandResult> {
-        if !keys
-            .iter()
-            .all(|key| self.state.descriptor.span.contains(key))
-        {
+    pub(crate) fn resolve(&mut self, txn: TxnId, status: TxnStatus, keys: &[Key]) -> Result<CommandResult> {
+        if !keys.iter().all(|key| self.state.descriptor.span.contains(key)) {
             return Ok(self.wrong_shard());
         }
         for key in keys {
@@ -177,12 +158,7 @@ impl Pending<'_> {
     }
 
     /// The decision against a transaction.
-    pub(crate) fn abort(
-        &mut self,
-        txn: TxnId,
-        now: Timestamp,
-        primary: &Key,
-    ) -> Result<CommandResult> {
+    pub(crate) fn abort(&mut self, txn: TxnId, now: Timestamp, primary: &Key) -> Result<CommandResult> {
         if let Some(answer) = self.decided(primary, txn)? {
             return Ok(answer);
         }
@@ -212,14 +188,10 @@ impl Pending<'_> {
         }
         let descriptor = &self.state.descriptor;
         if attempt.epoch != descriptor.epoch {
-            return Ok(CommandResult::StaleEpoch {
-                epoch: descriptor.epoch,
-            });
+            return Ok(CommandResult::StaleEpoch { epoch: descriptor.epoch });
         }
         if !pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
-            return Ok(CommandResult::refused(
-                "the keys are not in ascending order",
-            ));
+            return Ok(CommandResult::refused("the keys are not in ascending order"));
         }
         if !descriptor.span.contains(first) || !descriptor.span.contains(last) {
             return Ok(self.wrong_shard());
@@ -234,9 +206,7 @@ impl Pending<'_> {
                 None
             } else {
                 // As in `is_newer`, an old tombstone is as good as none.
-                let prior = self
-                    .prior(key)?
-                    .filter(|prior| prior.value_bytes.is_some() || prior.ts > threshold);
+                let prior = self.prior(key)?.filter(|prior| prior.value_bytes.is_some() || prior.ts > threshold);
                 if prior.is_some_and(|prior| prior.ts >= commit_ts) {
                     continue;
                 }
@@ -244,11 +214,7 @@ impl Pending<'_> {
             };
             self.set_latest(key, &Op::Put(value.clone()), commit_ts, prior);
         }
-        self.set_status(
-            first,
-            attempt.txn,
-            TxnStatus::Committed(attempt.start_ts.max(commit_ts).next()),
-        );
+        self.set_status(first, attempt.txn, TxnStatus::Committed(attempt.start_ts.max(commit_ts).next()));
         Ok(CommandResult::Done)
     }
 
@@ -261,23 +227,14 @@ impl Pending<'_> {
     }
 
     fn wrong_shard(&self) -> CommandResult {
-        CommandResult::WrongShard {
-            epoch: self.state.descriptor.epoch,
-        }
+        CommandResult::WrongShard { epoch: self.state.descriptor.epoch }
     }
 
     /// Refuses a commit that does not belong here, is too old, or is badly formed.
-    fn misplaced(
-        &self,
-        attempt: Attempt,
-        writes: &[Write],
-        checks: &[Check],
-    ) -> Option<CommandResult> {
+    fn misplaced(&self, attempt: Attempt, writes: &[Write], checks: &[Check]) -> Option<CommandResult> {
         let descriptor = &self.state.descriptor;
         if attempt.epoch != descriptor.epoch {
-            return Some(CommandResult::StaleEpoch {
-                epoch: descriptor.epoch,
-            });
+            return Some(CommandResult::StaleEpoch { epoch: descriptor.epoch });
         }
         let span = &descriptor.span;
         let writes_inside = writes.iter().all(|write| span.contains(&write.key));
@@ -289,37 +246,23 @@ impl Pending<'_> {
             return Some(self.wrong_shard());
         }
         if !writes.is_sorted_by(|a, b| a.key < b.key) {
-            return Some(CommandResult::refused(
-                "the writes are not in ascending order of their keys",
-            ));
+            return Some(CommandResult::refused("the writes are not in ascending order of their keys"));
         }
         let threshold = self.gc_threshold();
         (attempt.start_ts < threshold).then_some(CommandResult::Expired { threshold })
     }
 
     fn foreign_lock(&self, key: &Key, txn: TxnId) -> Option<CommandResult> {
-        self.lock(key)
-            .filter(|lock| lock.txn != txn)
-            .map(|lock| locked(key, &lock))
+        self.lock(key).filter(|lock| lock.txn != txn).map(|lock| locked(key, &lock))
     }
 
     /// Refuses a write whose key has changed since its base.
-    fn outdated(
-        &self,
-        write: &Write,
-        prior: Option<Prior>,
-        commit_ts: Timestamp,
-    ) -> Option<CommandResult> {
+    fn outdated(&self, write: &Write, prior: Option<Prior>, commit_ts: Timestamp) -> Option<CommandResult> {
         if self.is_newer(prior, write.base) {
-            return Some(CommandResult::Conflict {
-                key: write.key.clone(),
-                reason: ConflictReason::NewerVersion,
-            });
+            return Some(CommandResult::Conflict { key: write.key.clone(), reason: ConflictReason::NewerVersion });
         }
         if prior.is_some_and(|prior| prior.ts >= commit_ts) {
-            return Some(CommandResult::refused(
-                "the commit timestamp is not after the version that it supersedes",
-            ));
+            return Some(CommandResult::refused("the commit timestamp is not after the version that it supersedes"));
         }
         None
     }
@@ -335,25 +278,16 @@ impl Pending<'_> {
     }
 
     /// Refuses a commit of which a check fails.
-    fn failed_check(
-        &self,
-        txn: TxnId,
-        writes: &[Write],
-        checks: &[Check],
-    ) -> Result<Option<CommandResult>> {
+    fn failed_check(&self, txn: TxnId, writes: &[Write], checks: &[Check]) -> Result<Option<CommandResult>> {
         for check in checks {
             let refusal = match check {
                 Check::KeyUnchanged { key, base } => match self.foreign_lock(key, txn) {
                     Some(refusal) => Some(refusal),
-                    None => self
-                        .is_newer(self.prior(key)?, *base)
-                        .then(|| conflict(key, ConflictReason::Changed)),
+                    None => self.is_newer(self.prior(key)?, *base).then(|| conflict(key, ConflictReason::Changed)),
                 },
                 Check::SpanUnchanged { span, base } => match self.foreign_lock_in(span, txn) {
                     Some((key, lock)) => Some(locked(&key, &lock)),
-                    None => self
-                        .newer_in(span, *base)?
-                        .map(|key| conflict(&key, ConflictReason::Changed)),
+                    None => self.newer_in(span, *base)?.map(|key| conflict(&key, ConflictReason::Changed)),
                 },
                 Check::KeyExists { key } => self.missing(key, txn, writes)?,
             };
@@ -369,15 +303,11 @@ impl Pending<'_> {
             let gone = matches!(writes[own].op, Op::Delete);
             return Ok(gone.then(|| conflict(key, ConflictReason::Missing)));
         }
-        let lock = self
-            .lock(key)
-            .filter(|lock| lock.txn != txn && matches!(lock.op, Op::Delete));
+        let lock = self.lock(key).filter(|lock| lock.txn != txn && matches!(lock.op, Op::Delete));
         if let Some(lock) = lock {
             return Ok(Some(locked(key, &lock)));
         }
-        let exists = self
-            .prior(key)?
-            .is_some_and(|prior| prior.value_bytes.is_some());
+        let exists = self.prior(key)?.is_some_and(|prior| prior.value_bytes.is_some());
         Ok((!exists).then(|| conflict(key, ConflictReason::Missing)))
     }
 
@@ -393,9 +323,7 @@ impl Pending<'_> {
         let prior = self.supersede(key, commit_ts)?;
         if prior.is_some_and(|prior| prior.ts >= commit_ts) {
             self.batch.rollback(mark);
-            return Ok(Some(CommandResult::refused(
-                "a locked key has a version that is newer than the commit",
-            )));
+            return Ok(Some(CommandResult::refused("a locked key has a version that is newer than the commit")));
         }
         self.set_latest(key, &lock.op, commit_ts, prior);
         self.remove_lock(key);
@@ -404,17 +332,9 @@ impl Pending<'_> {
 }
 
 fn conflict(key: &Key, reason: ConflictReason) -> CommandResult {
-    CommandResult::Conflict {
-        key: key.clone(),
-        reason,
-    }
+    CommandResult::Conflict { key: key.clone(), reason }
 }
 
 fn locked(key: &Key, lock: &LockRecord) -> CommandResult {
-    CommandResult::Locked {
-        key: key.clone(),
-        txn: lock.txn,
-        start_ts: lock.start_ts,
-        primary: lock.primary.clone(),
-    }
+    CommandResult::Locked { key: key.clone(), txn: lock.txn, start_ts: lock.start_ts, primary: lock.primary.clone() }
 }

@@ -34,14 +34,9 @@ impl<'a> Reader<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let bytes = self
-            .data
-            .get(self.at..self.at + N)
-            .ok_or(DecodeError("the bytes end early"))?;
+        let bytes = self.data.get(self.at..self.at + N).ok_or(DecodeError("the bytes end early"))?;
         self.at += N;
-        bytes
-            .try_into()
-            .map_err(|_| DecodeError("the bytes end early"))
+        bytes.try_into().map_err(|_| DecodeError("the bytes end early"))
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
@@ -73,8 +68,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn blob(&mut self) -> Result<Bytes, DecodeError> {
-        let length =
-            usize::try_from(self.uv()?).map_err(|_| DecodeError("a length exceeds the bytes"))?;
+        let length = usize::try_from(self.uv()?).map_err(|_| DecodeError("a length exceeds the bytes"))?;
         if length > self.data.len() - self.at {
             return Err(DecodeError("a length exceeds the bytes"));
         }
@@ -85,9 +79,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text(&mut self) -> Result<String, DecodeError> {
         let bytes = self.blob()?;
-        std::str::from_utf8(&bytes)
-            .map(str::to_owned)
-            .map_err(|_| DecodeError("a text is not UTF-8"))
+        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| DecodeError("a text is not UTF-8"))
     }
 
     /// Reads a count and that many items of at least `item_bytes_min` bytes each. The count is checked against
@@ -97,8 +89,7 @@ impl<'a> Reader<'a> {
         item_bytes_min: usize,
         mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
-        let count =
-            usize::try_from(self.uv()?).map_err(|_| DecodeError("a count exceeds the bytes"))?;
+        let count = usize::try_from(self.uv()?).map_err(|_| DecodeError("a count exceeds the bytes"))?;
         if count > (self.data.len() - self.at) / item_bytes_min {
             return Err(DecodeError("a count exceeds the bytes"));
         }
@@ -122,10 +113,6 @@ impl<'a> Reader<'a> {
 
     /// Ends reading: nothing may be left.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
-        if self.is_at_end() {
-            Ok(())
-        } else {
-            Err(DecodeError("bytes after the last field"))
-        }
+        if self.is_at_end() { Ok(()) } else { Err(DecodeError("bytes after the last field")) }
     }
 }

@@ -47,48 +47,27 @@ fn fields(tag: u8, reader: &mut Reader<'_>) -> Result<Command, DecodeError> {
             writes: reader.list(WRITE_BYTES_MIN, write)?,
             checks: reader.list(CHECK_BYTES_MIN, check)?,
         },
-        tag::COMMIT_PRIMARY => Command::CommitPrimary {
-            txn: txn(reader)?,
-            commit_ts: ts(reader)?,
-            primary: reader.blob()?,
-        },
-        tag::RESOLVE => Command::Resolve {
-            txn: txn(reader)?,
-            status: status(reader)?,
-            keys: reader.list(1, Reader::blob)?,
-        },
-        tag::ABORT => Command::Abort {
-            txn: txn(reader)?,
-            now: ts(reader)?,
-            primary: reader.blob()?,
-        },
+        tag::COMMIT_PRIMARY => {
+            Command::CommitPrimary { txn: txn(reader)?, commit_ts: ts(reader)?, primary: reader.blob()? }
+        }
+        tag::RESOLVE => {
+            Command::Resolve { txn: txn(reader)?, status: status(reader)?, keys: reader.list(1, Reader::blob)? }
+        }
+        tag::ABORT => Command::Abort { txn: txn(reader)?, now: ts(reader)?, primary: reader.blob()? },
         tag::INGEST => Command::Ingest {
             txn: txn(reader)?,
             start_ts: ts(reader)?,
             commit_ts: ts(reader)?,
             pairs: reader.list(2, |reader| Ok((reader.blob()?, reader.blob()?)))?,
         },
-        tag::DELETE_RANGE => Command::DeleteRange {
-            span: span(reader)?,
-            dropped_at: ts(reader)?,
-            force: flag(reader)?,
-        },
-        tag::SPLIT => Command::Split {
-            at: reader.blob()?,
-            new_shard: ShardId(reader.uv()?),
-        },
-        tag::CREATE_SHARD => Command::CreateShard {
-            shard: ShardId(reader.uv()?),
-            span: span(reader)?,
-        },
+        tag::DELETE_RANGE => {
+            Command::DeleteRange { span: span(reader)?, dropped_at: ts(reader)?, force: flag(reader)? }
+        }
+        tag::SPLIT => Command::Split { at: reader.blob()?, new_shard: ShardId(reader.uv()?) },
+        tag::CREATE_SHARD => Command::CreateShard { shard: ShardId(reader.uv()?), span: span(reader)? },
         tag::RESERVE_TIMESTAMPS => Command::ReserveTimestamps { until: ts(reader)? },
-        tag::RESERVE_IDS => Command::ReserveIds {
-            name: reader.text()?,
-            count: reader.uv()?,
-        },
-        tag::ADVANCE_GC => Command::AdvanceGc {
-            threshold: ts(reader)?,
-        },
+        tag::RESERVE_IDS => Command::ReserveIds { name: reader.text()?, count: reader.uv()? },
+        tag::ADVANCE_GC => Command::AdvanceGc { threshold: ts(reader)? },
         _ => return Err(DecodeError("unknown command")),
     })
 }
@@ -110,10 +89,7 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
 }
 
 fn span(reader: &mut Reader<'_>) -> Result<Span, DecodeError> {
-    Ok(Span {
-        start: reader.blob()?,
-        end: reader.blob()?,
-    })
+    Ok(Span { start: reader.blob()?, end: reader.blob()? })
 }
 
 fn status(reader: &mut Reader<'_>) -> Result<TxnStatus, DecodeError> {
@@ -126,27 +102,15 @@ fn status(reader: &mut Reader<'_>) -> Result<TxnStatus, DecodeError> {
 fn write(reader: &mut Reader<'_>) -> Result<Write, DecodeError> {
     let key = reader.blob()?;
     let base = ts(reader)?;
-    let op = if flag(reader)? {
-        Op::Put(reader.blob()?)
-    } else {
-        Op::Delete
-    };
+    let op = if flag(reader)? { Op::Put(reader.blob()?) } else { Op::Delete };
     Ok(Write { key, op, base })
 }
 
 fn check(reader: &mut Reader<'_>) -> Result<Check, DecodeError> {
     Ok(match reader.u8()? {
-        0 => Check::KeyUnchanged {
-            key: reader.blob()?,
-            base: ts(reader)?,
-        },
-        1 => Check::SpanUnchanged {
-            span: span(reader)?,
-            base: ts(reader)?,
-        },
-        2 => Check::KeyExists {
-            key: reader.blob()?,
-        },
+        0 => Check::KeyUnchanged { key: reader.blob()?, base: ts(reader)? },
+        1 => Check::SpanUnchanged { span: span(reader)?, base: ts(reader)? },
+        2 => Check::KeyExists { key: reader.blob()? },
         _ => return Err(DecodeError("unknown check")),
     })
 }

@@ -32,37 +32,21 @@ impl Command {
         out.push(self.tag());
         put_uv(&mut out, epoch);
         match self {
-            Command::Commit {
-                txn,
-                start_ts,
-                commit_ts,
-                writes,
-                checks,
-            } => {
+            Command::Commit { txn, start_ts, commit_ts, writes, checks } => {
                 put_txn(&mut out, *txn);
                 put_ts(&mut out, *start_ts);
                 put_ts(&mut out, *commit_ts);
                 put_writes(&mut out, writes);
                 put_checks(&mut out, checks);
             }
-            Command::Prewrite {
-                txn,
-                start_ts,
-                primary,
-                writes,
-                checks,
-            } => {
+            Command::Prewrite { txn, start_ts, primary, writes, checks } => {
                 put_txn(&mut out, *txn);
                 put_ts(&mut out, *start_ts);
                 put_blob(&mut out, primary);
                 put_writes(&mut out, writes);
                 put_checks(&mut out, checks);
             }
-            Command::CommitPrimary {
-                txn,
-                commit_ts,
-                primary,
-            } => {
+            Command::CommitPrimary { txn, commit_ts, primary } => {
                 put_txn(&mut out, *txn);
                 put_ts(&mut out, *commit_ts);
                 put_blob(&mut out, primary);
@@ -80,12 +64,7 @@ impl Command {
                 put_ts(&mut out, *now);
                 put_blob(&mut out, primary);
             }
-            Command::Ingest {
-                txn,
-                start_ts,
-                commit_ts,
-                pairs,
-            } => {
+            Command::Ingest { txn, start_ts, commit_ts, pairs } => {
                 put_txn(&mut out, *txn);
                 put_ts(&mut out, *start_ts);
                 put_ts(&mut out, *commit_ts);
@@ -95,11 +74,7 @@ impl Command {
                     put_blob(&mut out, value);
                 }
             }
-            Command::DeleteRange {
-                span,
-                dropped_at,
-                force,
-            } => {
+            Command::DeleteRange { span, dropped_at, force } => {
                 put_blob(&mut out, &span.start);
                 put_blob(&mut out, &span.end);
                 put_ts(&mut out, *dropped_at);
@@ -148,34 +123,23 @@ impl Command {
                 let writes: usize = writes
                     .iter()
                     .map(|write| {
-                        let value = if let Op::Put(value) = &write.op {
-                            value.len()
-                        } else {
-                            0
-                        };
+                        let value = if let Op::Put(value) = &write.op { value.len() } else { 0 };
                         write.key.len() + value + ITEM_BYTES_ESTIMATE
                     })
                     .sum();
                 let checks: usize = checks
                     .iter()
                     .map(|check| match check {
-                        Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => {
-                            key.len() + ITEM_BYTES_ESTIMATE
-                        }
-                        Check::SpanUnchanged { span, .. } => {
-                            span.start.len() + span.end.len() + ITEM_BYTES_ESTIMATE
-                        }
+                        Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => key.len() + ITEM_BYTES_ESTIMATE,
+                        Check::SpanUnchanged { span, .. } => span.start.len() + span.end.len() + ITEM_BYTES_ESTIMATE,
                     })
                     .sum();
                 writes + checks
             }
-            Command::Ingest { pairs, .. } => pairs
-                .iter()
-                .map(|(key, value)| key.len() + value.len() + ITEM_BYTES_ESTIMATE)
-                .sum(),
-            Command::Resolve { keys, .. } => {
-                keys.iter().map(|key| key.len() + ITEM_BYTES_ESTIMATE).sum()
+            Command::Ingest { pairs, .. } => {
+                pairs.iter().map(|(key, value)| key.len() + value.len() + ITEM_BYTES_ESTIMATE).sum()
             }
+            Command::Resolve { keys, .. } => keys.iter().map(|key| key.len() + ITEM_BYTES_ESTIMATE).sum(),
             _ => 0,
         };
         items + 128

@@ -83,9 +83,7 @@ pub enum CommandResult {
 impl CommandResult {
     /// A `Refused` with its reason.
     pub fn refused(reason: impl Into<String>) -> CommandResult {
-        CommandResult::Refused {
-            reason: reason.into(),
-        }
+        CommandResult::Refused { reason: reason.into() }
     }
 
     /// The binary form.
@@ -108,12 +106,7 @@ impl CommandResult {
                     ConflictReason::Missing => 2,
                 });
             }
-            CommandResult::Locked {
-                key,
-                txn,
-                start_ts,
-                primary,
-            } => {
+            CommandResult::Locked { key, txn, start_ts, primary } => {
                 out.push(4);
                 put_blob(&mut out, key);
                 out.extend_from_slice(&txn.0.to_be_bytes());
@@ -159,9 +152,7 @@ impl CommandResult {
         }
         let result = match reader.u8()? {
             0 => CommandResult::Done,
-            1 => CommandResult::Committed {
-                commit_ts: Timestamp(reader.u64()?),
-            },
+            1 => CommandResult::Committed { commit_ts: Timestamp(reader.u64()?) },
             2 => CommandResult::Aborted,
             3 => {
                 let key = reader.blob()?;
@@ -179,24 +170,12 @@ impl CommandResult {
                 start_ts: Timestamp(reader.u64()?),
                 primary: reader.blob()?,
             },
-            5 => CommandResult::StaleEpoch {
-                epoch: reader.uv()?,
-            },
-            6 => CommandResult::WrongShard {
-                epoch: reader.uv()?,
-            },
-            7 => CommandResult::Expired {
-                threshold: Timestamp(reader.u64()?),
-            },
-            8 => CommandResult::Ids {
-                first: reader.uv()?,
-            },
-            9 => CommandResult::Moment {
-                ts: Timestamp(reader.u64()?),
-            },
-            10 => CommandResult::Refused {
-                reason: reader.text()?,
-            },
+            5 => CommandResult::StaleEpoch { epoch: reader.uv()? },
+            6 => CommandResult::WrongShard { epoch: reader.uv()? },
+            7 => CommandResult::Expired { threshold: Timestamp(reader.u64()?) },
+            8 => CommandResult::Ids { first: reader.uv()? },
+            9 => CommandResult::Moment { ts: Timestamp(reader.u64()?) },
+            10 => CommandResult::Refused { reason: reader.text()? },
             _ => return Err(DecodeError("unknown result")),
         };
         reader.finish()?;

@@ -23,10 +23,7 @@ fn span() -> impl Strategy<Value = Span> {
 
 fn writes() -> impl Strategy<Value = Vec<Write>> {
     let op = prop_oneof![Just(Op::Delete), blob().prop_map(Op::Put)];
-    prop::collection::vec(
-        (blob(), op, ts()).prop_map(|(key, op, base)| Write { key, op, base }),
-        0..5,
-    )
+    prop::collection::vec((blob(), op, ts()).prop_map(|(key, op, base)| Write { key, op, base }), 0..5)
 }
 
 fn checks() -> impl Strategy<Value = Vec<Check>> {
@@ -39,66 +36,30 @@ fn checks() -> impl Strategy<Value = Vec<Check>> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let status = prop_oneof![
-        ts().prop_map(TxnStatus::Aborted),
-        ts().prop_map(TxnStatus::Committed)
-    ];
+    let status = prop_oneof![ts().prop_map(TxnStatus::Aborted), ts().prop_map(TxnStatus::Committed)];
     prop_oneof![
-        (txn(), ts(), ts(), writes(), checks()).prop_map(
-            |(txn, start_ts, commit_ts, writes, checks)| {
-                Command::Commit {
-                    txn,
-                    start_ts,
-                    commit_ts,
-                    writes,
-                    checks,
-                }
-            }
-        ),
-        (txn(), ts(), blob(), writes(), checks()).prop_map(
-            |(txn, start_ts, primary, writes, checks)| {
-                Command::Prewrite {
-                    txn,
-                    start_ts,
-                    primary,
-                    writes,
-                    checks,
-                }
-            }
-        ),
-        (txn(), ts(), blob()).prop_map(|(txn, commit_ts, primary)| Command::CommitPrimary {
-            txn,
-            commit_ts,
-            primary
+        (txn(), ts(), ts(), writes(), checks()).prop_map(|(txn, start_ts, commit_ts, writes, checks)| {
+            Command::Commit { txn, start_ts, commit_ts, writes, checks }
         }),
-        (txn(), status, prop::collection::vec(blob(), 0..5))
-            .prop_map(|(txn, status, keys)| Command::Resolve { txn, status, keys }),
+        (txn(), ts(), blob(), writes(), checks()).prop_map(|(txn, start_ts, primary, writes, checks)| {
+            Command::Prewrite { txn, start_ts, primary, writes, checks }
+        }),
+        (txn(), ts(), blob()).prop_map(|(txn, commit_ts, primary)| Command::CommitPrimary { txn, commit_ts, primary }),
+        (txn(), status, prop::collection::vec(blob(), 0..5)).prop_map(|(txn, status, keys)| Command::Resolve {
+            txn,
+            status,
+            keys
+        }),
         (txn(), ts(), blob()).prop_map(|(txn, now, primary)| Command::Abort { txn, now, primary }),
-        (
-            txn(),
-            ts(),
-            ts(),
-            prop::collection::vec((blob(), blob()), 0..5)
-        )
-            .prop_map(|(txn, start_ts, commit_ts, pairs)| Command::Ingest {
-                txn,
-                start_ts,
-                commit_ts,
-                pairs
-            }),
+        (txn(), ts(), ts(), prop::collection::vec((blob(), blob()), 0..5))
+            .prop_map(|(txn, start_ts, commit_ts, pairs)| Command::Ingest { txn, start_ts, commit_ts, pairs }),
         (span(), ts(), any::<bool>()).prop_map(|(span, dropped_at, force)| Command::DeleteRange {
             span,
             dropped_at,
             force
         }),
-        (blob(), any::<u64>()).prop_map(|(at, id)| Command::Split {
-            at,
-            new_shard: ShardId(id)
-        }),
-        (any::<u64>(), span()).prop_map(|(id, span)| Command::CreateShard {
-            shard: ShardId(id),
-            span
-        }),
+        (blob(), any::<u64>()).prop_map(|(at, id)| Command::Split { at, new_shard: ShardId(id) }),
+        (any::<u64>(), span()).prop_map(|(id, span)| Command::CreateShard { shard: ShardId(id), span }),
         ts().prop_map(|until| Command::ReserveTimestamps { until }),
         (".{0,20}", any::<u64>()).prop_map(|(name, count)| Command::ReserveIds { name, count }),
         ts().prop_map(|threshold| Command::AdvanceGc { threshold }),
@@ -106,24 +67,15 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn result() -> impl Strategy<Value = CommandResult> {
-    let reason = prop_oneof![
-        Just(ConflictReason::NewerVersion),
-        Just(ConflictReason::Changed),
-        Just(ConflictReason::Missing)
-    ];
+    let reason =
+        prop_oneof![Just(ConflictReason::NewerVersion), Just(ConflictReason::Changed), Just(ConflictReason::Missing)];
     prop_oneof![
         Just(CommandResult::Done),
         ts().prop_map(|commit_ts| CommandResult::Committed { commit_ts }),
         Just(CommandResult::Aborted),
         (blob(), reason).prop_map(|(key, reason)| CommandResult::Conflict { key, reason }),
-        (blob(), txn(), ts(), blob()).prop_map(|(key, txn, start_ts, primary)| {
-            CommandResult::Locked {
-                key,
-                txn,
-                start_ts,
-                primary,
-            }
-        }),
+        (blob(), txn(), ts(), blob())
+            .prop_map(|(key, txn, start_ts, primary)| { CommandResult::Locked { key, txn, start_ts, primary } }),
         any::<u64>().prop_map(|epoch| CommandResult::StaleEpoch { epoch }),
         any::<u64>().prop_map(|epoch| CommandResult::WrongShard { epoch }),
         ts().prop_map(|threshold| CommandResult::Expired { threshold }),
@@ -186,20 +138,10 @@ fn golden_bytes() {
         start_ts: Timestamp(3),
         commit_ts: Timestamp(4),
         writes: vec![
-            Write {
-                key: Bytes::from_static(b"k"),
-                op: Op::Put(Bytes::from_static(b"vv")),
-                base: Timestamp(2),
-            },
-            Write {
-                key: Bytes::from_static(b"l"),
-                op: Op::Delete,
-                base: Timestamp(1),
-            },
+            Write { key: Bytes::from_static(b"k"), op: Op::Put(Bytes::from_static(b"vv")), base: Timestamp(2) },
+            Write { key: Bytes::from_static(b"l"), op: Op::Delete, base: Timestamp(1) },
         ],
-        checks: vec![Check::KeyExists {
-            key: Bytes::from_static(b"p"),
-        }],
+        checks: vec![Check::KeyExists { key: Bytes::from_static(b"p") }],
     };
     let mut expected = vec![1, 1, 0xAC, 0x02];
     expected.extend([0; 14]);
@@ -210,12 +152,5 @@ fn golden_bytes() {
     expected.extend([1, b'l', 0, 0, 0, 0, 0, 0, 0, 1, 0]);
     expected.extend([1, 2, 1, b'p']);
     assert_eq!(command.encode(300).as_ref(), expected);
-    assert_eq!(
-        CommandResult::Committed {
-            commit_ts: Timestamp(5)
-        }
-        .encode()
-        .as_ref(),
-        [1, 1, 0, 0, 0, 0, 0, 0, 0, 5]
-    );
+    assert_eq!(CommandResult::Committed { commit_ts: Timestamp(5) }.encode().as_ref(), [1, 1, 0, 0, 0, 0, 0, 0, 0, 5]);
 }

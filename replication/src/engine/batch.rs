@@ -68,10 +68,7 @@ impl Batch {
 
     /// The present end, to go back to.
     pub fn mark(&self) -> BatchMark {
-        BatchMark {
-            entries: self.entries.len(),
-            bytes: self.buffer.len(),
-        }
+        BatchMark { entries: self.entries.len(), bytes: self.buffer.len() }
     }
 
     /// Forgets what was added after the mark was taken.
@@ -125,13 +122,7 @@ impl Batch {
         for part in second {
             self.buffer.extend_from_slice(part);
         }
-        self.entries.push(Entry {
-            family,
-            kind,
-            start,
-            middle,
-            end: self.buffer.len(),
-        });
+        self.entries.push(Entry { family, kind, start, middle, end: self.buffer.len() });
     }
 }
 
@@ -149,13 +140,7 @@ mod tests {
         batch.rollback(mark);
         batch.delete(Family::Txns, b"t");
         let operations: Vec<_> = batch.operations().collect();
-        assert_eq!(
-            operations,
-            [
-                (Family::Latest, BatchOp::Put(b"ab", b"12")),
-                (Family::Txns, BatchOp::Delete(b"t"))
-            ]
-        );
+        assert_eq!(operations, [(Family::Latest, BatchOp::Put(b"ab", b"12")), (Family::Txns, BatchOp::Delete(b"t"))]);
     }
 
     #[test]

@@ -46,11 +46,7 @@ impl MemoryEngine {
     /// The engine that a crash right now would leave behind: the state of the last flush.
     pub fn after_crash(&self) -> MemoryEngine {
         let flushed = self.flushed.read().clone();
-        MemoryEngine {
-            state: RwLock::new(flushed.clone()),
-            flushed: RwLock::new(flushed),
-            gc: GcThresholds::default(),
-        }
+        MemoryEngine { state: RwLock::new(flushed.clone()), flushed: RwLock::new(flushed), gc: GcThresholds::default() }
     }
 }
 
@@ -60,17 +56,8 @@ impl Reads for State {
         Ok(())
     }
 
-    fn cursor<'a>(
-        &'a self,
-        family: Family,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> Result<Box<dyn Cursor + 'a>> {
-        Ok(Box::new(MemoryCursor::new(
-            Arc::clone(self.items(family)),
-            start,
-            end,
-        )))
+    fn cursor<'a>(&'a self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>> {
+        Ok(Box::new(MemoryCursor::new(Arc::clone(self.items(family)), start, end)))
     }
 }
 
@@ -81,12 +68,7 @@ impl Reads for MemoryEngine {
         Ok(())
     }
 
-    fn cursor<'a>(
-        &'a self,
-        family: Family,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> Result<Box<dyn Cursor + 'a>> {
+    fn cursor<'a>(&'a self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>> {
         let items = Arc::clone(self.state.read().items(family));
         Ok(Box::new(MemoryCursor::new(items, start, end)))
     }
@@ -108,9 +90,7 @@ impl Engine for MemoryEngine {
                 BatchOp::Delete(key) => {
                     items.remove(key);
                 }
-                BatchOp::DeleteRange(start, end) => {
-                    items.retain(|key, _| key.as_ref() < start || key.as_ref() >= end)
-                }
+                BatchOp::DeleteRange(start, end) => items.retain(|key, _| key.as_ref() < start || key.as_ref() >= end),
             }
         }
         Ok(())
@@ -123,12 +103,7 @@ impl Engine for MemoryEngine {
     }
 
     fn get_flushed(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self
-            .flushed
-            .read()
-            .items(family)
-            .get(key)
-            .map(|value| value.to_vec()))
+        Ok(self.flushed.read().items(family).get(key).map(|value| value.to_vec()))
     }
 
     fn approximate_bytes(&self, family: Family, start: &[u8], end: &[u8]) -> u64 {
@@ -137,10 +112,7 @@ impl Engine for MemoryEngine {
         }
         let items = Arc::clone(self.state.read().items(family));
         let span = (Bound::Included(start), Bound::Excluded(end));
-        items
-            .range::<[u8], _>(span)
-            .map(|(key, value)| (key.len() + value.len()) as u64)
-            .sum()
+        items.range::<[u8], _>(span).map(|(key, value)| (key.len() + value.len()) as u64).sum()
     }
 
     /// Drops garbage in the present and in the flushed state, as a compaction of files would.
@@ -151,9 +123,7 @@ impl Engine for MemoryEngine {
             let items = state.items_mut(family);
             let before = items.len();
             items.retain(|key, value| {
-                key.as_ref() < start
-                    || key.as_ref() >= end
-                    || !is_garbage(&ranges, family, key, value)
+                key.as_ref() < start || key.as_ref() >= end || !is_garbage(&ranges, family, key, value)
             });
             self.gc.count_dropped((before - items.len()) as u64);
         }
@@ -174,26 +144,14 @@ struct MemoryCursor {
 
 impl MemoryCursor {
     fn new(items: Arc<Items>, start: &[u8], end: Option<&[u8]>) -> MemoryCursor {
-        MemoryCursor {
-            items,
-            start: Bytes::copy_from_slice(start),
-            end: end.map(Bytes::copy_from_slice),
-            item: None,
-        }
+        MemoryCursor { items, start: Bytes::copy_from_slice(start), end: end.map(Bytes::copy_from_slice), item: None }
     }
 
     fn upper(&self) -> Bound<&[u8]> {
-        self.end
-            .as_deref()
-            .map_or(Bound::Unbounded, Bound::Excluded)
+        self.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded)
     }
 
-    fn find(
-        &self,
-        lower: Bound<&[u8]>,
-        upper: Bound<&[u8]>,
-        first: bool,
-    ) -> Option<(Bytes, Bytes)> {
+    fn find(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, first: bool) -> Option<(Bytes, Bytes)> {
         let empty = match (lower, upper) {
             (Bound::Included(low), Bound::Excluded(high)) => low >= high,
             (Bound::Excluded(low), Bound::Excluded(high)) => low >= high,
@@ -203,11 +161,7 @@ impl MemoryCursor {
             return None;
         }
         let mut range = self.items.range::<[u8], _>((lower, upper));
-        let found = if first {
-            range.next()
-        } else {
-            range.next_back()
-        };
+        let found = if first { range.next() } else { range.next_back() };
         found.map(|(key, value)| (key.clone(), value.clone()))
     }
 }
@@ -244,8 +198,6 @@ impl Cursor for MemoryCursor {
     }
 
     fn item(&self) -> Option<(&[u8], &[u8])> {
-        self.item
-            .as_ref()
-            .map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.item.as_ref().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 }

@@ -37,13 +37,7 @@ pub enum Family {
 
 impl Family {
     /// All families.
-    pub const ALL: [Family; 5] = [
-        Family::Latest,
-        Family::History,
-        Family::Locks,
-        Family::Txns,
-        Family::Meta,
-    ];
+    pub const ALL: [Family; 5] = [Family::Latest, Family::History, Family::Locks, Family::Txns, Family::Meta];
 
     /// The name on disk.
     pub const fn name(self) -> &'static str {
@@ -80,12 +74,7 @@ pub trait Reads {
     ///
     /// # Errors
     /// The disk cannot be read.
-    fn cursor<'a>(
-        &'a self,
-        family: Family,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> Result<Box<dyn Cursor + 'a>>;
+    fn cursor<'a>(&'a self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>>;
 
     /// A copy of the value of `key`.
     ///

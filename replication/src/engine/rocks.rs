@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIterator, DataBlockIndexType, ErrorKind, FlushOptions, Options, Range, ReadOptions,
-    ReadTier, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DataBlockIndexType, ErrorKind, FlushOptions, Options, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
+    WriteOptions,
 };
 
 use super::gc::is_garbage;
@@ -50,10 +50,7 @@ pub struct RocksOptions {
 
 impl Default for RocksOptions {
     fn default() -> RocksOptions {
-        RocksOptions {
-            cache_bytes: 256 * 1024 * 1024,
-            memtable_bytes: 64 * 1024 * 1024,
-        }
+        RocksOptions { cache_bytes: 256 * 1024 * 1024, memtable_bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -73,9 +70,8 @@ impl RocksEngine {
     pub fn open(dir: &Path, options: RocksOptions) -> Result<RocksEngine> {
         let gc = Arc::new(GcThresholds::default());
         let cache = Cache::new_lru_cache(options.cache_bytes);
-        let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family_options(family, options, &cache, &gc))
-        });
+        let families = Family::ALL
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, options, &cache, &gc)));
         let db = DB::open_cf_descriptors(&database_options(), dir, families).map_err(|error| {
             // RocksDB tells a held lock apart only in the text of an IO error.
             if error.kind() == ErrorKind::IOError && error.as_ref().contains("lock ") {
@@ -85,30 +81,19 @@ impl RocksEngine {
         })?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
-        Ok(RocksEngine {
-            db,
-            gc,
-            write_options,
-            read_options: ReadOptions::default(),
-        })
+        Ok(RocksEngine { db, gc, write_options, read_options: ReadOptions::default() })
     }
 
     fn family(&self, family: Family) -> &ColumnFamily {
-        self.db
-            .cf_handle(family.name())
-            .expect("all families are opened with the database")
+        self.db.cf_handle(family.name()).expect("all families are opened with the database")
     }
 
     /// Copies what a crash right now would leave.
     #[cfg(test)]
     pub(crate) fn copy_files(&self, to: &Path) {
-        self.db
-            .disable_file_deletions()
-            .expect("file deletions can be disabled");
+        self.db.disable_file_deletions().expect("file deletions can be disabled");
         let files = std::fs::read_dir(self.db.path()).expect("the directory can be read");
-        let mut files: Vec<_> = files
-            .map(|file| file.expect("the directory can be read").path())
-            .collect();
+        let mut files: Vec<_> = files.map(|file| file.expect("the directory can be read").path()).collect();
         // Files named by a copied manifest are all still there when their turn comes.
         files.sort_by_key(|file| !file.to_string_lossy().contains("MANIFEST"));
         for file in files {
@@ -117,31 +102,21 @@ impl RocksEngine {
                 std::fs::copy(&file, to.join(name)).expect("the file can be copied");
             }
         }
-        self.db
-            .enable_file_deletions()
-            .expect("file deletions can be enabled");
+        self.db.enable_file_deletions().expect("file deletions can be enabled");
     }
 
     /// A number that RocksDB keeps about itself, summed over the families.
     pub fn property(&self, name: &str) -> u64 {
         Family::ALL
             .iter()
-            .filter_map(|family| {
-                self.db
-                    .property_int_value_cf(self.family(*family), name)
-                    .ok()
-                    .flatten()
-            })
+            .filter_map(|family| self.db.property_int_value_cf(self.family(*family), name).ok().flatten())
             .sum()
     }
 }
 
 impl std::fmt::Debug for RocksEngine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("RocksEngine")
-            .field("path", &self.db.path())
-            .finish_non_exhaustive()
+        formatter.debug_struct("RocksEngine").field("path", &self.db.path()).finish_non_exhaustive()
     }
 }
 
@@ -159,12 +134,7 @@ fn database_options() -> Options {
     options
 }
 
-fn family_options(
-    family: Family,
-    sizes: RocksOptions,
-    cache: &Cache,
-    gc: &Arc<GcThresholds>,
-) -> Options {
+fn family_options(family: Family, sizes: RocksOptions, cache: &Cache, gc: &Arc<GcThresholds>) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_block_size(BLOCK_BYTES);
@@ -192,11 +162,7 @@ fn family_options(
     options.set_block_based_table_factory(&table);
     if matches!(family, Family::Latest | Family::History | Family::Txns) {
         options.set_periodic_compaction_seconds(PERIODIC_COMPACTION_SECONDS);
-        options.set_compaction_filter_factory(GcFilterFactory {
-            family,
-            gc: Arc::clone(gc),
-            name: filter_name(),
-        });
+        options.set_compaction_filter_factory(GcFilterFactory { family, gc: Arc::clone(gc), name: filter_name() });
     }
     options
 }
@@ -213,10 +179,7 @@ fn rocks_error(context: &'static str, error: &rocksdb::Error) -> Error {
     match error.kind() {
         ErrorKind::Corruption => Error::corruption(format!("{context}: {message}")),
         ErrorKind::ShutdownInProgress => Error::ShuttingDown,
-        _ => Error::Io {
-            context,
-            message: message.to_owned(),
-        },
+        _ => Error::Io { context, message: message.to_owned() },
     }
 }
 
@@ -230,15 +193,8 @@ impl Reads for RocksEngine {
         Ok(())
     }
 
-    fn cursor<'a>(
-        &'a self,
-        family: Family,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> Result<Box<dyn Cursor + 'a>> {
-        let iterator = self
-            .db
-            .raw_iterator_cf_opt(self.family(family), bounds(start, end));
+    fn cursor<'a>(&'a self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>> {
+        let iterator = self.db.raw_iterator_cf_opt(self.family(family), bounds(start, end));
         Ok(Box::new(RocksCursor { iterator }))
     }
 }
@@ -257,10 +213,7 @@ fn bounds(start: &[u8], end: Option<&[u8]>) -> ReadOptions {
 
 impl Engine for RocksEngine {
     fn view<'a>(&'a self) -> Box<dyn Reads + 'a> {
-        Box::new(RocksView {
-            engine: self,
-            snapshot: self.db.snapshot(),
-        })
+        Box::new(RocksView { engine: self, snapshot: self.db.snapshot() })
     }
 
     fn write(&self, batch: &Batch) -> Result<()> {
@@ -274,34 +227,26 @@ impl Engine for RocksEngine {
                 BatchOp::DeleteRange(start, end) => writes.delete_range_cf(handle, start, end),
             }
         }
-        self.db
-            .write_opt(writes, &self.write_options)
-            .map_err(|error| rocks_error("writing", &error))
+        self.db.write_opt(writes, &self.write_options).map_err(|error| rocks_error("writing", &error))
     }
 
     fn flush(&self) -> Result<()> {
         let families = Family::ALL.map(|family| self.family(family));
         let families: Vec<&&ColumnFamily> = families.iter().collect();
-        self.db
-            .flush_cfs_opt(&families, &FlushOptions::default())
-            .map_err(|error| rocks_error("flushing", &error))
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| rocks_error("flushing", &error))
     }
 
     fn get_flushed(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
-        self.db
-            .get_cf_opt(self.family(family), key, &options)
-            .map_err(|error| rocks_error("reading a key", &error))
+        self.db.get_cf_opt(self.family(family), key, &options).map_err(|error| rocks_error("reading a key", &error))
     }
 
     fn approximate_bytes(&self, family: Family, start: &[u8], end: &[u8]) -> u64 {
         if start >= end {
             return 0;
         }
-        let sizes = self
-            .db
-            .get_approximate_sizes_cf(self.family(family), &[Range::new(start, end)]);
+        let sizes = self.db.get_approximate_sizes_cf(self.family(family), &[Range::new(start, end)]);
         sizes.into_iter().sum()
     }
 
@@ -309,8 +254,7 @@ impl Engine for RocksEngine {
         let mut options = rocksdb::CompactOptions::default();
         // Without this the lowest level is left alone, and with it most of the garbage.
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-        self.db
-            .compact_range_cf_opt(self.family(family), Some(start), Some(end), &options);
+        self.db.compact_range_cf_opt(self.family(family), Some(start), Some(end), &options);
     }
 
     fn gc(&self) -> &GcThresholds {
@@ -333,15 +277,8 @@ impl Reads for RocksView<'_> {
         Ok(())
     }
 
-    fn cursor<'a>(
-        &'a self,
-        family: Family,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> Result<Box<dyn Cursor + 'a>> {
-        let iterator = self
-            .snapshot
-            .raw_iterator_cf_opt(self.engine.family(family), bounds(start, end));
+    fn cursor<'a>(&'a self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>> {
+        let iterator = self.snapshot.raw_iterator_cf_opt(self.engine.family(family), bounds(start, end));
         Ok(Box::new(RocksCursor { iterator }))
     }
 }
@@ -356,9 +293,7 @@ impl RocksCursor<'_> {
         if self.iterator.valid() {
             return Ok(());
         }
-        self.iterator
-            .status()
-            .map_err(|error| rocks_error("reading a range", &error))
+        self.iterator.status().map_err(|error| rocks_error("reading a range", &error))
     }
 }
 

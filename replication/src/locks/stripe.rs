@@ -103,7 +103,8 @@ impl Entry {
         let mut kept = VecDeque::new();
         let mut strongest_ahead: Option<LockMode> = None;
         for waiter in queue.drain(..) {
-            let overtaken = waiter.held_before.is_none() && strongest_ahead.is_some_and(|ahead| ahead.conflicts_with(waiter.mode));
+            let overtaken =
+                waiter.held_before.is_none() && strongest_ahead.is_some_and(|ahead| ahead.conflicts_with(waiter.mode));
             if !overtaken && self.fits(waiter.transaction, waiter.mode) {
                 let mode = match self.holders.mode_of(waiter.transaction) {
                     Some(held) => held.max(waiter.mode),

@@ -100,12 +100,8 @@ impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.table.forget_waiting(self.transaction, self.ticket);
         if self.armed {
-            let grants = self.table.stripe(self.key).lock().cancel(
-                self.ticket,
-                self.transaction,
-                self.key,
-                self.held_before,
-            );
+            let grants =
+                self.table.stripe(self.key).lock().cancel(self.ticket, self.transaction, self.key, self.held_before);
             self.table.wake(grants);
         }
     }
@@ -122,7 +118,9 @@ impl LockTable {
         match self.stripe(key).lock().attempt(transaction, key, mode) {
             Attempt::Granted { previous } => {
                 let grown = previous.is_none_or(|held| mode > held);
-                if previous.is_none() && self.held.fetch_add(1, Ordering::Relaxed) >= ROW_LOCKS_BYTES_MAX / ROW_LOCK_BYTES {
+                if previous.is_none()
+                    && self.held.fetch_add(1, Ordering::Relaxed) >= ROW_LOCKS_BYTES_MAX / ROW_LOCK_BYTES
+                {
                     self.restore(transaction, key, None);
                     return Err(Error::TransactionTooLarge { limit_bytes: ROW_LOCKS_BYTES_MAX });
                 }
@@ -182,10 +180,7 @@ impl LockTable {
                 }
             }
             guard = WaitGuard { table: self, transaction, key, ticket, held_before, armed: true };
-            waiting.insert(
-                transaction,
-                Waiting { ticket, key: Key::copy_from_slice(key), wake: Some(wake) },
-            );
+            waiting.insert(transaction, Waiting { ticket, key: Key::copy_from_slice(key), wake: Some(wake) });
             self.waits.fetch_add(1, Ordering::Relaxed);
             let cycle = find_cycle(transaction, |member| match waiting.get(&member) {
                 Some(wait) => self.stripe(&wait.key).lock().blockers(member, &wait.key),

@@ -84,9 +84,7 @@ impl From<LogError> for crate::error::Error {
             LogError::NewerFormat { found, supported } => crate::error::Error::NewerFormat { found, supported },
             LogError::Corruption { .. } => crate::error::Error::corruption(error.to_string()),
             LogError::Closed => crate::error::Error::ShuttingDown,
-            LogError::UnknownGroup { group } => {
-                crate::error::Error::UnknownShard { shard: crate::api::ShardId(group) }
-            }
+            LogError::UnknownGroup { group } => crate::error::Error::UnknownShard { shard: crate::api::ShardId(group) },
             LogError::Io { .. } | LogError::Misuse { .. } => {
                 crate::error::Error::Io { context: "replicated log", message: error.to_string() }
             }

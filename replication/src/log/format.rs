@@ -361,11 +361,14 @@ mod tests {
 
     fn fixture_records() -> Vec<(u64, Record<'static>)> {
         vec![
-            (3, Record::State(GroupMeta {
-                vote: Some(StoredVote { term: 2, leader: 1, committed: true }),
-                committed: Some(position(2, 1, 9)),
-                purged: None,
-            })),
+            (
+                3,
+                Record::State(GroupMeta {
+                    vote: Some(StoredVote { term: 2, leader: 1, committed: true }),
+                    committed: Some(position(2, 1, 9)),
+                    purged: None,
+                }),
+            ),
             (3, Record::Entry { position: position(2, 1, 10), kind: 1, payload: b"hello" }),
             (4, Record::Entry { position: position(1, 2, 0), kind: 0, payload: b"" }),
             (3, Record::Vote(StoredVote { term: 5, leader: 2, committed: false })),
@@ -397,10 +400,8 @@ mod tests {
     #[test]
     fn format_1_is_frozen() {
         let digits: Vec<u8> = FIXTURE.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let stored: Vec<u8> = digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect();
+        let stored: Vec<u8> =
+            digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
         let hex: String = fixture_bytes()
             .chunks(32)
             .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")

@@ -39,8 +39,8 @@ use parking_lot::Mutex;
 
 pub use self::error::{LogError, Result};
 pub use self::format::{ENTRY_BYTES_MAX, StoredVote};
-pub use self::group::{GroupLog, GroupState, LogEntry};
 use self::group::Group;
+pub use self::group::{GroupLog, GroupState, LogEntry};
 use self::queue::Queue;
 use self::segment::Disk;
 use self::shared::Shared;

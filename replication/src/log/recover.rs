@@ -31,9 +31,7 @@ pub(crate) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered> {
         let bytes = std::fs::read(&segment.path).map_err(|error| LogError::io("read", &segment.path, &error))?;
         format::check_segment_header(&bytes, sequence).map_err(|bad| match bad {
             BadHeader::Damaged(what) => segment.corruption(0, what),
-            BadHeader::NewerFormat(found) => {
-                LogError::NewerFormat { found, supported: format::FORMAT_VERSION }
-            }
+            BadHeader::NewerFormat(found) => LogError::NewerFormat { found, supported: format::FORMAT_VERSION },
         })?;
         let end = replay_segment(&segment, &bytes, &mut recovered.groups)?;
         if end.offset < bytes.len() {
@@ -95,9 +93,8 @@ fn replay_segment(segment: &Segment, bytes: &[u8], groups: &mut BTreeMap<u64, Gr
 /// since nothing in it has been acknowledged.
 fn intact_frame(sequence: u64, bytes: &[u8]) -> Result<Vec<(u64, Record<'_>, usize)>, &'static str> {
     let header = format::decode_frame_header(sequence, bytes).ok_or("there is no intact frame header")?;
-    let body = bytes
-        .get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.length as usize)
-        .ok_or("a frame is cut off")?;
+    let body =
+        bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.length as usize).ok_or("a frame is cut off")?;
     let mut records = Vec::with_capacity(header.records.min(4096) as usize);
     let mut at = 0;
     while at < body.len() {

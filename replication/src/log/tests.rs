@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::segment::{Disk, list, file_name};
+use super::segment::{Disk, file_name, list};
 use super::*;
 use crate::target::LogPosition;
 

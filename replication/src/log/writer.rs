@@ -89,8 +89,8 @@ impl Writer {
                 }
                 return Work::Close;
             }
-            let sync_at = (self.written > self.durable && !failed)
-                .then(|| self.last_sync + shared.options.relaxed_sync_interval);
+            let sync_at =
+                (self.written > self.durable && !failed).then(|| self.last_sync + shared.options.relaxed_sync_interval);
             let dirty_at = queue.dirty_since.filter(|_| !failed).map(|since| since + COMMITTED_DELAY);
             let now = Instant::now();
             if sync_at.is_some_and(|at| at <= now) {
@@ -150,10 +150,8 @@ impl Writer {
         };
         let length = batch.bytes.len();
         let header = FrameHeader {
-            length: u32::try_from(length - FRAME_HEADER_BYTES).map_err(|_| LogError::Misuse {
-                group: 0,
-                what: format!("a batch of {length} bytes"),
-            })?,
+            length: u32::try_from(length - FRAME_HEADER_BYTES)
+                .map_err(|_| LogError::Misuse { group: 0, what: format!("a batch of {length} bytes") })?,
             durable_offset: self.durable,
             records: batch.records,
         };

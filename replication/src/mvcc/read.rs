@@ -18,21 +18,12 @@ enum Found<R> {
 ///
 /// # Errors
 /// The disk cannot be read, or holds something else than versions.
-pub fn read_at<E, R>(
-    engine: &E,
-    key: &[u8],
-    ts: Timestamp,
-    visit: impl FnOnce(Option<&[u8]>) -> R,
-) -> Result<R>
+pub fn read_at<E, R>(engine: &E, key: &[u8], ts: Timestamp, visit: impl FnOnce(Option<&[u8]>) -> R) -> Result<R>
 where
     E: Reads + ?Sized,
 {
     let mut visit = Some(visit);
-    let mut answer = |value: Option<&[u8]>| {
-        visit
-            .take()
-            .map_or(Found::Damaged, |visit| Found::Answer(visit(value)))
-    };
+    let mut answer = |value: Option<&[u8]>| visit.take().map_or(Found::Damaged, |visit| Found::Answer(visit(value)));
     let mut found = Found::Damaged;
     engine.get(Family::Latest, key, &mut |stored| {
         found = match stored {
@@ -64,11 +55,7 @@ pub type Latest<'a> = Version<'a>;
 ///
 /// # Errors
 /// As [`read_at`].
-pub fn read_latest<R>(
-    engine: &dyn Engine,
-    key: &[u8],
-    visit: impl FnOnce(Option<Latest<'_>>) -> R,
-) -> Result<R> {
+pub fn read_latest<R>(engine: &dyn Engine, key: &[u8], visit: impl FnOnce(Option<Latest<'_>>) -> R) -> Result<R> {
     let mut visit = Some(visit);
     let mut result = None;
     engine.get(Family::Latest, key, &mut |stored| {
@@ -105,19 +92,11 @@ pub(super) struct History<'a> {
 
 impl<'a> History<'a> {
     pub(super) fn new() -> History<'a> {
-        History {
-            cursor: None,
-            seek: Vec::new(),
-        }
+        History { cursor: None, seek: Vec::new() }
     }
 
     /// The value that `key` had at `ts`: `None` when it had no version then, `Some(None)` when deleted.
-    pub(super) fn find<E>(
-        &mut self,
-        engine: &'a E,
-        key: &[u8],
-        ts: Timestamp,
-    ) -> Result<Option<Option<&[u8]>>>
+    pub(super) fn find<E>(&mut self, engine: &'a E, key: &[u8], ts: Timestamp) -> Result<Option<Option<&[u8]>>>
     where
         E: Reads + ?Sized,
     {

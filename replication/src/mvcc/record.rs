@@ -48,10 +48,7 @@ pub fn decode_version(bytes: &[u8]) -> Option<Version<'_>> {
     let [ts @ .., kind] = header;
     let ts = Timestamp(u64::from_be_bytes(*ts));
     match *kind {
-        PUT => Some(Version {
-            ts,
-            value: Some(value),
-        }),
+        PUT => Some(Version { ts, value: Some(value) }),
         TOMBSTONE if value.is_empty() => Some(Version { ts, value: None }),
         _ => None,
     }
@@ -156,12 +153,7 @@ impl LockRecord {
             1 => Op::Put(value),
             _ => return None,
         };
-        Some(LockRecord {
-            txn,
-            start_ts,
-            primary,
-            op,
-        })
+        Some(LockRecord { txn, start_ts, primary, op })
     }
 }
 
@@ -174,46 +166,19 @@ mod tests {
     /// The bytes on disk, frozen.
     #[test]
     fn golden_bytes() {
-        assert_eq!(
-            version_header(Timestamp(0x0102), true),
-            [0, 0, 0, 0, 0, 0, 1, 2, 1]
-        );
-        assert_eq!(
-            version_header(Timestamp(3), false),
-            [0, 0, 0, 0, 0, 0, 0, 3, 0]
-        );
-        assert_eq!(
-            history_suffix(Timestamp(1)),
-            [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE]
-        );
-        assert_eq!(
-            encode_status(TxnStatus::Committed(Timestamp(9))),
-            [1, 0, 0, 0, 0, 0, 0, 0, 9]
-        );
-        assert_eq!(
-            encode_status(TxnStatus::Aborted(Timestamp(9))),
-            [0, 0, 0, 0, 0, 0, 0, 0, 9]
-        );
-        assert_eq!(
-            txn_key(b"p", TxnId(7)),
-            [b"p".as_ref(), &[0; 15], &[7]].concat()
-        );
+        assert_eq!(version_header(Timestamp(0x0102), true), [0, 0, 0, 0, 0, 0, 1, 2, 1]);
+        assert_eq!(version_header(Timestamp(3), false), [0, 0, 0, 0, 0, 0, 0, 3, 0]);
+        assert_eq!(history_suffix(Timestamp(1)), [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE]);
+        assert_eq!(encode_status(TxnStatus::Committed(Timestamp(9))), [1, 0, 0, 0, 0, 0, 0, 0, 9]);
+        assert_eq!(encode_status(TxnStatus::Aborted(Timestamp(9))), [0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        assert_eq!(txn_key(b"p", TxnId(7)), [b"p".as_ref(), &[0; 15], &[7]].concat());
         let lock = LockRecord {
             txn: TxnId(5),
             start_ts: Timestamp(6),
             primary: Bytes::from_static(b"pk"),
             op: Op::Put(Bytes::from_static(b"v")),
         };
-        let expected = [
-            [0u8; 15].as_ref(),
-            &[5],
-            &[0; 7],
-            &[6],
-            &[1, 2],
-            b"pk",
-            b"v",
-        ]
-        .concat();
+        let expected = [[0u8; 15].as_ref(), &[5], &[0; 7], &[6], &[1, 2], b"pk", b"v"].concat();
         assert_eq!(lock.encode(), expected);
         assert_eq!(LockRecord::decode(&Bytes::from(expected)), Some(lock));
     }

@@ -23,11 +23,7 @@ pub struct VersionScan {
 impl VersionScan {
     /// A scan of what the snapshot at `ts` sees in `span`.
     pub fn new(span: Span, direction: Direction, ts: Timestamp) -> VersionScan {
-        VersionScan {
-            span,
-            direction,
-            ts,
-        }
+        VersionScan { span, direction, ts }
     }
 
     /// What is left to scan.
@@ -68,11 +64,8 @@ impl VersionScan {
                 return Ok(true);
             }
             let version = record::decode_version(stored).ok_or_else(|| damaged(key))?;
-            let value = if version.ts <= self.ts {
-                version.value
-            } else {
-                history.find(engine, key, self.ts)?.flatten()
-            };
+            let value =
+                if version.ts <= self.ts { version.value } else { history.find(engine, key, self.ts)?.flatten() };
             match value {
                 Some(value) => {
                     rows += 1;

@@ -42,7 +42,12 @@ pub struct Watermark<W> {
 impl<W> Watermark<W> {
     /// Starts above everything that was ever reserved.
     pub fn new(reserved_until: Timestamp) -> Self {
-        Watermark { last: reserved_until.0, limit: reserved_until.0, open: VecDeque::new(), watermark: reserved_until.0 }
+        Watermark {
+            last: reserved_until.0,
+            limit: reserved_until.0,
+            open: VecDeque::new(),
+            watermark: reserved_until.0,
+        }
     }
 
     /// Records that timestamps up to `until` are reserved durably.

@@ -150,7 +150,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Membership {
-        let nodes = [(1, "one"), (2, ""), (3, "drei:1")].map(|(id, address)| (id, Peer { address: address.to_owned() }));
+        let nodes =
+            [(1, "one"), (2, ""), (3, "drei:1")].map(|(id, address)| (id, Peer { address: address.to_owned() }));
         Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2])], BTreeMap::from(nodes)).unwrap()
     }
 

@@ -343,9 +343,7 @@ impl Groups {
             other => consensus_error(&other),
         };
         Ok(match request {
-            Request::Append(request) => {
-                Response::Append(group.raft.append_entries(request).await.map_err(stopped)?)
-            }
+            Request::Append(request) => Response::Append(group.raft.append_entries(request).await.map_err(stopped)?),
             Request::Vote(request) => Response::Vote(group.raft.vote(request).await.map_err(stopped)?),
             Request::PreVote(request) => Response::Vote(group.raft.pre_vote(request).await.map_err(stopped)?),
             Request::TransferLeader(request) => {
@@ -511,9 +509,8 @@ fn raft_config(config: &GroupsConfig) -> Result<Arc<openraft::Config>> {
         install_snapshot_timeout: millis(Duration::from_secs(600)),
         ..openraft::Config::default()
     };
-    let raft = raft
-        .validate()
-        .map_err(|error| Error::Io { context: "configure consensus", message: error.to_string() })?;
+    let raft =
+        raft.validate().map_err(|error| Error::Io { context: "configure consensus", message: error.to_string() })?;
     Ok(Arc::new(raft))
 }
 
@@ -521,9 +518,7 @@ async fn run_blocking<T: Send + 'static>(
     context: &'static str,
     function: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(function)
-        .await
-        .map_err(|error| Error::Io { context, message: error.to_string() })
+    tokio::task::spawn_blocking(function).await.map_err(|error| Error::Io { context, message: error.to_string() })
 }
 
 fn consensus_error(error: &dyn std::error::Error) -> Error {

@@ -83,10 +83,9 @@ impl Machine {
         }
         let membership = portion.membership.take();
         let bytes = membership.as_ref().map(codec::encode_stored);
-        let answers = run_blocking(portion.bytes > INLINE_BYTES_MAX, || {
-            self.target.apply(self.shard, &portion.entries, bytes)
-        })
-        .map_err(|error| self.failed(error))?;
+        let answers =
+            run_blocking(portion.bytes > INLINE_BYTES_MAX, || self.target.apply(self.shard, &portion.entries, bytes))
+                .map_err(|error| self.failed(error))?;
         self.applied = portion.entries.last().map(|(position, _)| *position);
         if let Some(membership) = membership {
             self.membership = membership;
@@ -197,9 +196,8 @@ impl RaftStateMachine<Types> for Machine {
         self.load().map_err(|error| self.failed(error))?;
         let promised = meta.last_log_id.as_ref().map(types::position);
         if position < promised {
-            return Err(self.failed(Error::corruption(format!(
-                "a snapshot for {promised:?} brought the shard to {position:?}"
-            ))));
+            return Err(self
+                .failed(Error::corruption(format!("a snapshot for {promised:?} brought the shard to {position:?}"))));
         }
         Ok(())
     }
@@ -230,9 +228,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
 /// Runs `function` here; with `long`, after telling the runtime that this thread will be busy.
 fn run_blocking<T>(long: bool, function: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
-    let can_move = long && Handle::try_current().is_ok_and(|handle| {
-        handle.runtime_flavor() == RuntimeFlavor::MultiThread
-    });
+    let can_move =
+        long && Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
     match can_move {
         true => tokio::task::block_in_place(function),
         false => function(),

@@ -142,9 +142,7 @@ impl Connection {
         transport.send(self.target, &self.peer, *shard, request, timeout).await.map_err(|error| match error {
             TransportError::Unreachable { .. } => RPCError::Unreachable(Unreachable::new(&error)),
             TransportError::Failed { .. } => RPCError::Network(NetworkError::new(&error)),
-            TransportError::TimedOut { target } => {
-                RPCError::Timeout(Timeout { action, id: *node, target, timeout })
-            }
+            TransportError::TimedOut { target } => RPCError::Timeout(Timeout { action, id: *node, target, timeout }),
         })
     }
 

@@ -160,11 +160,7 @@ fn check_real_time(world: &World) -> Result<(), String> {
 
 /// The dependencies between committed transactions have no cycle: wr (reads from), ww (overwrites), rw (read what another
 /// overwrote).
-fn check_serializable(
-    world: &World,
-    chains: &Chains,
-    committed: &BTreeMap<TxnId, Timestamp>,
-) -> Result<(), String> {
+fn check_serializable(world: &World, chains: &Chains, committed: &BTreeMap<TxnId, Timestamp>) -> Result<(), String> {
     let mut after: BTreeMap<TxnId, BTreeSet<TxnId>> = BTreeMap::new();
     let mut edge = |from: TxnId, to: TxnId| {
         if from != to {

@@ -23,8 +23,13 @@ const OPERATIONS_MAX: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Acknowledged at that time.
-    Committed { at: Timestamp, acknowledged: u64 },
-    ReadOnly { at: Timestamp },
+    Committed {
+        at: Timestamp,
+        acknowledged: u64,
+    },
+    ReadOnly {
+        at: Timestamp,
+    },
     Aborted,
     Unknown,
 }
@@ -67,14 +72,28 @@ struct Commit {
 
 enum Phase {
     Idle,
-    Snapshot { asked: u64 },
-    Reading { span: Span, known: BTreeMap<TxnId, bool>, asking: Vec<crate::store::data::KeyLock>, write: Option<Key> },
-    OneShard { writes: Vec<Write>, checks: Vec<Check>, met: Option<CommandResult>, retries: u32 },
+    Snapshot {
+        asked: u64,
+    },
+    Reading {
+        span: Span,
+        known: BTreeMap<TxnId, bool>,
+        asking: Vec<crate::store::data::KeyLock>,
+        write: Option<Key>,
+    },
+    OneShard {
+        writes: Vec<Write>,
+        checks: Vec<Check>,
+        met: Option<CommandResult>,
+        retries: u32,
+    },
     /// A one-shard commit was refused, but only this copy of it: whether another one may still succeed is decided by an abort.
     Closing,
     TwoPhase(Box<Commit>),
     /// Committed: waits for the watermark.
-    Acknowledging { at: Timestamp },
+    Acknowledging {
+        at: Timestamp,
+    },
 }
 
 pub(super) struct Client {
@@ -341,7 +360,12 @@ impl Client {
             Some(lock) => {
                 let at = Some(self.snapshot);
                 let shard = To::Shard(shard_of(&lock.primary));
-                self.ask(shard, network, |request| Message::Status { request, txn: lock.txn, primary: lock.primary, at });
+                self.ask(shard, network, |request| Message::Status {
+                    request,
+                    txn: lock.txn,
+                    primary: lock.primary,
+                    at,
+                });
             }
             None => self.ask_read(network),
         }
@@ -420,7 +444,8 @@ impl Client {
 
     fn close(&mut self, primary: Key, network: &mut Network) {
         self.phase = Phase::Closing;
-        let command = Command::Abort { txn: self.id(), now: Timestamp::from_micros(network.now), primary: primary.clone() };
+        let command =
+            Command::Abort { txn: self.id(), now: Timestamp::from_micros(network.now), primary: primary.clone() };
         let shard = To::Shard(shard_of(&primary));
         self.ask(shard, network, |request| Message::Propose { waiter: Waiter::Client(request), command });
     }
@@ -486,7 +511,8 @@ impl Client {
         let Phase::TwoPhase(commit) = &mut self.phase else { return };
         // An answer about a lock that this piece met before is late.
         let lock_of = |commit: &Commit, piece: &Piece, asked: TxnId| {
-            let met = commit.met.get(piece).filter(|met| matches!(met, CommandResult::Locked { txn, .. } if *txn == asked));
+            let met =
+                commit.met.get(piece).filter(|met| matches!(met, CommandResult::Locked { txn, .. } if *txn == asked));
             met.cloned()
         };
         let mut step = None;
@@ -535,7 +561,11 @@ impl Client {
                 }
                 None => {
                     let shard = shard_of(&primary);
-                    (Tag::LockAbort(piece, txn), shard, Command::Abort { txn, now: Timestamp::from_micros(now), primary })
+                    (
+                        Tag::LockAbort(piece, txn),
+                        shard,
+                        Command::Abort { txn, now: Timestamp::from_micros(now), primary },
+                    )
                 }
             };
             let waiter = Waiter::Client(self.request(tag));

@@ -380,8 +380,7 @@ pub(super) async fn resolve(inner: &Inner, txn: TxnId, status: TxnStatus, keys: 
     let mut pauses = Pauses::new();
     while let Some(first) = keys.first() {
         let shard = inner.routing.of(first)?;
-        let (here, rest): (Vec<Key>, Vec<Key>) =
-            keys.into_iter().partition(|key| shard.descriptor.span.contains(key));
+        let (here, rest): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(|key| shard.descriptor.span.contains(key));
         let command = Command::Resolve { txn, status, keys: here };
         let bytes = command.encode(shard.descriptor.epoch);
         keys = rest;
@@ -484,10 +483,8 @@ impl Driver {
                 DrivenPart { shard: part.shard, chunks, keys, checks: Arc::new(part.checks) }
             })
             .collect();
-        let plan = parts
-            .iter()
-            .map(|part| Part { chunks: part.chunks.len(), validates: !part.checks.is_empty() })
-            .collect();
+        let plan =
+            parts.iter().map(|part| Part { chunks: part.chunks.len(), validates: !part.checks.is_empty() }).collect();
         let primary = parts.first().and_then(|part| part.keys.first()?.first().cloned()).unwrap_or_default();
         inner.coordinating.lock().insert(txn);
         Driver {

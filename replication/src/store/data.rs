@@ -149,10 +149,7 @@ pub trait Proposer: Send + Sync + 'static {
 
 /// Whether an error of [`Proposer::submit`] says that the command never entered the log.
 pub fn was_not_proposed(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::NotLeader { .. } | Error::DiskFull | Error::Overloaded | Error::UnknownShard { .. }
-    )
+    matches!(error, Error::NotLeader { .. } | Error::DiskFull | Error::Overloaded | Error::UnknownShard { .. })
 }
 
 /// Applies every command at once, with no log: for tests of what is above the logs.

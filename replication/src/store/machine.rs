@@ -73,7 +73,8 @@ impl Data for StateMachine {
             Check::SpanUnchanged { span, base } => Ok(foreign(span).is_none() && self.newer_in(span, *base)?.is_none()),
             Check::KeyExists { key } => {
                 let deleting = foreign(&Span::key(key)).is_some_and(|(_, lock)| lock.op == Op::Delete);
-                Ok(!deleting && self.read_latest(key, |version| version.is_some_and(|version| version.value.is_some()))?)
+                Ok(!deleting
+                    && self.read_latest(key, |version| version.is_some_and(|version| version.value.is_some()))?)
             }
         }
     }

@@ -154,12 +154,8 @@ impl Inner {
     async fn latest_committed(&self, key: &[u8], own: TxnId) -> Result<Option<(Timestamp, Option<Value>)>> {
         while self.data.any_locks() {
             let Some(lock) = self.data.lock_on(key)?.filter(|lock| lock.txn != own) else { break };
-            let met = CommandResult::Locked {
-                key: lock.key,
-                txn: lock.txn,
-                start_ts: lock.start_ts,
-                primary: lock.primary,
-            };
+            let met =
+                CommandResult::Locked { key: lock.key, txn: lock.txn, start_ts: lock.start_ts, primary: lock.primary };
             if commit::clear_lock(self, &met).await? == crate::protocol::resolution::Remedy::Wait {
                 return Err(Error::LockTimeout);
             }

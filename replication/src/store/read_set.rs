@@ -47,7 +47,9 @@ impl ReadSet {
         while let Some((start, end)) = spans.next() {
             // Reads of different tables stay apart: joining them would depend on all tables between.
             match spans.next() {
-                Some((second, until)) if crate::api::statistics_prefix(&start) == crate::api::statistics_prefix(&second) => {
+                Some((second, until))
+                    if crate::api::statistics_prefix(&start) == crate::api::statistics_prefix(&second) =>
+                {
                     joined.insert(start, until);
                 }
                 Some((second, until)) => {

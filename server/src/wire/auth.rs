@@ -38,7 +38,9 @@ fn nobody() -> Verifier {
     }
 }
 
-async fn answer(connection: &mut Connection) -> Result<pgwire::messages::startup::PasswordMessageFamily, ConnectionError> {
+async fn answer(
+    connection: &mut Connection,
+) -> Result<pgwire::messages::startup::PasswordMessageFamily, ConnectionError> {
     connection.flush().await?;
     match connection.message().await? {
         PgWireFrontendMessage::PasswordMessageFamily(message) => Ok(message),
@@ -68,9 +70,8 @@ pub async fn authenticate(engine: &Engine, connection: &mut Connection, user: &s
 
     let nonce = format!("{}{}", client.nonce, BASE64_STANDARD.encode(rand::random::<[u8; NONCE_BYTES]>()));
     let server_first = format!("r={nonce},s={},i={}", BASE64_STANDARD.encode(&verifier.salt), verifier.iterations);
-    connection.put(&PgWireBackendMessage::Authentication(Authentication::SASLContinue(Bytes::from(
-        server_first.clone(),
-    ))))?;
+    connection
+        .put(&PgWireBackendMessage::Authentication(Authentication::SASLContinue(Bytes::from(server_first.clone()))))?;
 
     let response = answer(connection).await?.into_sasl_response().map_err(|_| malformed())?;
     let last = std::str::from_utf8(&response.data).map_err(|_| malformed())?;

@@ -83,9 +83,7 @@ impl Connection {
         // The codec would replace what is not UTF-8; Postgres refuses it.
         let text = match kind {
             b'Q' => Some(&self.input[5..length]),
-            b'P' => self.input[5..length]
-                .splitn(3, |b| *b == 0)
-                .nth(1),
+            b'P' => self.input[5..length].splitn(3, |b| *b == 0).nth(1),
             _ => None,
         };
         if let Some(Err(error)) = text.map(std::str::from_utf8) {
@@ -116,9 +114,9 @@ impl Connection {
         };
         match usize::try_from(length) {
             Ok(length) if length >= 4 && length <= limit => Ok(Some((kind, length + 1))),
-            Ok(length) if length > limit => Err(violation(format!(
-                "message of {length} bytes exceeds the limit of {limit} bytes"
-            ))),
+            Ok(length) if length > limit => {
+                Err(violation(format!("message of {length} bytes exceeds the limit of {limit} bytes")))
+            }
             _ => Err(violation("invalid message length")),
         }
     }
@@ -153,9 +151,9 @@ impl Connection {
     /// # Errors
     /// A message too long for the protocol.
     pub fn put(&mut self, message: &PgWireBackendMessage) -> Result<(), ConnectionError> {
-        message.encode(&mut self.output).map_err(|error| {
-            ConnectionError::Protocol(Error::new(ErrorKind::ProgramLimitExceeded, error.to_string()))
-        })
+        message
+            .encode(&mut self.output)
+            .map_err(|error| ConnectionError::Protocol(Error::new(ErrorKind::ProgramLimitExceeded, error.to_string())))
     }
 
     /// The output, for messages that are encoded in place.

@@ -38,8 +38,7 @@ impl Client {
         let (format, count, formats) =
             response_parts(state.copy.is_binary(), state.copy.column_count()).map_err(ConnectionError::Protocol)?;
         self.tell_notices()?;
-        self.connection
-            .put(&PgWireBackendMessage::CopyInResponse(CopyInResponse::new(format, count, formats)))?;
+        self.connection.put(&PgWireBackendMessage::CopyInResponse(CopyInResponse::new(format, count, formats)))?;
         self.copy = Some(state);
         Ok(())
     }
@@ -69,10 +68,7 @@ impl Client {
                 }
             }
             M::CopyFail(fail) => {
-                let error = Error::new(
-                    ErrorKind::QueryCanceled,
-                    format!("COPY from stdin failed: {}", fail.message),
-                );
+                let error = Error::new(ErrorKind::QueryCanceled, format!("COPY from stdin failed: {}", fail.message));
                 self.copy_failed(state, error).await?;
             }
             // Clients that pipeline send these behind the Execute.
@@ -114,8 +110,7 @@ impl Client {
         let (format, count, formats) =
             response_parts(copy.is_binary(), copy.column_count()).map_err(ConnectionError::Protocol)?;
         self.tell_notices()?;
-        self.connection
-            .put(&PgWireBackendMessage::CopyOutResponse(CopyOutResponse::new(format, count, formats)))?;
+        self.connection.put(&PgWireBackendMessage::CopyOutResponse(CopyOutResponse::new(format, count, formats)))?;
         loop {
             // A message a row: that is what clients who read row by row rely on.
             match self.session.copy_out(&mut copy, ROWS_PER_STEP).await {

@@ -3,7 +3,9 @@
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{FieldDescription, RowDescription};
-use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as Wire};
+use pgwire::messages::response::{
+    CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as Wire,
+};
 use pgwire::messages::startup::ParameterStatus;
 use stratos_query::ddl::Notice;
 use stratos_query::ir::OutputColumn;
@@ -31,9 +33,7 @@ impl Format {
         match code {
             0 => Ok(Format::Text),
             1 => Ok(Format::Binary),
-            other => {
-                Err(Error::new(ErrorKind::InvalidParameterValue, format!("unsupported format code: {other}")))
-            }
+            other => Err(Error::new(ErrorKind::InvalidParameterValue, format!("unsupported format code: {other}"))),
         }
     }
 
@@ -163,7 +163,9 @@ pub fn error_response(error: &Error, severity: &str) -> PgWireBackendMessage {
 pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
     let (severity, code) = match notice.kind {
         None => ("NOTICE", "00000"),
-        Some(kind @ (ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)) => ("WARNING", sqlstate(kind)),
+        Some(kind @ (ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)) => {
+            ("WARNING", sqlstate(kind))
+        }
         Some(kind) => ("NOTICE", sqlstate(kind)),
     };
     let mut fields = vec![

@@ -40,9 +40,9 @@ fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
             0 => Ok(None),
             // `unknown` says as little as nothing.
             705 => Ok(None),
-            oid => PgType::from_oid(*oid).map(Some).ok_or_else(|| {
-                Error::new(ErrorKind::UndefinedObject, format!("type with OID {oid} does not exist"))
-            }),
+            oid => PgType::from_oid(*oid)
+                .map(Some)
+                .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("type with OID {oid} does not exist"))),
         })
         .collect()
 }
@@ -96,8 +96,7 @@ impl Client {
                 }
             });
         }
-        let portal =
-            Portal { prepared, params, result_formats: bind.result_column_format_codes, state: State::Bound };
+        let portal = Portal { prepared, params, result_formats: bind.result_column_format_codes, state: State::Bound };
         self.portals.insert(name, portal);
         Ok(())
     }

@@ -103,7 +103,9 @@ impl Client {
         };
         let copying = self.copy.is_some();
         let interrupted = async {
-            if copying { shared.cancel.stopped().await } else {
+            if copying {
+                shared.cancel.stopped().await
+            } else {
                 shared.cancel.terminated().await;
                 stratos_query::session::cancel::terminated()
             }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use stratos_types::datetime::interval::{interval_add, interval_div};
-use stratos_types::{
-    ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, NumericSum, PgType, Result, json,
-};
+use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, NumericSum, PgType, Result, json};
 
 use super::super::args::{boolean, float, int, numeric};
 use super::super::{Aggregate, AggregateKind as K};
@@ -111,20 +109,13 @@ impl Accumulator {
             | K::RegrR2
             | K::RegrSlope
             | K::RegrIntercept => State::Moments(Moments::default()),
-            K::Min | K::Max | K::BoolAnd | K::BoolOr | K::BitAnd | K::BitOr | K::BitXor => {
-                State::Single(Datum::Null)
-            }
+            K::Min | K::Max | K::BoolAnd | K::BoolOr | K::BitAnd | K::BitOr | K::BitXor => State::Single(Datum::Null),
             K::StringAgg => State::Bytes(None),
             K::ArrayAgg => State::Values(Vec::new()),
             K::JsonAgg | K::JsonObjectAgg => State::Json(None),
             K::PercentileCont | K::PercentileDisc | K::Mode => State::Ordered(None, Vec::new()),
         };
-        Ok(Accumulator {
-            kind: aggregate.kind,
-            types: types.to_vec(),
-            ret,
-            state,
-        })
+        Ok(Accumulator { kind: aggregate.kind, types: types.to_vec(), ret, state })
     }
 
     /// Adds a row.
@@ -217,11 +208,8 @@ impl Accumulator {
                 other => moments.add(&Numeric::from(int(other)?))?,
             },
             State::Single(held) => {
-                let next = if held.is_null() {
-                    Some(value.clone())
-                } else {
-                    combine(ctx, kind, self.types[0], held, value)?
-                };
+                let next =
+                    if held.is_null() { Some(value.clone()) } else { combine(ctx, kind, self.types[0], held, value)? };
                 if let Some(next) = next {
                     *held = next;
                 }
@@ -276,9 +264,7 @@ impl Accumulator {
             (State::Ordered(..), State::Ordered(..))
             | (State::Json(_), State::Json(_))
             | (State::Bytes(_), State::Bytes(_)) => {
-                return Err(Error::internal(
-                    "this aggregate needs its rows in one place",
-                ));
+                return Err(Error::internal("this aggregate needs its rows in one place"));
             }
             _ => return Err(Error::internal("accumulators of different aggregates")),
         }
@@ -293,9 +279,7 @@ impl Accumulator {
         Ok(match &self.state {
             State::Count(n) => Datum::Int8(*n),
             State::Integers(None) => Datum::Null,
-            State::Integers(Some(sum)) => {
-                Datum::Int8(i64::try_from(*sum).map_err(|_| Error::out_of_range("bigint"))?)
-            }
+            State::Integers(Some(sum)) => Datum::Int8(i64::try_from(*sum).map_err(|_| Error::out_of_range("bigint"))?),
             State::Numerics(_, 0) => Datum::Null,
             State::Numerics(sum, n) => {
                 let sum = sum.finish()?;
@@ -315,18 +299,12 @@ impl Accumulator {
             State::NumericMoments(moments) => moments.finish(self.kind)?,
             State::Single(value) => value.clone(),
             State::Bytes(None) => Datum::Null,
-            State::Bytes(Some(bytes)) if self.ret == PgType::Bytea => {
-                Datum::Bytea(bytes.as_slice().into())
+            State::Bytes(Some(bytes)) if self.ret == PgType::Bytea => Datum::Bytea(bytes.as_slice().into()),
+            State::Bytes(Some(bytes)) => {
+                Datum::text(std::str::from_utf8(bytes).map_err(|_| Error::internal("string_agg made no UTF-8"))?)
             }
-            State::Bytes(Some(bytes)) => Datum::text(
-                std::str::from_utf8(bytes)
-                    .map_err(|_| Error::internal("string_agg made no UTF-8"))?,
-            ),
             State::Values(values) if values.is_empty() => Datum::Null,
-            State::Values(values) => array_of(
-                self.ret.element().unwrap_or(PgType::Unknown),
-                values.clone(),
-            )?,
+            State::Values(values) => array_of(self.ret.element().unwrap_or(PgType::Unknown), values.clone())?,
             State::Json(None) => Datum::Null,
             State::Json(Some(text)) => {
                 let close = if self.kind == K::JsonAgg { "]" } else { " }" };
@@ -347,20 +325,13 @@ impl Accumulator {
             State::Single(value) => value.size_bytes(),
             State::Bytes(Some(bytes)) => bytes.capacity(),
             State::Json(Some(text)) => text.capacity(),
-            State::Values(values) | State::Ordered(_, values) => {
-                values.iter().map(Datum::size_bytes).sum()
-            }
+            State::Values(values) | State::Ordered(_, values) => values.iter().map(Datum::size_bytes).sum(),
             _ => 0,
         };
         std::mem::size_of::<Self>() + held
     }
 
-    fn ordered(
-        &self,
-        ctx: &EvalContext,
-        direct: Option<&Datum>,
-        values: &[Datum],
-    ) -> Result<Datum> {
+    fn ordered(&self, ctx: &EvalContext, direct: Option<&Datum>, values: &[Datum]) -> Result<Datum> {
         if values.is_empty() {
             return Ok(Datum::Null);
         }
@@ -380,10 +351,7 @@ impl Accumulator {
 }
 
 fn overflow() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "value out of range: overflow",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "value out of range: overflow")
 }
 
 fn array_of(element: PgType, values: Vec<Datum>) -> Result<Datum> {
@@ -394,13 +362,7 @@ fn array_of(element: PgType, values: Vec<Datum>) -> Result<Datum> {
 }
 
 /// The new value of a running minimum, conjunction …; `None` keeps the old one.
-fn combine(
-    ctx: &EvalContext,
-    kind: K,
-    ty: PgType,
-    held: &Datum,
-    value: &Datum,
-) -> Result<Option<Datum>> {
+fn combine(ctx: &EvalContext, kind: K, ty: PgType, held: &Datum, value: &Datum) -> Result<Option<Datum>> {
     Ok(match kind {
         K::BoolAnd => Some(Datum::Bool(boolean(held)? && boolean(value)?)),
         K::BoolOr => Some(Datum::Bool(boolean(held)? || boolean(value)?)),
@@ -425,11 +387,7 @@ fn combine(
                 }
                 _ => compare(ctx, value, held)?,
             };
-            let better = if kind == K::Min {
-                order.is_lt()
-            } else {
-                order.is_gt()
-            };
+            let better = if kind == K::Min { order.is_lt() } else { order.is_gt() };
             better.then(|| value.clone())
         }
     })
@@ -471,10 +429,7 @@ fn json_step(
         return Err(Error::internal("json_object_agg takes two arguments"));
     };
     if key.is_null() {
-        return Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "field name must not be null",
-        ));
+        return Err(Error::new(ErrorKind::InvalidParameterValue, "field name must not be null"));
     }
     let text = value_text(value, ty(1))?;
     let key = eval::to_text(ctx, key, ty(0))?;
@@ -513,10 +468,7 @@ fn percentile(kind: K, fraction: &Datum, values: &[Datum]) -> Result<Datum> {
     if !(0.0..=1.0).contains(&p) {
         return Err(Error::new(
             ErrorKind::NumericValueOutOfRange,
-            format!(
-                "percentile value {} is not between 0 and 1",
-                stratos_types::float8_text(p, 0)
-            ),
+            format!("percentile value {} is not between 0 and 1", stratos_types::float8_text(p, 0)),
         ));
     }
     let n = values.len() as f64;

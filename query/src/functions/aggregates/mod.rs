@@ -34,8 +34,5 @@ pub fn by_name(name: &str) -> &'static [&'static Aggregate] {
 
 /// Whether the aggregate takes `WITHIN GROUP (ORDER BY …)`.
 pub fn is_ordered_set(kind: AggregateKind) -> bool {
-    matches!(
-        kind,
-        AggregateKind::PercentileCont | AggregateKind::PercentileDisc | AggregateKind::Mode
-    )
+    matches!(kind, AggregateKind::PercentileCont | AggregateKind::PercentileDisc | AggregateKind::Mode)
 }

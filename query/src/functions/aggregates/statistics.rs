@@ -5,10 +5,7 @@ use stratos_types::{Datum, Error, ErrorKind, Numeric, NumericSum, Result};
 use super::super::AggregateKind as K;
 
 fn overflow() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "value out of range: overflow",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "value out of range: overflow")
 }
 
 /// Youngs and Cramer's running sums over one or two float variables, as Postgres's `float8_regr_accum` keeps them.
@@ -38,9 +35,7 @@ impl Moments {
             self.sxx += dx * dx * scale;
             self.syy += dy * dy * scale;
             self.sxy += dx * dy * scale;
-            let infinite = [self.sx, self.sxx, self.sy, self.syy, self.sxy]
-                .iter()
-                .any(|s| s.is_infinite());
+            let infinite = [self.sx, self.sxx, self.sy, self.syy, self.sxy].iter().any(|s| s.is_infinite());
             if infinite {
                 if finite {
                     return Err(overflow());

@@ -30,13 +30,7 @@ const TIMETZ: ArgType = ArgType::Is(PgType::TimeTz);
 const TS: ArgType = ArgType::Is(PgType::Timestamp);
 const TSTZ: ArgType = ArgType::Is(PgType::TimestampTz);
 
-const fn a(
-    oid: u32,
-    name: &'static str,
-    args: &'static [ArgType],
-    ret: ArgType,
-    kind: K,
-) -> Aggregate {
+const fn a(oid: u32, name: &'static str, args: &'static [ArgType], ret: ArgType, kind: K) -> Aggregate {
     Aggregate {
         oid,
         name,

@@ -7,10 +7,7 @@ use super::super::text::lower_char;
 use crate::session::EvalContext;
 
 fn ends_with_escape() -> Error {
-    Error::new(
-        ErrorKind::InvalidEscapeSequence,
-        "LIKE pattern must not end with escape character",
-    )
+    Error::new(ErrorKind::InvalidEscapeSequence, "LIKE pattern must not end with escape character")
 }
 
 fn invalid_escape() -> Error {
@@ -72,9 +69,7 @@ fn matches(s: &[u8], pattern: &[u8], utf8: bool) -> Result<bool> {
             None => return Ok(false),
         }
     }
-    Ok(pattern
-        .get(p..)
-        .is_none_or(|rest| rest.iter().all(|c| *c == b'%')))
+    Ok(pattern.get(p..).is_none_or(|rest| rest.iter().all(|c| *c == b'%')))
 }
 
 fn like_of(a: &[Datum]) -> Result<bool> {

@@ -70,10 +70,7 @@ fn compile_error(error: &regex::Error) -> Error {
 }
 
 fn is_match(a: &[Datum], ignore_case: bool) -> Result<bool> {
-    let flags = Flags {
-        ignore_case,
-        ..Flags::default()
-    };
+    let flags = Flags { ignore_case, ..Flags::default() };
     Ok(compile(text(&a[1])?, flags)?.is_match(text(&a[0])?))
 }
 
@@ -118,35 +115,19 @@ fn find<'s>(re: &Regex, s: &'s str, start: usize, global: bool, split: bool) -> 
             }
         }
         previous_end = to;
-        at = if from == to {
-            to + s[to..].chars().next().map_or(1, char::len_utf8)
-        } else {
-            to
-        };
+        at = if from == to { to + s[to..].chars().next().map_or(1, char::len_utf8) } else { to };
     }
     found
 }
 
 fn groups(captures: &Captures<'_>) -> Datum {
-    let group = |i: usize| {
-        captures
-            .get(i)
-            .map_or(Datum::Null, |m| Datum::text(m.as_str()))
-    };
-    let values = if captures.len() == 1 {
-        vec![group(0)]
-    } else {
-        (1..captures.len()).map(group).collect()
-    };
-    Datum::Array(Arc::new(ArrayDatum {
-        element: PgType::Text,
-        values,
-    }))
+    let group = |i: usize| captures.get(i).map_or(Datum::Null, |m| Datum::text(m.as_str()));
+    let values = if captures.len() == 1 { vec![group(0)] } else { (1..captures.len()).map(group).collect() };
+    Datum::Array(Arc::new(ArrayDatum { element: PgType::Text, values }))
 }
 
 fn flags_at(a: &[Datum], i: usize) -> Result<Flags> {
-    a.get(i)
-        .map_or(Ok(Flags::default()), |d| Flags::default().parse(text(d)?))
+    a.get(i).map_or(Ok(Flags::default()), |d| Flags::default().parse(text(d)?))
 }
 
 fn refuse_global(flags: Flags, function: &str) -> Result<()> {
@@ -193,24 +174,17 @@ pub fn split(a: &[Datum], function: &str) -> Result<Vec<Datum>> {
 
 /// `regexp_split_to_array`
 pub fn regexp_split_to_array(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Array(Arc::new(ArrayDatum {
-        element: PgType::Text,
-        values: split(a, "regexp_split_to_array")?,
-    })))
+    Ok(Datum::Array(Arc::new(ArrayDatum { element: PgType::Text, values: split(a, "regexp_split_to_array")? })))
 }
 
 fn without_global(flags: Flags) -> Flags {
-    Flags {
-        global: false,
-        ..flags
-    }
+    Flags { global: false, ..flags }
 }
 
 /// `regexp_match`
 pub fn regexp_match(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let flags = flags_at(a, 2)?;
-    refuse_global(flags, "regexp_match")
-        .map_err(|e| e.with_hint("Use the regexp_matches function instead."))?;
+    refuse_global(flags, "regexp_match").map_err(|e| e.with_hint("Use the regexp_matches function instead."))?;
     let re = compile(text(&a[1])?, flags)?;
     let captures = re.captures(text(&a[0])?);
     Ok(captures.map_or(Datum::Null, |c| groups(&c)))
@@ -220,9 +194,7 @@ pub fn regexp_match(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
 pub fn regexp_like(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let flags = flags_at(a, 2)?;
     refuse_global(flags, "regexp_like")?;
-    Ok(Datum::Bool(
-        compile(text(&a[1])?, flags)?.is_match(text(&a[0])?),
-    ))
+    Ok(Datum::Bool(compile(text(&a[1])?, flags)?.is_match(text(&a[0])?)))
 }
 
 /// `substring(s from pattern)`: the first group, or all of the match.
@@ -247,10 +219,7 @@ fn start_offset(a: &[Datum], i: usize, s: &str) -> Result<Option<usize>> {
 }
 
 fn bad_parameter(name: &str, value: i32) -> Error {
-    Error::new(
-        ErrorKind::InvalidParameterValue,
-        format!("invalid value for parameter \"{name}\": {value}"),
-    )
+    Error::new(ErrorKind::InvalidParameterValue, format!("invalid value for parameter \"{name}\": {value}"))
 }
 
 fn positive(a: &[Datum], i: usize, name: &str) -> Result<usize> {

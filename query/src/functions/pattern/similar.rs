@@ -22,10 +22,8 @@ fn translate(pattern: &str, escape: &str) -> Result<String> {
     let mut escape_chars = escape.chars();
     let escape = escape_chars.next();
     if escape_chars.next().is_some() {
-        return Err(
-            Error::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
-                .with_hint("Escape string must be empty or one character."),
-        );
+        return Err(Error::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
+            .with_hint("Escape string must be empty or one character."));
     }
     let mut out = String::from("^(?:");
     let mut after_escape = false;

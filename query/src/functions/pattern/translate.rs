@@ -55,10 +55,7 @@ impl Flags {
 
 /// 2201B with Postgres's text for the reason.
 pub fn invalid(reason: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidRegularExpression,
-        format!("invalid regular expression: {reason}"),
-    )
+    Error::new(ErrorKind::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
 }
 
 /// The expression for the `regex` crate, and the flags with those that the expression itself carries.
@@ -156,14 +153,8 @@ fn escape(chars: &[char], at: usize, in_bracket: bool, out: &mut String) -> Resu
                 'U' => 8,
                 _ => usize::MAX,
             };
-            let digits: String = chars[at + 1..]
-                .iter()
-                .take_while(|c| c.is_ascii_hexdigit())
-                .take(most)
-                .collect();
-            let code = u32::from_str_radix(&digits, 16)
-                .ok()
-                .and_then(char::from_u32);
+            let digits: String = chars[at + 1..].iter().take_while(|c| c.is_ascii_hexdigit()).take(most).collect();
+            let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
             let Some(code) = code else {
                 return Err(invalid("invalid escape \\ sequence"));
             };

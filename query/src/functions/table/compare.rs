@@ -2,8 +2,8 @@
 
 use super::super::{Function, Kernel, compare};
 use super::{
-    ACL, ARRAY, BOOL, BPCHAR, BYTEA, CHAR, DATE, F4, F8, I2, I4, I8, INTERVAL, JSONB, NAME, NUM,
-    OID, OIDV, RECORD, TEXT, TIME, TIMETZ, TS, TSTZ, UUID, XID, f,
+    ACL, ARRAY, BOOL, BPCHAR, BYTEA, CHAR, DATE, F4, F8, I2, I4, I8, INTERVAL, JSONB, NAME, NUM, OID, OIDV, RECORD,
+    TEXT, TIME, TIMETZ, TS, TSTZ, UUID, XID, f,
 };
 
 #[rustfmt::skip]

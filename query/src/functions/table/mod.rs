@@ -17,11 +17,7 @@ use stratos_types::{PgType, Scalar};
 use super::{ArgType, Function, Kernel, ReturnType, Volatility};
 use crate::session::EvalContext;
 
-type Eval = fn(
-    &EvalContext,
-    &[PgType],
-    &[stratos_types::Datum],
-) -> stratos_types::Result<stratos_types::Datum>;
+type Eval = fn(&EvalContext, &[PgType], &[stratos_types::Datum]) -> stratos_types::Result<stratos_types::Datum>;
 
 /// All tables.
 pub static ALL: &[&[Function]] = &[
@@ -38,13 +34,7 @@ pub static ALL: &[&[Function]] = &[
 ];
 
 /// An immutable, strict function; the methods say otherwise.
-const fn f(
-    oid: u32,
-    name: &'static str,
-    args: &'static [ArgType],
-    ret: ArgType,
-    eval: Eval,
-) -> Function {
+const fn f(oid: u32, name: &'static str, args: &'static [ArgType], ret: ArgType, eval: Eval) -> Function {
     Function {
         oid,
         name,

@@ -2,8 +2,8 @@
 
 use super::super::{Function, deparse, system};
 use super::{
-    ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC,
-    REGROLE, REGTYPE, TEXT, TSTZ, VOID, f,
+    ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC, REGROLE, REGTYPE,
+    TEXT, TSTZ, VOID, f,
 };
 
 #[rustfmt::skip]

@@ -202,8 +202,5 @@ static ABBREVIATIONS: &[(&str, i32)] = &[
 
 /// Seconds east of an abbreviation in lower case.
 pub(super) fn abbreviation(word: &str) -> Option<i32> {
-    ABBREVIATIONS
-        .binary_search_by(|(name, _)| (*name).cmp(word))
-        .ok()
-        .map(|i| ABBREVIATIONS[i].1)
+    ABBREVIATIONS.binary_search_by(|(name, _)| (*name).cmp(word)).ok().map(|i| ABBREVIATIONS[i].1)
 }

@@ -3,9 +3,8 @@
 use super::parse::round_time;
 use super::zone::{local_offset, offset_seconds};
 use super::{
-    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, civil_from_days, date_in_range,
-    date_out_of_range, days_from_civil, days_in_month, in_range, interval_out_of_range,
-    timestamp_out_of_range,
+    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, civil_from_days, date_in_range, date_out_of_range,
+    days_from_civil, days_in_month, in_range, interval_out_of_range, timestamp_out_of_range,
 };
 use crate::{Error, ErrorKind, Interval, Result, TimeTz, TimeZone};
 
@@ -14,8 +13,7 @@ fn is_infinite(t: i64) -> bool {
 }
 
 fn checked(t: Option<i64>) -> Result<i64> {
-    t.filter(|t| in_range(*t))
-        .ok_or_else(timestamp_out_of_range)
+    t.filter(|t| in_range(*t)).ok_or_else(timestamp_out_of_range)
 }
 
 /// Moves a local moment by months; the day is cut to the month's length.
@@ -27,10 +25,7 @@ fn add_months(t: i64, months: i32) -> Result<i64> {
     let total = year * 12 + month - 1 + i64::from(months);
     let (year, month) = (total.div_euclid(12), total.rem_euclid(12) + 1);
     let days = days_from_civil(year, month, day.min(days_in_month(year, month)));
-    checked(
-        days.checked_mul(MICROS_PER_DAY)
-            .and_then(|d| d.checked_add(t.rem_euclid(MICROS_PER_DAY))),
-    )
+    checked(days.checked_mul(MICROS_PER_DAY).and_then(|d| d.checked_add(t.rem_euclid(MICROS_PER_DAY))))
 }
 
 fn add_days(t: i64, days: i32) -> Result<i64> {
@@ -53,11 +48,7 @@ pub fn timestamp_plus(t: i64, i: Interval) -> Result<i64> {
 }
 
 fn negated(i: Interval) -> Interval {
-    Interval {
-        months: i.months.wrapping_neg(),
-        days: i.days.wrapping_neg(),
-        micros: i.micros.wrapping_neg(),
-    }
+    Interval { months: i.months.wrapping_neg(), days: i.days.wrapping_neg(), micros: i.micros.wrapping_neg() }
 }
 
 /// timestamp - interval
@@ -102,16 +93,10 @@ pub fn timestamptz_minus(t: i64, i: Interval, zone: &TimeZone) -> Result<i64> {
 /// 22008 for infinite operands.
 pub fn timestamp_diff(a: i64, b: i64) -> Result<Interval> {
     if is_infinite(a) || is_infinite(b) {
-        return Err(Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            "cannot subtract infinite timestamps",
-        ));
+        return Err(Error::new(ErrorKind::DatetimeFieldOverflow, "cannot subtract infinite timestamps"));
     }
     let micros = a.checked_sub(b).ok_or_else(interval_out_of_range)?;
-    super::interval::justify_hours(Interval {
-        micros,
-        ..Interval::default()
-    })
+    super::interval::justify_hours(Interval { micros, ..Interval::default() })
 }
 
 fn age(a: Civil, b: Civil, negative: bool) -> Interval {
@@ -129,11 +114,7 @@ fn age(a: Civil, b: Civil, negative: bool) -> Interval {
         months -= 1;
     }
     let sign = if negative { -1 } else { 1 };
-    Interval {
-        months: (sign * months) as i32,
-        days: (sign * days) as i32,
-        micros: sign * micros,
-    }
+    Interval { months: (sign * months) as i32, days: (sign * days) as i32, micros: sign * micros }
 }
 
 /// `age(a, b)` of timestamps: years, months and days by the calendar.
@@ -151,12 +132,7 @@ fn age_operand(t: i64) -> Result<Civil> {
         i64::MAX => {
             let days = i64::MAX / MICROS_PER_DAY + i64::from(super::POSTGRES_EPOCH_DAYS);
             let (year, month, day) = civil_from_days(days);
-            Ok(Civil {
-                year,
-                month,
-                day,
-                ..Civil::from_time(i64::MAX % MICROS_PER_DAY)
-            })
+            Ok(Civil { year, month, day, ..Civil::from_time(i64::MAX % MICROS_PER_DAY) })
         }
         t => Ok(Civil::from_micros(t)),
     }
@@ -167,10 +143,7 @@ fn age_operand(t: i64) -> Result<Civil> {
 /// # Errors
 /// 22008 for -infinity.
 pub fn timestamptz_age(a: i64, b: i64, zone: &TimeZone) -> Result<Interval> {
-    timestamp_age(
-        timestamptz_to_timestamp(a, zone)?,
-        timestamptz_to_timestamp(b, zone)?,
-    )
+    timestamp_age(timestamptz_to_timestamp(a, zone)?, timestamptz_to_timestamp(b, zone)?)
 }
 
 /// date + integer
@@ -190,10 +163,7 @@ pub fn date_plus(date: i32, days: i32) -> Result<i32> {
 /// 22008 for infinite operands.
 pub fn date_diff(a: i32, b: i32) -> Result<i32> {
     if [a, b].iter().any(|d| matches!(*d, i32::MAX | i32::MIN)) {
-        return Err(Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            "cannot subtract infinite dates",
-        ));
+        return Err(Error::new(ErrorKind::DatetimeFieldOverflow, "cannot subtract infinite dates"));
     }
     a.checked_sub(b).ok_or_else(date_out_of_range)
 }
@@ -219,10 +189,7 @@ pub fn time_minus(t: i64, i: Interval) -> Result<i64> {
 /// # Errors
 /// None in practice.
 pub fn timetz_plus(t: TimeTz, i: Interval) -> Result<TimeTz> {
-    Ok(TimeTz {
-        micros: time_plus(t.micros, i)?,
-        ..t
-    })
+    Ok(TimeTz { micros: time_plus(t.micros, i)?, ..t })
 }
 
 /// timetz - interval
@@ -230,10 +197,7 @@ pub fn timetz_plus(t: TimeTz, i: Interval) -> Result<TimeTz> {
 /// # Errors
 /// None in practice.
 pub fn timetz_minus(t: TimeTz, i: Interval) -> Result<TimeTz> {
-    Ok(TimeTz {
-        micros: time_minus(t.micros, i)?,
-        ..t
-    })
+    Ok(TimeTz { micros: time_minus(t.micros, i)?, ..t })
 }
 
 /// time - time
@@ -241,10 +205,7 @@ pub fn timetz_minus(t: TimeTz, i: Interval) -> Result<TimeTz> {
 /// # Errors
 /// None in practice.
 pub fn time_diff(a: i64, b: i64) -> Result<Interval> {
-    Ok(Interval {
-        micros: a - b,
-        ..Interval::default()
-    })
+    Ok(Interval { micros: a - b, ..Interval::default() })
 }
 
 /// date + time: a timestamp
@@ -275,12 +236,7 @@ pub fn date_timetz(date: i32, time: TimeTz) -> Result<i64> {
 ///
 /// # Errors
 /// None in practice.
-pub fn overlaps(
-    a: Option<i64>,
-    b: Option<i64>,
-    c: Option<i64>,
-    d: Option<i64>,
-) -> Result<Option<bool>> {
+pub fn overlaps(a: Option<i64>, b: Option<i64>, c: Option<i64>, d: Option<i64>) -> Result<Option<bool>> {
     // A period with one NULL end starts at the other; both NULL is unknown.
     let period = |x: Option<i64>, y: Option<i64>| match (x, y) {
         (None, None) => None,
@@ -296,11 +252,7 @@ pub fn overlaps(
         std::cmp::Ordering::Equal => ((e1, s2), true),
     };
     if equal {
-        return Ok(if e1.is_none() || e2.is_none() {
-            None
-        } else {
-            Some(true)
-        });
+        return Ok(if e1.is_none() || e2.is_none() { None } else { Some(true) });
     }
     Ok(match first_end {
         None => None,
@@ -317,12 +269,9 @@ pub fn date_to_timestamp(date: i32) -> Result<i64> {
     match date {
         i32::MAX => Ok(i64::MAX),
         i32::MIN => Ok(i64::MIN),
-        days => i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(|| {
-            Error::new(
-                ErrorKind::DatetimeFieldOverflow,
-                "date out of range for timestamp",
-            )
-        }),
+        days => i64::from(days)
+            .checked_mul(MICROS_PER_DAY)
+            .ok_or_else(|| Error::new(ErrorKind::DatetimeFieldOverflow, "date out of range for timestamp")),
     }
 }
 
@@ -373,18 +322,14 @@ pub fn timestamptz_to_timestamp(t: i64, zone: &TimeZone) -> Result<i64> {
     if is_infinite(t) {
         return Ok(t);
     }
-    t.checked_add(i64::from(offset_seconds(t, zone)) * MICROS_PER_SECOND)
-        .ok_or_else(timestamp_out_of_range)
+    t.checked_add(i64::from(offset_seconds(t, zone)) * MICROS_PER_SECOND).ok_or_else(timestamp_out_of_range)
 }
 
 /// `timetz AT TIME ZONE`: the same moment with another offset, which is the zone's at `now_micros`.
 pub fn timetz_at_zone(t: TimeTz, zone: &TimeZone, now_micros: i64) -> TimeTz {
     let west = -offset_seconds(now_micros, zone);
     let micros = t.utc_micros() - i64::from(west) * MICROS_PER_SECOND;
-    TimeTz {
-        micros: micros.rem_euclid(24 * MICROS_PER_HOUR),
-        zone_seconds_west: west,
-    }
+    TimeTz { micros: micros.rem_euclid(24 * MICROS_PER_HOUR), zone_seconds_west: west }
 }
 
 /// Rounds to a precision of 0 to 6 digits of the second.

@@ -21,21 +21,15 @@ pub(super) enum Fault {
 impl Fault {
     /// The error, for a value of the named type.
     pub fn into_error(self, input: &str, type_name: &str) -> Error {
-        let range = || {
-            Error::new(
-                ErrorKind::DatetimeFieldOverflow,
-                format!("date/time field value out of range: \"{input}\""),
-            )
-        };
+        let range =
+            || Error::new(ErrorKind::DatetimeFieldOverflow, format!("date/time field value out of range: \"{input}\""));
         match self {
             Fault::Format => Error::new(
                 ErrorKind::InvalidDatetimeFormat,
                 format!("invalid input syntax for type {type_name}: \"{input}\""),
             ),
             Fault::Overflow => range(),
-            Fault::MonthDayOverflow => {
-                range().with_hint("Perhaps you need a different \"datestyle\" setting.")
-            }
+            Fault::MonthDayOverflow => range().with_hint("Perhaps you need a different \"datestyle\" setting."),
             Fault::ZoneOverflow => Error::new(
                 ErrorKind::InvalidTimeZoneDisplacement,
                 format!("time zone displacement out of range: \"{input}\""),
@@ -58,11 +52,7 @@ pub(super) enum Zone {
 /// What a text says.
 #[derive(Debug)]
 pub(super) enum Moment {
-    At {
-        civil: Civil,
-        zone: Option<Zone>,
-        has_date: bool,
-    },
+    At { civil: Civil, zone: Option<Zone>, has_date: bool },
     Epoch,
     Infinity,
     MinusInfinity,
@@ -96,9 +86,7 @@ struct Decoder {
 fn int(text: &str) -> Decoded<i64> {
     match text.parse::<i32>() {
         Ok(n) => Ok(i64::from(n)),
-        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
-            Err(Fault::Overflow)
-        }
+        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => Err(Fault::Overflow),
         Err(_) => Err(Fault::Format),
     }
 }
@@ -301,13 +289,7 @@ impl Decoder {
         while let Some(first) = rest.chars().next() {
             let digit = first.is_ascii_digit();
             let end = rest
-                .find(|c: char| {
-                    if digit {
-                        !c.is_ascii_digit()
-                    } else {
-                        !c.is_ascii_alphabetic()
-                    }
-                })
+                .find(|c: char| if digit { !c.is_ascii_digit() } else { !c.is_ascii_alphabetic() })
                 .unwrap_or(rest.len());
             if end == 0 {
                 return Err(Fault::Format);
@@ -320,10 +302,7 @@ impl Decoder {
             }
             rest = next;
         }
-        for part in parts
-            .iter()
-            .filter(|p| p.as_bytes()[0].is_ascii_alphabetic())
-        {
+        for part in parts.iter().filter(|p| p.as_bytes()[0].is_ascii_alphabetic()) {
             match keyword(part) {
                 Some(Word::Ignore) => {}
                 Some(Word::Month(month)) => {
@@ -366,8 +345,7 @@ impl Decoder {
             let days = days_from_civil(c.year, 1, 1) + self.day_of_year - 1;
             (c.year, c.month, c.day) = civil_from_days(days);
         }
-        if self.seen & MONTH != 0 && !(1..=12).contains(&c.month)
-            || self.seen & DAY != 0 && !(1..=31).contains(&c.day)
+        if self.seen & MONTH != 0 && !(1..=12).contains(&c.month) || self.seen & DAY != 0 && !(1..=31).contains(&c.day)
         {
             return Err(Fault::MonthDayOverflow);
         }
@@ -379,12 +357,7 @@ impl Decoder {
 }
 
 /// Decodes a date, a time or both. `local_now` is the current moment in the session's zone, for `now` and `today`.
-pub(super) fn decode(
-    input: &str,
-    order: DateOrder,
-    time_only: bool,
-    local_now: &dyn Fn() -> Civil,
-) -> Decoded<Moment> {
+pub(super) fn decode(input: &str, order: DateOrder, time_only: bool, local_now: &dyn Fn() -> Civil) -> Decoded<Moment> {
     let tokens = tokenize(input).ok_or(Fault::Format)?;
     let mut d = Decoder {
         order,
@@ -405,9 +378,7 @@ pub(super) fn decode(
         match kind {
             Kind::Date if prefix == Some(Word::Julian) => {
                 prefix = None;
-                let end = text
-                    .find(|c: char| !c.is_ascii_digit())
-                    .ok_or(Fault::Format)?;
+                let end = text.find(|c: char| !c.is_ascii_digit()).ok_or(Fault::Format)?;
                 set_julian(&mut d, int(&text[..end])?)?;
                 zone = Some(Zone::Offset(decode_offset(&text[end..])?));
                 d.mark(TIME | ZONE)?;
@@ -418,8 +389,7 @@ pub(super) fn decode(
                     || time_only
                         && !(i == 0
                             && tokens.len() >= 2
-                            && (tokens[tokens.len() - 1].kind == Kind::Date
-                                || tokens[1].kind == Kind::Time)) =>
+                            && (tokens[tokens.len() - 1].kind == Kind::Date || tokens[1].kind == Kind::Time)) =>
             {
                 if starts_digit || prefix.is_some() {
                     if prefix.take().is_some_and(|p| p != Word::IsoTime) || d.seen & TIME != 0 {
@@ -457,9 +427,7 @@ pub(super) fn decode(
                     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
                     set_julian(&mut d, int(whole)?)?;
                     if text.contains('.') {
-                        let day: f64 = format!("0.{fraction}0")
-                            .parse()
-                            .map_err(|_| Fault::Format)?;
+                        let day: f64 = format!("0.{fraction}0").parse().map_err(|_| Fault::Format)?;
                         d.mark(TIME)?;
                         let time = (day * MICROS_PER_DAY as f64) as i64;
                         d.civil = Civil {
@@ -475,10 +443,7 @@ pub(super) fn decode(
                 None => {
                     let point = text.find('.');
                     let seen = if time_only { d.seen | DATE } else { d.seen };
-                    let dated = time_only
-                        && i == 0
-                        && tokens.len() >= 2
-                        && tokens[tokens.len() - 1].kind == Kind::Date;
+                    let dated = time_only && i == 0 && tokens.len() >= 2 && tokens[tokens.len() - 1].kind == Kind::Date;
                     if point.is_some() && (dated || seen & DATE == 0) {
                         d.date(text)?;
                     } else if point.is_some_and(|p| p > 2) {
@@ -516,23 +481,12 @@ pub(super) fn decode(
                             _ => 0,
                         };
                         let (year, month, day) = civil_from_days(local_now().days() + shift);
-                        d.civil = Civil {
-                            year,
-                            month,
-                            day,
-                            ..d.civil
-                        };
+                        d.civil = Civil { year, month, day, ..d.civil };
                         d.julian = true;
                     }
                     Some(Word::AllBalls) => {
                         d.mark(TIME | ZONE)?;
-                        d.civil = Civil {
-                            hour: 0,
-                            minute: 0,
-                            second: 0,
-                            micros: 0,
-                            ..d.civil
-                        };
+                        d.civil = Civil { hour: 0, minute: 0, second: 0, micros: 0, ..d.civil };
                         zone = Some(Zone::Offset(0));
                     }
                     Some(special @ (Word::Epoch | Word::Infinity | Word::MinusInfinity)) => {
@@ -601,11 +555,7 @@ pub(super) fn decode(
     if let (true, Some(Zone::Offset(offset))) = (daylight, &mut zone) {
         *offset += 3600;
     }
-    Ok(Moment::At {
-        civil: d.civil,
-        zone,
-        has_date,
-    })
+    Ok(Moment::At { civil: d.civil, zone, has_date })
 }
 
 fn set_julian(d: &mut Decoder, julian: i64) -> Decoded<()> {
@@ -617,9 +567,6 @@ fn set_julian(d: &mut Decoder, julian: i64) -> Decoded<()> {
 
 fn named_zone(text: &str) -> Decoded<TimeZone> {
     zone_by_name(text).ok_or_else(|| {
-        Fault::Other(Error::new(
-            ErrorKind::InvalidParameterValue,
-            format!("time zone \"{text}\" not recognized"),
-        ))
+        Fault::Other(Error::new(ErrorKind::InvalidParameterValue, format!("time zone \"{text}\" not recognized")))
     })
 }

@@ -4,8 +4,8 @@ use super::arith::{timestamp_to_timestamptz, timestamptz_to_timestamp};
 use super::interval_parse::unit;
 use super::zone::offset_seconds;
 use super::{
-    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, SECONDS_PER_DAY,
-    UNIX_EPOCH_JULIAN, days_from_civil, interval_out_of_range, timestamp_out_of_range, weekday,
+    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, SECONDS_PER_DAY, UNIX_EPOCH_JULIAN,
+    days_from_civil, interval_out_of_range, timestamp_out_of_range, weekday,
 };
 use crate::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeZone};
 
@@ -53,20 +53,14 @@ fn field_name(field: &str) -> Option<&'static str> {
 fn unrecognized(field: &str, ty: PgType) -> Error {
     Error::new(
         ErrorKind::InvalidParameterValue,
-        format!(
-            "unit \"{}\" not recognized for type {ty}",
-            field.to_ascii_lowercase()
-        ),
+        format!("unit \"{}\" not recognized for type {ty}", field.to_ascii_lowercase()),
     )
 }
 
 fn unsupported(field: &str, ty: PgType) -> Error {
     Error::new(
         ErrorKind::FeatureNotSupported,
-        format!(
-            "unit \"{}\" not supported for type {ty}",
-            field.to_ascii_lowercase()
-        ),
+        format!("unit \"{}\" not supported for type {ty}", field.to_ascii_lowercase()),
     )
 }
 
@@ -84,27 +78,15 @@ fn shown_year(year: i64) -> i64 {
 }
 
 fn decade(year: i64) -> i64 {
-    if year >= 0 {
-        year / 10
-    } else {
-        -((8 - (year - 1)) / 10)
-    }
+    if year >= 0 { year / 10 } else { -((8 - (year - 1)) / 10) }
 }
 
 fn century(year: i64) -> i64 {
-    if year > 0 {
-        (year + 99) / 100
-    } else {
-        -((99 - (year - 1)) / 100)
-    }
+    if year > 0 { (year + 99) / 100 } else { -((99 - (year - 1)) / 100) }
 }
 
 fn millennium(year: i64) -> i64 {
-    if year > 0 {
-        (year + 999) / 1000
-    } else {
-        -((999 - (year - 1)) / 1000)
-    }
+    if year > 0 { (year + 999) / 1000 } else { -((999 - (year - 1)) / 1000) }
 }
 
 fn time_field(name: &str, time: i64) -> Option<Numeric> {
@@ -148,15 +130,8 @@ fn zone_field(name: &str, east: i64) -> Option<Numeric> {
 
 /// Infinite values: fields that only grow are infinite, the others NULL.
 fn infinite(name: &str, positive: bool) -> Option<Numeric> {
-    let grows = matches!(
-        name,
-        "year" | "decade" | "century" | "millennium" | "julian" | "isoyear" | "epoch"
-    );
-    grows.then_some(if positive {
-        Numeric::INFINITY
-    } else {
-        Numeric::NEG_INFINITY
-    })
+    let grows = matches!(name, "year" | "decade" | "century" | "millennium" | "julian" | "isoyear" | "epoch");
+    grows.then_some(if positive { Numeric::INFINITY } else { Numeric::NEG_INFINITY })
 }
 
 fn timestamp_field(name: &str, local: i64) -> Result<Option<Numeric>> {
@@ -181,13 +156,9 @@ fn interval_field(name: &str, i: Interval) -> Option<Numeric> {
         "millennium" => int(years / 1000),
         "epoch" => {
             // A year has 365.25 days here, a month of the rest 30.
-            let days4 = 1461 * i128::from(years)
-                + 4 * (30 * i128::from(i.months % 12) + i128::from(i.days));
+            let days4 = 1461 * i128::from(years) + 4 * (30 * i128::from(i.months % 12) + i128::from(i.days));
             let seconds = days4 * i128::from(SECONDS_PER_DAY / 4);
-            Numeric::from_scaled(
-                seconds * i128::from(MICROS_PER_SECOND) + i128::from(i.micros),
-                6,
-            )
+            Numeric::from_scaled(seconds * i128::from(MICROS_PER_SECOND) + i128::from(i.micros), 6)
         }
         _ => return time_field(name, i.micros),
     })
@@ -205,10 +176,8 @@ pub fn extract(field: &str, ty: PgType, value: &Datum, zone: &TimeZone) -> Resul
         Datum::Date(i32::MAX | i32::MIN)
         | Datum::Timestamp(i64::MAX | i64::MIN)
         | Datum::TimestampTz(i64::MAX | i64::MIN) => {
-            let positive = matches!(
-                value,
-                Datum::Date(i32::MAX) | Datum::Timestamp(i64::MAX) | Datum::TimestampTz(i64::MAX)
-            );
+            let positive =
+                matches!(value, Datum::Date(i32::MAX) | Datum::Timestamp(i64::MAX) | Datum::TimestampTz(i64::MAX));
             // The field must exist for the type even so; zones count as fields of a timestamp here.
             let zero = match value {
                 Datum::Date(_) => Datum::Date(0),
@@ -228,9 +197,7 @@ pub fn extract(field: &str, ty: PgType, value: &Datum, zone: &TimeZone) -> Resul
         Datum::Time(t) if name == "epoch" => Some(scaled(*t, 6)),
         Datum::Time(t) => time_field(name, *t),
         Datum::TimeTz(t) if name == "epoch" => Some(scaled(t.utc_micros(), 6)),
-        Datum::TimeTz(t) => {
-            time_field(name, t.micros).or_else(|| zone_field(name, -i64::from(t.zone_seconds_west)))
-        }
+        Datum::TimeTz(t) => time_field(name, t.micros).or_else(|| zone_field(name, -i64::from(t.zone_seconds_west))),
         Datum::Timestamp(t) | Datum::TimestampTz(t) if name == "epoch" => Some(scaled(*t, 6)),
         Datum::Timestamp(t) => timestamp_field(name, *t)?,
         Datum::TimestampTz(t) => match zone_field(name, i64::from(offset_seconds(*t, zone))) {
@@ -239,9 +206,7 @@ pub fn extract(field: &str, ty: PgType, value: &Datum, zone: &TimeZone) -> Resul
         },
         Datum::Interval(i) => interval_field(name, *i),
         _ => {
-            return Err(Error::internal(
-                "extract from a value that is no date or time",
-            ));
+            return Err(Error::internal("extract from a value that is no date or time"));
         }
     };
     found.map(Some).ok_or_else(|| unsupported(field, ty))
@@ -285,11 +250,7 @@ fn truncate(name: &str, local: i64) -> Option<Option<i64>> {
         "millennium" => first(-((999 - (c.year - 1)) / 1000) * 1000 + 1, 1),
         _ => return None,
     };
-    Some(
-        start
-            .checked_mul(MICROS_PER_DAY)
-            .filter(|t| super::in_range(*t)),
-    )
+    Some(start.checked_mul(MICROS_PER_DAY).filter(|t| super::in_range(*t)))
 }
 
 /// `date_trunc(field, timestamp)`.
@@ -305,9 +266,7 @@ fn trunc_named(field: &str, t: i64, ty: PgType) -> Result<i64> {
         return Ok(t);
     }
     let name = unit_name(field).ok_or_else(|| unrecognized(field, ty))?;
-    truncate(name, t)
-        .ok_or_else(|| unsupported(field, ty))?
-        .ok_or_else(timestamp_out_of_range)
+    truncate(name, t).ok_or_else(|| unsupported(field, ty))?.ok_or_else(timestamp_out_of_range)
 }
 
 /// `date_trunc(field, timestamptz[, zone])`.
@@ -320,10 +279,7 @@ pub fn trunc_timestamptz(field: &str, t: i64, zone: &TimeZone) -> Result<i64> {
     if t == i64::MAX || t == i64::MIN {
         return Ok(t);
     }
-    let short = matches!(
-        unit_name(field),
-        Some("microsecond" | "millisecond" | "second" | "minute" | "hour")
-    );
+    let short = matches!(unit_name(field), Some("microsecond" | "millisecond" | "second" | "minute" | "hour"));
     if short {
         // Within an hour the offset is that of the value, also in the repeated hour of autumn.
         return Ok(cut - i64::from(offset_seconds(t, zone)) * MICROS_PER_SECOND);
@@ -338,15 +294,8 @@ pub fn trunc_timestamptz(field: &str, t: i64, zone: &TimeZone) -> Result<i64> {
 pub fn trunc_interval(field: &str, i: Interval) -> Result<Interval> {
     let ty = PgType::Interval;
     let name = unit_name(field).ok_or_else(|| unrecognized(field, ty))?;
-    let months = |unit: i32| Interval {
-        months: i.months / unit * unit,
-        days: 0,
-        micros: 0,
-    };
-    let time = |unit: i64| Interval {
-        micros: i.micros / unit * unit,
-        ..i
-    };
+    let months = |unit: i32| Interval { months: i.months / unit * unit, days: 0, micros: 0 };
+    let time = |unit: i64| Interval { micros: i.micros / unit * unit, ..i };
     Ok(match name {
         "microsecond" => i,
         "millisecond" => time(1000),
@@ -376,10 +325,7 @@ pub fn date_bin(stride: Interval, source: i64, origin: i64) -> Result<i64> {
         return Ok(source);
     }
     if origin == i64::MAX || origin == i64::MIN {
-        return Err(Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            "origin out of range",
-        ));
+        return Err(Error::new(ErrorKind::DatetimeFieldOverflow, "origin out of range"));
     }
     if stride.months != 0 {
         return Err(Error::new(
@@ -392,15 +338,8 @@ pub fn date_bin(stride: Interval, source: i64, origin: i64) -> Result<i64> {
         .and_then(|d| d.checked_add(stride.micros))
         .ok_or_else(interval_out_of_range)?;
     if micros <= 0 {
-        return Err(Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            "stride must be greater than zero",
-        ));
+        return Err(Error::new(ErrorKind::DatetimeFieldOverflow, "stride must be greater than zero"));
     }
-    let distance = source
-        .checked_sub(origin)
-        .ok_or_else(interval_out_of_range)?;
-    source
-        .checked_sub(distance.rem_euclid(micros))
-        .ok_or_else(timestamp_out_of_range)
+    let distance = source.checked_sub(origin).ok_or_else(interval_out_of_range)?;
+    source.checked_sub(distance.rem_euclid(micros)).ok_or_else(timestamp_out_of_range)
 }

@@ -4,8 +4,8 @@ use super::arith::{timestamp_round, timestamp_to_timestamptz};
 use super::template::{Calendar, Field, Key, Node, is_separator, parse};
 use super::to_char::{ROMAN_MONTHS, iso_week_start};
 use super::{
-    Civil, MICROS_PER_SECOND, MONTHS, UNIX_EPOCH_JULIAN, WEEKDAYS, civil_from_days, date_in_range,
-    days_in_month, timestamp_out_of_range,
+    Civil, MICROS_PER_SECOND, MONTHS, UNIX_EPOCH_JULIAN, WEEKDAYS, civil_from_days, date_in_range, days_in_month,
+    timestamp_out_of_range,
 };
 use crate::numeric::is_space;
 use crate::{Error, ErrorKind, Result, TimeZone};
@@ -51,11 +51,8 @@ struct Fields {
 
 fn set(target: &mut i64, value: i64, field: &Field<'_>) -> Result<()> {
     if *target != 0 && *target != value {
-        return Err(format_error(format!(
-            "conflicting values for \"{}\" field in formatting string",
-            field.name
-        ))
-        .with_detail("This value contradicts a previous setting for the same field type."));
+        return Err(format_error(format!("conflicting values for \"{}\" field in formatting string", field.name))
+            .with_detail("This value contradicts a previous setting for the same field type."));
     }
     *target = value;
     Ok(())
@@ -72,9 +69,7 @@ fn leading_integer(text: &str) -> (i64, usize) {
     }
     let used = blanks + body.len() - unsigned.len() + digits;
     let negative = body.starts_with('-');
-    let value = text[blanks..used]
-        .parse()
-        .unwrap_or(if negative { i64::MIN } else { i64::MAX });
+    let value = text[blanks..used].parse().unwrap_or(if negative { i64::MIN } else { i64::MAX });
     (value, used)
 }
 
@@ -129,43 +124,27 @@ impl<'a> Reader<'a> {
             self.at += used;
         } else {
             if body.len() < width {
-                return Err(format_error(format!(
-                    "source string too short for \"{}\" formatting field",
-                    field.name
-                ))
-                .with_detail(format!(
-                    "Field requires {width} characters, but only {} remain.",
-                    body.len()
-                ))
-                .with_hint(FILL_HINT));
+                return Err(format_error(format!("source string too short for \"{}\" formatting field", field.name))
+                    .with_detail(format!("Field requires {width} characters, but only {} remain.", body.len()))
+                    .with_hint(FILL_HINT));
             }
             let (number, used) = leading_integer(copy);
             if used > 0 && used < width {
-                return Err(format_error(format!(
-                    "invalid value \"{copy}\" for \"{}\"",
-                    field.name
-                ))
-                .with_detail(format!(
-                    "Field requires {width} characters, but only {used} could be parsed."
-                ))
-                .with_hint(FILL_HINT));
+                return Err(format_error(format!("invalid value \"{copy}\" for \"{}\"", field.name))
+                    .with_detail(format!("Field requires {width} characters, but only {used} could be parsed."))
+                    .with_hint(FILL_HINT));
             }
             value = number;
             self.at += init.len() - body.len() + used;
         }
         if self.at == start {
-            return Err(
-                format_error(format!("invalid value \"{copy}\" for \"{}\"", field.name))
-                    .with_detail("Value must be an integer."),
-            );
+            return Err(format_error(format!("invalid value \"{copy}\" for \"{}\"", field.name))
+                .with_detail("Value must be an integer."));
         }
         if i32::try_from(value).is_err() {
             return Err(Error::new(
                 ErrorKind::DatetimeFieldOverflow,
-                format!(
-                    "value for \"{}\" in source string is out of range",
-                    field.name
-                ),
+                format!("value for \"{}\" in source string is out of range", field.name),
             )
             .with_detail("Value must be in the range -2147483648 to 2147483647."));
         }
@@ -176,20 +155,14 @@ impl<'a> Reader<'a> {
     fn name(&mut self, field: &Field<'_>, names: &[&str]) -> Result<i64> {
         let rest = self.rest();
         for (i, name) in names.iter().enumerate() {
-            if rest
-                .get(..name.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(name))
-            {
+            if rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)) {
                 self.at += name.len();
                 return Ok(i as i64);
             }
         }
         let word = rest.split(is_space).next().unwrap_or("");
-        Err(
-            format_error(format!("invalid value \"{word}\" for \"{}\"", field.name)).with_detail(
-                "The given value did not match any of the allowed values for this field.",
-            ),
-        )
+        Err(format_error(format!("invalid value \"{word}\" for \"{}\"", field.name))
+            .with_detail("The given value did not match any of the allowed values for this field."))
     }
 
     fn year_with_comma(&mut self) -> Result<i64> {
@@ -211,11 +184,8 @@ impl<'a> Reader<'a> {
     fn field(&mut self, f: &Field<'_>, runs_on: bool) -> Result<()> {
         if let Some(calendar) = f.key.calendar() {
             if self.fields.calendar.is_some_and(|c| c != calendar) {
-                return Err(
-                    format_error("invalid combination of date conventions").with_hint(
-                        "Do not mix Gregorian and ISO week date conventions in a formatting template.",
-                    ),
-                );
+                return Err(format_error("invalid combination of date conventions")
+                    .with_hint("Do not mix Gregorian and ISO week date conventions in a formatting template."));
             }
             self.fields.calendar = Some(calendar);
         }
@@ -235,28 +205,17 @@ impl<'a> Reader<'a> {
             Key::ZoneName | Key::Offset => {
                 return Err(Error::new(
                     ErrorKind::FeatureNotSupported,
-                    format!(
-                        "formatting field \"{}\" is only supported in to_char",
-                        f.name
-                    ),
+                    format!("formatting field \"{}\" is only supported in to_char", f.name),
                 ));
             }
             Key::Half | Key::HalfDotted => {
-                let names = if f.key == Key::Half {
-                    ["am", "pm"]
-                } else {
-                    ["a.m.", "p.m."]
-                };
+                let names = if f.key == Key::Half { ["am", "pm"] } else { ["a.m.", "p.m."] };
                 let value = self.name(f, &names)?;
                 self.fields.half_day_clock = true;
                 return set(&mut self.fields.pm, value, f);
             }
             Key::Era | Key::EraDotted => {
-                let names = if f.key == Key::Era {
-                    ["ad", "bc"]
-                } else {
-                    ["a.d.", "b.c."]
-                };
+                let names = if f.key == Key::Era { ["ad", "bc"] } else { ["a.d.", "b.c."] };
                 let value = self.name(f, &names)?;
                 return set(&mut self.fields.bc, value, f);
             }
@@ -299,11 +258,8 @@ impl<'a> Reader<'a> {
             }
             _ => {}
         }
-        let (value, used) = if f.key == Key::YearWithComma {
-            (self.year_with_comma()?, 5)
-        } else {
-            self.integer(f, width, runs_on)?
-        };
+        let (value, used) =
+            if f.key == Key::YearWithComma { (self.year_with_comma()?, 5) } else { self.integer(f, width, runs_on)? };
         let missing = |digits: usize| 10i64.pow(digits.saturating_sub(used) as u32);
         let fields = &mut self.fields;
         match f.key {
@@ -375,13 +331,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             let is_field = matches!(node, Node::Field(_));
-            let fixes = matches!(
-                node,
-                Node::Field(Field {
-                    key: Key::Fixed,
-                    ..
-                })
-            );
+            let fixes = matches!(node, Node::Field(Field { key: Key::Fixed, .. }));
             if !self.fixed && !fixes && (is_field || i == 0) {
                 self.skip_spaces();
             }
@@ -444,22 +394,15 @@ fn set_time(civil: &mut Civil, f: &Fields) -> Result<()> {
         civil.minute = f.second_of_day % 3600 / 60;
         civil.second = f.second_of_day % 60;
     }
-    for (target, value) in [
-        (&mut civil.second, f.second),
-        (&mut civil.minute, f.minute),
-        (&mut civil.hour, f.hour),
-    ] {
+    for (target, value) in [(&mut civil.second, f.second), (&mut civil.minute, f.minute), (&mut civil.hour, f.hour)] {
         if value != 0 {
             *target = value;
         }
     }
     if f.half_day_clock {
         if !(1..=12).contains(&civil.hour) {
-            return Err(format_error(format!(
-                "hour \"{}\" is invalid for the 12-hour clock",
-                civil.hour
-            ))
-            .with_hint("Use the 24-hour clock, or give an hour between 1 and 12."));
+            return Err(format_error(format!("hour \"{}\" is invalid for the 12-hour clock", civil.hour))
+                .with_hint("Use the 24-hour clock, or give an hour between 1 and 12."));
         }
         if f.pm != 0 && civil.hour < 12 {
             civil.hour += 12;
@@ -522,11 +465,7 @@ fn set_date(civil: &mut Civil, f: &Fields) -> Result<Option<()>> {
             day_of_year = (f.week - 1) * 7 + 1;
         }
     }
-    let day = if f.week_of_month != 0 {
-        (f.week_of_month - 1) * 7 + 1
-    } else {
-        f.day
-    };
+    let day = if f.week_of_month != 0 { (f.week_of_month - 1) * 7 + 1 } else { f.day };
     if day != 0 {
         civil.day = day;
         day_known = true;
@@ -537,9 +476,7 @@ fn set_date(civil: &mut Civil, f: &Fields) -> Result<Option<()>> {
     }
     if day_of_year != 0 && (civil.month <= 1 || civil.day <= 1) {
         if civil.year == 0 && f.bc == 0 {
-            return Err(format_error(
-                "cannot calculate day of year without year information",
-            ));
+            return Err(format_error("cannot calculate day of year without year information"));
         }
         if f.calendar == Some(Calendar::IsoWeek) {
             set_julian(civil, iso_week_start(civil.year, 1) - 1 + day_of_year);
@@ -563,32 +500,17 @@ fn set_date(civil: &mut Civil, f: &Fields) -> Result<Option<()>> {
     }
     let ok = (!month_known || (1..=12).contains(&civil.month))
         && (!day_known || (1..=31).contains(&civil.day))
-        && (!(year_known && month_known && day_known)
-            || civil.day <= days_in_month(civil.year, civil.month));
+        && (!(year_known && month_known && day_known) || civil.day <= days_in_month(civil.year, civil.month));
     Ok(ok.then_some(()))
 }
 
 fn read(input: &str, template: &str) -> Result<Parsed> {
-    let mut reader = Reader {
-        input,
-        at: 0,
-        fixed: false,
-        extra: 0,
-        fields: Fields::default(),
-    };
+    let mut reader = Reader { input, at: 0, fixed: false, extra: 0, fields: Fields::default() };
     reader.run(&parse(template))?;
     let f = reader.fields;
-    let mut civil = Civil {
-        month: 1,
-        day: 1,
-        ..Civil::default()
-    };
-    let out_of_range = || {
-        Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            format!("date/time field value out of range: \"{input}\""),
-        )
-    };
+    let mut civil = Civil { month: 1, day: 1, ..Civil::default() };
+    let out_of_range =
+        || Error::new(ErrorKind::DatetimeFieldOverflow, format!("date/time field value out of range: \"{input}\""));
     set_time(&mut civil, &f)?;
     set_date(&mut civil, &f)?.ok_or_else(out_of_range)?;
     if !(0..24).contains(&civil.hour)
@@ -609,11 +531,7 @@ fn read(input: &str, template: &str) -> Result<Parsed> {
         }
         Some(f.zone_sign * (f.zone_hours * 60 + f.zone_minutes) * 60)
     };
-    Ok(Parsed {
-        civil,
-        seconds_east,
-        precision: f.precision,
-    })
+    Ok(Parsed { civil, seconds_east, precision: f.precision })
 }
 
 /// `to_timestamp(text, template)`: a timestamptz, local to `zone` unless the text has an offset.
@@ -622,10 +540,7 @@ fn read(input: &str, template: &str) -> Result<Parsed> {
 /// 22007 when text and template do not match, 22008 out of range, 0A000 for TZ and OF.
 pub fn to_timestamp(text: &str, template: &str, zone: &TimeZone) -> Result<i64> {
     let parsed = read(text, template)?;
-    let local = parsed
-        .civil
-        .to_micros()
-        .ok_or_else(timestamp_out_of_range)?;
+    let local = parsed.civil.to_micros().ok_or_else(timestamp_out_of_range)?;
     let micros = match parsed.seconds_east {
         Some(east) => local
             .checked_sub(east * MICROS_PER_SECOND)
@@ -642,10 +557,6 @@ pub fn to_timestamp(text: &str, template: &str, zone: &TimeZone) -> Result<i64> 
 /// As [`to_timestamp`].
 pub fn to_date(text: &str, template: &str) -> Result<i32> {
     let parsed = read(text, template)?;
-    date_in_range(parsed.civil.days()).ok_or_else(|| {
-        Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            format!("date out of range: \"{text}\""),
-        )
-    })
+    date_in_range(parsed.civil.days())
+        .ok_or_else(|| Error::new(ErrorKind::DatetimeFieldOverflow, format!("date out of range: \"{text}\"")))
 }

@@ -116,16 +116,8 @@ pub fn interval_typmod(v: Interval, typmod: i32) -> Result<Interval> {
 /// # Errors
 /// 22008 out of range.
 pub fn interval_add(a: Interval, b: Interval) -> Result<Interval> {
-    match (
-        a.months.checked_add(b.months),
-        a.days.checked_add(b.days),
-        a.micros.checked_add(b.micros),
-    ) {
-        (Some(months), Some(days), Some(micros)) => Ok(Interval {
-            months,
-            days,
-            micros,
-        }),
+    match (a.months.checked_add(b.months), a.days.checked_add(b.days), a.micros.checked_add(b.micros)) {
+        (Some(months), Some(days), Some(micros)) => Ok(Interval { months, days, micros }),
         _ => Err(interval_out_of_range()),
     }
 }
@@ -143,16 +135,8 @@ pub fn interval_sub(a: Interval, b: Interval) -> Result<Interval> {
 /// # Errors
 /// 22008 out of range.
 pub fn interval_neg(a: Interval) -> Result<Interval> {
-    match (
-        a.months.checked_neg(),
-        a.days.checked_neg(),
-        a.micros.checked_neg(),
-    ) {
-        (Some(months), Some(days), Some(micros)) => Ok(Interval {
-            months,
-            days,
-            micros,
-        }),
+    match (a.months.checked_neg(), a.days.checked_neg(), a.micros.checked_neg()) {
+        (Some(months), Some(days), Some(micros)) => Ok(Interval { months, days, micros }),
         _ => Err(interval_out_of_range()),
     }
 }
@@ -177,9 +161,8 @@ fn scale(a: Interval, apply: impl Fn(f64) -> f64) -> Result<Interval> {
     let days = to_i32(days_exact)?;
     let month_days = round_seconds((months_exact - f64::from(months)) * 30.0);
     let whole_month_days = to_i32(month_days)?;
-    let mut seconds = round_seconds(
-        (days_exact - f64::from(days) + month_days - f64::from(whole_month_days)) * 86_400.0,
-    );
+    let mut seconds =
+        round_seconds((days_exact - f64::from(days) + month_days - f64::from(whole_month_days)) * 86_400.0);
     let mut days = i64::from(days);
     if seconds.abs() >= 86_400.0 {
         let carry = to_i32(seconds / 86_400.0)?;
@@ -191,11 +174,7 @@ fn scale(a: Interval, apply: impl Fn(f64) -> f64) -> Result<Interval> {
     if micros.is_nan() || micros < i64::MIN as f64 || micros >= i64::MAX as f64 {
         return Err(interval_out_of_range());
     }
-    Ok(Interval {
-        months,
-        days: i32::try_from(days).map_err(|_| interval_out_of_range())?,
-        micros: micros as i64,
-    })
+    Ok(Interval { months, days: i32::try_from(days).map_err(|_| interval_out_of_range())?, micros: micros as i64 })
 }
 
 /// interval × number
@@ -231,11 +210,7 @@ pub fn justify_hours(a: Interval) -> Result<Interval> {
         micros -= MICROS_PER_DAY;
         days += 1;
     }
-    Ok(Interval {
-        months: a.months,
-        days: i32::try_from(days).map_err(|_| interval_out_of_range())?,
-        micros,
-    })
+    Ok(Interval { months: a.months, days: i32::try_from(days).map_err(|_| interval_out_of_range())?, micros })
 }
 
 /// Moves 30 days into a month.
@@ -252,11 +227,7 @@ pub fn justify_days(a: Interval) -> Result<Interval> {
         days -= 30;
         months += 1;
     }
-    Ok(Interval {
-        months: i32::try_from(months).map_err(|_| interval_out_of_range())?,
-        days,
-        micros: a.micros,
-    })
+    Ok(Interval { months: i32::try_from(months).map_err(|_| interval_out_of_range())?, days, micros: a.micros })
 }
 
 /// Both, and one sign for all.
@@ -282,11 +253,7 @@ pub fn justify_interval(a: Interval) -> Result<Interval> {
         micros -= MICROS_PER_DAY;
         days += 1;
     }
-    Ok(Interval {
-        months: i32::try_from(months).map_err(|_| interval_out_of_range())?,
-        days: days as i32,
-        micros,
-    })
+    Ok(Interval { months: i32::try_from(months).map_err(|_| interval_out_of_range())?, days: days as i32, micros })
 }
 
 /// Microseconds of a second's fraction.

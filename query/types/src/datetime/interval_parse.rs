@@ -101,8 +101,7 @@ impl Sum {
         let years = i32::try_from(self.years).map_err(|_| Fault::Overflow)?;
         let months = i32::try_from(self.months).map_err(|_| Fault::Overflow)?;
         Ok(Interval {
-            months: i32::try_from(i64::from(years) * 12 + i64::from(months))
-                .map_err(|_| Fault::Range)?,
+            months: i32::try_from(i64::from(years) * 12 + i64::from(months)).map_err(|_| Fault::Range)?,
             days: i32::try_from(self.days).map_err(|_| Fault::Overflow)?,
             micros: i64::try_from(self.micros).map_err(|_| Fault::Overflow)?,
         })
@@ -123,32 +122,14 @@ fn number(text: &str) -> Result<(i128, f64), Fault> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let (whole, fraction) = body.split_once('.').unwrap_or((body, ""));
-    if whole.len() + fraction.len() == 0
-        || !whole
-            .bytes()
-            .chain(fraction.bytes())
-            .all(|b| b.is_ascii_digit())
-    {
+    if whole.len() + fraction.len() == 0 || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
         return Err(Fault::Format);
     }
-    let value: i128 = if whole.is_empty() {
-        0
-    } else {
-        whole
-            .parse::<i64>()
-            .map(i128::from)
-            .map_err(|_| Fault::Overflow)?
-    };
-    let fraction: f64 = if fraction.is_empty() {
-        0.0
-    } else {
-        format!("0.{fraction}").parse().map_err(|_| Fault::Format)?
-    };
-    Ok(if negative {
-        (-value, -fraction)
-    } else {
-        (value, fraction)
-    })
+    let value: i128 =
+        if whole.is_empty() { 0 } else { whole.parse::<i64>().map(i128::from).map_err(|_| Fault::Overflow)? };
+    let fraction: f64 =
+        if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().map_err(|_| Fault::Format)? };
+    Ok(if negative { (-value, -fraction) } else { (value, fraction) })
 }
 
 /// `h:mm[:ss[.f]]` as microseconds.
@@ -158,9 +139,7 @@ fn clock(text: &str, minute_to_second: bool) -> Result<i128, Fault> {
         if t.is_empty() || !t.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Fault::Format);
         }
-        t.parse::<i64>()
-            .map(i128::from)
-            .map_err(|_| Fault::Overflow)
+        t.parse::<i64>().map(i128::from).map_err(|_| Fault::Overflow)
     };
     let (hours, minutes, seconds) = match parts.as_slice() {
         [h, m] if minute_to_second || m.contains('.') => (0, digits(h)?, *m),
@@ -275,13 +254,8 @@ fn words(input: &str, typmod: i32, sql_style: bool) -> Result<Sum, Fault> {
             }
             Kind::Zone if text.contains(':') => {
                 // A clock out of range is read as a number, which it is not.
-                let micros =
-                    clock(&text[1..], words.minute_to_second).map_err(|_| Fault::Format)?;
-                words.clock(if text.starts_with('-') {
-                    -micros
-                } else {
-                    micros
-                })?;
+                let micros = clock(&text[1..], words.minute_to_second).map_err(|_| Fault::Format)?;
+                words.clock(if text.starts_with('-') { -micros } else { micros })?;
             }
             _ => words.number(text)?,
         }
@@ -290,16 +264,7 @@ fn words(input: &str, typmod: i32, sql_style: bool) -> Result<Sum, Fault> {
         return Err(Fault::Format);
     }
     let sum = words.sum;
-    Ok(if ago {
-        Sum {
-            years: -sum.years,
-            months: -sum.months,
-            days: -sum.days,
-            micros: -sum.micros,
-        }
-    } else {
-        sum
-    })
+    Ok(if ago { Sum { years: -sum.years, months: -sum.months, days: -sum.days, micros: -sum.micros } } else { sum })
 }
 
 /// Takes a number of an ISO 8601 interval off the front (`ParseISO8601Number`): whole and signed fraction.
@@ -364,9 +329,7 @@ fn iso8601(input: &str) -> Result<Sum, Fault> {
         }
         let field = rest;
         let (value, fraction) = iso_number(&mut rest)?;
-        let mut add = |value: i128, fraction: f64, unit: &str| {
-            sum.add(value, fraction, unit).ok_or(Fault::Format)
-        };
+        let mut add = |value: i128, fraction: f64, unit: &str| sum.add(value, fraction, unit).ok_or(Fault::Format);
         let letter = rest.chars().next();
         let unit = match (letter, in_time) {
             (Some('Y'), false) => "year",
@@ -389,11 +352,8 @@ fn iso8601(input: &str) -> Result<Sum, Fault> {
                 continue;
             }
             (None | Some('T' | '-'), false) | (None | Some(':'), true) if !have_field => {
-                let (separator, units) = if in_time {
-                    (':', ["hour", "minute", "second"])
-                } else {
-                    ('-', ["year", "month", "day"])
-                };
+                let (separator, units) =
+                    if in_time { (':', ["hour", "minute", "second"]) } else { ('-', ["year", "month", "day"]) };
                 add(value, fraction, units[0])?;
                 for unit in &units[1..] {
                     let Some(next) = rest.strip_prefix(separator) else {
@@ -428,14 +388,12 @@ pub fn parse_interval(input: &str, typmod: i32, options: &FormatOptions) -> Resu
         overflow => Err(overflow),
     });
     let interval = sum.and_then(Sum::finish).map_err(|fault| match fault {
-        Fault::Format => Error::new(
-            ErrorKind::InvalidDatetimeFormat,
-            format!("invalid input syntax for type interval: \"{input}\""),
-        ),
-        Fault::Overflow => Error::new(
-            ErrorKind::IntervalFieldOverflow,
-            format!("interval field value out of range: \"{input}\""),
-        ),
+        Fault::Format => {
+            Error::new(ErrorKind::InvalidDatetimeFormat, format!("invalid input syntax for type interval: \"{input}\""))
+        }
+        Fault::Overflow => {
+            Error::new(ErrorKind::IntervalFieldOverflow, format!("interval field value out of range: \"{input}\""))
+        }
         Fault::Range => interval_out_of_range(),
     })?;
     interval_typmod(interval, typmod)

@@ -2,9 +2,8 @@
 
 use super::zone::local_offset;
 use super::{
-    MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, date_in_range,
-    date_out_of_range, days_in_month, interval::seconds_to_micros, interval_out_of_range,
-    timestamp_out_of_range,
+    MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, date_in_range, date_out_of_range,
+    days_in_month, interval::seconds_to_micros, interval_out_of_range, timestamp_out_of_range,
 };
 use crate::{Error, ErrorKind, Interval, Result, TimeZone};
 
@@ -26,12 +25,7 @@ pub fn make_date(year: i32, month: i32, day: i32) -> Result<i32> {
     if day < 1 || i64::from(day) > days_in_month(astronomical, month.into()) {
         return Err(bad());
     }
-    date_in_range(super::days_from_civil(
-        astronomical,
-        month.into(),
-        day.into(),
-    ))
-    .ok_or_else(date_out_of_range)
+    date_in_range(super::days_from_civil(astronomical, month.into(), day.into())).ok_or_else(date_out_of_range)
 }
 
 /// `make_time`
@@ -74,15 +68,7 @@ pub fn make_timestamp(y: i32, mo: i32, d: i32, h: i32, mi: i32, s: f64) -> Resul
 ///
 /// # Errors
 /// 22008 out of range.
-pub fn make_timestamptz(
-    y: i32,
-    mo: i32,
-    d: i32,
-    h: i32,
-    mi: i32,
-    s: f64,
-    zone: &TimeZone,
-) -> Result<i64> {
+pub fn make_timestamptz(y: i32, mo: i32, d: i32, h: i32, mi: i32, s: f64, zone: &TimeZone) -> Result<i64> {
     let local = make_timestamp(y, mo, d, h, mi, s)?;
     Ok(local - i64::from(local_offset(local, zone)) * MICROS_PER_SECOND)
 }
@@ -106,9 +92,7 @@ pub fn make_interval(
     Ok(Interval {
         months: i32::try_from(months).map_err(|_| interval_out_of_range())?,
         days: i32::try_from(days).map_err(|_| interval_out_of_range())?,
-        micros: seconds_to_micros(secs)
-            .and_then(|s| time.checked_add(s))
-            .ok_or_else(interval_out_of_range)?,
+        micros: seconds_to_micros(secs).and_then(|s| time.checked_add(s)).ok_or_else(interval_out_of_range)?,
     })
 }
 
@@ -118,10 +102,7 @@ pub fn make_interval(
 /// 22008 out of range.
 pub fn timestamptz_from_epoch(seconds: f64) -> Result<i64> {
     if seconds.is_nan() {
-        return Err(Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            "timestamp cannot be NaN",
-        ));
+        return Err(Error::new(ErrorKind::DatetimeFieldOverflow, "timestamp cannot be NaN"));
     }
     if seconds.is_infinite() {
         return Ok(if seconds > 0.0 { i64::MAX } else { i64::MIN });
@@ -129,10 +110,7 @@ pub fn timestamptz_from_epoch(seconds: f64) -> Result<i64> {
     let micros = (seconds * MICROS_PER_SECOND as f64).round_ties_even();
     let in_range = micros >= super::MIN_TIMESTAMP as f64 && micros < i64::MAX as f64;
     if !in_range {
-        return Err(Error::new(
-            ErrorKind::DatetimeFieldOverflow,
-            format!("timestamp out of range: \"{seconds}\""),
-        ));
+        return Err(Error::new(ErrorKind::DatetimeFieldOverflow, format!("timestamp out of range: \"{seconds}\"")));
     }
     Ok(micros as i64)
 }

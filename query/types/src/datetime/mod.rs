@@ -40,10 +40,7 @@ pub(crate) const MIN_TIMESTAMP: i64 = MIN_DAYS * MICROS_PER_DAY;
 
 /// Days since 1970-01-01 of a date; months beyond 1 to 12 carry into the year.
 pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = (
-        year + (month - 1).div_euclid(12),
-        (month - 1).rem_euclid(12) + 1,
-    );
+    let (year, month) = (year + (month - 1).div_euclid(12), (month - 1).rem_euclid(12) + 1);
     let y = if month <= 2 { year - 1 } else { year };
     let era = y.div_euclid(400);
     let year_of_era = y.rem_euclid(400);
@@ -56,16 +53,11 @@ pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -107,12 +99,7 @@ impl Civil {
     pub fn from_micros(micros: i64) -> Civil {
         let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
         let time = micros.rem_euclid(MICROS_PER_DAY);
-        Civil {
-            year,
-            month,
-            day,
-            ..Civil::from_time(time)
-        }
+        Civil { year, month, day, ..Civil::from_time(time) }
     }
 
     /// Of microseconds since midnight; the date stays zero.
@@ -149,10 +136,7 @@ pub(crate) fn in_range(micros: i64) -> bool {
 
 /// A day number as a date, if in the range of dates.
 pub(crate) fn date_in_range(days: i64) -> Option<i32> {
-    (MIN_DAYS..END_DAYS)
-        .contains(&days)
-        .then(|| i32::try_from(days).ok())
-        .flatten()
+    (MIN_DAYS..END_DAYS).contains(&days).then(|| i32::try_from(days).ok()).flatten()
 }
 
 pub(crate) fn timestamp_out_of_range() -> Error {
@@ -181,12 +165,4 @@ pub(crate) const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-pub(crate) const WEEKDAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+pub(crate) const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];

@@ -13,23 +13,13 @@ fn local(now_micros: i64, zone: &TimeZone) -> Civil {
     Civil::from_micros(now_micros + offset * MICROS_PER_SECOND)
 }
 
-fn read(
-    input: &str,
-    type_name: &str,
-    options: &FormatOptions,
-    time_only: bool,
-    now_micros: i64,
-) -> Result<Moment> {
+fn read(input: &str, type_name: &str, options: &FormatOptions, time_only: bool, now_micros: i64) -> Result<Moment> {
     let now = || local(now_micros, &options.time_zone);
-    decode(input, options.date_order, time_only, &now)
-        .map_err(|fault| fault.into_error(input, type_name))
+    decode(input, options.date_order, time_only, &now).map_err(|fault| fault.into_error(input, type_name))
 }
 
 fn out_of_range(what: &str, input: &str) -> Error {
-    Error::new(
-        ErrorKind::DatetimeFieldOverflow,
-        format!("{what} out of range: \"{input}\""),
-    )
+    Error::new(ErrorKind::DatetimeFieldOverflow, format!("{what} out of range: \"{input}\""))
 }
 
 /// Precision of a modifier, digits.
@@ -58,9 +48,7 @@ pub fn parse_date(input: &str, options: &FormatOptions, now_micros: i64) -> Resu
         Moment::Epoch => Ok(0),
         Moment::Infinity => Ok(i32::MAX),
         Moment::MinusInfinity => Ok(i32::MIN),
-        Moment::At { civil, .. } => {
-            date_in_range(civil.days()).ok_or_else(|| out_of_range("date", input))
-        }
+        Moment::At { civil, .. } => date_in_range(civil.days()).ok_or_else(|| out_of_range("date", input)),
     }
 }
 
@@ -68,12 +56,7 @@ pub fn parse_date(input: &str, options: &FormatOptions, now_micros: i64) -> Resu
 ///
 /// # Errors
 /// 22007 for the syntax, 22008 out of range.
-pub fn parse_time(
-    input: &str,
-    typmod: i32,
-    options: &FormatOptions,
-    now_micros: i64,
-) -> Result<i64> {
+pub fn parse_time(input: &str, typmod: i32, options: &FormatOptions, now_micros: i64) -> Result<i64> {
     match read(input, "time", options, true, now_micros)? {
         Moment::At { civil, .. } => Ok(round_time(civil.time(), precision(typmod))),
         _ => Err(Error::internal("a time is never special")),
@@ -84,18 +67,8 @@ pub fn parse_time(
 ///
 /// # Errors
 /// 22007 for the syntax, 22008 out of range.
-pub fn parse_timetz(
-    input: &str,
-    typmod: i32,
-    options: &FormatOptions,
-    now_micros: i64,
-) -> Result<TimeTz> {
-    let Moment::At {
-        civil,
-        zone,
-        has_date,
-    } = read(input, "time with time zone", options, true, now_micros)?
-    else {
+pub fn parse_timetz(input: &str, typmod: i32, options: &FormatOptions, now_micros: i64) -> Result<TimeTz> {
+    let Moment::At { civil, zone, has_date } = read(input, "time with time zone", options, true, now_micros)? else {
         return Err(Error::internal("a time is never special"));
     };
     // Without a date the zone's offset is today's.
@@ -103,12 +76,7 @@ pub fn parse_timetz(
         civil
     } else {
         let today = local(now_micros, &options.time_zone);
-        Civil {
-            year: today.year,
-            month: today.month,
-            day: today.day,
-            ..civil
-        }
+        Civil { year: today.year, month: today.month, day: today.day, ..civil }
     };
     let at = || dated.to_micros().ok_or_else(|| out_of_range("time", input));
     let east = match zone {
@@ -116,30 +84,20 @@ pub fn parse_timetz(
         Some(Zone::Named(zone)) => local_offset(at()?, &zone),
         None => local_offset(at()?, &options.time_zone),
     };
-    Ok(TimeTz {
-        micros: round_time(civil.time(), precision(typmod)),
-        zone_seconds_west: -east,
-    })
+    Ok(TimeTz { micros: round_time(civil.time(), precision(typmod)), zone_seconds_west: -east })
 }
 
 /// `timestamp` input: microseconds since 1970-01-01 00:00. A zone in the text is checked and ignored, as in Postgres.
 ///
 /// # Errors
 /// 22007 for the syntax, 22008 out of range.
-pub fn parse_timestamp(
-    input: &str,
-    typmod: i32,
-    options: &FormatOptions,
-    now_micros: i64,
-) -> Result<i64> {
+pub fn parse_timestamp(input: &str, typmod: i32, options: &FormatOptions, now_micros: i64) -> Result<i64> {
     match read(input, "timestamp", options, false, now_micros)? {
         Moment::Epoch => Ok(0),
         Moment::Infinity => Ok(i64::MAX),
         Moment::MinusInfinity => Ok(i64::MIN),
         Moment::At { civil, .. } => {
-            let micros = civil
-                .to_micros()
-                .ok_or_else(|| out_of_range("timestamp", input))?;
+            let micros = civil.to_micros().ok_or_else(|| out_of_range("timestamp", input))?;
             timestamp_round(micros, precision(typmod))
         }
     }
@@ -149,36 +107,22 @@ pub fn parse_timestamp(
 ///
 /// # Errors
 /// 22007 for the syntax, 22008 out of range.
-pub fn parse_timestamptz(
-    input: &str,
-    typmod: i32,
-    options: &FormatOptions,
-    now_micros: i64,
-) -> Result<i64> {
-    match read(
-        input,
-        "timestamp with time zone",
-        options,
-        false,
-        now_micros,
-    )? {
+pub fn parse_timestamptz(input: &str, typmod: i32, options: &FormatOptions, now_micros: i64) -> Result<i64> {
+    match read(input, "timestamp with time zone", options, false, now_micros)? {
         Moment::Epoch => Ok(0),
         Moment::Infinity => Ok(i64::MAX),
         Moment::MinusInfinity => Ok(i64::MIN),
         Moment::At { civil, zone, .. } => {
             // The extremes may be in range only with their offset: work a day inside is not needed, i128 is.
             let range = || out_of_range("timestamp", input);
-            let wall =
-                i128::from(civil.days()) * i128::from(MICROS_PER_DAY) + i128::from(civil.time());
+            let wall = i128::from(civil.days()) * i128::from(MICROS_PER_DAY) + i128::from(civil.time());
             let wall = i64::try_from(wall).map_err(|_| range())?;
             let utc = match zone {
                 Some(Zone::Offset(east)) => wall
                     .checked_sub(i64::from(east) * MICROS_PER_SECOND)
                     .filter(|t| super::in_range(*t))
                     .ok_or_else(range)?,
-                Some(Zone::Named(zone)) => {
-                    timestamp_to_timestamptz(wall, &zone).map_err(|_| range())?
-                }
+                Some(Zone::Named(zone)) => timestamp_to_timestamptz(wall, &zone).map_err(|_| range())?,
                 None => timestamp_to_timestamptz(wall, &options.time_zone).map_err(|_| range())?,
             };
             timestamp_round(utc, precision(typmod))

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::zone::{offset_at, offset_seconds};
 use super::{
-    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS,
-    civil_from_days, weekday,
+    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS, civil_from_days,
+    weekday,
 };
 use crate::{DateOrder, DateStyle, FormatOptions, Interval, IntervalStyle, TimeTz};
 
@@ -69,12 +69,7 @@ pub fn write_date(out: &mut String, date: i32, options: &FormatOptions) {
         i32::MIN => out.push_str("-infinity"),
         days => {
             let (year, month, day) = civil_from_days(i64::from(days));
-            let c = Civil {
-                year,
-                month,
-                day,
-                ..Civil::default()
-            };
+            let c = Civil { year, month, day, ..Civil::default() };
             put_date(out, &c, options);
             if year <= 0 {
                 out.push_str(" BC");
@@ -181,13 +176,7 @@ fn split_time(micros: i64) -> (i64, i64, i64, i64) {
 
 fn put_clock(out: &mut String, micros: i64, hour_digits: usize) {
     let (h, m, s, f) = split_time(micros);
-    put!(
-        out,
-        "{:0hour_digits$}:{:02}:{:02}",
-        h.abs(),
-        m.abs(),
-        s.abs()
-    );
+    put!(out, "{:0hour_digits$}:{:02}:{:02}", h.abs(), m.abs(), s.abs());
     put_fraction(out, f.abs());
 }
 
@@ -248,11 +237,7 @@ fn verbose(out: &mut String, v: Interval) {
         }
         put!(out, "{}", s.abs());
         put_fraction(out, f.abs());
-        out.push_str(if s.abs() == 1 && f == 0 {
-            " sec"
-        } else {
-            " secs"
-        });
+        out.push_str(if s.abs() == 1 && f == 0 { " sec" } else { " secs" });
     }
     match ago {
         None => out.push_str(" 0"),

@@ -110,9 +110,7 @@ impl Key {
             | Key::WeekOfMonth
             | Key::YearWithComma
             | Key::Year(_) => Some(Calendar::Gregorian),
-            Key::IsoDayOfYear | Key::IsoDayOfWeek | Key::IsoWeek | Key::IsoYear(_) => {
-                Some(Calendar::IsoWeek)
-            }
+            Key::IsoDayOfYear | Key::IsoDayOfWeek | Key::IsoWeek | Key::IsoYear(_) => Some(Calendar::IsoWeek),
             _ => None,
         }
     }
@@ -221,11 +219,7 @@ fn pattern(text: &str) -> Option<(Key, &str, Letters)> {
         };
         if written == name {
             let capital = name.bytes().any(|b| b.is_ascii_lowercase());
-            let letters = if capital {
-                Letters::Capital
-            } else {
-                Letters::Upper
-            };
+            let letters = if capital { Letters::Capital } else { Letters::Upper };
             return Some((key, written, letters));
         }
         let lower = !written.bytes().any(|b| b.is_ascii_uppercase());
@@ -264,13 +258,7 @@ pub(super) fn parse(template: &str) -> Vec<Node<'_>> {
             if ordinal.is_some() || rest.starts_with("SP") {
                 rest = &rest[2..];
             }
-            nodes.push(Node::Field(Field {
-                key,
-                name,
-                letters,
-                fill,
-                ordinal,
-            }));
+            nodes.push(Node::Field(Field { key, name, letters, fill, ordinal }));
             continue;
         }
         let mut chars = rest.chars();
@@ -285,11 +273,7 @@ pub(super) fn parse(template: &str) -> Vec<Node<'_>> {
                 }
             }
             Some(c) => {
-                let c = if c == '\\' && chars.as_str().starts_with('"') {
-                    chars.next().unwrap_or(c)
-                } else {
-                    c
-                };
+                let c = if c == '\\' && chars.as_str().starts_with('"') { chars.next().unwrap_or(c) } else { c };
                 nodes.push(if is_separator(c) {
                     Node::Separator(c)
                 } else if crate::numeric::is_space(c) {
@@ -315,9 +299,5 @@ pub(crate) fn ordinal_suffix(digits: &str, upper: bool) -> &'static str {
         Some(b'3') if !teen => 2,
         _ => 3,
     };
-    if upper {
-        ["ST", "ND", "RD", "TH"][index]
-    } else {
-        ["st", "nd", "rd", "th"][index]
-    }
+    if upper { ["ST", "ND", "RD", "TH"][index] } else { ["st", "nd", "rd", "th"][index] }
 }

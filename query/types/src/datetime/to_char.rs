@@ -5,23 +5,15 @@ pub use super::from_char::{to_date, to_timestamp};
 use super::arith::timestamptz_to_timestamp;
 use super::template::{Field, Key, Letters, Node, Ordinal, ordinal_suffix, parse};
 use super::zone::offset_at;
-use super::{
-    Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS,
-};
+use super::{Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS};
 use crate::{Error, ErrorKind, Interval, Result, TimeZone};
 
 /// Months as Roman numerals, December first.
-pub(super) const ROMAN_MONTHS: [&str; 12] = [
-    "xii", "xi", "x", "ix", "viii", "vii", "vi", "v", "iv", "iii", "ii", "i",
-];
+pub(super) const ROMAN_MONTHS: [&str; 12] = ["xii", "xi", "x", "ix", "viii", "vii", "vi", "v", "iv", "iii", "ii", "i"];
 
 /// Julian day number; also of the dates that intervals make up (`date2j`).
 pub(super) fn julian(year: i64, month: i64, day: i64) -> i64 {
-    let (m, y) = if month > 2 {
-        (month + 1, year + 4800)
-    } else {
-        (month + 13, year + 4799)
-    };
+    let (m, y) = if month > 2 { (month + 1, year + 4800) } else { (month + 13, year + 4799) };
     let century = y / 100;
     y * 365 - 32_167 + y / 4 - century + century / 4 + 7834 * m / 256 + day
 }
@@ -58,11 +50,7 @@ impl Value {
 
     /// Years before Christ count from 1.
     fn shown_year(&self, year: i64) -> i64 {
-        if self.is_interval || year > 0 {
-            year
-        } else {
-            1 - year
-        }
+        if self.is_interval || year > 0 { year } else { 1 - year }
     }
 
     fn iso_year_and_week(&self) -> (i64, i64) {
@@ -128,11 +116,8 @@ impl Value {
         if !self.is_interval {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::InvalidDatetimeFormat,
-            "invalid format specification for an interval value",
-        )
-        .with_hint("Intervals are not tied to specific calendar dates."))
+        Err(Error::new(ErrorKind::InvalidDatetimeFormat, "invalid format specification for an interval value")
+            .with_hint("Intervals are not tied to specific calendar dates."))
     }
 
     fn write(&self, out: &mut String, f: &Field<'_>) -> Result<()> {
@@ -281,11 +266,7 @@ impl Value {
             }
             Key::Year(digits) | Key::IsoYear(digits) => {
                 let year = self.field_year(f.key);
-                let shown = if digits == 4 {
-                    year
-                } else {
-                    year % 10i64.pow(digits.into())
-                };
+                let shown = if digits == 4 { year } else { year % 10i64.pow(digits.into()) };
                 // The sign of the calendar year decides about the width, of ISO years too.
                 let width = match (f.fill || digits == 1, self.shown_year(c.year) < 0) {
                     (true, _) => 0,
@@ -337,9 +318,7 @@ pub fn timestamptz_to_char(t: i64, template: &str, zone: &TimeZone) -> Result<Op
         return Ok(None);
     }
     let local = timestamptz_to_timestamp(t, zone)?;
-    Value::moment(local, Some(offset_at(t, zone)))
-        .print(template)
-        .map(Some)
+    Value::moment(local, Some(offset_at(t, zone))).print(template).map(Some)
 }
 
 /// `to_char(interval, template)`; `None` for an empty template.

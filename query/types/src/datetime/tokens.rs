@@ -83,15 +83,11 @@ pub(super) fn tokenize(input: &str) -> Option<Vec<Token>> {
             }
             let is_date = match at(i) {
                 b'-' | b'/' | b'.' => true,
-                d if d == b'+' || d.is_ascii_digit() => {
-                    keyword(&input[start..i].to_ascii_lowercase()).is_none()
-                }
+                d if d == b'+' || d.is_ascii_digit() => keyword(&input[start..i].to_ascii_lowercase()).is_none(),
                 _ => false,
             };
             kind = if is_date {
-                while at(i).is_ascii_alphanumeric()
-                    || matches!(at(i), b'+' | b'-' | b'/' | b'_' | b'.' | b':')
-                {
+                while at(i).is_ascii_alphanumeric() || matches!(at(i), b'+' | b'-' | b'/' | b'_' | b'.' | b':') {
                     i += 1;
                 }
                 Kind::Date

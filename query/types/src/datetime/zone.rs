@@ -7,9 +7,7 @@ use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 
 use super::abbreviations::abbreviation;
 use super::decode::decode_offset;
-use super::{
-    MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, is_leap, weekday,
-};
+use super::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, is_leap, weekday};
 use crate::{Error, ErrorKind, Result, TimeZone};
 
 /// Years from here on take the rules of an equal year before, because the tables of the tz database end.
@@ -39,10 +37,7 @@ pub fn offset_seconds(utc_micros: i64, zone: &TimeZone) -> i32 {
     match zone {
         TimeZone::Named(Tz::UTC) => 0,
         TimeZone::Named(tz) => match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
-            Some(at) => tz
-                .offset_from_utc_datetime(&at.naive_utc())
-                .fix()
-                .local_minus_utc(),
+            Some(at) => tz.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc(),
             None => 0,
         },
         TimeZone::Fixed { seconds_east, .. } => *seconds_east,
@@ -55,18 +50,12 @@ pub fn offset_at(utc_micros: i64, zone: &TimeZone) -> (i32, String) {
         TimeZone::Named(tz) => match DateTime::from_timestamp_micros(table_instant(utc_micros)) {
             Some(at) => {
                 let offset = tz.offset_from_utc_datetime(&at.naive_utc());
-                (
-                    offset.fix().local_minus_utc(),
-                    offset.abbreviation().unwrap_or_default().to_owned(),
-                )
+                (offset.fix().local_minus_utc(), offset.abbreviation().unwrap_or_default().to_owned())
             }
             None => (0, "UTC".to_owned()),
         },
         TimeZone::Fixed { seconds_east, name } => {
-            let shown = name
-                .strip_prefix('<')
-                .and_then(|n| n.split_once('>'))
-                .map_or(name.as_str(), |(n, _)| n);
+            let shown = name.strip_prefix('<').and_then(|n| n.split_once('>')).map_or(name.as_str(), |(n, _)| n);
             (*seconds_east, shown.to_owned())
         }
     }
@@ -80,11 +69,7 @@ pub(super) fn local_offset(local_micros: i64, zone: &TimeZone) -> i32 {
         let utc = local_micros.saturating_sub(i64::from(offset) * MICROS_PER_SECOND);
         offset_seconds(utc, zone) == offset
     };
-    if before == after || !holds(after) {
-        before
-    } else {
-        after
-    }
+    if before == after || !holds(after) { before } else { after }
 }
 
 /// A zone of the tz database, by its name in any case; or a POSIX form (`UTC+3`: three hours west).
@@ -92,10 +77,7 @@ pub(super) fn zone_by_name(name: &str) -> Option<TimeZone> {
     if let Ok(tz) = Tz::from_str(name) {
         return Some(TimeZone::Named(tz));
     }
-    if let Some(tz) = TZ_VARIANTS
-        .iter()
-        .find(|tz| tz.name().eq_ignore_ascii_case(name))
-    {
+    if let Some(tz) = TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(name)) {
         return Some(TimeZone::Named(*tz));
     }
     posix(name)
@@ -115,10 +97,7 @@ fn posix_offset(text: &str) -> Option<i32> {
         let n: i32 = part.parse().ok().filter(|n| digits && *n <= limit)?;
         seconds += n * unit;
     }
-    parts
-        .next()
-        .is_none()
-        .then_some(if negative { -seconds } else { seconds })
+    parts.next().is_none().then_some(if negative { -seconds } else { seconds })
 }
 
 /// `ABC+3`, `<+02>-2`: a name and hours WEST.
@@ -133,10 +112,7 @@ fn posix(text: &str) -> Option<TimeZone> {
         return None;
     }
     let west = posix_offset(offset)?;
-    Some(TimeZone::Fixed {
-        seconds_east: -west,
-        name: text.to_ascii_uppercase(),
-    })
+    Some(TimeZone::Fixed { seconds_east: -west, name: text.to_ascii_uppercase() })
 }
 
 /// A zone as `SET TimeZone` and `AT TIME ZONE` take it: abbreviation, name, POSIX form, or a number of hours.
@@ -158,17 +134,10 @@ pub fn parse_zone(text: &str) -> Result<TimeZone> {
     }
     zone_by_name(trimmed)
         .or_else(|| {
-            abbreviation(&lower).map(|seconds_east| TimeZone::Fixed {
-                seconds_east,
-                name: trimmed.to_ascii_uppercase(),
-            })
+            abbreviation(&lower)
+                .map(|seconds_east| TimeZone::Fixed { seconds_east, name: trimmed.to_ascii_uppercase() })
         })
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidParameterValue,
-                format!("time zone \"{text}\" not recognized"),
-            )
-        })
+        .ok_or_else(|| Error::new(ErrorKind::InvalidParameterValue, format!("time zone \"{text}\" not recognized")))
 }
 
 /// `SET TIME ZONE hours`, east; may have a fraction.
@@ -191,10 +160,7 @@ pub fn zone_from_hours(hours: f64) -> Result<TimeZone> {
 /// 22023 out of range.
 pub fn zone_from_seconds_east(seconds_east: i32) -> Result<TimeZone> {
     if seconds_east.unsigned_abs() > 168 * 3600 {
-        return Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            "UTC timezone offset is out of range.",
-        ));
+        return Err(Error::new(ErrorKind::InvalidParameterValue, "UTC timezone offset is out of range."));
     }
     let shown = |seconds: i32| {
         let sign = if seconds < 0 { '-' } else { '+' };
@@ -208,10 +174,7 @@ pub fn zone_from_seconds_east(seconds_east: i32) -> Result<TimeZone> {
         }
         text
     };
-    Ok(TimeZone::Fixed {
-        seconds_east,
-        name: format!("<{}>{}", shown(seconds_east), shown(-seconds_east)),
-    })
+    Ok(TimeZone::Fixed { seconds_east, name: format!("<{}>{}", shown(seconds_east), shown(-seconds_east)) })
 }
 
 /// As `SHOW TimeZone` prints it.

@@ -7,12 +7,7 @@ fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOpti
     match value {
         Datum::Null => out.push_str("null"),
         Datum::Bool(v) => out.push_str(if *v { "true" } else { "false" }),
-        Datum::Int2(_)
-        | Datum::Int4(_)
-        | Datum::Int8(_)
-        | Datum::Numeric(_)
-        | Datum::Float4(_)
-        | Datum::Float8(_) => {
+        Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Numeric(_) | Datum::Float4(_) | Datum::Float8(_) => {
             let text = value.to_text(ty, options);
             // NaN and the infinities are no JSON numbers.
             if text.ends_with(|c: char| c.is_ascii_digit()) {
@@ -24,10 +19,7 @@ fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOpti
         Datum::Jsonb(text) => out.push_str(text),
         Datum::Text(text) if ty == PgType::Json => out.push_str(text),
         Datum::Timestamp(_) | Datum::TimestampTz(_) | Datum::Date(_) => {
-            let iso = FormatOptions {
-                date_style: DateStyle::Iso,
-                ..options.clone()
-            };
+            let iso = FormatOptions { date_style: DateStyle::Iso, ..options.clone() };
             let text = value.to_text(ty, &iso);
             // ISO 8601: T instead of the blank, minutes always in the offset.
             let mut text = text.replacen(' ', "T", 1);
@@ -35,12 +27,7 @@ fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOpti
                 if ty == PgType::TimestampTz {
                     let era = text.strip_suffix(" BC").map(str::len);
                     let end = era.unwrap_or(text.len());
-                    if text.as_bytes()[..end]
-                        .iter()
-                        .rev()
-                        .nth(2)
-                        .is_some_and(|b| matches!(b, b'+' | b'-'))
-                    {
+                    if text.as_bytes()[..end].iter().rev().nth(2).is_some_and(|b| matches!(b, b'+' | b'-')) {
                         text.insert_str(end, ":00");
                     }
                 }
@@ -97,22 +84,11 @@ pub fn to_jsonb(value: &Datum, ty: PgType, options: &FormatOptions) -> Result<St
 ///
 /// # Errors
 /// 22023 for an odd number of arguments, a NULL or composite key.
-pub fn build_object(
-    args: &[(PgType, Datum)],
-    jsonb: bool,
-    options: &FormatOptions,
-) -> Result<String> {
+pub fn build_object(args: &[(PgType, Datum)], jsonb: bool, options: &FormatOptions) -> Result<String> {
     if args.len() % 2 == 1 {
-        let name = if jsonb {
-            "jsonb_build_object()"
-        } else {
-            "json_build_object()"
-        };
-        return Err(
-            invalid("argument list must have even number of elements").with_hint(format!(
-                "The arguments of {name} must consist of alternating keys and values."
-            )),
-        );
+        let name = if jsonb { "jsonb_build_object()" } else { "json_build_object()" };
+        return Err(invalid("argument list must have even number of elements")
+            .with_hint(format!("The arguments of {name} must consist of alternating keys and values.")));
     }
     let mut out = String::from("{");
     for (i, pair) in args.chunks_exact(2).enumerate() {
@@ -129,12 +105,9 @@ pub fn build_object(
                 .with_hint("Object keys should be text.")
             });
         }
-        let composite = matches!(key, Datum::Array(_) | Datum::Record(_) | Datum::Jsonb(_))
-            || *key_ty == PgType::Json;
+        let composite = matches!(key, Datum::Array(_) | Datum::Record(_) | Datum::Jsonb(_)) || *key_ty == PgType::Json;
         if composite {
-            return Err(invalid(
-                "key value must be scalar, not array, composite, or json",
-            ));
+            return Err(invalid("key value must be scalar, not array, composite, or json"));
         }
         if i > 0 {
             out.push_str(", ");
@@ -155,11 +128,7 @@ pub fn build_object(
 ///
 /// # Errors
 /// As [`to_jsonb`].
-pub fn build_array(
-    args: &[(PgType, Datum)],
-    jsonb: bool,
-    options: &FormatOptions,
-) -> Result<String> {
+pub fn build_array(args: &[(PgType, Datum)], jsonb: bool, options: &FormatOptions) -> Result<String> {
     let mut out = String::from("[");
     for (i, (ty, value)) in args.iter().enumerate() {
         if i > 0 {

@@ -104,14 +104,7 @@ fn change(target: &mut Json, path: &[&str], depth: usize, action: &Action<'_>) -
                     return Err(invalid("cannot replace existing key")
                         .with_hint("Try using the function jsonb_set to replace key value."));
                 }
-                (
-                    None,
-                    Action::Set {
-                        value,
-                        create: true,
-                    }
-                    | Action::Insert { value, .. },
-                ) if last => {
+                (None, Action::Set { value, create: true } | Action::Insert { value, .. }) if last => {
                     members.push(((*step).to_owned(), (*value).clone()));
                     sort_members(members);
                 }
@@ -122,10 +115,7 @@ fn change(target: &mut Json, path: &[&str], depth: usize, action: &Action<'_>) -
             let index: i32 = step.trim().parse().map_err(|_| {
                 Error::new(
                     ErrorKind::InvalidTextRepresentation,
-                    format!(
-                        "path element at position {} is not an integer: \"{step}\"",
-                        depth + 1
-                    ),
+                    format!("path element at position {} is not an integer: \"{step}\"", depth + 1),
                 )
             })?;
             let found = position(index, items.len());
@@ -138,14 +128,7 @@ fn change(target: &mut Json, path: &[&str], depth: usize, action: &Action<'_>) -
                 (Some(at), Action::Insert { value, after }) => {
                     items.insert(at + usize::from(*after), (*value).clone());
                 }
-                (
-                    None,
-                    Action::Set {
-                        value,
-                        create: true,
-                    }
-                    | Action::Insert { value, .. },
-                ) if last => {
+                (None, Action::Set { value, create: true } | Action::Insert { value, .. }) if last => {
                     let at = if index < 0 { 0 } else { items.len() };
                     items.insert(at, (*value).clone());
                 }
@@ -180,12 +163,7 @@ pub fn delete_path(a: &str, path: &[&str]) -> Result<String> {
 /// 22023 for a scalar, 22P02 for a step into an array that is no integer.
 pub fn set(a: &str, path: &[&str], value: &str, create: bool) -> Result<String> {
     let value = &parse(value, true)?;
-    edit(
-        a,
-        path,
-        &Action::Set { value, create },
-        "cannot set path in scalar",
-    )
+    edit(a, path, &Action::Set { value, create }, "cannot set path in scalar")
 }
 
 /// `jsonb_insert(target, path, value, insert_after)`
@@ -194,10 +172,5 @@ pub fn set(a: &str, path: &[&str], value: &str, create: bool) -> Result<String> 
 /// As [`set`]; 22023 for a key that exists.
 pub fn insert(a: &str, path: &[&str], value: &str, after: bool) -> Result<String> {
     let value = &parse(value, true)?;
-    edit(
-        a,
-        path,
-        &Action::Insert { value, after },
-        "cannot set path in scalar",
-    )
+    edit(a, path, &Action::Insert { value, after }, "cannot set path in scalar")
 }

@@ -157,14 +157,10 @@ pub fn as_text(member: &str) -> Result<Option<String>> {
 
 fn holds(a: &Json, b: &Json, top: bool) -> bool {
     match (a, b) {
-        (Json::Object(a), Json::Object(b)) => b.iter().all(|(key, value)| {
-            a.iter()
-                .find(|(k, _)| k == key)
-                .is_some_and(|(_, v)| holds(v, value, false))
-        }),
-        (Json::Array(a), Json::Array(b)) => b
-            .iter()
-            .all(|value| a.iter().any(|v| holds(v, value, false))),
+        (Json::Object(a), Json::Object(b)) => {
+            b.iter().all(|(key, value)| a.iter().find(|(k, _)| k == key).is_some_and(|(_, v)| holds(v, value, false)))
+        }
+        (Json::Array(a), Json::Array(b)) => b.iter().all(|value| a.iter().any(|v| holds(v, value, false))),
         // An array may contain a bare scalar, at the top only.
         (Json::Array(a), scalar) if top && !matches!(scalar, Json::Object(_)) => {
             a.iter().any(|v| holds(v, scalar, false))
@@ -189,9 +185,7 @@ pub fn contains(a: &str, b: &str) -> Result<bool> {
 pub fn exists(a: &str, key: &str) -> Result<bool> {
     Ok(match parse(a, true)? {
         Json::Object(members) => members.iter().any(|(k, _)| k == key),
-        Json::Array(items) => items
-            .iter()
-            .any(|v| matches!(v, Json::String(s) if s == key)),
+        Json::Array(items) => items.iter().any(|v| matches!(v, Json::String(s) if s == key)),
         Json::String(s) => s == key,
         _ => false,
     })
@@ -249,11 +243,7 @@ pub fn object_keys(a: &str) -> Result<Vec<String>> {
         Some(members) => Ok(members.into_iter().map(|(k, _)| k).collect()),
         None => Err(invalid(&format!(
             "cannot call json_object_keys on {}",
-            if type_of(a)? == "array" {
-                "an array"
-            } else {
-                "a scalar"
-            }
+            if type_of(a)? == "array" { "an array" } else { "a scalar" }
         ))),
     }
 }
@@ -264,10 +254,7 @@ pub fn object_keys(a: &str) -> Result<Vec<String>> {
 /// 22023 when it is no object.
 pub fn each(a: &str) -> Result<Vec<(String, String)>> {
     match members(a)? {
-        Some(members) => Ok(members
-            .into_iter()
-            .map(|(k, v)| (k, v.to_owned()))
-            .collect()),
+        Some(members) => Ok(members.into_iter().map(|(k, v)| (k, v.to_owned())).collect()),
         None => Err(invalid("cannot deconstruct an array as an object")),
     }
 }
@@ -291,13 +278,10 @@ fn order(a: &Json, b: &Json) -> Ordering {
             (Ok(a), Ok(b)) => a.cmp(&b),
             _ => a.cmp(b),
         },
-        (Json::Array(a), Json::Array(b)) => a.len().cmp(&b.len()).then_with(|| {
-            a.iter()
-                .zip(b)
-                .map(|(x, y)| order(x, y))
-                .find(|o| o.is_ne())
-                .unwrap_or(Ordering::Equal)
-        }),
+        (Json::Array(a), Json::Array(b)) => a
+            .len()
+            .cmp(&b.len())
+            .then_with(|| a.iter().zip(b).map(|(x, y)| order(x, y)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)),
         (Json::Object(a), Json::Object(b)) => a.len().cmp(&b.len()).then_with(|| {
             a.iter()
                 .zip(b)
@@ -380,11 +364,7 @@ pub fn strip_nulls(a: &str, jsonb: bool) -> Result<String> {
         match value {
             Json::Array(items) => Json::Array(items.into_iter().map(strip).collect()),
             Json::Object(members) => Json::Object(
-                members
-                    .into_iter()
-                    .filter(|(_, v)| *v != Json::Null)
-                    .map(|(k, v)| (k, strip(v)))
-                    .collect(),
+                members.into_iter().filter(|(_, v)| *v != Json::Null).map(|(k, v)| (k, strip(v))).collect(),
             ),
             scalar => scalar,
         }

@@ -35,21 +35,14 @@ fn is_word(b: u8) -> bool {
 
 impl<'a> Scanner<'a> {
     pub fn new(text: &'a str, strict: bool) -> Self {
-        Scanner {
-            text,
-            at: 0,
-            strict,
-        }
+        Scanner { text, at: 0, strict }
     }
 
     fn fail(&self, detail: impl Into<String>) -> Error {
         let upto: String = self.text.chars().take(MAX_CONTEXT_CHARS).collect();
-        Error::new(
-            ErrorKind::InvalidTextRepresentation,
-            "invalid input syntax for type json",
-        )
-        .with_detail(detail)
-        .with_context(format!("JSON data, line 1: {upto}"))
+        Error::new(ErrorKind::InvalidTextRepresentation, "invalid input syntax for type json")
+            .with_detail(detail)
+            .with_context(format!("JSON data, line 1: {upto}"))
     }
 
     fn invalid(&self, token: &str) -> Error {
@@ -65,11 +58,7 @@ impl<'a> Scanner<'a> {
 
     /// The error of a token that does not fit; of one that is none at all, that error.
     fn expected(&self, what: &str) -> Error {
-        let mut probe = Scanner {
-            text: self.text,
-            at: self.at,
-            strict: self.strict,
-        };
+        let mut probe = Scanner { text: self.text, at: self.at, strict: self.strict };
         let rest = &self.text[self.at..];
         let found = match rest.chars().next() {
             None => return self.fail("The input string ended unexpectedly."),
@@ -120,12 +109,9 @@ impl<'a> Scanner<'a> {
 
     fn hex4(&mut self) -> Result<u32> {
         let digits = self.text.get(self.at..self.at + 4);
-        match digits.and_then(|d| {
-            d.bytes()
-                .all(|b| b.is_ascii_hexdigit())
-                .then(|| u32::from_str_radix(d, 16).ok())
-                .flatten()
-        }) {
+        match digits
+            .and_then(|d| d.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(d, 16).ok()).flatten())
+        {
             Some(n) => {
                 self.at += 4;
                 Ok(n)
@@ -162,17 +148,12 @@ impl<'a> Scanner<'a> {
                         't' => out.push('\t'),
                         'u' => self.unicode(&mut out)?,
                         other => {
-                            return Err(
-                                self.fail(format!("Escape sequence \"\\{other}\" is invalid."))
-                            );
+                            return Err(self.fail(format!("Escape sequence \"\\{other}\" is invalid.")));
                         }
                     }
                 }
                 c if c < ' ' => {
-                    return Err(self.fail(format!(
-                        "Character with value 0x{:02x} must be escaped.",
-                        c as u32
-                    )));
+                    return Err(self.fail(format!("Character with value 0x{:02x} must be escaped.", c as u32)));
                 }
                 c => out.push(c),
             }
@@ -198,11 +179,8 @@ impl<'a> Scanner<'a> {
                 return Err(self.fail("Unicode low surrogate must follow a high surrogate."));
             }
             0 if self.strict => {
-                return Err(Error::new(
-                    ErrorKind::UntranslatableCharacter,
-                    "unsupported Unicode escape sequence",
-                )
-                .with_detail("\\u0000 cannot be converted to text."));
+                return Err(Error::new(ErrorKind::UntranslatableCharacter, "unsupported Unicode escape sequence")
+                    .with_detail("\\u0000 cannot be converted to text."));
             }
             code => code,
         };
@@ -249,10 +227,7 @@ impl<'a> Scanner<'a> {
     /// The next value.
     pub fn value(&mut self, depth: u32) -> Result<Json> {
         if depth > MAX_DEPTH {
-            return Err(Error::new(
-                ErrorKind::StatementTooComplex,
-                "stack depth limit exceeded",
-            ));
+            return Err(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded"));
         }
         self.blanks();
         match self.peek() {
@@ -266,11 +241,7 @@ impl<'a> Scanner<'a> {
                 loop {
                     self.blanks();
                     if self.peek() != Some(b'"') {
-                        return Err(self.expected(if members.is_empty() {
-                            "string or \"}\""
-                        } else {
-                            "string"
-                        }));
+                        return Err(self.expected(if members.is_empty() { "string or \"}\"" } else { "string" }));
                     }
                     let key = self.string()?;
                     self.blanks();
@@ -309,11 +280,7 @@ impl<'a> Scanner<'a> {
             Some(b'"') => Ok(Json::String(self.string()?)),
             Some(b'-' | b'0'..=b'9') => Ok(Json::Number(self.number()?.to_owned())),
             _ => {
-                for (word, value) in [
-                    ("true", Json::Bool(true)),
-                    ("false", Json::Bool(false)),
-                    ("null", Json::Null),
-                ] {
+                for (word, value) in [("true", Json::Bool(true)), ("false", Json::Bool(false)), ("null", Json::Null)] {
                     if self.word() == word {
                         self.at += word.len();
                         return Ok(value);
@@ -346,17 +313,10 @@ impl Json {
     pub fn canonical(self) -> Result<Json> {
         Ok(match self {
             Json::Number(text) => Json::Number(Numeric::parse(&text)?.to_string()),
-            Json::Array(elements) => Json::Array(
-                elements
-                    .into_iter()
-                    .map(Json::canonical)
-                    .collect::<Result<_>>()?,
-            ),
+            Json::Array(elements) => Json::Array(elements.into_iter().map(Json::canonical).collect::<Result<_>>()?),
             Json::Object(members) => {
-                let mut members = members
-                    .into_iter()
-                    .map(|(k, v)| Ok((k, v.canonical()?)))
-                    .collect::<Result<Vec<_>>>()?;
+                let mut members =
+                    members.into_iter().map(|(k, v)| Ok((k, v.canonical()?))).collect::<Result<Vec<_>>>()?;
                 sort_members(&mut members);
                 Json::Object(members)
             }

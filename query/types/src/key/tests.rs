@@ -3,10 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn array(element: PgType, values: impl Iterator<Item = Datum>) -> Datum {
-    Datum::Array(Arc::new(ArrayDatum {
-        element,
-        values: values.collect(),
-    }))
+    Datum::Array(Arc::new(ArrayDatum { element, values: values.collect() }))
 }
 
 /// Numbers near each other, in several scales, and the special ones.
@@ -37,11 +34,8 @@ fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
         days,
         micros: i64::from(t) * 86_400,
     });
-    let timetz =
-        (0i64..86_400_000_000, -50_000i32..50_000).prop_map(|(micros, zone_seconds_west)| TimeTz {
-            micros,
-            zone_seconds_west,
-        });
+    let timetz = (0i64..86_400_000_000, -50_000i32..50_000)
+        .prop_map(|(micros, zone_seconds_west)| TimeTz { micros, zone_seconds_west });
     prop_oneof![
         pair(PgType::Int2, any::<i16>(), Datum::Int2),
         pair(PgType::Int8, any::<i64>(), Datum::Int8),
@@ -49,11 +43,7 @@ fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
         pair(PgType::Float8, any::<f64>(), Datum::Float8),
         pair(PgType::Text, "[\\x00a b]{0,4}", |s: String| Datum::text(s)),
         pair(PgType::Bpchar, "[ab ]{0,4}", |s: String| Datum::text(s)),
-        pair(
-            PgType::Bytea,
-            proptest::collection::vec(0u8..3, 0..5),
-            |v: Vec<u8>| { Datum::Bytea(v.into()) }
-        ),
+        pair(PgType::Bytea, proptest::collection::vec(0u8..3, 0..5), |v: Vec<u8>| { Datum::Bytea(v.into()) }),
         pair(PgType::Interval, interval, Datum::Interval),
         pair(PgType::TimeTz, timetz, Datum::TimeTz),
         pair(PgType::Bool, any::<bool>(), Datum::Bool),
@@ -66,24 +56,17 @@ fn typed() -> impl Strategy<Value = (PgType, Datum, Datum)> {
         pair(
             PgType::Array(crate::Scalar::Int4),
             proptest::collection::vec(proptest::option::of(-2i32..3), 0..4),
-            |v| array(
-                PgType::Int4,
-                v.into_iter().map(|n| n.map_or(Datum::Null, Datum::Int4))
-            )
+            |v| array(PgType::Int4, v.into_iter().map(|n| n.map_or(Datum::Null, Datum::Int4)))
         ),
         pair(
             PgType::Array(crate::Scalar::Text),
             proptest::collection::vec(proptest::option::of("[\\x00a]{0,2}"), 0..4),
-            |v| array(
-                PgType::Text,
-                v.into_iter().map(|s| s.map_or(Datum::Null, Datum::text))
-            )
+            |v| array(PgType::Text, v.into_iter().map(|s| s.map_or(Datum::Null, Datum::text)))
         ),
-        pair(
-            PgType::Array(crate::Scalar::Numeric),
-            proptest::collection::vec(numeric(), 0..3),
-            |v| array(PgType::Numeric, v.into_iter().map(Datum::Numeric))
-        ),
+        pair(PgType::Array(crate::Scalar::Numeric), proptest::collection::vec(numeric(), 0..3), |v| array(
+            PgType::Numeric,
+            v.into_iter().map(Datum::Numeric)
+        )),
         pair(PgType::Uuid, any::<[u8; 16]>(), Datum::Uuid),
         pair(PgType::Oid, any::<u32>(), Datum::Oid),
     ]

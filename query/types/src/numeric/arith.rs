@@ -5,8 +5,8 @@ use num_integer::Integer;
 use num_traits::{Signed, Zero};
 
 use super::{
-    DIGITS_PER_GROUP, MAX_RESULT_SCALE, MAX_SCALE, MIN_SIGNIFICANT_DIGITS, Numeric, Parts, Repr,
-    digits_big, digits_i128, div_round_big, div_round_i128, overflow, pow10, pow10_i128,
+    DIGITS_PER_GROUP, MAX_RESULT_SCALE, MAX_SCALE, MIN_SIGNIFICANT_DIGITS, Numeric, Parts, Repr, digits_big,
+    digits_i128, div_round_big, div_round_i128, overflow, pow10, pow10_i128,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -21,24 +21,17 @@ impl Numeric {
     pub fn add(&self, other: &Numeric) -> Result<Numeric> {
         if let (Some((a, a_scale)), Some((b, b_scale))) = (self.as_scaled(), other.as_scaled()) {
             let scale = a_scale.max(b_scale);
-            let up =
-                |n: i128, s: u16| pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p));
+            let up = |n: i128, s: u16| pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p));
             if let (Some(a), Some(b)) = (up(a, a_scale), up(b, b_scale))
                 && let Some(sum) = a.checked_add(b)
             {
-                return Ok(Numeric(Repr::Small {
-                    unscaled: sum,
-                    scale,
-                }));
+                return Ok(Numeric(Repr::Small { unscaled: sum, scale }));
             }
         }
         match (self.parts(), other.parts()) {
             (Some(a), Some(b)) => {
                 let scale = a.scale.max(b.scale);
-                Numeric::checked(
-                    a.unscaled * pow10(scale - a.scale) + b.unscaled * pow10(scale - b.scale),
-                    scale,
-                )
+                Numeric::checked(a.unscaled * pow10(scale - a.scale) + b.unscaled * pow10(scale - b.scale), scale)
             }
             _ if self.is_nan() || other.is_nan() => Ok(Numeric::NAN),
             (None, None) if self != other => Ok(Numeric::NAN),
@@ -64,20 +57,14 @@ impl Numeric {
             && let Some(product) = a.checked_mul(b)
             && u32::from(a_scale) + u32::from(b_scale) <= MAX_SCALE
         {
-            return Ok(Numeric(Repr::Small {
-                unscaled: product,
-                scale: a_scale + b_scale,
-            }));
+            return Ok(Numeric(Repr::Small { unscaled: product, scale: a_scale + b_scale }));
         }
         match (self.parts(), other.parts()) {
             (Some(a), Some(b)) => {
                 let product = a.unscaled * b.unscaled;
                 let scale = a.scale + b.scale;
                 if scale > MAX_SCALE {
-                    Numeric::checked(
-                        div_round_big(&product, &pow10(scale - MAX_SCALE)),
-                        MAX_SCALE,
-                    )
+                    Numeric::checked(div_round_big(&product, &pow10(scale - MAX_SCALE)), MAX_SCALE)
                 } else {
                     Numeric::checked(product, scale)
                 }
@@ -111,10 +98,7 @@ impl Numeric {
                 && let Some(n) = pow10_i128(shift).and_then(|p| a.checked_mul(p))
                 && n != i128::MIN
             {
-                return Ok(Numeric(Repr::Small {
-                    unscaled: div_round_i128(n, b),
-                    scale: scale as u16,
-                }));
+                return Ok(Numeric(Repr::Small { unscaled: div_round_i128(n, b), scale: scale as u16 }));
             }
         }
         let (Some(a), Some(b)) = (self.parts(), other.parts()) else {
@@ -156,9 +140,7 @@ impl Numeric {
     pub(super) fn exponent10(&self) -> Option<i64> {
         match &self.0 {
             Repr::Small { unscaled: 0, .. } => None,
-            Repr::Small { unscaled, scale } => {
-                Some(i64::from(digits_i128(*unscaled)) - 1 - i64::from(*scale))
-            }
+            Repr::Small { unscaled, scale } => Some(i64::from(digits_i128(*unscaled)) - 1 - i64::from(*scale)),
             Repr::Big(big) => Some(digits_big(&big.unscaled) as i64 - 1 - i64::from(big.scale)),
             _ => None,
         }
@@ -217,10 +199,7 @@ impl Numeric {
             return Ok(Numeric::NAN);
         };
         let scale = a.scale.max(b.scale);
-        Numeric::checked(
-            (a.unscaled * pow10(scale - a.scale)) / (b.unscaled * pow10(scale - b.scale)),
-            0,
-        )
+        Numeric::checked((a.unscaled * pow10(scale - a.scale)) / (b.unscaled * pow10(scale - b.scale)), 0)
     }
 
     /// Remainder with the sign of the dividend.
@@ -244,10 +223,7 @@ impl Numeric {
             return Ok(Numeric::NAN);
         };
         let scale = a.scale.max(b.scale);
-        Numeric::checked(
-            (a.unscaled * pow10(scale - a.scale)) % (b.unscaled * pow10(scale - b.scale)),
-            scale,
-        )
+        Numeric::checked((a.unscaled * pow10(scale - a.scale)) % (b.unscaled * pow10(scale - b.scale)), scale)
     }
 
     /// -x
@@ -258,10 +234,7 @@ impl Numeric {
             Repr::PosInf => Numeric::NEG_INFINITY,
             Repr::NegInf => Numeric::INFINITY,
             Repr::Small { unscaled, scale } => match unscaled.checked_neg() {
-                Some(unscaled) => Numeric(Repr::Small {
-                    unscaled,
-                    scale: *scale,
-                }),
+                Some(unscaled) => Numeric(Repr::Small { unscaled, scale: *scale }),
                 None => Numeric::finite(-BigInt::from(*unscaled), u32::from(*scale)),
             },
             Repr::Big(big) => Numeric::finite(-&big.unscaled, u32::from(big.scale)),
@@ -271,11 +244,7 @@ impl Numeric {
     /// |x|
     #[must_use]
     pub fn abs(&self) -> Numeric {
-        if self.signum() < 0 {
-            self.neg()
-        } else {
-            self.clone()
-        }
+        if self.signum() < 0 { self.neg() } else { self.clone() }
     }
 
     /// -1, 0 or 1 as a numeric; NaN stays.
@@ -320,10 +289,7 @@ impl Numeric {
             && let Some(p) = pow10_i128(drop)
         {
             let unscaled = if rounds { div_round_i128(n, p) } else { n / p };
-            return Ok(Numeric(Repr::Small {
-                unscaled,
-                scale: target as u16,
-            }));
+            return Ok(Numeric(Repr::Small { unscaled, scale: target as u16 }));
         }
         let Some(Parts { unscaled, .. }) = self.parts() else {
             return Ok(self.clone());
@@ -332,11 +298,7 @@ impl Numeric {
             return Ok(Numeric::from_scaled(0, target as u16));
         }
         let divisor = pow10(drop);
-        let mut quotient = if rounds {
-            div_round_big(&unscaled, &divisor)
-        } else {
-            unscaled / divisor
-        };
+        let mut quotient = if rounds { div_round_big(&unscaled, &divisor) } else { unscaled / divisor };
         if digits < 0 {
             quotient *= pow10((-digits) as u32);
         }
@@ -345,11 +307,7 @@ impl Numeric {
 
     /// The same value with more digits after the point.
     fn widen(&self, scale: u32) -> Result<Numeric> {
-        let Some(Parts {
-            unscaled,
-            scale: old,
-        }) = self.parts()
-        else {
+        let Some(Parts { unscaled, scale: old }) = self.parts() else {
             return Ok(self.clone());
         };
         if let Some((n, _)) = self.as_scaled()
@@ -387,10 +345,7 @@ impl Numeric {
             return Ok(Numeric::NAN);
         };
         let scale = a.scale.max(b.scale);
-        let (a, b) = (
-            a.unscaled * pow10(scale - a.scale),
-            b.unscaled * pow10(scale - b.scale),
-        );
+        let (a, b) = (a.unscaled * pow10(scale - a.scale), b.unscaled * pow10(scale - b.scale));
         Numeric::checked(a.gcd(&b), scale)
     }
 
@@ -403,10 +358,7 @@ impl Numeric {
             return Ok(Numeric::NAN);
         };
         let scale = a.scale.max(b.scale);
-        let (a, b) = (
-            a.unscaled * pow10(scale - a.scale),
-            b.unscaled * pow10(scale - b.scale),
-        );
+        let (a, b) = (a.unscaled * pow10(scale - a.scale), b.unscaled * pow10(scale - b.scale));
         if a.is_zero() || b.is_zero() {
             return Ok(Numeric::from_scaled(0, scale as u16));
         }
@@ -420,10 +372,7 @@ impl Numeric {
     /// 22003 for negative n and results beyond the format.
     pub fn factorial(n: i64) -> Result<Numeric> {
         if n < 0 {
-            return Err(Error::new(
-                ErrorKind::NumericValueOutOfRange,
-                "factorial of a negative number is undefined",
-            ));
+            return Err(Error::new(ErrorKind::NumericValueOutOfRange, "factorial of a negative number is undefined"));
         }
         if n > MAX_FACTORIAL {
             return Err(overflow());
@@ -440,12 +389,7 @@ impl Numeric {
     /// # Errors
     /// Bounds that are equal, NaN or infinite, a count below 1.
     pub fn width_bucket(&self, low: &Numeric, high: &Numeric, count: i32) -> Result<i32> {
-        let bad = |message: &str| {
-            Err(Error::new(
-                ErrorKind::InvalidArgumentForWidthBucket,
-                message,
-            ))
-        };
+        let bad = |message: &str| Err(Error::new(ErrorKind::InvalidArgumentForWidthBucket, message));
         if count <= 0 {
             return bad("count must be greater than zero");
         }
@@ -458,17 +402,9 @@ impl Numeric {
         if low == high {
             return bad("lower bound cannot equal upper bound");
         }
-        let over = || {
-            count
-                .checked_add(1)
-                .ok_or_else(|| Error::out_of_range("integer"))
-        };
+        let over = || count.checked_add(1).ok_or_else(|| Error::out_of_range("integer"));
         let ascending = low < high;
-        let (before, beyond) = if ascending {
-            (self < low, self >= high)
-        } else {
-            (self > low, self <= high)
-        };
+        let (before, beyond) = if ascending { (self < low, self >= high) } else { (self > low, self <= high) };
         if before {
             return Ok(0);
         }
@@ -477,8 +413,6 @@ impl Numeric {
         }
         let offset = self.sub(low)?.mul(&Numeric::from(count))?;
         let bucket = offset.div_trunc(&high.sub(low)?)?.to_i32()?;
-        bucket
-            .checked_add(1)
-            .ok_or_else(|| Error::out_of_range("integer"))
+        bucket.checked_add(1).ok_or_else(|| Error::out_of_range("integer"))
     }
 }

@@ -141,12 +141,9 @@ impl Numeric {
             return Err(corrupt());
         }
         let (whole, fraction) = significant.split_at(1);
-        let number =
-            Numeric::from_digits(flip != 0, whole, fraction, exponent).map_err(|_| corrupt())?;
+        let number = Numeric::from_digits(flip != 0, whole, fraction, exponent).map_err(|_| corrupt())?;
         match scale {
-            Some(scale) if number.scale() <= Some(scale) => {
-                number.round(i32::from(scale)).map_err(|_| corrupt())
-            }
+            Some(scale) if number.scale() <= Some(scale) => number.round(i32::from(scale)).map_err(|_| corrupt()),
             Some(_) => Err(corrupt()),
             None => Ok(number),
         }
@@ -197,14 +194,10 @@ impl Numeric {
         let word = |i: usize| -> Result<u16> {
             match bytes.get(2 * i..2 * i + 2) {
                 Some([a, b]) => Ok(u16::from_be_bytes([*a, *b])),
-                _ => Err(Error::new(
-                    ErrorKind::InvalidBinaryRepresentation,
-                    "insufficient data left in message",
-                )),
+                _ => Err(Error::new(ErrorKind::InvalidBinaryRepresentation, "insufficient data left in message")),
             }
         };
-        let (groups, weight, sign, scale) =
-            (word(0)?, i64::from(word(1)? as i16), word(2)?, word(3)?);
+        let (groups, weight, sign, scale) = (word(0)?, i64::from(word(1)? as i16), word(2)?, word(3)?);
         let negative = match sign {
             0 => false,
             0x4000 => true,
@@ -243,9 +236,6 @@ impl Numeric {
         } else {
             unscaled /= super::pow10((-to_scale) as u32);
         }
-        Numeric::checked(
-            if negative { -unscaled } else { unscaled },
-            u32::from(scale),
-        )
+        Numeric::checked(if negative { -unscaled } else { unscaled }, u32::from(scale))
     }
 }

@@ -33,8 +33,7 @@ fn from_scientific(text: &str) -> Numeric {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let exponent: i64 = exponent.parse().unwrap_or(0);
-    Numeric::from_digits(negative, whole, fraction.trim_end_matches('0'), exponent)
-        .unwrap_or(Numeric::NAN)
+    Numeric::from_digits(negative, whole, fraction.trim_end_matches('0'), exponent).unwrap_or(Numeric::NAN)
 }
 
 impl Numeric {
@@ -43,11 +42,7 @@ impl Numeric {
         if value.is_nan() {
             Numeric::NAN
         } else if value.is_infinite() {
-            if value > 0.0 {
-                Numeric::INFINITY
-            } else {
-                Numeric::NEG_INFINITY
-            }
+            if value > 0.0 { Numeric::INFINITY } else { Numeric::NEG_INFINITY }
         } else {
             from_scientific(&format!("{value:.14e}"))
         }
@@ -55,29 +50,19 @@ impl Numeric {
 
     /// `float4 → numeric`: 6 significant digits (`FLT_DIG`).
     pub fn from_f32(value: f32) -> Numeric {
-        if value.is_finite() {
-            from_scientific(&format!("{value:.5e}"))
-        } else {
-            Numeric::from_f64(f64::from(value))
-        }
+        if value.is_finite() { from_scientific(&format!("{value:.5e}")) } else { Numeric::from_f64(f64::from(value)) }
     }
 
     fn to_integer(&self, name: &str) -> Result<i128> {
         match &self.0 {
             Repr::Small { unscaled, scale: 0 } => Ok(*unscaled),
-            Repr::Small { .. } | Repr::Big(_) => self
-                .round(0)?
-                .as_scaled()
-                .map(|(n, _)| n)
-                .ok_or_else(|| Error::out_of_range(name)),
-            Repr::NaN => Err(Error::new(
-                ErrorKind::FeatureNotSupported,
-                format!("cannot convert NaN to {name}"),
-            )),
-            Repr::PosInf | Repr::NegInf => Err(Error::new(
-                ErrorKind::FeatureNotSupported,
-                format!("cannot convert infinity to {name}"),
-            )),
+            Repr::Small { .. } | Repr::Big(_) => {
+                self.round(0)?.as_scaled().map(|(n, _)| n).ok_or_else(|| Error::out_of_range(name))
+            }
+            Repr::NaN => Err(Error::new(ErrorKind::FeatureNotSupported, format!("cannot convert NaN to {name}"))),
+            Repr::PosInf | Repr::NegInf => {
+                Err(Error::new(ErrorKind::FeatureNotSupported, format!("cannot convert infinity to {name}")))
+            }
         }
     }
 
@@ -141,11 +126,8 @@ impl Numeric {
         if self.is_nan() {
             return Ok(f32::NAN);
         }
-        let value: f32 = if self.is_infinite() {
-            self.to_f64_lossy() as f32
-        } else {
-            self.to_string().parse().unwrap_or(f32::NAN)
-        };
+        let value: f32 =
+            if self.is_infinite() { self.to_f64_lossy() as f32 } else { self.to_string().parse().unwrap_or(f32::NAN) };
         if value.is_infinite() && !self.is_infinite() || value == 0.0 && !self.is_zero() {
             return Err(Error::new(
                 ErrorKind::NumericValueOutOfRange,
@@ -161,8 +143,7 @@ impl Numeric {
     /// 22003 "numeric field overflow".
     pub fn with_precision(&self, precision: u32, scale: i32) -> Result<Numeric> {
         let field_overflow = |detail: String| {
-            Error::new(ErrorKind::NumericValueOutOfRange, "numeric field overflow")
-                .with_detail(detail)
+            Error::new(ErrorKind::NumericValueOutOfRange, "numeric field overflow").with_detail(detail)
         };
         if self.is_nan() {
             return Ok(Numeric::NAN);
@@ -175,11 +156,7 @@ impl Numeric {
         let rounded = self.round(scale)?;
         let max_digits = i64::from(precision) - i64::from(scale);
         if rounded.exponent10().is_some_and(|e| e >= max_digits) {
-            let limit = if max_digits == 0 {
-                "1".to_owned()
-            } else {
-                format!("10^{max_digits}")
-            };
+            let limit = if max_digits == 0 { "1".to_owned() } else { format!("10^{max_digits}") };
             return Err(field_overflow(format!(
                 "A field with precision {precision}, scale {scale} must round to an absolute value less than {limit}."
             )));

@@ -5,9 +5,7 @@
 use num_bigint::BigInt;
 use num_traits::{One, ToPrimitive, Zero};
 
-use super::{
-    MAX_RESULT_SCALE, MIN_SIGNIFICANT_DIGITS, Numeric, digits_big, div_round_big, overflow, pow10,
-};
+use super::{MAX_RESULT_SCALE, MIN_SIGNIFICANT_DIGITS, Numeric, digits_big, div_round_big, overflow, pow10};
 use crate::{Error, ErrorKind, Result};
 
 /// Decimal digits computed beyond the result's scale.
@@ -19,10 +17,7 @@ const LOG10_E: f64 = 0.434294481903252;
 const MAX_EXPONENT: f64 = 6000.0;
 
 fn result_scale(wanted: i64, inputs: &[&Numeric]) -> u32 {
-    inputs
-        .iter()
-        .fold(wanted, |s, n| s.max(i64::from(n.scale().unwrap_or(0))))
-        .clamp(0, MAX_RESULT_SCALE) as u32
+    inputs.iter().fold(wanted, |s, n| s.max(i64::from(n.scale().unwrap_or(0)))).clamp(0, MAX_RESULT_SCALE) as u32
 }
 
 /// x in fixed point with `digits` after the point.
@@ -112,11 +107,7 @@ fn ln_weight(x: &Numeric) -> i64 {
     let nine = Numeric::from_scaled(9, 1);
     let eleven = Numeric::from_scaled(11, 1);
     if *x >= nine && *x <= eleven {
-        return x
-            .sub(&Numeric::ONE)
-            .ok()
-            .and_then(|d| d.exponent10())
-            .unwrap_or(0);
+        return x.sub(&Numeric::ONE).ok().and_then(|d| d.exponent10()).unwrap_or(0);
     }
     let (weight, first) = x.first_group();
     // The first two base-10000 digits.
@@ -138,15 +129,9 @@ fn ln_weight(x: &Numeric) -> i64 {
 
 fn log_domain(x: &Numeric) -> Result<()> {
     match x.signum() {
-        0 => Err(Error::new(
-            ErrorKind::InvalidArgumentForLogarithm,
-            "cannot take logarithm of zero",
-        )),
+        0 => Err(Error::new(ErrorKind::InvalidArgumentForLogarithm, "cannot take logarithm of zero")),
         1 => Ok(()),
-        _ => Err(Error::new(
-            ErrorKind::InvalidArgumentForLogarithm,
-            "cannot take logarithm of a negative number",
-        )),
+        _ => Err(Error::new(ErrorKind::InvalidArgumentForLogarithm, "cannot take logarithm of a negative number")),
     }
 }
 
@@ -170,11 +155,7 @@ impl Numeric {
             return Ok(Numeric::INFINITY);
         }
         let (weight, _) = self.first_group();
-        let root_weight = if weight >= 0 {
-            weight * 4 / 2 + 1
-        } else {
-            1 - (1 - weight * 4) / 2
-        };
+        let root_weight = if weight >= 0 { weight * 4 / 2 + 1 } else { 1 - (1 - weight * 4) / 2 };
         let scale = result_scale(MIN_SIGNIFICANT_DIGITS - root_weight, &[self]);
         let square = fixed(self, 2 * scale);
         let root = square.sqrt();
@@ -191,11 +172,7 @@ impl Numeric {
             return Ok(Numeric::NAN);
         }
         if self.is_infinite() {
-            return Ok(if self.signum() > 0 {
-                Numeric::INFINITY
-            } else {
-                Numeric::ZERO
-            });
+            return Ok(if self.signum() > 0 { Numeric::INFINITY } else { Numeric::ZERO });
         }
         let weight = (self.to_f64_lossy() * LOG10_E).clamp(-2000.0, 2000.0);
         let scale = result_scale(MIN_SIGNIFICANT_DIGITS - weight as i64, &[self]);
@@ -272,27 +249,17 @@ impl Numeric {
     /// 2201F for zero to a negative power and a negative number to a fraction; 22003 on overflow.
     pub fn power(&self, exponent: &Numeric) -> Result<Numeric> {
         if self.is_nan() {
-            return Ok(if exponent.is_zero() {
-                Numeric::ONE
-            } else {
-                Numeric::NAN
-            });
+            return Ok(if exponent.is_zero() { Numeric::ONE } else { Numeric::NAN });
         }
         if exponent.is_nan() {
-            return Ok(if *self == Numeric::ONE {
-                Numeric::ONE
-            } else {
-                Numeric::NAN
-            });
+            return Ok(if *self == Numeric::ONE { Numeric::ONE } else { Numeric::NAN });
         }
         if self.is_zero() && exponent.signum() < 0 {
             return Err(power_domain("zero raised to a negative power is undefined"));
         }
         let integral = !exponent.is_infinite() && exponent.min_scale() == Some(0);
         if self.signum() < 0 && !exponent.is_infinite() && !integral {
-            return Err(power_domain(
-                "a negative number raised to a non-integer power yields a complex result",
-            ));
+            return Err(power_domain("a negative number raised to a non-integer power yields a complex result"));
         }
         if self.is_infinite() || exponent.is_infinite() {
             return self.power_special(exponent);
@@ -305,8 +272,7 @@ impl Numeric {
         }
         let base = self.abs();
         let guard = (8 - ln_weight(&base)).max(0) as u32 + GUARD_DIGITS;
-        let rough =
-            Numeric::finite(ln_fixed(&base, guard), guard).to_f64_lossy() * exponent.to_f64_lossy();
+        let rough = Numeric::finite(ln_fixed(&base, guard), guard).to_f64_lossy() * exponent.to_f64_lossy();
         if rough.abs() > MAX_EXPONENT {
             if rough > 0.0 {
                 return Err(overflow());
@@ -315,24 +281,12 @@ impl Numeric {
         }
         let weight = rough * LOG10_E;
         let scale = result_scale(MIN_SIGNIFICANT_DIGITS - weight as i64, &[self, exponent]);
-        let digits = scale
-            + GUARD_DIGITS
-            + weight.max(0.0) as u32
-            + exponent.exponent10().unwrap_or(0).max(0) as u32;
+        let digits = scale + GUARD_DIGITS + weight.max(0.0) as u32 + exponent.exponent10().unwrap_or(0).max(0) as u32;
         let parts = exponent.parts().ok_or_else(overflow)?;
-        let ln = div_round_big(
-            &(ln_fixed(&base, digits) * parts.unscaled),
-            &pow10(parts.scale),
-        );
+        let ln = div_round_big(&(ln_fixed(&base, digits) * parts.unscaled), &pow10(parts.scale));
         let value = from_fixed(&exp_fixed(&ln, digits), digits, scale)?;
-        let odd = exponent
-            .parts()
-            .is_some_and(|p| integral && (p.unscaled / pow10(p.scale)).bit(0));
-        Ok(if self.signum() < 0 && odd {
-            value.neg()
-        } else {
-            value
-        })
+        let odd = exponent.parts().is_some_and(|p| integral && (p.unscaled / pow10(p.scale)).bit(0));
+        Ok(if self.signum() < 0 && odd { value.neg() } else { value })
     }
 
     fn power_special(&self, exponent: &Numeric) -> Result<Numeric> {
@@ -348,23 +302,13 @@ impl Numeric {
                 return Ok(Numeric::ONE);
             }
             let grows = (magnitude > Numeric::ONE) == (exponent.signum() > 0);
-            return Ok(if grows {
-                Numeric::INFINITY
-            } else {
-                Numeric::ZERO
-            });
+            return Ok(if grows { Numeric::INFINITY } else { Numeric::ZERO });
         }
         if exponent.signum() < 0 {
             return Ok(Numeric::ZERO);
         }
-        let odd = exponent
-            .parts()
-            .is_some_and(|p| (p.unscaled / pow10(p.scale)).bit(0));
-        Ok(if self.signum() < 0 && odd {
-            Numeric::NEG_INFINITY
-        } else {
-            Numeric::INFINITY
-        })
+        let odd = exponent.parts().is_some_and(|p| (p.unscaled / pow10(p.scale)).bit(0));
+        Ok(if self.signum() < 0 && odd { Numeric::NEG_INFINITY } else { Numeric::INFINITY })
     }
 
     /// Integer powers: 16 digits after the point, or those of the base if more.
@@ -384,12 +328,7 @@ impl Numeric {
         }
         let exponent = self.exponent10().unwrap_or(0);
         let mantissa = self.abs().to_f64_lossy().log10();
-        let weight = f64::from(n)
-            * if mantissa.is_finite() {
-                mantissa
-            } else {
-                exponent as f64
-            };
+        let weight = f64::from(n) * if mantissa.is_finite() { mantissa } else { exponent as f64 };
         if weight > 3.0 * f64::from(i16::MAX) * 4.0 {
             return Err(overflow());
         }

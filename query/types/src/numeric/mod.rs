@@ -83,10 +83,7 @@ fn pow10(n: u32) -> BigInt {
 }
 
 fn overflow() -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        "value overflows numeric format",
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, "value overflows numeric format")
 }
 
 /// Number of decimal digits of |n|; 0 for zero.
@@ -114,11 +111,7 @@ fn digits_big(n: &BigInt) -> u64 {
 fn div_round_big(n: &BigInt, d: &BigInt) -> BigInt {
     let (q, r) = num_integer::Integer::div_rem(n, d);
     if r.abs() * 2u8 >= d.abs() {
-        if (n.sign() == Sign::Minus) == (d.sign() == Sign::Minus) {
-            q + 1u8
-        } else {
-            q - 1u8
-        }
+        if (n.sign() == Sign::Minus) == (d.sign() == Sign::Minus) { q + 1u8 } else { q - 1u8 }
     } else {
         q
     }
@@ -141,24 +134,15 @@ impl Numeric {
     /// -Infinity
     pub const NEG_INFINITY: Numeric = Numeric(Repr::NegInf);
     /// 0
-    pub const ZERO: Numeric = Numeric(Repr::Small {
-        unscaled: 0,
-        scale: 0,
-    });
+    pub const ZERO: Numeric = Numeric(Repr::Small { unscaled: 0, scale: 0 });
     /// 1
-    pub const ONE: Numeric = Numeric(Repr::Small {
-        unscaled: 1,
-        scale: 0,
-    });
+    pub const ONE: Numeric = Numeric(Repr::Small { unscaled: 1, scale: 0 });
 
     /// `unscaled / 10^scale`; the scale is at most 16383 (a greater one is cut to it).
     pub fn from_scaled(unscaled: i128, scale: u16) -> Numeric {
         if u32::from(scale) > MAX_SCALE {
             let excess = u32::from(scale) - MAX_SCALE;
-            return Numeric::finite(
-                div_round_big(&BigInt::from(unscaled), &pow10(excess)),
-                MAX_SCALE,
-            );
+            return Numeric::finite(div_round_big(&BigInt::from(unscaled), &pow10(excess)), MAX_SCALE);
         }
         Numeric(Repr::Small { unscaled, scale })
     }
@@ -195,14 +179,10 @@ impl Numeric {
 
     fn parts(&self) -> Option<Parts> {
         match &self.0 {
-            Repr::Small { unscaled, scale } => Some(Parts {
-                unscaled: BigInt::from(*unscaled),
-                scale: u32::from(*scale),
-            }),
-            Repr::Big(big) => Some(Parts {
-                unscaled: big.unscaled.clone(),
-                scale: u32::from(big.scale),
-            }),
+            Repr::Small { unscaled, scale } => {
+                Some(Parts { unscaled: BigInt::from(*unscaled), scale: u32::from(*scale) })
+            }
+            Repr::Big(big) => Some(Parts { unscaled: big.unscaled.clone(), scale: u32::from(big.scale) }),
             _ => None,
         }
     }
@@ -299,11 +279,7 @@ impl Numeric {
         };
         if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             if body.eq_ignore_ascii_case("infinity") || body.eq_ignore_ascii_case("inf") {
-                return Ok(if negative {
-                    Numeric::NEG_INFINITY
-                } else {
-                    Numeric::INFINITY
-                });
+                return Ok(if negative { Numeric::NEG_INFINITY } else { Numeric::INFINITY });
             }
             if text.eq_ignore_ascii_case("nan") {
                 return Ok(Numeric::NAN);
@@ -326,12 +302,7 @@ impl Numeric {
             None => (body, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        if whole.len() + fraction.len() == 0
-            || !whole
-                .bytes()
-                .chain(fraction.bytes())
-                .all(|b| b.is_ascii_digit())
-        {
+        if whole.len() + fraction.len() == 0 || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
             return Err(bad());
         }
         Numeric::from_digits(negative, whole, fraction, exponent)
@@ -364,8 +335,8 @@ impl Numeric {
         if digits.len() as i64 + append - i64::from(scale) > MAX_DIGITS_BEFORE as i64 {
             return Err(overflow());
         }
-        let mut unscaled = BigInt::parse_bytes(digits.as_bytes(), 10)
-            .ok_or_else(|| Error::internal("digits checked before"))?;
+        let mut unscaled =
+            BigInt::parse_bytes(digits.as_bytes(), 10).ok_or_else(|| Error::internal("digits checked before"))?;
         if append > 0 {
             unscaled *= pow10(append as u32);
         }
@@ -388,14 +359,8 @@ impl fmt::Display for Numeric {
             Repr::PosInf => return f.write_str("Infinity"),
             Repr::NegInf => return f.write_str("-Infinity"),
             Repr::Small { unscaled, scale: 0 } => return write!(f, "{unscaled}"),
-            Repr::Small { unscaled, scale } => {
-                (unscaled.unsigned_abs().to_string(), *unscaled < 0, *scale)
-            }
-            Repr::Big(big) => (
-                big.unscaled.magnitude().to_string(),
-                big.unscaled.is_negative(),
-                big.scale,
-            ),
+            Repr::Small { unscaled, scale } => (unscaled.unsigned_abs().to_string(), *unscaled < 0, *scale),
+            Repr::Big(big) => (big.unscaled.magnitude().to_string(), big.unscaled.is_negative(), big.scale),
         };
         if negative {
             f.write_str("-")?;
@@ -435,8 +400,7 @@ impl Ord for Numeric {
                 return a.signum().cmp(&b.signum());
             }
             let scale = a_scale.max(b_scale);
-            let up =
-                |n: i128, s: u16| pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p));
+            let up = |n: i128, s: u16| pow10_i128(u32::from(scale - s)).and_then(|p| n.checked_mul(p));
             if let (Some(a), Some(b)) = (up(a, a_scale), up(b, b_scale)) {
                 return a.cmp(&b);
             }

@@ -54,15 +54,13 @@ impl NumericSum {
     fn add_finite(&mut self, value: &Numeric) -> Result<()> {
         if let Some((n, scale)) = value.as_scaled() {
             if scale > self.scale
-                && let Some(total) = pow10_i128(u32::from(scale - self.scale))
-                    .and_then(|p| self.total.checked_mul(p))
+                && let Some(total) = pow10_i128(u32::from(scale - self.scale)).and_then(|p| self.total.checked_mul(p))
             {
                 self.total = total;
                 self.scale = scale;
             }
             if scale <= self.scale
-                && let Some(n) =
-                    pow10_i128(u32::from(self.scale - scale)).and_then(|p| n.checked_mul(p))
+                && let Some(n) = pow10_i128(u32::from(self.scale - scale)).and_then(|p| n.checked_mul(p))
                 && let Some(total) = self.total.checked_add(n)
             {
                 self.total = total;

@@ -112,10 +112,7 @@ impl Shape {
     }
 
     fn add(&mut self, key: Key) -> Result<()> {
-        Shape::check(
-            self.scientific && key != Key::Scientific,
-            "\"EEEE\" must be the last pattern used",
-        )?;
+        Shape::check(self.scientific && key != Key::Scientific, "\"EEEE\" must be the last pattern used")?;
         match key {
             Key::Nine => {
                 Shape::check(self.bracket, "\"9\" must be ahead of \"PR\"")?;
@@ -197,9 +194,8 @@ impl Shape {
                     || self.roman
                     || self.multiply;
                 if other {
-                    return Err(syntax("\"EEEE\" is incompatible with other formats").with_detail(
-                        "\"EEEE\" may only be used together with digit and decimal point patterns.",
-                    ));
+                    return Err(syntax("\"EEEE\" is incompatible with other formats")
+                        .with_detail("\"EEEE\" may only be used together with digit and decimal point patterns."));
                 }
                 self.scientific = true;
             }

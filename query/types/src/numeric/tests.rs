@@ -8,14 +8,8 @@ fn n(s: &str) -> Numeric {
 
 #[test]
 fn quotients_have_the_scale_of_postgres() {
-    assert_eq!(
-        n("1").div(&n("3")).unwrap().to_string(),
-        "0.33333333333333333333"
-    );
-    assert_eq!(
-        n("10000").div(&n("3")).unwrap().to_string(),
-        "3333.3333333333333333"
-    );
+    assert_eq!(n("1").div(&n("3")).unwrap().to_string(), "0.33333333333333333333");
+    assert_eq!(n("10000").div(&n("3")).unwrap().to_string(), "3333.3333333333333333");
     assert_eq!(n("2").sqrt().unwrap().to_string(), "1.414213562373095");
     assert!(n("1").div(&n("0")).is_err());
 }

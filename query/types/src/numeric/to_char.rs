@@ -100,8 +100,7 @@ impl Printer<'_> {
         self.in_number = false;
         let zero_here = self.shape.zero && self.shape.zero_start <= self.current;
         if !self.sign_written
-            && (self.current >= self.pre_spaces
-                || self.shape.zero && self.shape.zero_start == self.current)
+            && (self.current >= self.pre_spaces || self.shape.zero && self.shape.zero_start == self.current)
             && (!self.is_leading_zero() || self.relevant_is_point())
         {
             self.put_sign();
@@ -150,14 +149,10 @@ impl Printer<'_> {
                     text.make_ascii_lowercase();
                 }
                 let width = if fill { 0 } else { ROMAN_WIDTH };
-                self.out
-                    .extend_from_slice(format!("{text:>width$}").as_bytes());
+                self.out.extend_from_slice(format!("{text:>width$}").as_bytes());
             }
             Key::Ordinal { upper } => {
-                let none = self.shape.roman
-                    || self.byte(0) == b'#'
-                    || self.sign == Some(b'-')
-                    || self.shape.point;
+                let none = self.shape.roman || self.byte(0) == b'#' || self.sign == Some(b'-') || self.shape.point;
                 if !none {
                     let digits = String::from_utf8_lossy(self.number);
                     if !digits.ends_with(|c: char| c.is_ascii_digit()) {
@@ -179,37 +174,21 @@ impl Printer<'_> {
                 }
             }
             Key::PlusMinus => self.out.push(self.sign.unwrap_or(0)),
-            Key::Blank
-            | Key::Scientific
-            | Key::Fill
-            | Key::Bracket
-            | Key::Sign
-            | Key::Multiply
-            | Key::Nothing => {}
+            Key::Blank | Key::Scientific | Key::Fill | Key::Bracket | Key::Sign | Key::Multiply | Key::Nothing => {}
         }
         Ok(())
     }
 }
 
 /// Prints digits (with point, without sign) through a template.
-fn process(
-    mut shape: Shape,
-    nodes: &[Node],
-    number: &str,
-    sign: u8,
-    pre_spaces: i64,
-) -> Result<String> {
+fn process(mut shape: Shape, nodes: &[Node], number: &str, sign: u8, pre_spaces: i64) -> Result<String> {
     if shape.zero_start > 0 {
         shape.zero_start -= 1;
     }
     let mut sign = Some(sign);
     let mut pre_spaces = pre_spaces;
     if shape.roman {
-        shape = Shape {
-            fill: shape.fill,
-            roman: true,
-            ..Shape::default()
-        };
+        shape = Shape { fill: shape.fill, roman: true, ..Shape::default() };
         sign = None;
         pre_spaces = 0;
     }
@@ -260,9 +239,7 @@ fn process(
             Node::Key(key) => printer.key(*key)?,
             Node::Char(c) => {
                 let mut buffer = [0; 4];
-                printer
-                    .out
-                    .extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+                printer.out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
             }
         }
     }
@@ -335,11 +312,7 @@ fn scientific(value: &Numeric, digits_after: usize) -> String {
     let digits = value.digits();
     let mut kept: Vec<u8> = digits.bytes().take(digits_after + 1).collect();
     kept.resize(digits_after + 1, b'0');
-    if digits
-        .as_bytes()
-        .get(digits_after + 1)
-        .is_some_and(|b| *b >= b'5')
-    {
+    if digits.as_bytes().get(digits_after + 1).is_some_and(|b| *b >= b'5') {
         let mut carry = true;
         for b in kept.iter_mut().rev() {
             if *b == b'9' {
@@ -415,12 +388,7 @@ fn fixed_float(value: f64, digits_after: usize) -> String {
 }
 
 /// Both float types: `digits` is what the type holds for certain, `multiply` scales in the type's own precision.
-fn float_to_char(
-    value: f64,
-    template: &str,
-    digits: i64,
-    multiply: impl Fn(f64, i64) -> f64,
-) -> Result<String> {
+fn float_to_char(value: f64, template: &str, digits: i64, multiply: impl Fn(f64, i64) -> f64) -> Result<String> {
     let (mut shape, nodes) = parse(template)?;
     if shape.roman {
         let rounded = value.round_ties_even();
@@ -454,9 +422,7 @@ fn float_to_char(
 /// # Errors
 /// As [`numeric_to_char`].
 pub fn float8_to_char(value: f64, template: &str) -> Result<String> {
-    float_to_char(value, template, DOUBLE_DIGITS, |v, n| {
-        v * 10f64.powf(n as f64)
-    })
+    float_to_char(value, template, DOUBLE_DIGITS, |v, n| v * 10f64.powf(n as f64))
 }
 
 /// `to_char(real, template)`.
@@ -464,9 +430,7 @@ pub fn float8_to_char(value: f64, template: &str) -> Result<String> {
 /// # Errors
 /// As [`numeric_to_char`].
 pub fn float4_to_char(value: f32, template: &str) -> Result<String> {
-    float_to_char(f64::from(value), template, FLOAT_DIGITS, |v, n| {
-        f64::from(v as f32 * 10f32.powf(n as f32))
-    })
+    float_to_char(f64::from(value), template, FLOAT_DIGITS, |v, n| f64::from(v as f32 * 10f32.powf(n as f32)))
 }
 
 /// `to_char(bigint, template)`, also for integer.
@@ -478,9 +442,7 @@ pub fn int_to_char(value: i64, template: &str) -> Result<String> {
     if shape.multiply {
         // Postgres multiplies in the integer type.
         let factor = power_of_ten(shape.multi)?.to_i64()?;
-        value
-            .checked_mul(factor)
-            .ok_or_else(|| Error::out_of_range("bigint"))?;
+        value.checked_mul(factor).ok_or_else(|| Error::out_of_range("bigint"))?;
     }
     numeric_to_char(&Numeric::from(value), template)
 }

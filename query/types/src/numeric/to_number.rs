@@ -188,11 +188,7 @@ pub fn to_number(text: &str, template: &str) -> Result<Option<Numeric>> {
     } else {
         value
     };
-    Ok(Some(if reader.shape.multiply {
-        value.mul(&power_of_ten(-reader.shape.multi)?)?
-    } else {
-        value
-    }))
+    Ok(Some(if reader.shape.multiply { value.mul(&power_of_ten(-reader.shape.multi)?)? } else { value }))
 }
 
 fn unsupported(message: &str) -> Error {

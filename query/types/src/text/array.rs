@@ -3,11 +3,8 @@
 use crate::{ArrayDatum, Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 fn malformed(input: &str, detail: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidTextRepresentation,
-        format!("malformed array literal: \"{input}\""),
-    )
-    .with_detail(detail)
+    Error::new(ErrorKind::InvalidTextRepresentation, format!("malformed array literal: \"{input}\""))
+        .with_detail(detail)
 }
 
 /// Why a literal with inner braces is refused: they do not match, or the array has several dimensions.
@@ -37,13 +34,9 @@ fn nested(input: &str, body: &str) -> Error {
 pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
     let mut text = input.trim();
     if text.starts_with('[') {
-        let after = text[1..]
-            .trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | ':'));
+        let after = text[1..].trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | ':'));
         if after.len() + 1 == text.len() {
-            return Err(malformed(
-                input,
-                "\"[\" must introduce explicitly-specified array dimensions.",
-            ));
+            return Err(malformed(input, "\"[\" must introduce explicitly-specified array dimensions."));
         }
         if !after.starts_with(']') {
             return Err(malformed(input, "Missing \"]\" after array dimensions."));
@@ -51,22 +44,14 @@ pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
         let Some((bounds, rest)) = text.split_once('=') else {
             return Err(malformed(input, "Missing \"=\" after array dimensions."));
         };
-        let inner = bounds
-            .trim()
-            .strip_prefix('[')
-            .and_then(|b| b.strip_suffix(']'));
+        let inner = bounds.trim().strip_prefix('[').and_then(|b| b.strip_suffix(']'));
         if !inner.is_some_and(|b| !b.contains(']') && b.starts_with("1:")) {
-            return Err(Error::unsupported(
-                "an array of several dimensions or with a lower bound other than 1",
-            ));
+            return Err(Error::unsupported("an array of several dimensions or with a lower bound other than 1"));
         }
         text = rest.trim();
     }
     let Some(body) = text.strip_prefix('{') else {
-        return Err(malformed(
-            input,
-            "Array value must start with \"{\" or dimension information.",
-        ));
+        return Err(malformed(input, "Array value must start with \"{\" or dimension information."));
     };
     let mut chars = body.chars().peekable();
     let mut elements = Vec::new();
@@ -117,10 +102,7 @@ pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
         if !quoted && !escaped && element.is_empty() {
             let only = end == '}' && elements.is_empty();
             if !only {
-                return Err(malformed(
-                    input,
-                    &format!("Unexpected \"{end}\" character."),
-                ));
+                return Err(malformed(input, &format!("Unexpected \"{end}\" character.")));
             }
         } else if !quoted && !escaped && element.eq_ignore_ascii_case("null") {
             elements.push(None);

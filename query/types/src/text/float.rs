@@ -4,24 +4,17 @@ use crate::numeric::is_space;
 use crate::{Error, ErrorKind, Result};
 
 fn out_of_range(input: &str, type_name: &str) -> Error {
-    Error::new(
-        ErrorKind::NumericValueOutOfRange,
-        format!("\"{input}\" is out of range for type {type_name}"),
-    )
+    Error::new(ErrorKind::NumericValueOutOfRange, format!("\"{input}\" is out of range for type {type_name}"))
 }
 
 /// Whether the mantissa has a digit other than 0: zero as a result is an underflow then.
 fn has_value(text: &str) -> bool {
-    text.bytes()
-        .take_while(|b| !matches!(b, b'e' | b'E'))
-        .any(|b| (b'1'..=b'9').contains(&b))
+    text.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(&b))
 }
 
 pub(super) fn parse_float8(input: &str) -> Result<f64> {
     let text = input.trim_matches(is_space);
-    let value: f64 = text
-        .parse()
-        .map_err(|_| Error::invalid_text("double precision", input))?;
+    let value: f64 = text.parse().map_err(|_| Error::invalid_text("double precision", input))?;
     let spelled = text.bytes().any(|b| matches!(b, b'n' | b'N'));
     if value.is_infinite() && !spelled || value == 0.0 && has_value(text) {
         return Err(out_of_range(text, "double precision"));
@@ -31,9 +24,7 @@ pub(super) fn parse_float8(input: &str) -> Result<f64> {
 
 pub(super) fn parse_float4(input: &str) -> Result<f32> {
     let text = input.trim_matches(is_space);
-    let value: f32 = text
-        .parse()
-        .map_err(|_| Error::invalid_text("real", input))?;
+    let value: f32 = text.parse().map_err(|_| Error::invalid_text("real", input))?;
     let spelled = text.bytes().any(|b| matches!(b, b'n' | b'N'));
     if value.is_infinite() && !spelled || value == 0.0 && has_value(text) {
         return Err(out_of_range(text, "real"));
@@ -70,10 +61,7 @@ fn layout(scientific: &str, limit: i32) -> String {
         let (first, rest) = digits.split_at(1);
         let point = if rest.is_empty() { "" } else { "." };
         let exponent_sign = if exponent < 0 { '-' } else { '+' };
-        return format!(
-            "{sign}{first}{point}{rest}e{exponent_sign}{:02}",
-            exponent.abs()
-        );
+        return format!("{sign}{first}{point}{rest}e{exponent_sign}{:02}", exponent.abs());
     }
     if exponent < 0 {
         return format!("{sign}0.{}{digits}", "0".repeat(-exponent as usize - 1));

@@ -25,12 +25,7 @@ pub(super) fn parse_int<T: FromStr>(input: &str, type_name: &str) -> Result<T> {
     text.parse().map_err(|_| {
         // Digits beyond the range are found before what follows them.
         let sign = usize::from(text.starts_with(['+', '-']));
-        let end = text
-            .bytes()
-            .skip(sign)
-            .take_while(u8::is_ascii_digit)
-            .count()
-            + sign;
+        let end = text.bytes().skip(sign).take_while(u8::is_ascii_digit).count() + sign;
         if end > sign && text[..end].parse::<T>().is_err() {
             Error::new(
                 ErrorKind::NumericValueOutOfRange,
@@ -45,14 +40,9 @@ pub(super) fn parse_int<T: FromStr>(input: &str, type_name: &str) -> Result<T> {
 /// oid and xid: unsigned, a negative number wraps.
 pub(super) fn parse_oid(input: &str, type_name: &str) -> Result<u32> {
     let wide: i64 = parse_int(input, type_name)?;
-    u32::try_from(wide)
-        .or_else(|_| i32::try_from(wide).map(|n| n as u32))
-        .map_err(|_| {
-            Error::new(
-                ErrorKind::NumericValueOutOfRange,
-                format!("value \"{input}\" is out of range for type {type_name}"),
-            )
-        })
+    u32::try_from(wide).or_else(|_| i32::try_from(wide).map(|n| n as u32)).map_err(|_| {
+        Error::new(ErrorKind::NumericValueOutOfRange, format!("value \"{input}\" is out of range for type {type_name}"))
+    })
 }
 
 pub(super) fn parse_bytea(input: &str) -> Result<Vec<u8>> {
@@ -75,10 +65,7 @@ pub(super) fn parse_bytea(input: &str) -> Result<Vec<u8>> {
             }
         }
         if high.is_some() {
-            return Err(Error::new(
-                ErrorKind::InvalidParameterValue,
-                "invalid hexadecimal data: odd number of digits",
-            ));
+            return Err(Error::new(ErrorKind::InvalidParameterValue, "invalid hexadecimal data: odd number of digits"));
         }
         return Ok(out);
     }
@@ -101,10 +88,7 @@ pub(super) fn parse_bytea(input: &str) -> Result<Vec<u8>> {
                 i += 4;
             }
             _ => {
-                return Err(Error::new(
-                    ErrorKind::InvalidTextRepresentation,
-                    "invalid input syntax for type bytea",
-                ));
+                return Err(Error::new(ErrorKind::InvalidTextRepresentation, "invalid input syntax for type bytea"));
             }
         }
     }
@@ -157,9 +141,5 @@ pub(super) fn parse_uuid(input: &str) -> Result<[u8; 16]> {
         digits += 1;
         hyphen = false;
     }
-    if digits == 32 && !hyphen {
-        Ok(out)
-    } else {
-        Err(bad())
-    }
+    if digits == 32 && !hyphen { Ok(out) } else { Err(bad()) }
 }

@@ -36,11 +36,7 @@ pub(super) fn ts(at: u64) -> Timestamp {
 }
 
 pub(super) fn position(index: u64) -> LogPosition {
-    LogPosition {
-        term: 1,
-        leader: 0,
-        index,
-    }
+    LogPosition { term: 1, leader: 0, index }
 }
 
 /// An engine that can be brought to the state after a crash.
@@ -63,10 +59,7 @@ impl TestEngine {
     }
 
     fn rocks_in(dir: tempfile::TempDir) -> TestEngine {
-        let options = RocksOptions {
-            cache_bytes: 1 << 20,
-            memtable_bytes: 1 << 20,
-        };
+        let options = RocksOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
         let engine = Arc::new(RocksEngine::open(dir.path(), options).unwrap());
         TestEngine::Rocks { engine, _dir: dir }
     }
@@ -91,14 +84,7 @@ impl TestEngine {
 }
 
 pub(super) fn reopen_rocks(dir: &Path) -> StateMachine {
-    let engine = RocksEngine::open(
-        dir,
-        RocksOptions {
-            cache_bytes: 1 << 20,
-            memtable_bytes: 1 << 20,
-        },
-    )
-    .unwrap();
+    let engine = RocksEngine::open(dir, RocksOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 }).unwrap();
     StateMachine::open(Arc::new(engine), None).unwrap()
 }
 
@@ -115,12 +101,7 @@ impl Single {
         Single { machine, next: 1 }
     }
 
-    pub(super) fn run_in(
-        &mut self,
-        shard: ShardId,
-        epoch: u64,
-        commands: &[Command],
-    ) -> Vec<CommandResult> {
+    pub(super) fn run_in(&mut self, shard: ShardId, epoch: u64, commands: &[Command]) -> Vec<CommandResult> {
         let entries: Vec<_> = commands
             .iter()
             .map(|command| {
@@ -129,10 +110,7 @@ impl Single {
             })
             .collect();
         let answers = self.machine.apply(shard, &entries, None).unwrap();
-        answers
-            .iter()
-            .map(|answer| CommandResult::decode(answer).unwrap())
-            .collect()
+        answers.iter().map(|answer| CommandResult::decode(answer).unwrap()).collect()
     }
 
     pub(super) fn run(&mut self, command: Command) -> CommandResult {
@@ -140,41 +118,22 @@ impl Single {
     }
 
     pub(super) fn get(&self, key: &Key, at: u64) -> Option<Value> {
-        self.machine
-            .read(key, ts(at), |value| value.map(Bytes::copy_from_slice))
-            .unwrap()
+        self.machine.read(key, ts(at), |value| value.map(Bytes::copy_from_slice)).unwrap()
     }
 
     pub(super) fn assert_sound(&self) {
-        assert_eq!(
-            crate::check::check_store(&self.machine).unwrap().findings,
-            []
-        );
+        assert_eq!(crate::check::check_store(&self.machine).unwrap().findings, []);
     }
 }
 
 pub(super) fn put(key: &Key, text: &str, base: u64) -> Write {
-    Write {
-        key: key.clone(),
-        op: Op::Put(value(text)),
-        base: ts(base),
-    }
+    Write { key: key.clone(), op: Op::Put(value(text)), base: ts(base) }
 }
 
 pub(super) fn delete(key: &Key, base: u64) -> Write {
-    Write {
-        key: key.clone(),
-        op: Op::Delete,
-        base: ts(base),
-    }
+    Write { key: key.clone(), op: Op::Delete, base: ts(base) }
 }
 
 pub(super) fn commit(txn: u128, at: u64, writes: Vec<Write>, checks: Vec<Check>) -> Command {
-    Command::Commit {
-        txn: TxnId(txn),
-        start_ts: ts(at - 1),
-        commit_ts: ts(at),
-        writes,
-        checks,
-    }
+    Command::Commit { txn: TxnId(txn), start_ts: ts(at - 1), commit_ts: ts(at), writes, checks }
 }

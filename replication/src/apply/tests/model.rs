@@ -32,10 +32,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn shard(&self, key: &Key) -> &ModelShard {
-        self.shards
-            .iter()
-            .find(|shard| shard.span.contains(key))
-            .unwrap()
+        self.shards.iter().find(|shard| shard.span.contains(key)).unwrap()
     }
 
     /// The newest version, unless it is a tombstone that may be collected: its moment, and whether it is live.
@@ -59,27 +56,19 @@ impl Model {
     }
 
     fn failed(&self, txn: TxnId, writes: &[Write], checks: &[Check]) -> Option<CommandResult> {
-        let conflict = |key: &Key, reason| CommandResult::Conflict {
-            key: key.clone(),
-            reason,
-        };
+        let conflict = |key: &Key, reason| CommandResult::Conflict { key: key.clone(), reason };
         for check in checks {
             let failed = match check {
-                Check::KeyUnchanged { key, base } => self.locked(key, txn).or_else(|| {
-                    (self.newest(key).0 > *base).then(|| conflict(key, ConflictReason::Changed))
-                }),
+                Check::KeyUnchanged { key, base } => self
+                    .locked(key, txn)
+                    .or_else(|| (self.newest(key).0 > *base).then(|| conflict(key, ConflictReason::Changed))),
                 Check::SpanUnchanged { span, base } => {
-                    let lock = self
-                        .locks
-                        .keys()
-                        .filter(|key| span.contains(key))
-                        .find_map(|key| self.locked(key, txn));
+                    let lock = self.locks.keys().filter(|key| span.contains(key)).find_map(|key| self.locked(key, txn));
                     let changed = || {
                         if self.shard(&span.start).threshold > *base {
                             return Some(conflict(&span.start, ConflictReason::Changed));
                         }
-                        let newer =
-                            |versions: &Versions| versions.last().is_some_and(|(ts, _)| ts > base);
+                        let newer = |versions: &Versions| versions.last().is_some_and(|(ts, _)| ts > base);
                         let mut inside = self.versions.iter().filter(|(key, _)| span.contains(key));
                         let found = inside.find(|(_, versions)| newer(versions));
                         found.map(|(key, _)| conflict(key, ConflictReason::Changed))
@@ -92,11 +81,7 @@ impl Model {
                     match own.map(|write| &write.op) {
                         Some(Op::Put(_)) => None,
                         Some(Op::Delete) => missing,
-                        None => match self
-                            .locks
-                            .get(key)
-                            .is_some_and(|lock| lock.op == Op::Delete)
-                        {
+                        None => match self.locks.get(key).is_some_and(|lock| lock.op == Op::Delete) {
                             true => self.locked(key, txn),
                             false if self.newest(key).1 => None,
                             false => missing,
@@ -126,24 +111,11 @@ impl Model {
     }
 
     fn set(&mut self, key: &Key, op: &Op, ts: Timestamp) {
-        let value = if let Op::Put(value) = op {
-            Some(value.clone())
-        } else {
-            None
-        };
-        self.versions
-            .entry(key.clone())
-            .or_default()
-            .push((ts, value));
+        let value = if let Op::Put(value) = op { Some(value.clone()) } else { None };
+        self.versions.entry(key.clone()).or_default().push((ts, value));
     }
 
-    pub(super) fn commit(
-        &mut self,
-        txn: TxnId,
-        at: Timestamp,
-        writes: &[Write],
-        checks: &[Check],
-    ) -> CommandResult {
+    pub(super) fn commit(&mut self, txn: TxnId, at: Timestamp, writes: &[Write], checks: &[Check]) -> CommandResult {
         if let Some(refusal) = self.refusal(txn, writes, checks) {
             return refusal;
         }
@@ -164,12 +136,7 @@ impl Model {
             return refusal;
         }
         for write in writes {
-            let lock = ModelLock {
-                txn,
-                start_ts,
-                primary: primary.clone(),
-                op: write.op.clone(),
-            };
+            let lock = ModelLock { txn, start_ts, primary: primary.clone(), op: write.op.clone() };
             self.locks.insert(write.key.clone(), lock);
         }
         CommandResult::Done
@@ -188,12 +155,7 @@ impl Model {
 
     pub(super) fn ingest(&mut self, at: Timestamp, pairs: &[(Key, Value)]) {
         for (key, value) in pairs {
-            if self
-                .versions
-                .get(key)
-                .and_then(|versions| versions.last())
-                .is_none_or(|(ts, _)| *ts < at)
-            {
+            if self.versions.get(key).and_then(|versions| versions.last()).is_none_or(|(ts, _)| *ts < at) {
                 self.set(key, &Op::Put(value.clone()), at);
             }
         }
@@ -206,12 +168,7 @@ impl Model {
 
     pub(super) fn advance_gc(&mut self, id: ShardId, threshold: Timestamp) -> Timestamp {
         let shard = self.shards.iter_mut().find(|shard| shard.id == id).unwrap();
-        let oldest = self
-            .locks
-            .iter()
-            .filter(|(key, _)| shard.span.contains(key))
-            .map(|(_, lock)| lock.start_ts)
-            .min();
+        let oldest = self.locks.iter().filter(|(key, _)| shard.span.contains(key)).map(|(_, lock)| lock.start_ts).min();
         let limit = oldest.map_or(Timestamp::MAX, |oldest| Timestamp(oldest.0 - 1));
         shard.threshold = shard.threshold.max(threshold.min(limit));
         shard.threshold
@@ -224,18 +181,13 @@ impl Model {
 
     pub(super) fn scan(&self, span: &Span, at: Timestamp) -> Vec<(Key, Value)> {
         let inside = self.versions.keys().filter(|key| span.contains(key));
-        inside
-            .filter_map(|key| self.read(key, at).map(|value| (key.clone(), value)))
-            .collect()
+        inside.filter_map(|key| self.read(key, at).map(|value| (key.clone(), value))).collect()
     }
 
     pub(super) fn statistics(&self, prefix: &[u8]) -> PrefixStatistics {
         let mut sum = PrefixStatistics::default();
         for (key, value) in self.scan(&Span::prefix(prefix), Timestamp::MAX) {
-            sum = sum.plus(PrefixStatistics {
-                rows: 1,
-                bytes: (key.len() + value.len()) as u64,
-            });
+            sum = sum.plus(PrefixStatistics { rows: 1, bytes: (key.len() + value.len()) as u64 });
         }
         sum
     }

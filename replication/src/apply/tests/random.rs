@@ -110,25 +110,9 @@ impl World {
     fn new(engine: TestEngine) -> World {
         let machine = StateMachine::open(engine.engine(), None).unwrap();
         machine.create_shard(FIRST, everything()).unwrap();
-        let first = ModelShard {
-            id: FIRST,
-            span: everything(),
-            epoch: 1,
-            threshold: Timestamp::ZERO,
-        };
-        let model = Model {
-            shards: vec![first],
-            ..Model::default()
-        };
-        World {
-            engine,
-            machine,
-            model,
-            logs: BTreeMap::new(),
-            now: 1000,
-            txns: 0,
-            open: Vec::new(),
-        }
+        let first = ModelShard { id: FIRST, span: everything(), epoch: 1, threshold: Timestamp::ZERO };
+        let model = Model { shards: vec![first], ..Model::default() };
+        World { engine, machine, model, logs: BTreeMap::new(), now: 1000, txns: 0, open: Vec::new() }
     }
 
     fn tick(&mut self) -> Timestamp {
@@ -142,10 +126,7 @@ impl World {
     }
 
     fn log(&mut self, shard: ShardId, epoch: u64, command: &Command, answer: CommandResult) {
-        self.logs
-            .entry(shard)
-            .or_default()
-            .push((command.encode(epoch), answer));
+        self.logs.entry(shard).or_default().push((command.encode(epoch), answer));
     }
 
     /// Writes in the order of their keys, the ones on a key twice left out.
@@ -155,11 +136,7 @@ impl World {
         for (table, row, is_put) in rows {
             let key = key(*table, *row);
             let text = format!("{}-{}", self.txns, "x".repeat(usize::from(*row)));
-            let op = if *is_put {
-                Op::Put(value(&text))
-            } else {
-                Op::Delete
-            };
+            let op = if *is_put { Op::Put(value(&text)) } else { Op::Delete };
             writes.insert(key.clone(), Write { key, op, base });
         }
         writes.into_values().collect()
@@ -168,38 +145,23 @@ impl World {
     /// The epoch and id of the shard of the first write, and the writes that lie in it.
     fn in_first_shard(&self, writes: Vec<Write>) -> (ModelShard, Vec<Write>) {
         let shard = self.model.shard(&writes[0].key).clone();
-        let inside = writes
-            .into_iter()
-            .filter(|write| shard.span.contains(&write.key))
-            .collect();
+        let inside = writes.into_iter().filter(|write| shard.span.contains(&write.key)).collect();
         (shard, inside)
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Commit {
-                writes,
-                behind,
-                check,
-            } => self.commit(&writes, behind, check),
+            Step::Commit { writes, behind, check } => self.commit(&writes, behind, check),
             Step::Prewrite { writes, behind } => self.prewrite(&writes, behind),
             Step::Decide { commit } => self.decide(commit),
-            Step::Ingest {
-                table,
-                rows,
-                behind,
-            } => self.ingest(table, rows, behind),
+            Step::Ingest { table, rows, behind } => self.ingest(table, rows, behind),
             Step::Drop { table, from } => {
                 let shard = self.model.shard(&key(table, from)).clone();
                 let span = Span::new(key(table, from), key(table, ROWS)).intersection(&shard.span);
                 // A transaction whose primary is dropped with its lock could not be decided any more.
                 if self.open.is_empty() {
                     self.model.drop_span(&span);
-                    let command = Command::DeleteRange {
-                        span,
-                        dropped_at: Timestamp(self.now),
-                        force: true,
-                    };
+                    let command = Command::DeleteRange { span, dropped_at: Timestamp(self.now), force: true };
                     self.log(shard.id, shard.epoch, &command, CommandResult::Done);
                 }
             }
@@ -207,12 +169,7 @@ impl World {
                 let threshold = Timestamp(self.now - behind * TICK);
                 for shard in self.model.shards.clone() {
                     // As the proposer has to: below every lock of all shards.
-                    let oldest = self
-                        .model
-                        .locks
-                        .values()
-                        .map(|lock| lock.start_ts.0 - 1)
-                        .min();
+                    let oldest = self.model.locks.values().map(|lock| lock.start_ts.0 - 1).min();
                     let threshold = Timestamp(threshold.0.min(oldest.unwrap_or(u64::MAX)));
                     let now = self.model.advance_gc(shard.id, threshold);
                     self.log(
@@ -237,18 +194,10 @@ impl World {
             Step::Crash { group } => {
                 self.engine = self.engine.after_crash();
                 self.machine = StateMachine::open(self.engine.engine(), None).unwrap();
-                assert_eq!(
-                    crate::check::check_store(&self.machine).unwrap().findings,
-                    []
-                );
+                assert_eq!(crate::check::check_store(&self.machine).unwrap().findings, []);
                 self.apply(group);
             }
-            Step::Read {
-                behind,
-                from,
-                to,
-                chunk,
-            } => self.read(behind, from, to, chunk),
+            Step::Read { behind, from, to, chunk } => self.read(behind, from, to, chunk),
         }
     }
 
@@ -261,30 +210,17 @@ impl World {
         let checks = match check {
             0 | 1 if shard.span.contains(&other) => vec![Check::KeyExists { key: other }],
             2 if shard.span.contains(&other) => vec![Check::KeyUnchanged { key: other, base }],
-            3 => vec![Check::SpanUnchanged {
-                span: shard.span.clone(),
-                base,
-            }],
+            3 => vec![Check::SpanUnchanged { span: shard.span.clone(), base }],
             4 => {
                 let span = Span::new(key(0, 2), key(1, 3)).intersection(&shard.span);
-                if span.is_empty() {
-                    vec![]
-                } else {
-                    vec![Check::SpanUnchanged { span, base }]
-                }
+                if span.is_empty() { vec![] } else { vec![Check::SpanUnchanged { span, base }] }
             }
             _ => vec![],
         };
         let start_ts = Timestamp(self.now);
         let commit_ts = self.tick();
         let answer = self.model.commit(txn, commit_ts, &writes, &checks);
-        let command = Command::Commit {
-            txn,
-            start_ts,
-            commit_ts,
-            writes,
-            checks,
-        };
+        let command = Command::Commit { txn, start_ts, commit_ts, writes, checks };
         self.log(shard.id, shard.epoch, &command, answer.clone());
         if matches!(answer, CommandResult::Committed { .. }) && self.txns.is_multiple_of(4) {
             self.log(shard.id, shard.epoch, &command, answer);
@@ -303,13 +239,7 @@ impl World {
             let answer = self.model.prewrite(txn, start_ts, &primary, &writes);
             let ok = answer == CommandResult::Done;
             let locked: Vec<Key> = writes.iter().map(|write| write.key.clone()).collect();
-            let command = Command::Prewrite {
-                txn,
-                start_ts,
-                primary: primary.clone(),
-                writes,
-                checks: vec![],
-            };
+            let command = Command::Prewrite { txn, start_ts, primary: primary.clone(), writes, checks: vec![] };
             self.log(shard.id, shard.epoch, &command, answer);
             if !ok {
                 self.open.insert(0, Open { txn, primary, keys });
@@ -327,41 +257,17 @@ impl World {
         let Open { txn, primary, keys } = self.open.remove(0);
         let at = self.tick();
         let home = self.model.shard(&primary).clone();
-        let status = if commit {
-            TxnStatus::Committed(at)
-        } else {
-            TxnStatus::Aborted(at)
-        };
+        let status = if commit { TxnStatus::Committed(at) } else { TxnStatus::Aborted(at) };
         let (command, answer) = if commit {
-            let command = Command::CommitPrimary {
-                txn,
-                commit_ts: at,
-                primary: primary.clone(),
-            };
+            let command = Command::CommitPrimary { txn, commit_ts: at, primary: primary.clone() };
             (command, CommandResult::Committed { commit_ts: at })
         } else {
-            (
-                Command::Abort {
-                    txn,
-                    now: at,
-                    primary: primary.clone(),
-                },
-                CommandResult::Aborted,
-            )
+            (Command::Abort { txn, now: at, primary: primary.clone() }, CommandResult::Aborted)
         };
         self.log(home.id, home.epoch, &command, answer);
         for shard in self.model.shards.clone() {
-            let keys: Vec<Key> = keys
-                .iter()
-                .filter(|key| shard.span.contains(key))
-                .cloned()
-                .collect();
-            self.log(
-                shard.id,
-                shard.epoch,
-                &Command::Resolve { txn, status, keys },
-                CommandResult::Done,
-            );
+            let keys: Vec<Key> = keys.iter().filter(|key| shard.span.contains(key)).cloned().collect();
+            self.log(shard.id, shard.epoch, &Command::Resolve { txn, status, keys }, CommandResult::Done);
         }
         self.model.resolve(txn, status, &keys);
     }
@@ -372,24 +278,13 @@ impl World {
         let txn = self.txn();
         let start_ts = self.tick();
         let shard = self.model.shard(&key(table, rows[0])).clone();
-        let commit_ts =
-            Timestamp(start_ts.0 - behind * TICK - 1).max(Timestamp(shard.threshold.0 + 1));
-        let keys = rows
-            .into_iter()
-            .map(|row| key(table, row))
-            .filter(|key| shard.span.contains(key));
+        let commit_ts = Timestamp(start_ts.0 - behind * TICK - 1).max(Timestamp(shard.threshold.0 + 1));
+        let keys = rows.into_iter().map(|row| key(table, row)).filter(|key| shard.span.contains(key));
         // Nobody writes a range that is being filled: leave out what is locked.
-        let pairs: Vec<_> = keys
-            .filter(|key| !self.model.locks.contains_key(key))
-            .map(|key| (key, value("ingested")))
-            .collect();
+        let pairs: Vec<_> =
+            keys.filter(|key| !self.model.locks.contains_key(key)).map(|key| (key, value("ingested"))).collect();
         self.model.ingest(commit_ts, &pairs);
-        let command = Command::Ingest {
-            txn,
-            start_ts,
-            commit_ts,
-            pairs,
-        };
+        let command = Command::Ingest { txn, start_ts, commit_ts, pairs };
         self.log(shard.id, shard.epoch, &command, CommandResult::Done);
         self.log(shard.id, shard.epoch, &command, CommandResult::Done);
     }
@@ -400,15 +295,7 @@ impl World {
             return;
         }
         let new = ShardId(10 + self.model.shards.len() as u64);
-        self.log(
-            shard.id,
-            shard.epoch,
-            &Command::Split {
-                at: at.clone(),
-                new_shard: new,
-            },
-            CommandResult::Done,
-        );
+        self.log(shard.id, shard.epoch, &Command::Split { at: at.clone(), new_shard: new }, CommandResult::Done);
         // The child's log begins at the place of the split in its parent's.
         let before = self.logs[&shard.id].clone();
         self.logs.insert(new, before);
@@ -418,16 +305,8 @@ impl World {
                 known.epoch += 1;
             }
         }
-        let span = Span {
-            start: at,
-            end: shard.span.end,
-        };
-        self.model.shards.push(ModelShard {
-            id: new,
-            span,
-            epoch: shard.epoch + 1,
-            threshold: shard.threshold,
-        });
+        let span = Span { start: at, end: shard.span.end };
+        self.model.shards.push(ModelShard { id: new, span, epoch: shard.epoch + 1, threshold: shard.threshold });
     }
 
     /// Applies what is not applied yet. A shard may appear while its parent's log is applied.
@@ -436,11 +315,7 @@ impl World {
         while progress {
             progress = false;
             for shard in self.machine.shard_ids() {
-                let applied = self
-                    .machine
-                    .applied(shard)
-                    .unwrap()
-                    .map_or(0, |applied| applied.index as usize);
+                let applied = self.machine.applied(shard).unwrap().map_or(0, |applied| applied.index as usize);
                 let log = self.logs.get(&shard).map_or(&[][..], Vec::as_slice);
                 for (chunk_at, chunk) in log[applied..].chunks(group).enumerate() {
                     let first = applied + chunk_at * group + 1;
@@ -452,12 +327,7 @@ impl World {
                     let answers = self.machine.apply(shard, &entries, None).unwrap();
                     for (answer, (bytes, expected)) in answers.iter().zip(chunk) {
                         let answer = CommandResult::decode(answer).unwrap();
-                        assert_eq!(
-                            &answer,
-                            expected,
-                            "shard {shard}: {:?}",
-                            Command::decode(bytes)
-                        );
+                        assert_eq!(&answer, expected, "shard {shard}: {:?}", Command::decode(bytes));
                     }
                     progress = true;
                 }
@@ -465,11 +335,7 @@ impl World {
         }
         for table in 0..TABLES {
             let prefix = &key(table, 0)[..13];
-            assert_eq!(
-                self.machine.statistics(prefix),
-                self.model.statistics(prefix),
-                "table {table}"
-            );
+            assert_eq!(self.machine.statistics(prefix), self.model.statistics(prefix), "table {table}");
         }
         assert_eq!(self.machine.locks().len(), self.model.locks.len());
     }
@@ -479,34 +345,17 @@ impl World {
         let at = Timestamp((self.now - behind * TICK / 2).max(self.machine.read_floor().0));
         for row in 0..TABLES * ROWS {
             let key = key(row / ROWS, row % ROWS);
-            let read = self
-                .machine
-                .read(&key, at, |value| value.map(Bytes::copy_from_slice))
-                .unwrap();
+            let read = self.machine.read(&key, at, |value| value.map(Bytes::copy_from_slice)).unwrap();
             assert_eq!(read, self.model.read(&key, at), "key {row} at {at}");
         }
         let span = Span::new(key(from / ROWS, from % ROWS), key(to / ROWS, to % ROWS));
         let mut expected = self.model.scan(&span, at);
-        assert_eq!(
-            self.scan(&span, Direction::Forward, at, chunk),
-            expected,
-            "forward at {at}"
-        );
+        assert_eq!(self.scan(&span, Direction::Forward, at, chunk), expected, "forward at {at}");
         expected.reverse();
-        assert_eq!(
-            self.scan(&span, Direction::Backward, at, chunk),
-            expected,
-            "backward at {at}"
-        );
+        assert_eq!(self.scan(&span, Direction::Backward, at, chunk), expected, "backward at {at}");
     }
 
-    fn scan(
-        &self,
-        span: &Span,
-        direction: Direction,
-        at: Timestamp,
-        chunk: usize,
-    ) -> Vec<(Key, Value)> {
+    fn scan(&self, span: &Span, direction: Direction, at: Timestamp, chunk: usize) -> Vec<(Key, Value)> {
         let mut scan = self.machine.scan(span.clone(), direction, at).unwrap();
         let mut rows = Vec::new();
         loop {
@@ -514,9 +363,7 @@ impl World {
             let mut visit = |key: &[u8], value: &[u8]| {
                 rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
             };
-            let more = scan
-                .next_chunk(self.machine.engine().as_ref(), chunk, 1 << 20, &mut visit)
-                .unwrap();
+            let more = scan.next_chunk(self.machine.engine().as_ref(), chunk, 1 << 20, &mut visit).unwrap();
             assert!(rows.len() - before <= chunk);
             if !more {
                 return rows;
@@ -527,10 +374,7 @@ impl World {
     fn finish(mut self) {
         self.read(0, 0, TABLES * ROWS - 1, 3);
         self.read(6, 2, TABLES * ROWS - 2, 2);
-        assert_eq!(
-            crate::check::check_store(&self.machine).unwrap().findings,
-            []
-        );
+        assert_eq!(crate::check::check_store(&self.machine).unwrap().findings, []);
     }
 }
 

@@ -7,11 +7,7 @@ use crate::error::Error;
 
 fn filled() -> Single {
     let mut single = Single::new();
-    let writes = |base| {
-        (0..20)
-            .map(|row| put(&key(1, row), "some value", base))
-            .collect::<Vec<_>>()
-    };
+    let writes = |base| (0..20).map(|row| put(&key(1, row), "some value", base)).collect::<Vec<_>>();
     single.run(commit(1, 10, writes(0), vec![]));
     single.run(commit(2, 20, writes(10), vec![]));
     single.run(Command::Prewrite {
@@ -21,14 +17,8 @@ fn filled() -> Single {
         writes: vec![put(&key(1, 5), "locked", 20)],
         checks: vec![],
     });
-    single.run(Command::ReserveIds {
-        name: "oid".to_owned(),
-        count: 7,
-    });
-    single
-        .machine
-        .apply(FIRST, &[], Some(value("members")))
-        .unwrap();
+    single.run(Command::ReserveIds { name: "oid".to_owned(), count: 7 });
+    single.machine.apply(FIRST, &[], Some(value("members"))).unwrap();
     single
 }
 
@@ -62,23 +52,13 @@ fn a_damaged_export_leaves_an_empty_shard() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
         let target = StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap();
-        assert!(
-            target.import(FIRST, &mut damaged.as_slice()).is_err(),
-            "byte {at}"
-        );
+        assert!(target.import(FIRST, &mut damaged.as_slice()).is_err(), "byte {at}");
         assert!(target.shard_ids().is_empty());
-        assert!(matches!(
-            target.applied(FIRST),
-            Err(Error::UnknownShard { .. })
-        ));
+        assert!(matches!(target.applied(FIRST), Err(Error::UnknownShard { .. })));
         assert_eq!(crate::check::check_store(&target).unwrap().rows, 0);
     }
     let target = StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap();
-    assert!(
-        target
-            .import(FIRST, &mut &bytes[..bytes.len() / 2])
-            .is_err()
-    );
+    assert!(target.import(FIRST, &mut &bytes[..bytes.len() / 2]).is_err());
     assert!(target.import(FIRST, &mut bytes.as_slice()).is_ok());
 }
 
@@ -86,17 +66,11 @@ fn a_damaged_export_leaves_an_empty_shard() {
 fn an_import_that_a_crash_ended_is_removed() {
     let engine = TestEngine::memory();
     let machine = StateMachine::open(engine.engine(), None).unwrap();
-    machine
-        .import(FIRST, &mut export(&filled().machine).as_slice())
-        .unwrap();
+    machine.import(FIRST, &mut export(&filled().machine).as_slice()).unwrap();
     let mut mark = Batch::new();
     let mut span = Vec::new();
     crate::apply::meta::encode_span(&mut span, &everything());
-    mark.put(
-        Family::Meta,
-        &crate::apply::shard_key(crate::apply::kind::IMPORTING, FIRST),
-        &span,
-    );
+    mark.put(Family::Meta, &crate::apply::shard_key(crate::apply::kind::IMPORTING, FIRST), &span);
     machine.engine().write(&mark).unwrap();
     machine.flush().unwrap();
     let reopened = StateMachine::open(engine.after_crash().engine(), None).unwrap();
@@ -114,9 +88,7 @@ fn a_crash_goes_back_to_the_last_flush_as_a_whole() {
     let apply = |index: u64| {
         let writes = vec![put(&key(1, 1), &format!("value {index}"), index * 10 - 10)];
         let entry = commit(u128::from(index), index * 10, writes, vec![]).encode(1);
-        machine
-            .apply(FIRST, &[(position(index), entry)], None)
-            .unwrap();
+        machine.apply(FIRST, &[(position(index), entry)], None).unwrap();
     };
     (1..=5).for_each(apply);
     machine.flush().unwrap();
@@ -127,43 +99,22 @@ fn a_crash_goes_back_to_the_last_flush_as_a_whole() {
     let crashed = engine.after_crash();
     let crashed = StateMachine::open(crashed.engine(), None).unwrap();
     assert_eq!(crashed.applied(FIRST).unwrap(), Some(position(5)));
-    let newest = crashed
-        .read_latest(&key(1, 1), |version| version.map(|version| version.ts))
-        .unwrap();
+    let newest = crashed.read_latest(&key(1, 1), |version| version.map(|version| version.ts)).unwrap();
     assert_eq!(newest, Some(ts(50)));
     let report = crate::check::check_store(&crashed).unwrap();
-    assert_eq!(
-        (
-            report.rows,
-            report.versions,
-            report.statuses,
-            report.findings
-        ),
-        (1, 4, 5, vec![])
-    );
+    assert_eq!((report.rows, report.versions, report.statuses, report.findings), (1, 4, 5, vec![]));
 }
 
 #[test]
 fn a_second_open_of_a_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let first = reopen_rocks(dir.path());
-    let options = RocksOptions {
-        cache_bytes: 1 << 20,
-        memtable_bytes: 1 << 20,
-    };
-    assert!(matches!(
-        RocksEngine::open(dir.path(), options),
-        Err(Error::AlreadyRunning { .. })
-    ));
+    let options = RocksOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
+    assert!(matches!(RocksEngine::open(dir.path(), options), Err(Error::AlreadyRunning { .. })));
     first.create_shard(FIRST, everything()).unwrap();
     drop(first);
     let again = reopen_rocks(dir.path());
-    let descriptor = ShardDescriptor {
-        shard: FIRST,
-        span: everything(),
-        epoch: 1,
-        parent: None,
-    };
+    let descriptor = ShardDescriptor { shard: FIRST, span: everything(), epoch: 1, parent: None };
     assert_eq!(again.shard_map().all(), [descriptor]);
 }
 
@@ -175,13 +126,7 @@ fn a_newer_format_is_refused() {
     batch.put(Family::Meta, b"v", &99u32.to_be_bytes());
     engine.write(&batch).unwrap();
     let error = StateMachine::open(engine, None).unwrap_err();
-    assert!(matches!(
-        error,
-        Error::NewerFormat {
-            found: 99,
-            supported: 1
-        }
-    ));
+    assert!(matches!(error, Error::NewerFormat { found: 99, supported: 1 }));
 }
 
 /// The whole of a small store, frozen: every family, as it stands on disk.
@@ -203,12 +148,7 @@ fn golden_store() {
         let mut cursor = single.machine.engine().cursor(family, &[], None).unwrap();
         cursor.seek_first().unwrap();
         while let Some((key, value)) = cursor.item() {
-            dump += &format!(
-                "{} {} {}\n",
-                family.name(),
-                crate::mvcc::hex(key),
-                crate::mvcc::hex(value)
-            );
+            dump += &format!("{} {} {}\n", family.name(), crate::mvcc::hex(key), crate::mvcc::hex(value));
             cursor.next().unwrap();
         }
     }

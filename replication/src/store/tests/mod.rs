@@ -128,7 +128,10 @@ async fn a_statement_sees_the_writes_of_those_before_and_not_its_own() {
     let part = Span { start: key("b"), end: key("e") };
     assert_eq!(names(&mut view.scan(part, Direction::Forward), 10), ["b"]);
     transaction.rollback().await;
-    assert_eq!(names(&mut store.view_at(store.snapshot().await).scan(everything, Direction::Forward), 10), ["a", "c", "e"]);
+    assert_eq!(
+        names(&mut store.view_at(store.snapshot().await).scan(everything, Direction::Forward), 10),
+        ["a", "c", "e"]
+    );
 }
 
 #[tokio::test]
