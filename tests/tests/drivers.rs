@@ -36,6 +36,7 @@ fn both(what: &str, run: impl Fn(&Server) -> Output) {
 }
 
 #[test]
+#[ignore = "not yet: parameters of DECLARE CURSOR"]
 fn psycopg() {
     let python = drivers().join("python/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/setup.sh test", python.display());
@@ -52,6 +53,7 @@ fn node_postgres() {
 }
 
 #[test]
+#[ignore = "not yet: DatabaseMetaData.getPrimaryKeys wants information_schema._pg_expandarray"]
 fn jdbc() {
     assert!(PathBuf::from(JDBC).exists(), "{JDBC} is missing: run scripts/setup.sh test");
     let classes = tempfile::tempdir().unwrap();

@@ -124,6 +124,7 @@ fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidRegularExpression => "2201B",
         ErrorKind::InvalidArgumentForLogarithm => "2201E",
         ErrorKind::InvalidArgumentForPowerFunction => "2201F",
+        ErrorKind::InvalidArgumentForWidthBucket => "2201G",
         ErrorKind::CharacterNotInRepertoire => "22021",
         ErrorKind::InvalidParameterValue => "22023",
         ErrorKind::InvalidEscapeSequence => "22025",

@@ -317,9 +317,9 @@ pub fn statement(
     let system = runtime.store().map(|store| SystemContext {
         catalog: catalog.clone(),
         store: store.clone(),
-        sessions: Arc::default(),
+        sessions: Arc::new(eval.host.sessions()),
         role: eval.host.current_user(),
-        settings: Arc::default(),
+        settings: Arc::new(eval.host.all_settings()),
         search_path: Arc::new(eval.host.search_path(false)),
     });
     Arc::new(StatementContext {

@@ -41,6 +41,14 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// Unknown setting or a value that it does not take.
     fn set_config(&self, name: &str, value: &str, is_local: bool) -> Result<String>;
+    /// The node's sessions, for `pg_stat_activity`.
+    fn sessions(&self) -> Vec<crate::catalog::SessionFacts> {
+        Vec::new()
+    }
+    /// Name, value and description of all settings, for `pg_settings`.
+    fn all_settings(&self) -> Vec<(String, String, String)> {
+        Vec::new()
+    }
     /// `nextval`, by the sequence's OID.
     ///
     /// # Errors

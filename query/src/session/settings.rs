@@ -545,20 +545,25 @@ pub(crate) fn parse_time_zone(value: &str) -> Option<TimeZone> {
         return Some(TimeZone::Named(chrono_tz::Tz::UTC));
     }
     if let Some((printed, posix)) = value.strip_prefix('<').and_then(|v| v.split_once('>')) {
-        let hours: f64 = posix.parse().ok()?;
-        return fixed_zone((-hours * 3600.0).round(), Some(format!("<{printed}>{posix}")));
+        return fixed_zone(-seconds_of(posix)?, Some(format!("<{printed}>{posix}")));
     }
-    if let Ok(hours) = value.parse::<f64>() {
-        return fixed_zone((hours * 3600.0).round(), None);
-    }
-    if let Some((hours, minutes)) = value.split_once(':') {
-        let hour_count: i32 = hours.parse().ok()?;
-        let minute_count: i32 = minutes.parse().ok().filter(|m| (0..60).contains(m))?;
-        let sign = if hours.starts_with('-') { -1 } else { 1 };
-        return fixed_zone(f64::from(hour_count * 3600 + sign * minute_count * 60), None);
+    if let Some(seconds) = seconds_of(value) {
+        return fixed_zone(seconds, None);
     }
     let named = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(value));
     named.copied().map(TimeZone::Named)
+}
+
+/// An offset in seconds: hours, perhaps with a fraction, or hours and minutes.
+fn seconds_of(offset: &str) -> Option<f64> {
+    if let Ok(hours) = offset.parse::<f64>() {
+        return Some((hours * 3600.0).round());
+    }
+    let (hours, minutes) = offset.split_once(':')?;
+    let hour_count: i32 = hours.parse().ok()?;
+    let minute_count: i32 = minutes.parse().ok().filter(|m| (0..60).contains(m))?;
+    let sign = if hours.starts_with('-') { -1 } else { 1 };
+    Some(f64::from(hour_count.checked_mul(3600)? + sign * minute_count * 60))
 }
 
 fn fixed_zone(seconds_east: f64, name: Option<String>) -> Option<TimeZone> {

@@ -199,6 +199,14 @@ impl Host for SessionShared {
         settings.show(name)
     }
 
+    fn sessions(&self) -> Vec<crate::catalog::SessionFacts> {
+        self.engine.upgrade().map_or_else(Vec::new, |engine| engine.session_facts())
+    }
+
+    fn all_settings(&self) -> Vec<(String, String, String)> {
+        self.settings.lock().all()
+    }
+
     fn nextval(&self, sequence: u32) -> Result<i64> {
         self.refuse_when_read_only("nextval()")?;
         let descriptor = self

@@ -7,7 +7,7 @@ use crate::{Error, ErrorKind, Result};
 /// `jsonb || jsonb`
 ///
 /// # Errors
-/// 22023 for an object and a scalar.
+/// Text that is no jsonb.
 pub fn concat(a: &str, b: &str) -> Result<String> {
     let joined = match (parse(a, true)?, parse(b, true)?) {
         (Json::Object(mut a), Json::Object(b)) => {
@@ -27,9 +27,6 @@ pub fn concat(a: &str, b: &str) -> Result<String> {
             let mut all = vec![a];
             all.extend(b);
             Json::Array(all)
-        }
-        (Json::Object(_), _) | (_, Json::Object(_)) => {
-            return Err(invalid("invalid concatenation of jsonb objects"));
         }
         (a, b) => Json::Array(vec![a, b]),
     };
