@@ -33,6 +33,14 @@ pub enum ConnectionError {
     /// The client does not speak the protocol; it is told so, then dropped.
     #[error("{0}")]
     Protocol(Error),
+    /// A whole message, taken out of the stream, whose text is not UTF-8: only that statement is refused.
+    #[error("{error}")]
+    BadText {
+        /// What is wrong with it.
+        error: Error,
+        /// It was a simple query, which is answered at once, rather than part of the extended protocol.
+        simple: bool,
+    },
     /// The session was ended from outside; the client is told so, then dropped.
     #[error("{0}")]
     Fatal(Error),
@@ -46,8 +54,6 @@ pub struct Connection {
     context: DecodeContext,
     /// Longest message in bytes.
     message_bytes_max: usize,
-    /// TLS.
-    pub secure: bool,
 }
 
 fn violation(message: impl Into<String>) -> ConnectionError {
@@ -56,18 +62,11 @@ fn violation(message: impl Into<String>) -> ConnectionError {
 
 impl Connection {
     /// A connection after the negotiation of TLS.
-    pub fn new(stream: Box<dyn Stream>, input: BytesMut, secure: bool, message_bytes_max: usize) -> Connection {
+    pub fn new(stream: Box<dyn Stream>, input: BytesMut, message_bytes_max: usize) -> Connection {
         let mut context = DecodeContext::default();
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
-        Connection {
-            stream,
-            input,
-            output: BytesMut::with_capacity(READ_BUFFER_BYTES),
-            context,
-            message_bytes_max,
-            secure,
-        }
+        Connection { stream, input, output: BytesMut::with_capacity(READ_BUFFER_BYTES), context, message_bytes_max }
     }
 
     /// The next message, if it has arrived already.
@@ -89,10 +88,9 @@ impl Connection {
         if let Some(Err(error)) = text.map(std::str::from_utf8) {
             let bad = text.and_then(|t| t.get(error.valid_up_to())).copied().unwrap_or_default();
             self.input.advance(length);
-            return Err(ConnectionError::Protocol(Error::new(
-                ErrorKind::CharacterNotInRepertoire,
-                format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}"),
-            )));
+            let message = format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}");
+            let error = Error::new(ErrorKind::CharacterNotInRepertoire, message);
+            return Err(ConnectionError::BadText { error, simple: kind == b'Q' });
         }
         let mut message = self.input.split_to(length);
         match PgWireFrontendMessage::decode(&mut message, &self.context) {

@@ -39,7 +39,9 @@ pub async fn serve(connection: Connection, session: Session) {
     match client.run().await {
         Ok(()) | Err(ConnectionError::Closed) => {}
         Err(ConnectionError::Io(error)) => tracing::debug!(%error, "connection lost"),
-        Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
+        Err(
+            ConnectionError::Protocol(error) | ConnectionError::Fatal(error) | ConnectionError::BadText { error, .. },
+        ) => {
             tracing::debug!(%error, "connection ended");
             if client.connection.put(&error_response(&error, "FATAL")).is_ok() {
                 // The client may be gone already; there is nothing more to do for it.
@@ -62,9 +64,14 @@ impl Client {
                     self.wait_for_bytes().await?;
                     continue;
                 }
-                Err(ConnectionError::Protocol(error)) if error.kind() == ErrorKind::CharacterNotInRepertoire => {
-                    // The frame is whole and skipped: only the statement is refused.
+                Err(ConnectionError::BadText { error, simple: false }) => {
                     self.refuse(error).await?;
+                    continue;
+                }
+                Err(ConnectionError::BadText { error, simple: true }) => {
+                    self.session.fail();
+                    self.tell_error(&error)?;
+                    self.finish_string().await?;
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -132,7 +132,7 @@ async fn start(
             }
             _ => {
                 let packet = input.split_to(length);
-                let mut connection = Connection::new(stream, input, secure, options.message_bytes_max);
+                let mut connection = Connection::new(stream, input, options.message_bytes_max);
                 return match establish(engine, options, &mut connection, packet, peer).await {
                     Ok(session) => Ok(Some((connection, session))),
                     Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
