@@ -284,7 +284,7 @@ pub fn random(_: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
 /// `width_bucket(x, low, high, count)`
 pub fn width_bucket(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let count = int4(&a[3])?;
-    let refused = |message| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+    let refused = |message| Err(Error::new(ErrorKind::InvalidArgumentForWidthBucket, message));
     if count <= 0 {
         return refused("count must be greater than zero");
     }
