@@ -40,6 +40,7 @@ pub mod raft;
 mod sim;
 pub mod store;
 pub mod target;
+pub mod watch;
 
 pub use api::*;
 pub use apply::{ApplyObserver, LockTable, ShardMap, StateMachine};
@@ -48,3 +49,4 @@ pub use command::{Check, Command, CommandResult, ConflictReason, Op, TxnStatus, 
 pub use error::{Error, Result};
 pub use store::{ReadView, SYSTEM_SHARD, ScanCursor, Store, StoreMetrics, Transaction};
 pub use target::{ApplyTarget, LogPosition};
+pub use watch::SpanWatch;

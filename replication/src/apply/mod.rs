@@ -31,6 +31,7 @@ use crate::engine::{Batch, Engine, Family, GcRange};
 use crate::error::{Error, Result};
 use crate::mvcc::{self, VersionScan, record};
 use crate::target::{ApplyTarget, LogPosition};
+use crate::watch::{SpanWatch, Watches};
 
 pub use locks::LockTable;
 pub use meta::FORMAT_VERSION;
@@ -102,6 +103,7 @@ pub struct StateMachine {
     /// No snapshot below this can be read.
     read_floor: AtomicU64,
     observer: Option<Arc<dyn ApplyObserver>>,
+    watches: Arc<Watches>,
 }
 
 impl std::fmt::Debug for StateMachine {
@@ -139,6 +141,7 @@ impl StateMachine {
             locks: LockTable::default(),
             read_floor: AtomicU64::new(0),
             observer,
+            watches: Arc::default(),
         };
         machine.remove_unfinished_imports()?;
         machine.load()?;
@@ -377,6 +380,11 @@ impl StateMachine {
     /// The engine.
     pub fn engine(&self) -> &Arc<dyn Engine> {
         &self.engine
+    }
+
+    /// Begins to notice changes of a span; see [`crate::watch`]. `None` when a part of it is watched already.
+    pub fn watch(&self, span: &Span) -> Option<SpanWatch> {
+        self.watches.watch(span)
     }
 
     /// The locks of prewritten transactions. Ask before reading a key.

@@ -12,10 +12,11 @@ use super::meta::{self, PrefixRecord, ShardState, kind};
 use super::{ApplyObserver, StateMachine};
 use crate::api::{Key, Span, Timestamp, TxnId, Value, statistics_prefix};
 use crate::command::{Op, TxnStatus};
-use crate::engine::{Batch, Engine, Family};
+use crate::engine::{Batch, BatchOp, Engine, Family};
 use crate::error::{Error, Result};
 use crate::mvcc::record::{self, LockRecord};
 use crate::target::LogPosition;
+use crate::watch::Watches;
 
 /// The newest version of a key before a write.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,7 @@ pub(crate) struct Pending<'a> {
     reserved_until: Option<Timestamp>,
     gc_threshold: Option<Timestamp>,
     observer: Option<&'a dyn ApplyObserver>,
+    watches: &'a Watches,
     observed: Vec<(Timestamp, Key)>,
 }
 
@@ -78,6 +80,7 @@ impl<'a> Pending<'a> {
             reserved_until: None,
             gc_threshold: None,
             observer: machine.observer.as_deref(),
+            watches: &machine.watches,
             observed: Vec::new(),
         }
     }
@@ -279,6 +282,20 @@ impl<'a> Pending<'a> {
         self.state.statistics.range::<[u8], _>(from).all(|(_, record)| record.last_ts <= base)
     }
 
+    /// After the write, so that whoever begins to watch meanwhile finds the versions.
+    fn tell_watches(&self) {
+        if self.watches.is_empty() {
+            return;
+        }
+        for (family, operation) in self.batch.operations() {
+            if let (Family::Latest, BatchOp::Put(key, stored)) = (family, operation)
+                && let Some(version) = record::decode_version(stored)
+            {
+                self.watches.note(key, version.ts);
+            }
+        }
+    }
+
     /// Writes everything, with the position of the last entry of the group.
     pub(crate) fn write(mut self, applied: Option<LogPosition>, membership: Option<&[u8]>) -> Result<Written> {
         let shard = self.state.descriptor.shard;
@@ -311,6 +328,7 @@ impl<'a> Pending<'a> {
             self.batch.put(Family::Meta, &key, &meta::encode_position(applied));
         }
         self.engine.write(&self.batch)?;
+        self.tell_watches();
         Ok(Written {
             lock_changes: self.lock_changes,
             statistics,

@@ -124,6 +124,10 @@ impl StateMachine {
         self.engine.write(&batch)?;
 
         let imported = self.import_chunks(&descriptor, first, source);
+        if let Some(shard) = &existing {
+            self.watches.note_span(&shard.state.read().descriptor.span);
+        }
+        self.watches.note_span(&descriptor.span);
         if let Err(error) = imported {
             self.shards.write().remove(&id);
             self.remove_unfinished_imports()?;

@@ -209,6 +209,7 @@ impl StateMachine {
         }
         put_applied(&mut batch, id, position);
         self.engine.write(&batch)?;
+        self.watches.note_span(span);
         state.applied = Some(position);
         self.locks.replace_span(span, Vec::new());
         *shard.state.write() = state;

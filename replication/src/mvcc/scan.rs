@@ -18,17 +18,23 @@ pub struct VersionScan {
     span: Span,
     direction: Direction,
     ts: Timestamp,
+    newest: Timestamp,
 }
 
 impl VersionScan {
     /// A scan of what the snapshot at `ts` sees in `span`.
     pub fn new(span: Span, direction: Direction, ts: Timestamp) -> VersionScan {
-        VersionScan { span, direction, ts }
+        VersionScan { span, direction, ts, newest: Timestamp::ZERO }
     }
 
     /// What is left to scan.
     pub fn remaining(&self) -> &Span {
         &self.span
+    }
+
+    /// The newest version that the scan has met so far, whether its snapshot sees it or not.
+    pub fn newest(&self) -> Timestamp {
+        self.newest
     }
 
     /// Visits the next rows: at most `rows_max`, and no further one once `bytes_max` bytes of keys and values
@@ -64,6 +70,7 @@ impl VersionScan {
                 return Ok(true);
             }
             let version = record::decode_version(stored).ok_or_else(|| damaged(key))?;
+            self.newest = self.newest.max(version.ts);
             let value =
                 if version.ts <= self.ts { version.value } else { history.find(engine, key, self.ts)?.flatten() };
             match value {

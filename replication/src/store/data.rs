@@ -13,6 +13,7 @@ use crate::command::{Check, TxnStatus};
 use crate::error::{Error, Result};
 use crate::mvcc::VersionScan;
 use crate::target::{ApplyTarget, LogPosition};
+use crate::watch::SpanWatch;
 
 /// Another transaction's prewrite of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub trait Data: Send + Sync + 'static {
         bytes_max: usize,
         visit: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<bool>;
+
+    /// Begins to notice changes of a span; see [`crate::watch`].
+    fn watch(&self, span: &Span) -> Option<SpanWatch>;
 
     /// Verifies the store's invariants.
     ///

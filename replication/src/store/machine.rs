@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::mvcc::VersionScan;
 use crate::mvcc::record::LockRecord;
 use crate::target::ApplyTarget;
+use crate::watch::SpanWatch;
 
 fn key_lock(key: Key, lock: &LockRecord) -> KeyLock {
     let value = match &lock.op {
@@ -21,6 +22,10 @@ fn key_lock(key: Key, lock: &LockRecord) -> KeyLock {
 impl Data for StateMachine {
     fn read(&self, key: &[u8], at: Timestamp, found: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         StateMachine::read(self, key, at, found)
+    }
+
+    fn watch(&self, span: &Span) -> Option<SpanWatch> {
+        StateMachine::watch(self, span)
     }
 
     fn check(&self) -> Result<crate::check::CheckReport> {

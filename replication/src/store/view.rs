@@ -19,6 +19,7 @@ use crate::mvcc::VersionScan;
 use crate::overlay::{Buffered, Writes};
 use crate::protocol::resolution::{Visibility, may_matter, visibility};
 use crate::store::data::KeyLock;
+use crate::watch::SpanWatch;
 
 /// A snapshot, and over it the writes that a transaction had buffered when the view was taken. Cheap to clone.
 #[derive(Clone)]
@@ -72,6 +73,49 @@ impl ReadView {
             reads.lock().record(&Span::key(key));
         }
         self.inner.read_with(key, self.at, f)
+    }
+
+    /// Begins to notice changes of a span, for an image of what a scan finds there; see [`crate::watch`]. `None` when a part
+    /// of it is watched already.
+    pub fn watch(&self, span: &Span) -> Option<SpanWatch> {
+        self.inner.data.watch(span)
+    }
+
+    /// Whether a scan of the span shows nothing but versions: neither own writes nor prewrites lie over them. Only then may
+    /// an image stand in for the scan, and only if its watch is looked at after this.
+    ///
+    /// # Errors
+    /// The engine cannot read.
+    pub fn is_bare(&self, span: &Span) -> Result<bool> {
+        Ok(self.over(span)?.is_none())
+    }
+
+    /// Notes a read of the span that an image answered, as a scan notes its own: SERIALIZABLE depends on it.
+    pub fn record_read(&self, span: &Span) {
+        if let Some(reads) = &self.reads {
+            reads.lock().record(span);
+        }
+    }
+
+    /// What lies over the versions of a span: committed but unresolved prewrites, and then the transaction's own writes.
+    fn over(&self, span: &Span) -> Result<Option<Arc<Writes>>> {
+        let own = self.overlay.as_ref().filter(|own| own.range::<Key, _>(range_of(span)).next().is_some());
+        if !self.inner.data.any_locks() || span.is_empty() {
+            return Ok(own.cloned());
+        }
+        let mut visible = Writes::new();
+        for lock in self.inner.data.locks_in(span)? {
+            if self.inner.is_visible(&lock, self.at)? {
+                visible.insert(lock.key, Buffered { value: lock.value, base: Timestamp::ZERO });
+            }
+        }
+        if visible.is_empty() {
+            return Ok(own.cloned());
+        }
+        if let Some(own) = own {
+            visible.extend(own.range::<Key, _>(range_of(span)).map(|(key, write)| (key.clone(), write.clone())));
+        }
+        Ok(Some(Arc::new(visible)))
     }
 
     /// The keys of a span with their values, in order.
@@ -159,7 +203,7 @@ impl ScanCursor {
         visit: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<bool> {
         if matches!(self.state, State::Fresh) {
-            self.state = match self.over()? {
+            self.state = match self.view.over(&self.span)? {
                 Some(over) => State::Merging(Merge { over, done: None, ahead: VecDeque::new(), more: true }),
                 None => State::Plain,
             };
@@ -177,30 +221,14 @@ impl ScanCursor {
         result
     }
 
-    /// What lies over the versions of the span: committed but unresolved prewrites, and then the transaction's own writes.
-    fn over(&self) -> Result<Option<Arc<Writes>>> {
-        let inner = &self.view.inner;
-        let own = self.view.overlay.as_ref().filter(|own| own.range::<Key, _>(self.span_range()).next().is_some());
-        if !inner.data.any_locks() || self.span.is_empty() {
-            return Ok(own.cloned());
-        }
-        let mut visible = Writes::new();
-        for lock in inner.data.locks_in(&self.span)? {
-            if inner.is_visible(&lock, self.view.at)? {
-                visible.insert(lock.key, Buffered { value: lock.value, base: Timestamp::ZERO });
-            }
-        }
-        if visible.is_empty() {
-            return Ok(own.cloned());
-        }
-        if let Some(own) = own {
-            visible.extend(own.range::<Key, _>(self.span_range()).map(|(key, write)| (key.clone(), write.clone())));
-        }
-        Ok(Some(Arc::new(visible)))
+    /// The newest version that the scan has met so far, whether its snapshot sees it or not.
+    pub fn newest(&self) -> Timestamp {
+        self.scan.newest()
     }
 
-    fn span_range(&self) -> (Bound<&Key>, Bound<&Key>) {
-        range_of(&self.span)
+    /// What is left to scan, when nothing lies over the versions of the span.
+    pub fn rest(&self) -> Option<&Span> {
+        matches!(self.state, State::Plain).then(|| self.scan.remaining())
     }
 
     /// A serializable transaction depends on what it has seen so far, gaps included.
