@@ -29,6 +29,8 @@ pub struct EngineOptions {
     pub connections_max: usize,
     /// Memory that running queries may use together, in bytes; beyond it they spill.
     pub query_memory_bytes: usize,
+    /// Memory for columns of tables that were scanned before, in bytes; 0: none are kept.
+    pub column_cache_bytes: usize,
     /// Where they spill to.
     pub spill_dir: PathBuf,
     /// Disk that they may use there, in bytes.
@@ -41,6 +43,7 @@ impl EngineOptions {
         EngineOptions {
             connections_max: 200,
             query_memory_bytes: 512 << 20,
+            column_cache_bytes: 256 << 20,
             spill_dir: data_dir.join("spill"),
             spill_bytes_max: 64 << 30,
         }

@@ -21,6 +21,7 @@ const SETTINGS: &[&str] = &[
     "connections_max",
     "message_mb_max",
     "cache_mb",
+    "column_cache_mb",
     "query_memory_mb",
     "spill_gb_max",
     "transaction_mb_max",
@@ -54,6 +55,7 @@ pub struct Config {
     pub connections_max: usize,
     pub message_mb_max: usize,
     pub cache_mb: usize,
+    pub column_cache_mb: usize,
     pub query_memory_mb: usize,
     pub spill_gb_max: u64,
     pub transaction_mb_max: usize,
@@ -75,6 +77,7 @@ impl Default for Config {
             connections_max: 200,
             message_mb_max: 256,
             cache_mb: 256,
+            column_cache_mb: 256,
             query_memory_mb: 512,
             spill_gb_max: 64,
             transaction_mb_max: 1024,
@@ -112,6 +115,9 @@ message_mb_max = 256
 
 # Memory for cached data.
 cache_mb = 256
+
+# Memory for columns of tables that queries have read as a whole and that have not changed since; 0 keeps none.
+column_cache_mb = 256
 
 # Memory that running queries may use together before they spill to disk, and the disk that they may use then.
 query_memory_mb = 512
@@ -175,6 +181,7 @@ impl Config {
             ("connections_max", self.connections_max as u64, 1, 10_000),
             ("message_mb_max", self.message_mb_max as u64, 1, 1023),
             ("cache_mb", self.cache_mb as u64, 1, 1 << 20),
+            ("column_cache_mb", self.column_cache_mb as u64, 0, 1 << 20),
             ("query_memory_mb", self.query_memory_mb as u64, 16, 1 << 20),
             ("transaction_mb_max", self.transaction_mb_max as u64, 1, 1 << 16),
             ("shard_split_mb", self.shard_split_mb, 1, 1 << 24),

@@ -88,6 +88,7 @@ pub async fn open_engine(config: &Config, store: Store) -> Result<Arc<Engine>, N
     let options = EngineOptions {
         connections_max: config.connections_max,
         query_memory_bytes: config.query_memory_mb << 20,
+        column_cache_bytes: config.column_cache_mb << 20,
         spill_bytes_max: config.spill_gb_max << 30,
         ..EngineOptions::new(&config.data_dir)
     };

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -22,17 +22,18 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
 };
 use futures::Stream;
-use stratos_replication::{Direction, PrefixStatistics, Span};
-use stratos_types::{Error, Result};
+use stratos_replication::{Direction, PrefixStatistics, ReadView, Span};
+use stratos_types::{Error, PgType, Result};
 
 use super::decode::RowDecoder;
-use super::source::{RowCursor, RowSource};
+use super::segments::{ColumnKey, Draft, Next, Segment, SegmentCache};
+use super::source::{Progress, RowCursor, RowSource};
 use super::spans::{Access, Condition, Test, key_columns};
 use crate::arrow::{ColumnBuilder, needs_equality_key};
 use crate::catalog::Table;
 use crate::ir::ScanColumn;
 use crate::lower::{StatementContext, statement_of, to_datafusion};
-use crate::rows::row_key_of_entry;
+use crate::rows::{INDEX_PREFIX_BYTES, index_prefix, row_key_of_entry};
 
 /// Rows of the first batch: small, so that the first rows are early.
 const FIRST_BATCH_ROWS: usize = 1024;
@@ -288,7 +289,19 @@ impl ExecutionPlan for ScanExec {
         if self.direction == Direction::Backward {
             spans = spans.into_iter().rev().collect();
         }
+        let plain_rows = self.access.index == 0 && self.direction == Direction::Forward && self.limit.is_none();
+        let keeps = plain_rows && statement.source.view().is_some() && {
+            let widths = self.schema.fields().iter().map(|field| field.data_type().primitive_width());
+            statement.runtime.segments().admits(self.rows, widths)
+        };
+        let segments = keeps.then(|| Segments {
+            table: index_prefix(&self.table, self.table.primary_index()),
+            columns: self.wanted.iter().map(|column| column_key(&self.table, column)).collect(),
+            draft: None,
+            playing: None,
+        });
         Ok(Box::pin(ScanStream {
+            segments,
             source: statement.source.clone(),
             statement,
             table: self.table.clone(),
@@ -298,6 +311,7 @@ impl ExecutionPlan for ScanExec {
             spans,
             direction: self.direction,
             cursor: None,
+            ended: None,
             schema: self.schema.clone(),
             batch_rows: FIRST_BATCH_ROWS.min(context.session_config().batch_size()),
             batch_rows_max: context.session_config().batch_size(),
@@ -321,8 +335,27 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
+/// What a column of the table is called among the segments.
+fn column_key(table: &Table, column: &ScanColumn) -> ColumnKey {
+    table.columns.get(column.index).map_or(ColumnKey { attnum: 0, ty: PgType::Int8, missing: None }, |descriptor| {
+        ColumnKey { attnum: descriptor.attnum, ty: descriptor.ty.ty, missing: descriptor.missing.clone() }
+    })
+}
+
+/// A scan's part in the segments.
+struct Segments {
+    table: [u8; INDEX_PREFIX_BYTES],
+    columns: Vec<ColumnKey>,
+    /// What the present cursor reads is to be kept.
+    draft: Option<Draft>,
+    /// The segment that is being given, and its next batch.
+    playing: Option<(Arc<Segment>, usize)>,
+}
+
 /// One partition's rows. Each poll decodes one batch, which bounds how long it keeps its thread.
 struct ScanStream {
+    /// Only for scans of many rows that go by the table itself.
+    segments: Option<Segments>,
     statement: Arc<StatementContext>,
     source: Arc<dyn RowSource>,
     table: Arc<Table>,
@@ -333,6 +366,8 @@ struct ScanStream {
     spans: VecDeque<Span>,
     direction: Direction,
     cursor: Option<Box<dyn RowCursor>>,
+    /// How far the last cursor had come when it ended.
+    ended: Option<Progress>,
     schema: SchemaRef,
     batch_rows: usize,
     batch_rows_max: usize,
@@ -343,6 +378,98 @@ struct ScanStream {
 impl ScanStream {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         self.statement.eval.host.check_canceled()?;
+        match self.segments.take() {
+            None => self.read_batch(),
+            Some(mut segments) => {
+                let batch = self.next_with(&mut segments);
+                self.segments = Some(segments);
+                batch
+            }
+        }
+    }
+
+    /// A batch of a segment, or of the store.
+    fn next_with(&mut self, segments: &mut Segments) -> Result<Option<RecordBatch>> {
+        let cache = self.statement.clone();
+        let cache = cache.runtime.segments();
+        let source = self.source.clone();
+        let Some(view) = source.view() else { return self.read_batch() };
+        loop {
+            if let Some((segment, at)) = &mut segments.playing {
+                if let Some(rows) = segment.batches.get(*at).copied() {
+                    let columns = segment.batch(&segments.columns, *at);
+                    *at += 1;
+                    return self.batch_of(rows, columns).map(Some);
+                }
+                segments.playing = None;
+            }
+            if self.cursor.is_none() {
+                let Some(span) = self.spans.front_mut() else { return Ok(None) };
+                if span.is_empty() {
+                    self.spans.pop_front();
+                    continue;
+                }
+                match cache.next(&segments.table, span, &segments.columns, view)? {
+                    Next::Segment(segment) => {
+                        view.record_read(segment.span());
+                        span.start = segment.span().end.clone();
+                        segments.playing = Some((segment, 0));
+                        continue;
+                    }
+                    Next::Scan { end, draft } => {
+                        let part = Span { start: span.start.clone(), end: end.clone() };
+                        span.start = end;
+                        segments.draft = draft;
+                        self.cursor = Some(source.scan(part, Direction::Forward));
+                    }
+                }
+            }
+            let usual = self.batch_rows;
+            if let Some(draft) = &segments.draft {
+                self.batch_rows = draft.batch_rows(usual);
+            }
+            // A cursor that ends makes the next one begin here, so that segments and parts of the store alternate.
+            let rest = std::mem::take(&mut self.spans);
+            let batch = self.read_batch();
+            self.spans = rest;
+            let batch = batch?;
+            if let (Some(draft), Some(batch)) = (&mut segments.draft, &batch) {
+                draft.push(batch.num_rows(), batch.columns());
+            }
+            self.settle(segments, cache, view);
+            if batch.is_some() {
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Ends a segment that is complete, and gives what is left of its part back to be looked at anew.
+    fn settle(&mut self, segments: &mut Segments, cache: &SegmentCache, view: &ReadView) {
+        let full = segments.draft.as_ref().is_some_and(Draft::is_full);
+        if self.cursor.is_some() && !full {
+            return;
+        }
+        let Some(draft) = segments.draft.take() else { return };
+        let progress = self.cursor.as_ref().map_or(self.ended.take(), |cursor| cursor.progress());
+        let Some(Progress { next, newest }) = progress else { return };
+        cache.keep(draft, next.clone(), newest, view);
+        if self.cursor.take().is_some()
+            && let Some(span) = self.spans.front_mut()
+        {
+            span.start = next;
+        }
+    }
+
+    fn batch_of(&self, rows: usize, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+        RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(rows)),
+        )
+        .map_err(|e| Error::internal(format!("scan of {}: {e}", self.table.name)))
+    }
+
+    fn read_batch(&mut self) -> Result<Option<RecordBatch>> {
         let target = self.batch_rows.min(self.left);
         self.batch_rows = self.batch_rows_max;
         let mut builders = self.decoder.builders(target);
@@ -390,9 +517,11 @@ impl ScanStream {
                 more
             };
             if !more {
+                self.ended = cursor.progress();
                 self.cursor = None;
             } else if rows == before {
-                break;
+                // Nothing but deleted rows: they too take time.
+                self.statement.eval.host.check_canceled()?;
             } else if rows < target {
                 // A chunk that ended by its bytes: large rows make a batch of their own.
                 break;
@@ -403,13 +532,7 @@ impl ScanStream {
         }
         self.left -= rows.min(self.left);
         let columns = builders.iter_mut().map(ColumnBuilder::finish).collect();
-        RecordBatch::try_new_with_options(
-            self.schema.clone(),
-            columns,
-            &RecordBatchOptions::new().with_row_count(Some(rows)),
-        )
-        .map(Some)
-        .map_err(|e| Error::internal(format!("scan of {}: {e}", self.table.name)))
+        self.batch_of(rows, columns).map(Some)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows out of the store, and every other source of rows that plans read from.
 //!
 //! - [`RowSource`]: the store as scans see it · `spans`: which key ranges a filter leaves
+//! - `segments`: columns of earlier scans, kept while their rows do not change
 //! - [`StoredTable`]: a base table as DataFusion sees it · `exec`: the scan that runs · `decode`: rows to columns
 //! - [`SystemTableProvider`], [`FunctionTable`]: computed rows · `batches`: what they have in common
 
@@ -8,6 +9,7 @@ mod batches;
 mod decode;
 mod exec;
 mod functions;
+mod segments;
 mod source;
 mod spans;
 mod stored;
@@ -17,6 +19,7 @@ pub(crate) use batches::{BatchSource, SourceTable, schema_of};
 pub use exec::ScanExec;
 pub(crate) use functions::FunctionRows;
 pub use functions::FunctionTable;
+pub(crate) use segments::SegmentCache;
 pub use source::{MemorySource, RowCursor, RowSource};
 pub use stored::StoredTable;
 pub use system::SystemTableProvider;

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use stratos_replication::{Direction, PrefixStatistics, ReadView, ScanCursor, Span};
+use stratos_replication::{Direction, PrefixStatistics, ReadView, ScanCursor, Span, Timestamp};
 use stratos_types::Result;
 
 use crate::catalog::Table;
@@ -23,6 +23,11 @@ pub trait RowSource: Send + Sync {
     /// Keys and values of a range, in order.
     fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor>;
 
+    /// The view behind the source, if there is one: what is read through it may be kept for others.
+    fn view(&self) -> Option<&ReadView> {
+        None
+    }
+
     /// Live rows of a table and their bytes, roughly, if the source knows better than the store.
     fn statistics(&self, _table: &Table) -> Option<PrefixStatistics> {
         None
@@ -37,12 +42,28 @@ impl RowSource for ReadView {
     fn scan(&self, span: Span, direction: Direction) -> Box<dyn RowCursor> {
         Box::new(ReadView::scan(self, span, direction))
     }
+
+    fn view(&self) -> Option<&ReadView> {
+        Some(self)
+    }
 }
 
 impl RowCursor for ScanCursor {
     fn next_chunk(&mut self, max_rows: usize, max_bytes: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<bool> {
         ScanCursor::next_chunk(self, max_rows, max_bytes, visit).map_err(store_error)
     }
+
+    fn progress(&self) -> Option<Progress> {
+        self.rest().map(|rest| Progress { next: rest.start.clone(), newest: self.newest() })
+    }
+}
+
+/// How far a forward scan over nothing but versions has come.
+pub struct Progress {
+    /// The first key that it has not looked at.
+    pub next: Bytes,
+    /// The newest version that it has met.
+    pub newest: Timestamp,
 }
 
 /// A scan that is under way.
@@ -52,6 +73,11 @@ pub trait RowCursor: Send {
     /// # Errors
     /// When the store cannot be read.
     fn next_chunk(&mut self, max_rows: usize, max_bytes: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<bool>;
+
+    /// How far it has come; `None` where more than committed versions is read.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
 }
 
 /// Rows in memory: tests, and temporary results.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
@@ -20,6 +21,7 @@ use crate::arrow::arrow_type;
 use crate::catalog::Table;
 use crate::ir::ScanColumn;
 use crate::lower::{statement_of, to_datafusion};
+use crate::rows::index_prefix;
 
 /// Rows below which a scan is not cut into parts.
 const SPLIT_ROWS_MIN: u64 = 50_000;
@@ -97,7 +99,9 @@ impl TableProvider for StoredTable {
         };
         let parts = session.config().target_partitions();
         let partitions = if parts > 1 && rows >= SPLIT_ROWS_MIN && limit.is_none() {
-            partition(statement.source.as_ref(), access.spans.clone(), parts).map_err(to_datafusion)?
+            let prefix = index_prefix(&self.table, self.table.primary_index());
+            let align = |cut| statement.runtime.segments().align(&prefix, cut);
+            partition(statement.source.as_ref(), access.spans.clone(), parts, &align).map_err(to_datafusion)?
         } else {
             vec![access.spans.clone()]
         };
@@ -108,7 +112,12 @@ impl TableProvider for StoredTable {
 }
 
 /// Deals ranges out to partitions: many by number, one by cutting the part of it that has keys.
-fn partition(source: &dyn RowSource, spans: Vec<Span>, parts: usize) -> Result<Vec<Vec<Span>>> {
+fn partition(
+    source: &dyn RowSource,
+    spans: Vec<Span>,
+    parts: usize,
+    align: &dyn Fn(Bytes) -> Bytes,
+) -> Result<Vec<Vec<Span>>> {
     let spans = match <[Span; 1]>::try_from(spans) {
         Ok([span]) => {
             let first = edge(source, &span, Direction::Forward)?;
@@ -116,6 +125,11 @@ fn partition(source: &dyn RowSource, spans: Vec<Span>, parts: usize) -> Result<V
             match (first, last) {
                 (Some(first), Some(last)) => {
                     let mut pieces = spans::split(&Span::new(first, Span::key(&last).end), parts);
+                    for at in 1..pieces.len() {
+                        let cut = align(pieces[at].start.clone()).max(pieces[at - 1].start.clone());
+                        pieces[at - 1].end = cut.clone();
+                        pieces[at].start = cut;
+                    }
                     // The ends stay those that were asked for.
                     if let Some(piece) = pieces.first_mut() {
                         piece.start = span.start.clone();
