@@ -25,6 +25,9 @@ use crate::session::EvalContext;
 /// Rows that a direct scan looks at between two looks at the cancel switch.
 const CHUNK_ROWS: usize = 256;
 const CHUNK_BYTES: usize = 1 << 20;
+/// Rows that a direct program looks at, and bytes of them, before it gives up in favour of the general form.
+const DIRECT_ROWS_MAX: usize = 4096;
+const DIRECT_BYTES_MAX: usize = 8 << 20;
 
 /// A bound of the range on the column after the fixed ones.
 #[derive(Debug)]
@@ -226,6 +229,11 @@ impl Access {
         Ok(self.span(params, context)?.map(|span| span.start))
     }
 
+    /// Whether it finds one row at most.
+    pub fn is_single(&self) -> bool {
+        self.single
+    }
+
     /// Name of the index, for EXPLAIN.
     pub fn index_name(&self) -> &str {
         &self.table.indexes[self.index].name
@@ -237,11 +245,18 @@ impl Access {
     }
 
     /// Keys of the rows that the access finds, before the rest of the predicate.
-    fn row_keys(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Vec<Bytes>> {
-        let Some(span) = self.span(params, context)? else { return Ok(Vec::new()) };
+    /// None when there are more than `max`.
+    fn row_keys(
+        &self,
+        view: &ReadView,
+        params: &[Datum],
+        context: &EvalContext,
+        max: usize,
+    ) -> Result<Option<Vec<Bytes>>> {
+        let Some(span) = self.span(params, context)? else { return Ok(Some(Vec::new())) };
         let index = &self.table.indexes[self.index];
         if self.single && self.index == 0 {
-            return Ok(vec![span.start]);
+            return Ok(Some(vec![span.start]));
         }
         let mut keys = Vec::new();
         let mut failure = None;
@@ -261,8 +276,11 @@ impl Access {
             if let Some(error) = failure.take() {
                 return Err(error);
             }
+            if keys.len() > max {
+                return Ok(None);
+            }
             if !more {
-                return Ok(keys);
+                return Ok(Some(keys));
             }
         }
     }
@@ -322,6 +340,10 @@ impl DirectSelect {
             return Ok(None);
         }
         let Some(access) = Access::choose(table, &columns, predicate)? else { return Ok(None) };
+        // What finds many rows may have to begin anew in the general form, which a volatile function would notice.
+        if !access.single && crate::lower::is_volatile(rel) {
+            return Ok(None);
+        }
         let layout = row_layout(table, &columns);
         let plain = output.iter().map(|(_, e)| column_index_of(e, &columns)).collect();
         Ok(Some(DirectSelect {
@@ -337,20 +359,24 @@ impl DirectSelect {
         &self.access
     }
 
-    /// Runs it.
+    /// Runs it. `None` when there is more than should be held at once: the general form gives its rows bit by bit.
     ///
     /// # Errors
     /// Evaluation errors, the store's errors, cancellation.
-    pub fn run(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Vec<Vec<Datum>>> {
+    pub fn run(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Option<Vec<Vec<Datum>>>> {
         let mut rows = Vec::new();
         let table = &self.access.table;
+        let mut bytes = 0;
         if self.access.index == 0 && !self.access.single {
-            let Some(span) = self.access.span(params, context)? else { return Ok(rows) };
+            let Some(span) = self.access.span(params, context)? else { return Ok(Some(rows)) };
             let mut failure = None;
+            let mut looked_at = 0;
             let mut cursor = view.scan(span, Direction::Forward);
             loop {
                 context.host.check_canceled()?;
                 let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| {
+                    looked_at += 1;
+                    bytes += value.len();
                     if failure.is_none()
                         && let Err(error) = self.visit(key, value, params, context, &mut rows)
                     {
@@ -361,13 +387,20 @@ impl DirectSelect {
                     return Err(error);
                 }
                 if !more {
-                    return Ok(rows);
+                    return Ok(Some(rows));
+                }
+                if looked_at > DIRECT_ROWS_MAX || bytes > DIRECT_BYTES_MAX {
+                    return Ok(None);
                 }
             }
         }
-        for key in self.access.row_keys(view, params, context)? {
+        let Some(keys) = self.access.row_keys(view, params, context, DIRECT_ROWS_MAX)? else { return Ok(None) };
+        for key in keys {
             let found = stored(view.get_with(&key, |value| match value {
-                Some(value) => self.visit(&key, value, params, context, &mut rows),
+                Some(value) => {
+                    bytes += value.len();
+                    self.visit(&key, value, params, context, &mut rows)
+                }
                 None if self.access.index == 0 => Ok(()),
                 None => Err(stratos_types::Error::new(
                     stratos_types::ErrorKind::DataCorrupted,
@@ -379,8 +412,11 @@ impl DirectSelect {
                 )),
             }))?;
             found?;
+            if bytes > DIRECT_BYTES_MAX && !self.access.single {
+                return Ok(None);
+            }
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
     fn visit(
@@ -455,7 +491,8 @@ impl DirectChange {
         let keys = if self.access.single && self.access.index == 0 {
             self.access.single_key(context.params, context.eval)?.into_iter().collect()
         } else {
-            self.access.row_keys(&context.transaction.view(), context.params, context.eval)?
+            let keys = self.access.row_keys(&context.transaction.view(), context.params, context.eval, usize::MAX)?;
+            keys.unwrap_or_default()
         };
         for key in keys {
             let target = Target { key, others: Vec::new(), verify: true };

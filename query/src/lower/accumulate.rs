@@ -53,7 +53,8 @@ pub(crate) struct SortOrder {
 
 /// An aggregate as DataFusion sees it. The last `order.len()` arguments are sort keys.
 pub(crate) struct PgAggregate {
-    statement: Arc<StatementContext>,
+    /// Only for those that compute at the end: a plan that is kept must not hold on to its first execution.
+    statement: Option<Arc<StatementContext>>,
     aggregate: &'static Aggregate,
     strategy: Strategy,
     args: Vec<PgType>,
@@ -66,7 +67,7 @@ pub(crate) struct PgAggregate {
 
 impl PgAggregate {
     pub fn new(
-        statement: &Arc<StatementContext>,
+        statement: Option<Arc<StatementContext>>,
         aggregate: &'static Aggregate,
         strategy: Strategy,
         args: Vec<PgType>,
@@ -91,7 +92,7 @@ impl PgAggregate {
             if flags.is_empty() { flags } else { format!("_by_{flags}") }
         );
         PgAggregate {
-            statement: statement.clone(),
+            statement,
             aggregate,
             strategy,
             args,
@@ -107,9 +108,12 @@ impl PgAggregate {
         self.aggregate.kind == AggregateKind::Avg
     }
 
-    fn collector(&self) -> Collector {
-        Collector {
-            statement: self.statement.clone(),
+    fn collector(&self) -> DfResult<Collector> {
+        let Some(statement) = self.statement.clone() else {
+            return internal_err!("{} computes without a statement", self.name);
+        };
+        Ok(Collector {
+            statement,
             aggregate: self.aggregate,
             args: self.args.clone(),
             ret: self.ret,
@@ -118,7 +122,7 @@ impl PgAggregate {
             rows: Vec::new(),
             taken: 0,
             bytes: 0,
-        }
+        })
     }
 }
 
@@ -182,7 +186,7 @@ impl AggregateUDFImpl for PgAggregate {
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         Ok(match self.strategy {
-            Strategy::Collect => Box::new(self.collector()),
+            Strategy::Collect => Box::new(self.collector()?),
             _ => Box::new(Single { groups: self.groups() }),
         })
     }

@@ -185,7 +185,7 @@ impl Lowerer<'_> {
             (K::BitOr, _) => native(bit_and_or_xor::bit_or_udaf(), arg()?, false, None),
             (K::Sum | K::Avg, Some(ty)) if !call.distinct && Strategy::fast(ty).is_some() => {
                 let strategy = Strategy::fast(ty).ok_or_else(|| Error::internal("no fast sum for this type"))?;
-                let udf = PgAggregate::new(self.statement, call.aggregate, strategy, types, ret, Vec::new(), false);
+                let udf = PgAggregate::new(None, call.aggregate, strategy, types, ret, Vec::new(), false);
                 native(Arc::new(AggregateUDF::new_from_impl(udf)), arg()?, false, None)
             }
             _ => return self.collecting(call, types, filter),
@@ -217,8 +217,9 @@ impl Lowerer<'_> {
         if args.is_empty() {
             return Err(Error::internal("an aggregate without arguments"));
         }
+        self.tie_to_execution();
         let udf = PgAggregate::new(
-            self.statement,
+            Some(self.statement.clone()),
             call.aggregate,
             Strategy::Collect,
             types,

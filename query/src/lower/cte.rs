@@ -40,6 +40,7 @@ pub(crate) enum CteSource {
 
 impl Lowerer<'_> {
     pub(super) fn with(&self, ctes: &[Cte], body: &Rel) -> Result<LogicalPlan> {
+        self.tie_to_execution();
         let mut env = self.env.clone();
         for (i, cte) in ctes.iter().enumerate() {
             let mut scans = Facts::of(body).cte_scans.get(&cte.id).copied().unwrap_or(0);

@@ -10,10 +10,11 @@ use stratos_types::{ColumnType, Datum, Error, PgType, Result};
 use super::kernel;
 use super::rel::Lowerer;
 use super::subquery::{SubqueryPlan, SubqueryUse};
+use super::template::open_parameter;
 use super::udf::{RowFunction, RowOp, literal};
 use super::walk::Facts;
 use crate::arrow::{arrow_type, needs_equality_key};
-use crate::functions::{Function, Kernel};
+use crate::functions::{Function, Kernel, Volatility};
 use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, SubqueryKind};
 
 /// The name of a column inside plans.
@@ -57,7 +58,13 @@ impl Lowerer<'_> {
         let ty = expr.ty.ty;
         Ok(match &expr.kind {
             ExprKind::Literal(value) => literal(ty, value)?,
-            ExprKind::Param(n) => literal(ty, self.param(*n)?)?,
+            ExprKind::Param(n) => match self.is_template().then(|| open_parameter(*n, ty)).flatten() {
+                Some(open) => open,
+                None => {
+                    self.tie_to_execution();
+                    literal(ty, self.param(*n)?)?
+                }
+            },
             ExprKind::Column(id) => match self.env.bindings.get(id) {
                 Some((ty, value)) => literal(*ty, value)?,
                 None => column(*id),
@@ -103,6 +110,8 @@ impl Lowerer<'_> {
                 self.row_op(RowOp::Row, &args, ty)?
             }
             ExprKind::Subquery { kind, query } => {
+                // It remembers its results.
+                self.tie_to_execution();
                 let (usage, left) = match kind {
                     SubqueryKind::Scalar => (SubqueryUse::Scalar, None),
                     SubqueryKind::Exists => (SubqueryUse::Exists, None),
@@ -167,6 +176,10 @@ impl Lowerer<'_> {
             && matches!(ret, PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8)
         {
             return self.row_op(RowOp::Arithmetic(function, kernel), &refs, ret);
+        }
+        if function.volatility != Volatility::Immutable {
+            // The optimizer computes what is constant for a statement.
+            self.tie_to_execution();
         }
         self.row_op(RowOp::Call(function), &refs, ret)
     }
@@ -263,7 +276,10 @@ impl Lowerer<'_> {
     ) -> Result<DfExpr> {
         let constant = match &array.kind {
             ExprKind::Literal(value) => Some(value),
-            ExprKind::Param(n) => Some(self.param(*n)?),
+            ExprKind::Param(n) => {
+                self.tie_to_execution();
+                Some(self.param(*n)?)
+            }
             _ => None,
         };
         // `= ANY ('{…}')` is what drivers write for IN; the scan makes key lookups of it.

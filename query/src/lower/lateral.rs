@@ -62,6 +62,7 @@ impl Lowerer<'_> {
         on: Option<&Expr>,
         _outer: Vec<(ColumnId, PgType)>,
     ) -> Result<LogicalPlan> {
+        self.tie_to_execution();
         if matches!(kind, JoinKind::Right | JoinKind::Full) {
             // Postgres refuses these when the right side refers to the left.
             return Err(Error::new(

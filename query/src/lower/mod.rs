@@ -7,6 +7,7 @@
 //!
 //! - [`execute`]: statement in, batches out · [`explain`]: the plan in words
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
+//! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `subquery`, `unnest`, `lateral`, `cte`: what needs plans inside plans
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
 
@@ -22,6 +23,7 @@ mod lateral;
 mod rel;
 mod runtime;
 mod subquery;
+mod template;
 mod udf;
 mod unnest;
 mod walk;
@@ -39,12 +41,18 @@ pub use context::StatementContext;
 pub use error::{error_from, to_datafusion};
 pub use explain::{ExplainOptions, explain};
 pub use runtime::{QueryRuntime, RowStream, execute, execute_in, statement};
+pub use template::PlanTemplate;
 
 pub(crate) use context::statement_of;
 pub(crate) use rel::Lowerer;
 
-use crate::ir::ColumnId;
+use crate::ir::{ColumnId, Rel};
 use cte::CteSource;
+
+/// Whether a relation calls something volatile.
+pub(crate) fn is_volatile(rel: &Rel) -> bool {
+    walk::Facts::of(rel).volatile
+}
 
 /// What a relation may refer to besides itself: outer columns with the values that they have, and CTEs.
 #[derive(Clone, Default)]

@@ -28,16 +28,35 @@ pub(crate) struct Lowerer<'a> {
     pub(super) statement: &'a Arc<StatementContext>,
     pub(super) env: Env,
     sequence: Cell<usize>,
+    /// In a template parameters stay open; it becomes false when the plan takes in something of this execution.
+    reusable: Option<&'a Cell<bool>>,
 }
 
 impl<'a> Lowerer<'a> {
     pub fn new(statement: &'a Arc<StatementContext>, env: Env) -> Self {
-        Lowerer { statement, env, sequence: Cell::new(0) }
+        Lowerer { statement, env, sequence: Cell::new(0), reusable: None }
+    }
+
+    /// One whose plan is to serve further executions too, if `reusable` still holds in the end.
+    pub(super) fn template(statement: &'a Arc<StatementContext>, env: Env, reusable: &'a Cell<bool>) -> Self {
+        Lowerer { statement, env, sequence: Cell::new(0), reusable: Some(reusable) }
+    }
+
+    /// What follows is of this execution alone.
+    pub(super) fn tie_to_execution(&self) {
+        if let Some(reusable) = self.reusable {
+            reusable.set(false);
+        }
+    }
+
+    pub(super) fn is_template(&self) -> bool {
+        self.reusable.is_some()
     }
 
     /// The same statement with other outer things in sight.
     pub(super) fn with_env(&self, env: Env) -> Lowerer<'a> {
-        Lowerer { statement: self.statement, env, sequence: Cell::new(self.sequence.get() + NAMES_PER_LEVEL) }
+        let sequence = Cell::new(self.sequence.get() + NAMES_PER_LEVEL);
+        Lowerer { statement: self.statement, env, sequence, reusable: self.reusable }
     }
 
     /// A name that no column has.
@@ -152,6 +171,7 @@ impl<'a> Lowerer<'a> {
             DfExpr::Literal(value, _) => return datum_of_scalar(&value, expr.ty.ty),
             other => other,
         };
+        self.tie_to_execution();
         let session = self.statement.runtime.session(self.statement, 1);
         let physical = session.create_physical_expr(lowered, &DFSchema::empty()).map_err(error_from)?;
         let batch = arrow::array::RecordBatch::try_new_with_options(

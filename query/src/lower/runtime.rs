@@ -28,13 +28,13 @@ use stratos_types::{Datum, Error, PgType, Result};
 use super::context::{StatementContext, StatementExtension};
 use super::error::error_from;
 use super::lateral::LateralPlanner;
-use super::{Env, Lowerer};
+use super::{Env, Lowerer, PlanTemplate};
 use crate::arrow::rows_of;
 use crate::catalog::{Snapshot, StoreFacts, SystemContext, Table};
 use crate::engine::EngineOptions;
 use crate::ir::{OutputColumn, Rel};
 use crate::rows::index_prefix;
-use crate::scan::RowSource;
+use crate::scan::{RowSource, SegmentCache};
 use crate::session::EvalContext;
 
 /// Rows of a batch.
@@ -53,6 +53,7 @@ struct Inner {
     physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     cores: usize,
     store: Option<Arc<dyn StoreFacts>>,
+    segments: SegmentCache,
 }
 
 impl QueryRuntime {
@@ -75,6 +76,7 @@ impl QueryRuntime {
             physical: PhysicalOptimizer::new().rules,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             store,
+            segments: SegmentCache::new(options.column_cache_bytes),
         })))
     }
 
@@ -88,6 +90,11 @@ impl QueryRuntime {
         self.0.store.as_ref().map_or_else(PrefixStatistics::default, |store| {
             store.statistics(&index_prefix(table, table.primary_index()))
         })
+    }
+
+    /// Columns of tables, kept from earlier scans.
+    pub(crate) fn segments(&self) -> &SegmentCache {
+        &self.0.segments
     }
 
     pub(crate) fn store(&self) -> Option<&Arc<dyn StoreFacts>> {
@@ -215,11 +222,21 @@ pub(crate) async fn prepare(
     statement: &Arc<StatementContext>,
     env: &Env,
     rel: &Rel,
+    template: Option<&PlanTemplate>,
     partitions: usize,
 ) -> Result<Prepared> {
     let session = statement.runtime.session(statement, partitions);
-    let logical = Lowerer::new(statement, env.clone()).query(rel)?;
-    let optimized = session.optimize(&logical).map_err(error_from)?;
+    let kept = match template {
+        Some(template) => template.plan(statement, rel, &session)?,
+        None => None,
+    };
+    let optimized = match kept {
+        Some(plan) => plan,
+        None => {
+            let logical = Lowerer::new(statement, env.clone()).query(rel)?;
+            session.optimize(&logical).map_err(error_from)?
+        }
+    };
     tracing::trace!(plan = %optimized.display_indent(), "optimized");
     let plan = session.query_planner().create_physical_plan(&optimized, &session).await.map_err(error_from)?;
     Ok(Prepared { plan, session })
@@ -231,7 +248,7 @@ pub(crate) async fn run_nested(
     env: &Env,
     rel: &Rel,
 ) -> Result<SendableRecordBatchStream> {
-    prepare(statement, env, rel, 1).await?.stream()
+    prepare(statement, env, rel, None, 1).await?.stream()
 }
 
 /// Runs a future from synchronous code that may or may not be on a thread of the runtime.
@@ -344,21 +361,25 @@ pub async fn execute(
     runtime: &QueryRuntime,
     catalog: &Arc<Snapshot>,
 ) -> Result<RowStream> {
-    execute_in(rel, &statement(params, source, eval, runtime, catalog, false)).await
+    execute_in(rel, None, &statement(params, source, eval, runtime, catalog, false)).await
 }
 
-/// [`execute`] in surroundings that are made already.
+/// [`execute`] in surroundings that are made already, with the plan of an earlier execution if there is one.
 ///
 /// # Errors
 /// As [`execute`]'s.
-pub async fn execute_in(rel: &Rel, statement: &Arc<StatementContext>) -> Result<RowStream> {
+pub async fn execute_in(
+    rel: &Rel,
+    template: Option<&PlanTemplate>,
+    statement: &Arc<StatementContext>,
+) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
-    let prepared = prepare(statement, &Env::default(), rel, partitions).await?;
+    let prepared = prepare(statement, &Env::default(), rel, template, partitions).await?;
     Ok(RowStream { columns: rel.output(), inner: prepared.stream()?, begun: None })
 }
 
 /// [`prepare`] with the partitions that the statement deserves, for EXPLAIN.
 pub(crate) async fn prepare_top(rel: &Rel, statement: &Arc<StatementContext>) -> Result<Prepared> {
     let partitions = statement.runtime.partitions_for(statement, rel);
-    prepare(statement, &Env::default(), rel, partitions).await
+    prepare(statement, &Env::default(), rel, None, partitions).await
 }

@@ -167,7 +167,7 @@ async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
         runtime,
         plan_only: false,
     });
-    let mut stream = execute_in(rel, &statement).await?;
+    let mut stream = execute_in(rel, None, &statement).await?;
     let types: Vec<PgType> = rel.output().iter().map(|c| c.ty.ty).collect();
     let mut rows = Vec::new();
     while let Some(batch) = stream.next().await {

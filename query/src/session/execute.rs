@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stratos_replication::{LockMode, LockOutcome};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
-use super::plan::{Action, Planned, Prepared};
+use super::plan::{Action, Planned, Prepared, QueryPlan};
 use super::session::Session;
 use crate::catalog::{Table, keys};
 use crate::exec::{Changes, StatementContext, stored};
@@ -32,42 +32,29 @@ impl Session {
         in_string: bool,
     ) -> Result<StatementResult> {
         match &planned.action {
-            Action::Direct(direct) => {
+            Action::Direct { program, general } => {
                 let eval = self.eval_context(&planned.catalog);
                 let rows = match &mut self.block {
                     // Alone, it needs no transaction: a snapshot is one.
-                    None => {
-                        let view = self.engine.store().latest_view();
-                        direct.run(&view, &params, &eval)?
-                    }
+                    None => program.run(&self.engine.store().latest_view(), &params, &eval)?,
                     Some(block) => {
                         block.used = true;
                         stored(block.store.begin_statement().await)?;
                         let view = block.store.view();
-                        let rows = direct.run(&view, &params, &eval);
+                        let rows = program.run(&view, &params, &eval);
                         block.store.finish_statement(true);
                         rows?
                     }
                 };
-                Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows)))
-            }
-            Action::Query(query) => {
-                let rel = query.rel.clone();
-                let eval_catalog = planned.catalog.clone();
-                let locks_rows = query.locks_rows;
-                self.ensure_block().used = true;
-                let eval = self.eval_context(&eval_catalog);
-                if locks_rows {
-                    return self.run_locking_query(&planned, &rel, &params).await;
+                match (rows, general) {
+                    (Some(rows), _) => {
+                        Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows)))
+                    }
+                    (None, Some(plan)) => self.run_query(&planned, plan, &params).await,
+                    (None, None) => Err(Error::internal("a key has several rows")),
                 }
-                let engine = self.engine.clone();
-                let block = self.ensure_block();
-                stored(block.store.begin_statement().await)?;
-                let view = Arc::new(block.store.view());
-                let stream = crate::lower::execute(&rel, &params, view, &eval, engine.runtime(), &eval_catalog).await;
-                block.store.finish_statement(true);
-                Ok(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?)))
             }
+            Action::Query(plan) => self.run_query(&planned, plan, &params).await,
             Action::Insert(_) | Action::Change { .. } => self.run_change(prepared, planned, &params).await,
             Action::SchemaChange(ddl) => {
                 let text = prepared.parsed.as_ref().map_or("", |p| p.text());
@@ -75,6 +62,28 @@ impl Session {
             }
             Action::Utility(body) => self.run_utility(prepared, body, params, in_string).await,
         }
+    }
+
+    /// A query by DataFusion, whose rows come as they are asked for.
+    async fn run_query(
+        &mut self,
+        planned: &Arc<Planned>,
+        plan: &QueryPlan,
+        params: &[Datum],
+    ) -> Result<StatementResult> {
+        self.ensure_block().used = true;
+        if plan.query.locks_rows {
+            return self.run_locking_query(planned, &plan.query.rel, params).await;
+        }
+        let eval = self.eval_context(&planned.catalog);
+        let engine = self.engine.clone();
+        let block = self.ensure_block();
+        stored(block.store.begin_statement().await)?;
+        let view = Arc::new(block.store.view());
+        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), &planned.catalog, false);
+        let stream = crate::lower::execute_in(&plan.query.rel, Some(&plan.template), &statement).await;
+        block.store.finish_statement(true);
+        Ok(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?)))
     }
 
     /// INSERT, UPDATE, DELETE. The statement holds on to its table's descriptor until the transaction ends, so that DDL on the

@@ -73,8 +73,8 @@ impl Session {
         let inner = Prepared::new(self.inner_statement(prepared, inner), Vec::new());
         let Some(planned) = self.plan(&inner)? else { return Ok(StatementResult::Empty) };
         let mut lines = match &planned.action {
-            Action::Direct(direct) => vec![by_key("Lookup", direct.access())],
-            Action::Query(query) => self.explain_rel(&query.rel, &params, wanted.analyze).await?,
+            Action::Direct { program, .. } => vec![by_key("Lookup", program.access())],
+            Action::Query(plan) => self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?,
             Action::Insert(plan) => {
                 let mut lines = vec![format!("Insert on {}", plan.rules().table.name)];
                 if let Some(source) = plan.source() {

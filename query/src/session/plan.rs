@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::exec::direct::{DirectChange, DirectSelect};
 use crate::exec::dml::{ChangePlan, InsertPlan};
 use crate::ir::{BoundStatement, OutputColumn, Query, StatementKind};
+use crate::lower::PlanTemplate;
 
 /// A statement as a client prepared it, with its last plan.
 pub struct Prepared {
@@ -46,12 +47,25 @@ pub struct Planned {
     pub catalog: Arc<Snapshot>,
 }
 
+/// A query for DataFusion.
+pub struct QueryPlan {
+    /// The query.
+    pub query: Query,
+    /// What its executions have in common.
+    pub template: PlanTemplate,
+}
+
 /// What a planned statement does.
 pub enum Action {
     /// Rows by key.
-    Direct(DirectSelect),
+    Direct {
+        /// The program.
+        program: DirectSelect,
+        /// The general form, where the program may find more rows than it should hold.
+        general: Option<Box<QueryPlan>>,
+    },
     /// Rows by DataFusion.
-    Query(Query),
+    Query(Box<QueryPlan>),
     /// INSERT.
     Insert(InsertPlan),
     /// UPDATE, DELETE.
@@ -159,10 +173,15 @@ fn without_rows(action: Action, catalog: &Arc<Snapshot>) -> Planned {
 pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Snapshot>) -> Result<Planned> {
     let BoundStatement { kind, params, output } = bound;
     let action = match kind {
-        StatementKind::Query(query) => match DirectSelect::compile(&query.rel)? {
-            Some(direct) if !query.locks_rows => Action::Direct(direct),
-            _ => Action::Query(query),
-        },
+        StatementKind::Query(query) => {
+            let program = if query.locks_rows { None } else { DirectSelect::compile(&query.rel)? };
+            let general = |query| Box::new(QueryPlan { query, template: PlanTemplate::new(&params) });
+            match program {
+                Some(program) if program.access().is_single() => Action::Direct { program, general: None },
+                Some(program) => Action::Direct { program, general: Some(general(query)) },
+                None => Action::Query(general(query)),
+            }
+        }
         StatementKind::Insert(insert) => {
             let rules = engine.table_rules(&insert.table, catalog)?;
             Action::Insert(InsertPlan::new(*insert, rules)?)
