@@ -27,12 +27,12 @@ test-long: ## The long versions of the crash, simulation and fuzzing tests
 	@scripts/setup.sh test
 	STRATOS_TEST_LONG=1 cargo test --locked --workspace
 
-check: ## Format, lints, docs, dependency audit, crate arrows: changes nothing
+check: ## Format, lints, docs, dependency audit, crate arrows; changes nothing
 	@scripts/setup.sh check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-	cargo deny --offline check licenses bans sources
+	cargo deny --locked check licenses bans sources
 	cargo test --locked --workspace --test architecture
 
 fix: ## Repair what `make check` can repair

