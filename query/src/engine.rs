@@ -12,6 +12,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use crate::binder::BindContext;
+use crate::cache::Cache;
 use crate::catalog::{
     self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, keys,
 };
@@ -50,7 +51,7 @@ impl EngineOptions {
     }
 }
 
-/// Compiled rules of tables, kept for reuse; when full, all are dropped and built anew as needed.
+/// Compiled rules of tables, kept for reuse.
 const CACHED_RULES_MAX: usize = 4096;
 
 /// The SQL side of a node.
@@ -64,7 +65,8 @@ pub struct Engine {
     oids: OidPool,
     sequences: Sequences,
     row_ids: RowIds,
-    rules: Mutex<HashMap<(u32, u64, u64), Arc<TableRules>>>,
+    /// By OID and version of the table, and version of the catalog.
+    rules: Mutex<Cache<(u32, u64, u64), Arc<TableRules>>>,
     sessions: RwLock<HashMap<i32, Arc<SessionShared>>>,
     next_pid: AtomicI32,
     started_micros: i64,
@@ -145,7 +147,7 @@ impl Engine {
             snapshots: SnapshotCache::default(),
             catalog_changes,
             oids: OidPool::default(),
-            rules: Mutex::default(),
+            rules: Mutex::new(Cache::new(CACHED_RULES_MAX)),
             sessions: RwLock::default(),
             next_pid: AtomicI32::new(1),
             started_micros: crate::session::now_micros(),
@@ -323,11 +325,7 @@ impl Engine {
             return Ok(rules.clone());
         }
         let built = Arc::new(TableRules::new(table, catalog, &context)?);
-        let mut rules = self.rules.lock();
-        if rules.len() >= CACHED_RULES_MAX {
-            rules.clear();
-        }
-        rules.insert(key, built.clone());
+        self.rules.lock().insert(key, built.clone());
         Ok(built)
     }
 

@@ -7,6 +7,7 @@
 
 pub mod arrow;
 pub mod binder;
+mod cache;
 pub mod catalog;
 pub mod check;
 pub mod copy;

@@ -263,16 +263,8 @@ impl Session {
         let eval = self.eval_context(&copy.catalog);
         let engine = self.engine.clone();
         let wait = self.wait_policy();
-        let catalog = copy.catalog.clone();
         let block = self.block.as_mut().ok_or_else(|| Error::internal("COPY outside of a transaction"))?;
-        let mut context = StatementContext {
-            engine: &engine,
-            transaction: &mut block.store,
-            eval: &eval,
-            params: &[],
-            catalog: &catalog,
-            wait,
-        };
+        let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
         let buffer = std::mem::take(&mut copy.buffer);
         let rules = copy.rules.clone();
         let mut writer = TableWriter::resume(&rules, std::mem::take(&mut copy.writer));

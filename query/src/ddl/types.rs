@@ -1,6 +1,7 @@
 //! From a type as written to a [`ColumnType`].
 
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, IntervalFields, TimezoneInfo};
+use stratos_types::datetime::interval::interval_fields_typmod;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 /// Longest `varchar(n)` and `char(n)` (Postgres's MaxAttrSize).
@@ -133,7 +134,10 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             return Ok(timed(ty, *precision));
         }
         DataType::Interval { fields, precision } => {
-            return Ok(ColumnType { ty: PgType::Interval, typmod: interval_typmod(fields.as_ref(), *precision) });
+            return Ok(ColumnType {
+                ty: PgType::Interval,
+                typmod: interval_typmod(fields.as_ref(), *precision).unwrap_or(-1),
+            });
         }
         DataType::Uuid => PgType::Uuid,
         DataType::JSON => PgType::Json,
@@ -156,35 +160,14 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
     Ok(ty.into())
 }
 
-/// `interval`'s modifier: a mask of fields above the precision (Postgres's INTERVAL_TYPMOD, utils/timestamp.h).
-fn interval_typmod(fields: Option<&IntervalFields>, precision: Option<u64>) -> i32 {
-    const MONTH: i32 = 1 << 1;
-    const YEAR: i32 = 1 << 2;
-    const DAY: i32 = 1 << 3;
-    const HOUR: i32 = 1 << 10;
-    const MINUTE: i32 = 1 << 11;
-    const SECOND: i32 = 1 << 12;
-    const FULL_RANGE: i32 = 0x7fff;
-    const FULL_PRECISION: i32 = 0xffff;
-    let mask = match fields {
-        None if precision.is_none() => return -1,
-        None => FULL_RANGE,
-        Some(IntervalFields::Year) => YEAR,
-        Some(IntervalFields::Month) => MONTH,
-        Some(IntervalFields::Day) => DAY,
-        Some(IntervalFields::Hour) => HOUR,
-        Some(IntervalFields::Minute) => MINUTE,
-        Some(IntervalFields::Second) => SECOND,
-        Some(IntervalFields::YearToMonth) => YEAR | MONTH,
-        Some(IntervalFields::DayToHour) => DAY | HOUR,
-        Some(IntervalFields::DayToMinute) => DAY | HOUR | MINUTE,
-        Some(IntervalFields::DayToSecond) => DAY | HOUR | MINUTE | SECOND,
-        Some(IntervalFields::HourToMinute) => HOUR | MINUTE,
-        Some(IntervalFields::HourToSecond) => HOUR | MINUTE | SECOND,
-        Some(IntervalFields::MinuteToSecond) => MINUTE | SECOND,
-    };
-    let precision = precision.map_or(FULL_PRECISION, |p| i32::try_from(p.min(TIME_PRECISION_MAX)).unwrap_or(6));
-    (mask << 16) | precision
+/// `interval`'s modifier.
+fn interval_typmod(fields: Option<&IntervalFields>, precision: Option<u64>) -> Option<i32> {
+    if fields.is_none() && precision.is_none() {
+        return None;
+    }
+    let fields = fields.map_or_else(String::new, |fields| fields.to_string().to_lowercase());
+    let precision = precision.map(|p| u32::try_from(p).unwrap_or(u32::MAX));
+    interval_fields_typmod(&fields, precision)
 }
 
 /// Types that Postgres has and this server does not.

@@ -89,9 +89,7 @@ impl Program {
 }
 
 fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
-    let all = |exprs: &mut [Expr]| exprs.iter_mut().try_for_each(|e| resolve(e, layout));
     match &mut expr.kind {
-        ExprKind::Literal(_) | ExprKind::Param(_) => Ok(()),
         ExprKind::Column(id) => {
             let slot = layout
                 .slots
@@ -100,37 +98,7 @@ fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
             *id = ColumnId(*slot);
             Ok(())
         }
-        ExprKind::Call { args, .. }
-        | ExprKind::And(args)
-        | ExprKind::Or(args)
-        | ExprKind::Coalesce(args)
-        | ExprKind::Extremum { args, .. }
-        | ExprKind::Array(args)
-        | ExprKind::Row(args) => all(args),
-        ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => resolve(arg, layout),
-        ExprKind::NotDistinct { left, right, .. } => {
-            resolve(left, layout)?;
-            resolve(right, layout)
-        }
-        ExprKind::Case { branches, otherwise } => {
-            for branch in branches {
-                resolve(&mut branch.when, layout)?;
-                resolve(&mut branch.then, layout)?;
-            }
-            otherwise.as_mut().map_or(Ok(()), |e| resolve(e, layout))
-        }
-        ExprKind::InList { arg, list, .. } => {
-            resolve(arg, layout)?;
-            all(list)
-        }
-        ExprKind::Quantified { left, array, .. } => {
-            resolve(left, layout)?;
-            resolve(array, layout)
-        }
-        ExprKind::Subscript { array, index } => {
-            resolve(array, layout)?;
-            resolve(index, layout)
-        }
         ExprKind::Subquery { .. } => Err(Error::internal("a subquery cannot be evaluated row by row")),
+        _ => expr.children_mut().into_iter().try_for_each(|e| resolve(e, layout)),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use stratos_types::{ArrayDatum, Datum, ErrorKind, PgType, Scalar};
 
 use super::{Layout, Program, eval};
-use crate::functions::conformance::context;
 use crate::functions::{ArgType, Function, operators};
 use crate::ir::{CaseBranch, ColumnId, Expr, ExprKind, Quantifier};
+use crate::session::NoSession;
 
 fn int4(v: i32) -> Expr {
     Expr::literal(Datum::Int4(v), PgType::Int4)
@@ -37,7 +37,7 @@ fn call(symbol: &str, left: Expr, right: Expr) -> Expr {
 }
 
 fn value(e: &Expr) -> Datum {
-    eval(e, &(), &[], &context()).unwrap()
+    eval(e, &(), &[], &NoSession::context()).unwrap()
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn three_valued_logic() {
 fn arithmetic_checks_its_range() {
     assert_eq!(value(&call("+", int4(2), int4(3))), Datum::Int4(5));
     assert_eq!(value(&call("+", int4(2), null())), Datum::Null);
-    let overflow = eval(&call("+", int4(i32::MAX), int4(1)), &(), &[], &context());
+    let overflow = eval(&call("+", int4(i32::MAX), int4(1)), &(), &[], &NoSession::context());
     assert_eq!(overflow.unwrap_err().kind(), ErrorKind::NumericValueOutOfRange);
-    let division = eval(&call("/", int4(1), int4(0)), &(), &[], &context());
+    let division = eval(&call("/", int4(1), int4(0)), &(), &[], &NoSession::context());
     assert_eq!(division.unwrap_err().kind(), ErrorKind::DivisionByZero);
 }
 
@@ -129,7 +129,7 @@ fn programs_find_columns_by_position() {
     let sum = call("+", column(a), call("-", column(b), param));
     let program = Program::compile(&sum, &Layout::new([b, a])).unwrap();
     let row = [Datum::Int4(10), Datum::Int4(1)];
-    let result = program.run(&row, &[Datum::Int4(4)], &context()).unwrap();
+    let result = program.run(&row, &[Datum::Int4(4)], &NoSession::context()).unwrap();
     assert_eq!(result, Datum::Int4(7));
     assert!(Program::compile(&sum, &Layout::new([a])).is_err());
 }
@@ -140,7 +140,7 @@ fn depth_is_bounded() {
     for _ in 0..5000 {
         deep = call("+", deep, int4(1));
     }
-    let error = eval(&deep, &(), &[], &context()).unwrap_err();
+    let error = eval(&deep, &(), &[], &NoSession::context()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StatementTooComplex);
     // Dropping a tree of this depth recurses as well; 5,000 levels fit a test's stack.
 }

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, ReadView, Span};
+use stratos_replication::{ReadView, Span};
 use stratos_types::key::encode_column;
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::dml::{ChangePlan, Target};
 use super::foreign_keys::after_departure;
 use super::write::TableWriter;
-use super::{Changes, StatementContext, stored};
+use super::{Changes, StatementContext, scan, stored};
 use crate::catalog::{IndexState, Table};
 use crate::eval::{Layout, Program};
 use crate::functions::Kernel;
@@ -22,9 +22,6 @@ use crate::ir::{ColumnId, Expr, ExprKind, Rel};
 use crate::rows::{INDEX_PREFIX_BYTES, decode_row, index_prefix, row_key_of_entry};
 use crate::session::EvalContext;
 
-/// Rows that a direct scan looks at between two looks at the cancel switch.
-const CHUNK_ROWS: usize = 256;
-const CHUNK_BYTES: usize = 1 << 20;
 /// Rows that a direct program looks at, and bytes of them, before it gives up in favour of the general form.
 const DIRECT_ROWS_MAX: usize = 4096;
 const DIRECT_BYTES_MAX: usize = 8 << 20;
@@ -259,30 +256,14 @@ impl Access {
             return Ok(Some(vec![span.start]));
         }
         let mut keys = Vec::new();
-        let mut failure = None;
-        let mut cursor = view.scan(span, Direction::Forward);
-        loop {
-            context.host.check_canceled()?;
-            let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| {
-                if self.index == 0 {
-                    keys.push(Bytes::copy_from_slice(key));
-                } else {
-                    match row_key_of_entry(&self.table, index, key, value) {
-                        Ok(row_key) => keys.push(row_key.into()),
-                        Err(error) => failure = Some(error),
-                    }
-                }
-            }))?;
-            if let Some(error) = failure.take() {
-                return Err(error);
-            }
-            if keys.len() > max {
-                return Ok(None);
-            }
-            if !more {
-                return Ok(Some(keys));
-            }
-        }
+        let all = scan(view, span, context, |key, value| {
+            keys.push(match self.index {
+                0 => Bytes::copy_from_slice(key),
+                _ => row_key_of_entry(&self.table, index, key, value)?.into(),
+            });
+            Ok(keys.len() <= max)
+        })?;
+        Ok(all.then_some(keys))
     }
 }
 
@@ -369,30 +350,14 @@ impl DirectSelect {
         let mut bytes = 0;
         if self.access.index == 0 && !self.access.single {
             let Some(span) = self.access.span(params, context)? else { return Ok(Some(rows)) };
-            let mut failure = None;
             let mut looked_at = 0;
-            let mut cursor = view.scan(span, Direction::Forward);
-            loop {
-                context.host.check_canceled()?;
-                let more = stored(cursor.next_chunk(CHUNK_ROWS, CHUNK_BYTES, &mut |key, value| {
-                    looked_at += 1;
-                    bytes += value.len();
-                    if failure.is_none()
-                        && let Err(error) = self.visit(key, value, params, context, &mut rows)
-                    {
-                        failure = Some(error);
-                    }
-                }))?;
-                if let Some(error) = failure.take() {
-                    return Err(error);
-                }
-                if !more {
-                    return Ok(Some(rows));
-                }
-                if looked_at > DIRECT_ROWS_MAX || bytes > DIRECT_BYTES_MAX {
-                    return Ok(None);
-                }
-            }
+            let all = scan(view, span, context, |key, value| {
+                looked_at += 1;
+                bytes += value.len();
+                self.visit(key, value, params, context, &mut rows)?;
+                Ok(looked_at <= DIRECT_ROWS_MAX && bytes <= DIRECT_BYTES_MAX)
+            })?;
+            return Ok(all.then_some(rows));
         }
         let Some(keys) = self.access.row_keys(view, params, context, DIRECT_ROWS_MAX)? else { return Ok(None) };
         for key in keys {

@@ -68,7 +68,7 @@ impl Assignments {
 /// Runs the query that feeds a data-changing statement.
 pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -> Result<crate::lower::RowStream> {
     let view = Arc::new(context.transaction.view());
-    crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime(), context.catalog).await
+    crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime()).await
 }
 
 /// Lets cancel requests and other tasks in between long row loops.

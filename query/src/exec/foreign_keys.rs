@@ -8,20 +8,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, LockMode, LockOutcome, Span};
+use stratos_replication::{LockMode, LockOutcome, Span};
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::{Incoming, Outgoing, TableRules};
 use super::write::TableWriter;
-use super::{StatementContext, stored, violations};
+use super::{StatementContext, scan, stored, violations};
 use crate::catalog::{ForeignKey, ReferentialAction, Table};
 use crate::rows::{INDEX_PREFIX_BYTES, StoredRow, decode_row, index_prefix, index_span, row_key_of_entry};
 
 /// How deep cascades may follow one another, and how many steps one statement may queue.
 const CASCADE_DEPTH_MAX: usize = 1000;
-/// Rows that a scan for children looks at between checks for a cancel.
-const SCAN_CHUNK_ROWS: usize = 1024;
-const SCAN_CHUNK_BYTES: usize = 1 << 20;
 
 fn values_of(table: &Table, attnums: &[i16], row: &[Datum]) -> Vec<Datum> {
     attnums.iter().filter_map(|a| table.column_index(*a)).map(|at| row[at].clone()).collect()
@@ -184,7 +181,7 @@ pub async fn after_departure(
             return Err(Error::new(stratos_types::ErrorKind::StatementTooComplex, "foreign keys cascade too deeply"));
         }
         for incoming in &rules.incoming {
-            let child_rules = context.engine.table_rules(&incoming.child, context.catalog)?;
+            let child_rules = context.engine.table_rules(&incoming.child, &context.eval.catalog)?;
             let mut next = Vec::new();
             for row in &departed {
                 follow(context, &rules, incoming, &child_rules, row, &mut next).await?;
@@ -302,25 +299,13 @@ fn find_children(context: &mut StatementContext<'_>, incoming: &Incoming, wanted
     let mut found = Vec::new();
     let view = context.transaction.current_view();
     let Some(position) = incoming.child_index else {
-        let mut cursor = view.scan(index_span(child, child.primary_index()), Direction::Forward);
-        let mut failure = None;
-        loop {
-            context.eval.host.check_canceled()?;
-            let more =
-                stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| match decode_row(
-                    child, key, value,
-                ) {
-                    Ok(row) if values_of(child, attnums, &row) == wanted => found.push(Bytes::copy_from_slice(key)),
-                    Ok(_) => {}
-                    Err(error) => failure = Some(error),
-                }))?;
-            if let Some(error) = failure.take() {
-                return Err(error);
+        scan(&view, index_span(child, child.primary_index()), context.eval, |key, value| {
+            if values_of(child, attnums, &decode_row(child, key, value)?) == wanted {
+                found.push(Bytes::copy_from_slice(key));
             }
-            if !more {
-                return Ok(found);
-            }
-        }
+            Ok(true)
+        })?;
+        return Ok(found);
     };
     let index = &child.indexes[position];
     let mut prefix = index_prefix(child, index).to_vec();
@@ -331,22 +316,9 @@ fn find_children(context: &mut StatementContext<'_>, incoming: &Incoming, wanted
     }
     let span = Span::prefix(&prefix);
     context.transaction.check_unchanged(span.clone());
-    let mut cursor = view.scan(span, Direction::Forward);
-    let mut failure = None;
-    loop {
-        context.eval.host.check_canceled()?;
-        let more =
-            stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| match row_key_of_entry(
-                child, index, key, value,
-            ) {
-                Ok(row_key) => found.push(row_key.into()),
-                Err(error) => failure = Some(error),
-            }))?;
-        if let Some(error) = failure.take() {
-            return Err(error);
-        }
-        if !more {
-            return Ok(found);
-        }
-    }
+    scan(&view, span, context.eval, |key, value| {
+        found.push(row_key_of_entry(child, index, key, value)?.into());
+        Ok(true)
+    })?;
+    Ok(found)
 }

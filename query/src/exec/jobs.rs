@@ -27,7 +27,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 const ATTEMPTS_MAX: usize = 1_000;
 
 fn table_of(context: &StatementContext<'_>, oid: u32) -> Result<Arc<Table>> {
-    context.catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the job's table is gone"))
+    context.eval.catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the job's table is gone"))
 }
 
 /// The next rows of a scan; empty at the end.
@@ -51,7 +51,7 @@ fn next_rows(cursor: &mut ScanCursor, table: &Table) -> Result<(Vec<StoredRow>, 
 /// The violation.
 pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Validation) -> Result<()> {
     let table = table_of(context, table)?;
-    let rules = context.engine.table_rules(&table, context.catalog)?;
+    let rules = context.engine.table_rules(&table, &context.eval.catalog)?;
     context.transaction.check_unchanged(index_span(&table, table.primary_index()));
     let mut cursor =
         context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
@@ -154,7 +154,7 @@ pub async fn rewrite(
     let ids: Vec<ColumnId> =
         (0..from.columns.len()).map(|at| ColumnId(u32::try_from(at).unwrap_or(u32::MAX))).collect();
     let layout = Layout::new(ids.iter().copied());
-    let binder = ScalarBinder::new(BindContext::for_rules(context.catalog), context.eval.clone());
+    let binder = ScalarBinder::new(BindContext::for_rules(&context.eval.catalog), context.eval.clone());
     // For each new column: computed, or copied from a position of the old row.
     let mut sources = Vec::with_capacity(to.columns.len());
     for column in &to.columns {
@@ -176,7 +176,7 @@ pub async fn rewrite(
     }
     let span = index_span(from, from.primary_index());
     context.transaction.check_unchanged(span.clone());
-    let rules = TableRules::new(to, context.catalog, &BindContext::for_rules(context.catalog))?;
+    let rules = TableRules::new(to, &context.eval.catalog, &BindContext::for_rules(&context.eval.catalog))?;
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
     loop {
         context.eval.host.check_canceled()?;
@@ -251,7 +251,7 @@ pub async fn split(context: &mut StatementContext<'_>, table: u32, values: &[Vec
         ));
     }
     let index = table.primary_index();
-    let bind = BindContext::for_rules(context.catalog);
+    let bind = BindContext::for_rules(&context.eval.catalog);
     for row in values {
         if row.is_empty() || row.len() > index.columns.len() {
             return Err(Error::new(

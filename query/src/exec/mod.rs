@@ -17,10 +17,9 @@ pub mod write;
 
 use std::sync::Arc;
 
-use stratos_replication::{Transaction, WaitPolicy};
+use stratos_replication::{Direction, ReadView, Span, Transaction, WaitPolicy};
 use stratos_types::{Datum, Result};
 
-use crate::catalog::Snapshot;
 use crate::engine::Engine;
 use crate::session::EvalContext;
 
@@ -30,14 +29,56 @@ pub struct StatementContext<'a> {
     pub engine: &'a Arc<Engine>,
     /// The transaction, inside a statement of it.
     pub transaction: &'a mut Transaction,
-    /// The session's surroundings.
+    /// The session's surroundings, among them the catalog that the statement was planned with.
     pub eval: &'a EvalContext,
     /// Values of `$1…`.
     pub params: &'a [Datum],
-    /// The catalog that the statement was planned with.
-    pub catalog: &'a Arc<Snapshot>,
     /// How long to wait for a row that somebody else has locked.
     pub wait: WaitPolicy,
+}
+
+impl<'a> StatementContext<'a> {
+    /// All of it.
+    pub fn new(
+        engine: &'a Arc<Engine>,
+        transaction: &'a mut Transaction,
+        eval: &'a EvalContext,
+        params: &'a [Datum],
+        wait: WaitPolicy,
+    ) -> Self {
+        StatementContext { engine, transaction, eval, params, wait }
+    }
+}
+
+/// Rows that a scan hands over between two looks at the cancel switch.
+const SCAN_CHUNK_ROWS: usize = 1024;
+const SCAN_CHUNK_BYTES: usize = 1 << 20;
+
+/// Gives `visit` the keys and values of a span, in order, as long as it says so; and tells whether that was all of them.
+///
+/// # Errors
+/// Those of `visit`, the store's, cancellation.
+fn scan(
+    view: &ReadView,
+    span: Span,
+    context: &EvalContext,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+) -> Result<bool> {
+    let mut cursor = view.scan(span, Direction::Forward);
+    let mut outcome = Ok(true);
+    let mut more = true;
+    while more {
+        context.host.check_canceled()?;
+        more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
+            if matches!(outcome, Ok(true)) {
+                outcome = visit(key, value);
+            }
+        }))?;
+        if !std::mem::replace(&mut outcome, Ok(true))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What a data-changing statement did.

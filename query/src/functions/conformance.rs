@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::aggregates::{self, Accumulator};
 use super::{Function, ReturnType, by_oid};
-use crate::catalog::Snapshot;
 use crate::eval;
-use crate::session::{EvalContext, Host};
+use crate::session::{EvalContext, NoSession};
 
 static FIXTURE: &str = include_str!("../../tests/data/functions.tsv");
 
@@ -28,67 +25,6 @@ static KNOWN: &[(&str, &str)] = &[
 static LAST_DIGIT: &[&str] = &["cbrt", "dcbrt", "acosh", "pow", "power", "dpow"];
 /// How far those may be from Postgres, relatively.
 const LAST_DIGIT_TOLERANCE: f64 = 4e-16;
-
-/// A session that has nothing.
-struct NoHost;
-
-impl Host for NoHost {
-    fn current_user(&self) -> String {
-        "tester".to_owned()
-    }
-    fn session_user(&self) -> String {
-        "tester".to_owned()
-    }
-    fn current_database(&self) -> String {
-        "test".to_owned()
-    }
-    fn search_path(&self, _: bool) -> Vec<String> {
-        vec!["pg_catalog".to_owned(), "public".to_owned()]
-    }
-    fn backend_pid(&self) -> i32 {
-        1
-    }
-    fn setting(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn set_config(&self, _: &str, value: &str, _: bool) -> Result<String> {
-        Ok(value.to_owned())
-    }
-    fn nextval(&self, _: u32) -> Result<i64> {
-        Err(Error::internal("no sequences"))
-    }
-    fn currval(&self, _: u32) -> Result<i64> {
-        Err(Error::internal("no sequences"))
-    }
-    fn lastval(&self) -> Result<i64> {
-        Err(Error::internal("no sequences"))
-    }
-    fn setval(&self, _: u32, _: i64, _: bool) -> Result<i64> {
-        Err(Error::internal("no sequences"))
-    }
-    fn relation_size(&self, _: u32) -> Option<(u64, u64)> {
-        None
-    }
-    fn check_canceled(&self) -> Result<()> {
-        Ok(())
-    }
-    fn transaction_id(&self) -> u64 {
-        1
-    }
-    fn node_function(&self, _: &str, _: &[Datum]) -> Result<Datum> {
-        Ok(Datum::Null)
-    }
-}
-
-pub(crate) fn context() -> EvalContext {
-    EvalContext {
-        format: Arc::default(),
-        transaction_micros: 0,
-        statement_micros: 0,
-        catalog: Arc::new(Snapshot::default()),
-        host: Arc::new(NoHost),
-    }
-}
 
 fn unescape(s: &str) -> String {
     let mut out = String::new();
@@ -213,7 +149,7 @@ fn shown(ctx: &EvalContext, value: &Datum, ty: PgType) -> Result<String> {
 
 #[test]
 fn functions_answer_as_postgres_does() {
-    let ctx = context();
+    let ctx = NoSession::context();
     let mut wrong = Vec::new();
     let mut calls = 0;
     for line in FIXTURE.lines().filter(|l| !l.starts_with('#')) {
@@ -278,7 +214,7 @@ fn close_to(a: &str, b: &str) -> bool {
 
 #[test]
 fn aggregates_answer_as_postgres_does() {
-    let ctx = context();
+    let ctx = NoSession::context();
     let mut wrong = Vec::new();
     for line in AGGREGATES.lines().filter(|l| !l.starts_with('#')) {
         let fields: Vec<&str> = line.split('\t').collect();

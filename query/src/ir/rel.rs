@@ -302,4 +302,32 @@ impl Rel {
             }
         }
     }
+
+    /// Identities of the columns that the relation makes itself, rather than passes on.
+    pub fn produced(&self) -> Vec<ColumnId> {
+        match self {
+            Rel::Scan { columns, .. } => columns.iter().map(|c| c.id).collect(),
+            Rel::SystemScan { columns, .. }
+            | Rel::Values { columns, .. }
+            | Rel::TableFunction { columns, .. }
+            | Rel::SetOp { columns, .. }
+            | Rel::CteScan { columns, .. } => columns.iter().map(|c| c.id).collect(),
+            Rel::Project { columns, .. } => columns.iter().map(|(c, _)| c.id).collect(),
+            Rel::Alias { columns, .. } => columns.iter().map(|(c, _)| c.id).collect(),
+            Rel::Aggregate { group_by, aggregates, groupings, .. } => group_by
+                .iter()
+                .map(|(c, _)| c.id)
+                .chain(aggregates.iter().map(|(c, _)| c.id))
+                .chain(groupings.iter().map(|(c, _)| c.id))
+                .collect(),
+            Rel::Window { calls, .. } => calls.iter().map(|(c, _)| c.id).collect(),
+            Rel::With { ctes, .. } => ctes.iter().flat_map(|cte| &cte.columns).map(|c| c.id).collect(),
+            Rel::Filter { .. }
+            | Rel::Join { .. }
+            | Rel::Sort { .. }
+            | Rel::Limit { .. }
+            | Rel::Distinct { .. }
+            | Rel::DistinctOn { .. } => Vec::new(),
+        }
+    }
 }

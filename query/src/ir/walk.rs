@@ -18,10 +18,13 @@ pub enum Walk {
     Skip,
 }
 
-impl Expr {
-    /// Direct operands, without what is inside a subquery's relation.
-    pub fn children(&self) -> Vec<&Expr> {
-        match &self.kind {
+// The shapes below are written down once each; what differs between looking and changing is passed in: the iterator's name
+// and `mut`.
+
+/// Direct operands of an expression.
+macro_rules! operands {
+    ($expr:ident, $iter:ident, $as_deref:ident $(, $mut:tt)?) => {
+        match &$($mut)? $expr.kind {
             ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) => Vec::new(),
             ExprKind::Call { args, .. }
             | ExprKind::And(args)
@@ -29,13 +32,15 @@ impl Expr {
             | ExprKind::Coalesce(args)
             | ExprKind::Extremum { args, .. }
             | ExprKind::Array(args)
-            | ExprKind::Row(args) => args.iter().collect(),
+            | ExprKind::Row(args) => args.$iter().collect(),
             ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
             ExprKind::NotDistinct { left, right, .. } => vec![left, right],
-            ExprKind::Case { branches, otherwise } => {
-                branches.iter().flat_map(|b| [&b.when, &b.then]).chain(otherwise.as_deref()).collect()
-            }
-            ExprKind::InList { arg, list, .. } => std::iter::once(&**arg).chain(list.iter()).collect(),
+            ExprKind::Case { branches, otherwise } => branches
+                .$iter()
+                .flat_map(|b| [&$($mut)? b.when, &$($mut)? b.then])
+                .chain(otherwise.$as_deref())
+                .collect(),
+            ExprKind::InList { arg, list, .. } => std::iter::once(&$($mut)? **arg).chain(list.$iter()).collect(),
             ExprKind::Quantified { left, array, .. } => vec![left, array],
             ExprKind::Subscript { array, index } => vec![array, index],
             ExprKind::Subquery { kind, .. } => match kind {
@@ -43,31 +48,113 @@ impl Expr {
                 SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => Vec::new(),
             },
         }
+    };
+}
+
+/// What an aggregate's call evaluates per row.
+macro_rules! aggregate_operands {
+    ($call:expr, $iter:ident, $as_ref:ident $(, $mut:tt)?) => {
+        $call.args.$iter().chain($call.filter.$as_ref()).chain($call.order_by.$iter().map(|k| &$($mut)? k.expr))
+    };
+}
+
+/// What a window function's call evaluates per row.
+macro_rules! window_operands {
+    ($call:ident, $iter:ident, $exprs:ident $(, $mut:tt)?) => {{
+        let mut all: Vec<&$($mut)? Expr> = match &$($mut)? $call.function {
+            WindowFunction::Aggregate(call) => call.$exprs().collect(),
+            WindowFunction::Builtin { args, .. } => args.$iter().collect(),
+        };
+        all.extend(&$($mut)? $call.partition_by);
+        all.extend($call.order_by.$iter().map(|k| &$($mut)? k.expr));
+        if let Some(frame) = &$($mut)? $call.frame {
+            for bound in [&$($mut)? frame.start, &$($mut)? frame.end] {
+                if let FrameBound::Preceding(e) | FrameBound::Following(e) = bound {
+                    all.push(e);
+                }
+            }
+        }
+        all
+    }};
+}
+
+/// Relations directly below a relation. `$unshare` is how to get at a CTE's definition.
+macro_rules! inputs {
+    ($rel:ident, $iter:ident, $as_ref:ident, $unshare:expr $(, $mut:tt)?) => {
+        match $rel {
+            Rel::Scan { .. }
+            | Rel::SystemScan { .. }
+            | Rel::Values { .. }
+            | Rel::TableFunction { .. }
+            | Rel::CteScan { .. } => Vec::new(),
+            Rel::Filter { input, .. }
+            | Rel::Project { input, .. }
+            | Rel::Aggregate { input, .. }
+            | Rel::Window { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::Limit { input, .. }
+            | Rel::Distinct { input }
+            | Rel::DistinctOn { input, .. }
+            | Rel::Alias { input, .. } => vec![input],
+            Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => vec![left, right],
+            Rel::With { ctes, body } => {
+                let mut all = Vec::with_capacity(ctes.len() + 1);
+                for cte in ctes.$iter() {
+                    all.push($unshare(&$($mut)? cte.query));
+                    all.extend(cte.recursive.$as_ref().map(|(term, _)| $unshare(term)));
+                }
+                all.push(body);
+                all
+            }
+        }
+    };
+}
+
+/// Expressions of a relation itself.
+macro_rules! rel_operands {
+    ($rel:ident, $iter:ident, $exprs:ident, $as_ref:ident $(, $mut:tt)?) => {
+        match $rel {
+            Rel::Scan { .. }
+            | Rel::SystemScan { .. }
+            | Rel::CteScan { .. }
+            | Rel::Distinct { .. }
+            | Rel::SetOp { .. }
+            | Rel::With { .. }
+            | Rel::Alias { .. } => Vec::new(),
+            Rel::Values { rows, .. } => rows.$iter().flatten().collect(),
+            Rel::TableFunction { args, .. } => args.$iter().collect(),
+            Rel::Filter { predicate, .. } => vec![predicate],
+            Rel::Project { columns, .. } => columns.$iter().map(|(_, e)| e).collect(),
+            Rel::Join { on, .. } => on.$iter().collect(),
+            Rel::Aggregate { group_by, aggregates, .. } => group_by
+                .$iter()
+                .map(|(_, e)| e)
+                .chain(aggregates.$iter().flat_map(|(_, call)| call.$exprs()))
+                .collect(),
+            Rel::Window { calls, .. } => calls.$iter().flat_map(|(_, call)| call.$exprs()).collect(),
+            Rel::Sort { keys, .. } => keys.$iter().map(|k| &$($mut)? k.expr).collect(),
+            Rel::Limit { limit, offset, .. } => limit.$as_ref().into_iter().chain(offset).collect(),
+            Rel::DistinctOn { on, keys, .. } => on.$iter().chain(keys.$iter().map(|k| &$($mut)? k.expr)).collect(),
+        }
+    };
+}
+
+impl Expr {
+    /// Direct operands, without what is inside a subquery's relation.
+    pub fn children(&self) -> Vec<&Expr> {
+        operands!(self, iter, as_deref)
     }
 
     /// As [`Expr::children`].
     pub fn children_mut(&mut self) -> Vec<&mut Expr> {
-        match &mut self.kind {
-            ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) => Vec::new(),
-            ExprKind::Call { args, .. }
-            | ExprKind::And(args)
-            | ExprKind::Or(args)
-            | ExprKind::Coalesce(args)
-            | ExprKind::Extremum { args, .. }
-            | ExprKind::Array(args)
-            | ExprKind::Row(args) => args.iter_mut().collect(),
-            ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
-            ExprKind::NotDistinct { left, right, .. } => vec![left, right],
-            ExprKind::Case { branches, otherwise } => {
-                branches.iter_mut().flat_map(|b| [&mut b.when, &mut b.then]).chain(otherwise.as_deref_mut()).collect()
-            }
-            ExprKind::InList { arg, list, .. } => std::iter::once(&mut **arg).chain(list.iter_mut()).collect(),
-            ExprKind::Quantified { left, array, .. } => vec![left, array],
-            ExprKind::Subscript { array, index } => vec![array, index],
-            ExprKind::Subquery { kind, .. } => match kind {
-                SubqueryKind::Quantified { left, .. } => vec![left],
-                SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => Vec::new(),
-            },
+        operands!(self, iter_mut, as_deref_mut, mut)
+    }
+
+    /// Shows the expression and every expression inside it, parents first. Queries inside are not entered.
+    pub fn walk(&self, show: &mut dyn FnMut(&Expr)) {
+        show(self);
+        for child in self.children() {
+            child.walk(show);
         }
     }
 
@@ -176,12 +263,12 @@ pub(crate) fn same_keys(a: &[SortKey], b: &[SortKey]) -> bool {
 impl AggregateCall {
     /// Everything that the call evaluates per row.
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
-        self.args.iter().chain(self.filter.as_ref()).chain(self.order_by.iter().map(|k| &k.expr))
+        aggregate_operands!(self, iter, as_ref)
     }
 
     /// As [`AggregateCall::exprs`].
     pub fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
-        self.args.iter_mut().chain(self.filter.as_mut()).chain(self.order_by.iter_mut().map(|k| &mut k.expr))
+        aggregate_operands!(self, iter_mut, as_mut, mut)
     }
 
     /// Whether both are the same computation.
@@ -201,147 +288,34 @@ impl AggregateCall {
 impl WindowCall {
     /// Everything that the call evaluates per row.
     pub fn exprs(&self) -> Vec<&Expr> {
-        let mut all: Vec<&Expr> = match &self.function {
-            WindowFunction::Aggregate(call) => call.exprs().collect(),
-            WindowFunction::Builtin { args, .. } => args.iter().collect(),
-        };
-        all.extend(&self.partition_by);
-        all.extend(self.order_by.iter().map(|k| &k.expr));
-        if let Some(frame) = &self.frame {
-            for bound in [&frame.start, &frame.end] {
-                if let FrameBound::Preceding(e) | FrameBound::Following(e) = bound {
-                    all.push(e);
-                }
-            }
-        }
-        all
+        window_operands!(self, iter, exprs)
     }
 
     /// As [`WindowCall::exprs`].
     pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
-        let mut all: Vec<&mut Expr> = match &mut self.function {
-            WindowFunction::Aggregate(call) => call.exprs_mut().collect(),
-            WindowFunction::Builtin { args, .. } => args.iter_mut().collect(),
-        };
-        all.extend(&mut self.partition_by);
-        all.extend(self.order_by.iter_mut().map(|k| &mut k.expr));
-        if let Some(frame) = &mut self.frame {
-            for bound in [&mut frame.start, &mut frame.end] {
-                if let FrameBound::Preceding(e) | FrameBound::Following(e) = bound {
-                    all.push(e);
-                }
-            }
-        }
-        all
+        window_operands!(self, iter_mut, exprs_mut, mut)
     }
 }
 
 impl Rel {
     /// Relations directly below.
     pub fn inputs(&self) -> Vec<&Rel> {
-        match self {
-            Rel::Scan { .. }
-            | Rel::SystemScan { .. }
-            | Rel::Values { .. }
-            | Rel::TableFunction { .. }
-            | Rel::CteScan { .. } => Vec::new(),
-            Rel::Filter { input, .. }
-            | Rel::Project { input, .. }
-            | Rel::Aggregate { input, .. }
-            | Rel::Window { input, .. }
-            | Rel::Sort { input, .. }
-            | Rel::Limit { input, .. }
-            | Rel::Distinct { input }
-            | Rel::DistinctOn { input, .. }
-            | Rel::Alias { input, .. } => vec![input],
-            Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => vec![left, right],
-            Rel::With { ctes, body } => ctes
-                .iter()
-                .flat_map(|c| std::iter::once(&*c.query).chain(c.recursive.as_ref().map(|(r, _)| &**r)))
-                .chain(std::iter::once(&**body))
-                .collect(),
-        }
+        inputs!(self, iter, as_ref, Arc::as_ref)
     }
 
     /// As [`Rel::inputs`]; shared CTE definitions are made unique.
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
-        match self {
-            Rel::Scan { .. }
-            | Rel::SystemScan { .. }
-            | Rel::Values { .. }
-            | Rel::TableFunction { .. }
-            | Rel::CteScan { .. } => Vec::new(),
-            Rel::Filter { input, .. }
-            | Rel::Project { input, .. }
-            | Rel::Aggregate { input, .. }
-            | Rel::Window { input, .. }
-            | Rel::Sort { input, .. }
-            | Rel::Limit { input, .. }
-            | Rel::Distinct { input }
-            | Rel::DistinctOn { input, .. }
-            | Rel::Alias { input, .. } => vec![input],
-            Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => vec![left, right],
-            Rel::With { ctes, body } => ctes
-                .iter_mut()
-                .flat_map(|c| {
-                    std::iter::once(Arc::make_mut(&mut c.query))
-                        .chain(c.recursive.as_mut().map(|(r, _)| Arc::make_mut(r)))
-                })
-                .chain(std::iter::once(&mut **body))
-                .collect(),
-        }
+        inputs!(self, iter_mut, as_mut, Arc::make_mut, mut)
     }
 
     /// Expressions of this relation itself.
     pub fn exprs(&self) -> Vec<&Expr> {
-        match self {
-            Rel::Scan { .. }
-            | Rel::SystemScan { .. }
-            | Rel::CteScan { .. }
-            | Rel::Distinct { .. }
-            | Rel::SetOp { .. }
-            | Rel::With { .. }
-            | Rel::Alias { .. } => Vec::new(),
-            Rel::Values { rows, .. } => rows.iter().flatten().collect(),
-            Rel::TableFunction { args, .. } => args.iter().collect(),
-            Rel::Filter { predicate, .. } => vec![predicate],
-            Rel::Project { columns, .. } => columns.iter().map(|(_, e)| e).collect(),
-            Rel::Join { on, .. } => on.iter().collect(),
-            Rel::Aggregate { group_by, aggregates, .. } => {
-                group_by.iter().map(|(_, e)| e).chain(aggregates.iter().flat_map(|(_, a)| a.exprs())).collect()
-            }
-            Rel::Window { calls, .. } => calls.iter().flat_map(|(_, c)| c.exprs()).collect(),
-            Rel::Sort { keys, .. } => keys.iter().map(|k| &k.expr).collect(),
-            Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
-            Rel::DistinctOn { on, keys, .. } => on.iter().chain(keys.iter().map(|k| &k.expr)).collect(),
-        }
+        rel_operands!(self, iter, exprs, as_ref)
     }
 
     /// As [`Rel::exprs`].
     pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
-        match self {
-            Rel::Scan { .. }
-            | Rel::SystemScan { .. }
-            | Rel::CteScan { .. }
-            | Rel::Distinct { .. }
-            | Rel::SetOp { .. }
-            | Rel::With { .. }
-            | Rel::Alias { .. } => Vec::new(),
-            Rel::Values { rows, .. } => rows.iter_mut().flatten().collect(),
-            Rel::TableFunction { args, .. } => args.iter_mut().collect(),
-            Rel::Filter { predicate, .. } => vec![predicate],
-            Rel::Project { columns, .. } => columns.iter_mut().map(|(_, e)| e).collect(),
-            Rel::Join { on, .. } => on.iter_mut().collect(),
-            Rel::Aggregate { group_by, aggregates, .. } => group_by
-                .iter_mut()
-                .map(|(_, e)| e)
-                .chain(aggregates.iter_mut().flat_map(|(_, a)| a.exprs_mut()))
-                .collect(),
-            Rel::Window { calls, .. } => calls.iter_mut().flat_map(|(_, c)| c.exprs_mut()).collect(),
-            Rel::Sort { keys, .. } => keys.iter_mut().map(|k| &mut k.expr).collect(),
-            Rel::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).collect(),
-            Rel::DistinctOn { on, keys, .. } => on.iter_mut().chain(keys.iter_mut().map(|k| &mut k.expr)).collect(),
-        }
+        rel_operands!(self, iter_mut, exprs_mut, as_mut, mut)
     }
 
     /// Visits every expression of this relation and of all below, subqueries included.

@@ -5,12 +5,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{DataFusionError, internal_err};
 use stratos_replication::PrefixStatistics;
-use stratos_types::Datum;
+use stratos_types::{Datum, Error, Result};
 
 use super::runtime::QueryRuntime;
 use crate::catalog::{SystemContext, Table};
@@ -19,14 +19,15 @@ use crate::session::EvalContext;
 
 /// The surroundings of one statement's execution.
 pub struct StatementContext {
-    /// Settings and clock.
+    /// Settings, clock and catalog.
     pub eval: EvalContext,
     /// Where rows come from: one snapshot for the whole statement.
     pub source: Arc<dyn RowSource>,
     /// Values of `$1…`.
     pub params: Arc<[Datum]>,
-    /// What system tables look at; none where there is no store (tests).
-    pub system: Option<SystemContext>,
+    /// What system tables look at, once one is read: it names every session and setting of the node, which is much to collect
+    /// for the many statements that ask for none of it.
+    pub(crate) system: OnceLock<SystemContext>,
     /// The node's memory and disk for queries.
     pub runtime: QueryRuntime,
     /// EXPLAIN without ANALYZE: nothing may be executed, subqueries included.
@@ -34,6 +35,23 @@ pub struct StatementContext {
 }
 
 impl StatementContext {
+    /// What system tables look at, the same for all that the statement reads.
+    ///
+    /// # Errors
+    /// Where there is no store (tests).
+    pub(crate) fn system(&self) -> Result<&SystemContext> {
+        let store = self.runtime.store().ok_or_else(|| Error::internal("system tables need a store"))?;
+        let host = &self.eval.host;
+        Ok(self.system.get_or_init(|| SystemContext {
+            catalog: self.eval.catalog.clone(),
+            store: store.clone(),
+            sessions: Arc::new(host.sessions()),
+            role: host.current_user(),
+            settings: Arc::new(host.all_settings()),
+            search_path: Arc::new(host.search_path(false)),
+        }))
+    }
+
     /// Live rows of a table and their bytes, roughly.
     pub(crate) fn statistics(&self, table: &Table) -> PrefixStatistics {
         self.source.statistics(table).unwrap_or_else(|| self.runtime.statistics(table))

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use datafusion::common::Column;
 use datafusion::logical_expr::expr::{BinaryExpr, Case, InList};
 use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
+use parking_lot::Mutex;
 use stratos_types::{ColumnType, Datum, Error, PgType, Result};
 
 use super::kernel;
 use super::rel::Lowerer;
-use super::subquery::{SubqueryPlan, SubqueryUse};
+use super::subquery::{MEMO_ENTRIES_MAX, SubqueryPlan, SubqueryUse};
 use super::template::open_parameter;
 use super::udf::{RowFunction, RowOp, literal};
 use super::walk::Facts;
 use crate::arrow::{arrow_type, needs_equality_key};
+use crate::cache::Cache;
 use crate::functions::{Function, Kernel, Volatility};
 use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, SubqueryKind};
 
@@ -142,7 +144,7 @@ impl Lowerer<'_> {
                     outer,
                     env: self.env.clone(),
                     volatile: facts.volatile,
-                    memo: Default::default(),
+                    memo: Mutex::new(Cache::new(MEMO_ENTRIES_MAX)),
                 };
                 RowFunction::call(RowOp::Subquery(Arc::new(plan)), types, ty, args)
             }

@@ -34,6 +34,7 @@ use super::rel::Lowerer;
 use super::runtime::{BATCH_ROWS, run_nested};
 use super::walk::Facts;
 use crate::arrow::{arrow_type, datum_at};
+use crate::cache::Cache;
 use crate::ir::{ColumnId, Expr, JoinKind, OutputColumn, Rel};
 use crate::scan::FunctionRows;
 
@@ -258,7 +259,7 @@ impl ExecutionPlan for LateralExec {
             spec: self.spec.clone(),
             statement,
             names,
-            memo: HashMap::new(),
+            memo: Cache::new(MEMO_ENTRIES_MAX),
             current: None,
             ready: VecDeque::new(),
             metrics: BaselineMetrics::new(&self.metrics, partition),
@@ -282,7 +283,7 @@ struct Run {
     spec: Arc<Spec>,
     statement: Arc<StatementContext>,
     names: HashMap<String, usize>,
-    memo: HashMap<String, Arc<Vec<RecordBatch>>>,
+    memo: Cache<String, Arc<Vec<RecordBatch>>>,
     /// The left batch in work, and its next row.
     current: Option<(RecordBatch, usize)>,
     ready: VecDeque<RecordBatch>,
@@ -338,7 +339,7 @@ async fn right_side(
     statement: &Arc<StatementContext>,
     spec: &Spec,
     outer: Vec<Datum>,
-    memo: &mut HashMap<String, Arc<Vec<RecordBatch>>>,
+    memo: &mut Cache<String, Arc<Vec<RecordBatch>>>,
 ) -> Result<Arc<Vec<RecordBatch>>> {
     let key = format!("{outer:?}");
     if !spec.volatile
@@ -366,9 +367,6 @@ async fn right_side(
     let batches = Arc::new(batches);
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     if !spec.volatile && rows <= MEMO_ROWS_MAX {
-        if memo.len() >= MEMO_ENTRIES_MAX {
-            memo.clear();
-        }
         memo.insert(key, batches.clone());
     }
     Ok(batches)

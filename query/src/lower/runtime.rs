@@ -1,7 +1,7 @@
 //! Running statements: the node's memory and disk for queries, the optimizer's rules, the stream of results.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
@@ -30,7 +30,7 @@ use super::error::error_from;
 use super::lateral::LateralPlanner;
 use super::{Env, Lowerer, PlanTemplate};
 use crate::arrow::rows_of;
-use crate::catalog::{Snapshot, StoreFacts, SystemContext, Table};
+use crate::catalog::{StoreFacts, Table};
 use crate::engine::EngineOptions;
 use crate::ir::{OutputColumn, Rel};
 use crate::rows::index_prefix;
@@ -185,23 +185,9 @@ impl QueryPlanner for Planner {
 }
 
 fn largest_scan(statement: &StatementContext, rel: &Rel) -> u64 {
-    let deeper = |rels: &[&Rel]| rels.iter().map(|r| largest_scan(statement, r)).max().unwrap_or(0);
     match rel {
         Rel::Scan { table, .. } => statement.statistics(table).rows,
-        Rel::SystemScan { .. } | Rel::Values { .. } | Rel::TableFunction { .. } | Rel::CteScan { .. } => 0,
-        Rel::Filter { input, .. }
-        | Rel::Project { input, .. }
-        | Rel::Aggregate { input, .. }
-        | Rel::Window { input, .. }
-        | Rel::Sort { input, .. }
-        | Rel::Limit { input, .. }
-        | Rel::Distinct { input }
-        | Rel::DistinctOn { input, .. }
-        | Rel::Alias { input, .. } => deeper(&[input]),
-        Rel::Join { left, right, .. } | Rel::SetOp { left, right, .. } => deeper(&[left, right]),
-        Rel::With { ctes, body } => {
-            ctes.iter().map(|c| largest_scan(statement, &c.query)).max().unwrap_or(0).max(largest_scan(statement, body))
-        }
+        _ => rel.inputs().into_iter().map(|input| largest_scan(statement, input)).max().unwrap_or(0),
     }
 }
 
@@ -328,22 +314,13 @@ pub fn statement(
     source: Arc<dyn RowSource>,
     eval: &EvalContext,
     runtime: &QueryRuntime,
-    catalog: &Arc<Snapshot>,
     plan_only: bool,
 ) -> Arc<StatementContext> {
-    let system = runtime.store().map(|store| SystemContext {
-        catalog: catalog.clone(),
-        store: store.clone(),
-        sessions: Arc::new(eval.host.sessions()),
-        role: eval.host.current_user(),
-        settings: Arc::new(eval.host.all_settings()),
-        search_path: Arc::new(eval.host.search_path(false)),
-    });
     Arc::new(StatementContext {
         eval: eval.clone(),
         source,
         params: params.into(),
-        system,
+        system: OnceLock::new(),
         runtime: runtime.clone(),
         plan_only,
     })
@@ -359,9 +336,8 @@ pub async fn execute(
     source: Arc<dyn RowSource>,
     eval: &EvalContext,
     runtime: &QueryRuntime,
-    catalog: &Arc<Snapshot>,
 ) -> Result<RowStream> {
-    execute_in(rel, None, &statement(params, source, eval, runtime, catalog, false)).await
+    execute_in(rel, None, &statement(params, source, eval, runtime, false)).await
 }
 
 /// [`execute`] in surroundings that are made already, with the plan of an earlier execution if there is one.

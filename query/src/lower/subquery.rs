@@ -4,7 +4,7 @@
 //! of the plan (so that a lookup by key is one). Results are remembered. Subqueries that amount to joins do not come here:
 //! see `unnest`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -18,11 +18,12 @@ use super::kernel;
 use super::runtime::{block_on, run_nested};
 use super::udf::quantified;
 use crate::arrow::datum_at;
+use crate::cache::Cache;
 use crate::functions::Function;
 use crate::ir::{ColumnId, Quantifier, Rel};
 
-/// Results remembered per subquery; then the memory starts over.
-const MEMO_ENTRIES_MAX: usize = 16_384;
+/// Results remembered per subquery.
+pub(super) const MEMO_ENTRIES_MAX: usize = 16_384;
 
 /// How the values of a subquery become one value.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ pub(crate) struct SubqueryPlan {
     pub outer: Vec<(ColumnId, PgType)>,
     pub env: Env,
     pub volatile: bool,
-    pub memo: Mutex<HashMap<String, Arc<Values>>>,
+    pub memo: Mutex<Cache<String, Arc<Values>>>,
 }
 
 /// What a subquery gave for one set of outer values.
@@ -92,11 +93,7 @@ impl SubqueryPlan {
         let env = self.env.bind(self.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value.clone())));
         let result = Arc::new(block_on(self.run(statement, &env))??);
         if !self.volatile {
-            let mut memo = self.memo.lock();
-            if memo.len() >= MEMO_ENTRIES_MAX {
-                memo.clear();
-            }
-            memo.insert(key, result.clone());
+            self.memo.lock().insert(key, result.clone());
         }
         Ok(result)
     }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! Small plans, built by hand and run to their rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
@@ -12,57 +12,7 @@ use crate::engine::EngineOptions;
 use crate::functions::{ArgType, Function, Kernel, ReturnType, Volatility};
 use crate::ir::{ColumnId, Cte, Expr, ExprKind, JoinKind, OutputColumn, Rel, SortKey, SubqueryKind, TableFunctionKind};
 use crate::scan::MemorySource;
-use crate::session::{EvalContext, Host};
-
-struct NoHost;
-
-impl Host for NoHost {
-    fn current_user(&self) -> String {
-        String::new()
-    }
-    fn session_user(&self) -> String {
-        String::new()
-    }
-    fn current_database(&self) -> String {
-        String::new()
-    }
-    fn search_path(&self, _: bool) -> Vec<String> {
-        Vec::new()
-    }
-    fn backend_pid(&self) -> i32 {
-        1
-    }
-    fn setting(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn set_config(&self, _: &str, _: &str, _: bool) -> Result<String> {
-        Err(Error::unsupported("settings"))
-    }
-    fn nextval(&self, _: u32) -> Result<i64> {
-        Err(Error::unsupported("sequences"))
-    }
-    fn currval(&self, _: u32) -> Result<i64> {
-        Err(Error::unsupported("sequences"))
-    }
-    fn lastval(&self) -> Result<i64> {
-        Err(Error::unsupported("sequences"))
-    }
-    fn setval(&self, _: u32, _: i64, _: bool) -> Result<i64> {
-        Err(Error::unsupported("sequences"))
-    }
-    fn relation_size(&self, _: u32) -> Option<(u64, u64)> {
-        None
-    }
-    fn check_canceled(&self) -> Result<()> {
-        Ok(())
-    }
-    fn transaction_id(&self) -> u64 {
-        1
-    }
-    fn node_function(&self, _: &str, _: &[Datum]) -> Result<Datum> {
-        Err(Error::unsupported("node functions"))
-    }
-}
+use crate::session::{EvalContext, NoSession};
 
 const INT8_PAIR: &[ArgType] = &[ArgType::Is(PgType::Int8), ArgType::Is(PgType::Int8)];
 
@@ -154,16 +104,10 @@ async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
     let dir = tempfile::tempdir().unwrap();
     let runtime = QueryRuntime::new(&EngineOptions::new(dir.path()), None)?;
     let statement = Arc::new(StatementContext {
-        eval: EvalContext {
-            format: Arc::default(),
-            transaction_micros: 0,
-            statement_micros: 0,
-            catalog: Arc::default(),
-            host: Arc::new(NoHost),
-        },
+        eval: NoSession::context(),
         source: Arc::new(MemorySource::default()),
         params: Arc::new([]),
-        system: None,
+        system: OnceLock::new(),
         runtime,
         plan_only: false,
     });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stratos_types::PgType;
 
 use crate::functions::Volatility;
-use crate::ir::{AggregateCall, ColumnId, Expr, ExprKind, FrameBound, Rel, SortKey, SubqueryKind, WindowFunction};
+use crate::ir::{ColumnId, Expr, ExprKind, Rel};
 
 /// What [`Facts::of`] finds out about a relation.
 #[derive(Debug, Default)]
@@ -36,168 +36,25 @@ impl Facts {
         self.referenced.iter().filter(|(id, _)| !self.produced.contains(id)).map(|(id, ty)| (*id, *ty)).collect()
     }
 
-    fn produce(&mut self, columns: impl IntoIterator<Item = ColumnId>) {
-        self.produced.extend(columns);
-    }
-
     fn rel(&mut self, rel: &Rel) {
-        match rel {
-            Rel::Scan { columns, .. } => self.produce(columns.iter().map(|c| c.id)),
-            Rel::SystemScan { columns, .. } => self.produce(columns.iter().map(|c| c.id)),
-            Rel::Values { columns, rows } => {
-                self.produce(columns.iter().map(|c| c.id));
-                rows.iter().flatten().for_each(|e| self.expr(e));
-            }
-            Rel::TableFunction { args, columns, .. } => {
-                self.produce(columns.iter().map(|c| c.id));
-                args.iter().for_each(|e| self.expr(e));
-            }
-            Rel::Filter { input, predicate } => {
-                self.rel(input);
-                self.expr(predicate);
-            }
-            Rel::Project { input, columns } => {
-                self.rel(input);
-                for (column, expr) in columns {
-                    self.produce([column.id]);
-                    self.expr(expr);
-                }
-            }
-            Rel::Join { left, right, on, .. } => {
-                self.rel(left);
-                self.rel(right);
-                on.iter().for_each(|e| self.expr(e));
-            }
-            Rel::Aggregate { input, group_by, aggregates, groupings, .. } => {
-                self.rel(input);
-                for (column, expr) in group_by {
-                    self.produce([column.id]);
-                    self.expr(expr);
-                }
-                for (column, call) in aggregates {
-                    self.produce([column.id]);
-                    self.aggregate(call);
-                }
-                self.produce(groupings.iter().map(|(c, _)| c.id));
-            }
-            Rel::Window { input, calls } => {
-                self.rel(input);
-                for (column, call) in calls {
-                    self.produce([column.id]);
-                    match &call.function {
-                        WindowFunction::Aggregate(call) => self.aggregate(call),
-                        WindowFunction::Builtin { args, .. } => {
-                            args.iter().for_each(|e| self.expr(e));
-                        }
-                    }
-                    call.partition_by.iter().for_each(|e| self.expr(e));
-                    self.keys(&call.order_by);
-                    if let Some(frame) = &call.frame {
-                        for bound in [&frame.start, &frame.end] {
-                            if let FrameBound::Preceding(e) | FrameBound::Following(e) = bound {
-                                self.expr(e);
-                            }
-                        }
-                    }
-                }
-            }
-            Rel::Sort { input, keys } => {
-                self.rel(input);
-                self.keys(keys);
-            }
-            Rel::Limit { input, limit, offset } => {
-                self.rel(input);
-                limit.iter().chain(offset).for_each(|e| self.expr(e));
-            }
-            Rel::Distinct { input } => self.rel(input),
-            Rel::DistinctOn { input, on, keys } => {
-                self.rel(input);
-                on.iter().for_each(|e| self.expr(e));
-                self.keys(keys);
-            }
-            Rel::SetOp { left, right, columns, .. } => {
-                self.rel(left);
-                self.rel(right);
-                self.produce(columns.iter().map(|c| c.id));
-            }
-            Rel::With { ctes, body } => {
-                for cte in ctes {
-                    self.rel(&cte.query);
-                    if let Some((term, _)) = &cte.recursive {
-                        self.rel(term);
-                    }
-                    self.produce(cte.columns.iter().map(|c| c.id));
-                }
-                self.rel(body);
-            }
-            Rel::CteScan { cte, columns } => {
-                *self.cte_scans.entry(*cte).or_default() += 1;
-                self.produce(columns.iter().map(|c| c.id));
-            }
-            Rel::Alias { input, columns } => {
-                self.rel(input);
-                self.produce(columns.iter().map(|(c, _)| c.id));
-            }
+        self.produced.extend(rel.produced());
+        if let Rel::CteScan { cte, .. } = rel {
+            *self.cte_scans.entry(*cte).or_default() += 1;
         }
-    }
-
-    fn keys(&mut self, keys: &[SortKey]) {
-        keys.iter().for_each(|k| self.expr(&k.expr));
-    }
-
-    fn aggregate(&mut self, call: &AggregateCall) {
-        call.args.iter().chain(&call.filter).for_each(|e| self.expr(e));
-        self.keys(&call.order_by);
+        rel.exprs().into_iter().for_each(|e| self.expr(e));
+        rel.inputs().into_iter().for_each(|input| self.rel(input));
     }
 
     fn expr(&mut self, expr: &Expr) {
         match &expr.kind {
-            ExprKind::Literal(_) | ExprKind::Param(_) => {}
             ExprKind::Column(id) => {
                 self.referenced.insert(*id, expr.ty.ty);
             }
-            ExprKind::Call { function, args } => {
-                self.volatile |= function.volatility == Volatility::Volatile;
-                args.iter().for_each(|e| self.expr(e));
-            }
-            ExprKind::Cast { arg, .. } => self.expr(arg),
-            ExprKind::Not(e) | ExprKind::IsNull(e) => self.expr(e),
-            ExprKind::And(list)
-            | ExprKind::Or(list)
-            | ExprKind::Coalesce(list)
-            | ExprKind::Array(list)
-            | ExprKind::Row(list) => list.iter().for_each(|e| self.expr(e)),
-            ExprKind::Extremum { args, .. } => args.iter().for_each(|e| self.expr(e)),
-            ExprKind::NotDistinct { left, right, .. } => {
-                self.expr(left);
-                self.expr(right);
-            }
-            ExprKind::Case { branches, otherwise } => {
-                for branch in branches {
-                    self.expr(&branch.when);
-                    self.expr(&branch.then);
-                }
-                otherwise.iter().for_each(|e| self.expr(e));
-            }
-            ExprKind::InList { arg, list, .. } => {
-                self.expr(arg);
-                list.iter().for_each(|e| self.expr(e));
-            }
-            ExprKind::Quantified { left, array, .. } => {
-                self.expr(left);
-                self.expr(array);
-            }
-            ExprKind::Subscript { array, index } => {
-                self.expr(array);
-                self.expr(index);
-            }
-            ExprKind::Subquery { kind, query } => {
-                if let SubqueryKind::Quantified { left, .. } = kind {
-                    self.expr(left);
-                }
-                self.rel(query);
-            }
+            ExprKind::Call { function, .. } => self.volatile |= function.volatility == Volatility::Volatile,
+            ExprKind::Subquery { query, .. } => self.rel(query),
+            _ => {}
         }
+        expr.children().into_iter().for_each(|e| self.expr(e));
     }
 }
 

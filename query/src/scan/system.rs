@@ -38,11 +38,7 @@ impl BatchSource for SystemRows {
 
     fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
         let (table, columns) = (self.table.clone(), self.columns.clone());
-        futures::stream::once(async move {
-            let context = statement.system.as_ref().ok_or_else(|| Error::internal("system tables need a store"))?;
-            batch_of(&columns, &table.rows(context)?)
-        })
-        .boxed()
+        futures::stream::once(async move { batch_of(&columns, &table.rows(statement.system()?)?) }).boxed()
     }
 }
 

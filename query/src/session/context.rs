@@ -15,7 +15,7 @@ pub struct EvalContext {
     pub transaction_micros: i64,
     /// `statement_timestamp()`.
     pub statement_micros: i64,
-    /// The catalog, for regclass and the `pg_get_…` functions.
+    /// The catalog that the statement was planned with.
     pub catalog: Arc<Snapshot>,
     /// The session.
     pub host: Arc<dyn Host>,

@@ -80,7 +80,7 @@ impl Session {
         let block = self.ensure_block();
         stored(block.store.begin_statement().await)?;
         let view = Arc::new(block.store.view());
-        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), &planned.catalog, false);
+        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), false);
         let stream = crate::lower::execute_in(&plan.query.rel, Some(&plan.template), &statement).await;
         block.store.finish_statement(true);
         Ok(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?)))
@@ -118,14 +118,7 @@ impl Session {
             let eval = self.eval_context(&planned.catalog);
             let engine = self.engine.clone();
             let block = self.ensure_block();
-            let mut context = StatementContext {
-                engine: &engine,
-                transaction: &mut block.store,
-                eval: &eval,
-                params,
-                catalog: &planned.catalog,
-                wait,
-            };
+            let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
             let changes = match &planned.action {
                 Action::Insert(plan) => plan.run(&mut context).await,
                 Action::Change { direct: Some(direct), .. } => direct.run(&mut context).await,
@@ -166,14 +159,7 @@ impl Session {
         let wait = self.wait_policy();
         let block = self.ensure_block();
         stored(block.store.begin_statement().await)?;
-        let mut context = StatementContext {
-            engine: &engine,
-            transaction: &mut block.store,
-            eval: &eval,
-            params,
-            catalog: &planned.catalog,
-            wait,
-        };
+        let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
         let rows = crate::exec::row_locks::run(&mut context, rel).await;
         block.store.finish_statement(rows.is_ok());
         Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows?)))

@@ -125,7 +125,7 @@ impl Session {
         block.used = true;
         stored(block.store.begin_statement().await)?;
         let view = Arc::new(block.store.view());
-        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), &catalog, !analyze);
+        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), !analyze);
         let lines = crate::lower::explain(rel, &statement, ExplainOptions { analyze }).await;
         block.store.finish_statement(true);
         lines

@@ -14,6 +14,8 @@ mod context;
 mod cursor;
 mod execute;
 mod explain;
+#[cfg(test)]
+mod no_session;
 mod plan;
 mod schema_change;
 #[allow(clippy::module_inception)]
@@ -24,6 +26,8 @@ mod transaction;
 mod utility;
 
 pub use context::{EvalContext, Host};
+#[cfg(test)]
+pub(crate) use no_session::NoSession;
 pub use plan::{Planned, Prepared};
 pub(crate) use schema_change::scram_verifier;
 pub use session::{Session, StatementDescription, TransactionStatus};

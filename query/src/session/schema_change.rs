@@ -120,14 +120,7 @@ impl Session {
             Job::Rewrite { ref to, .. } => block.new_storages.push((to.database, to.storage)),
             _ => {}
         }
-        let mut context = StatementContext {
-            engine: &engine,
-            transaction: &mut block.store,
-            eval: &eval,
-            params: &[],
-            catalog: &catalog,
-            wait,
-        };
+        let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
         match job {
             Job::Validate { table, what } => jobs::validate(&mut context, table, &what).await?,
             Job::BuildIndex { table, index, .. } => jobs::build_index(&mut context, table, index).await?,
@@ -153,14 +146,7 @@ impl Session {
         let engine = self.engine.clone();
         let wait = self.wait_policy();
         let block = self.ensure_block();
-        let mut context = StatementContext {
-            engine: &engine,
-            transaction: &mut block.store,
-            eval: &eval,
-            params: &[],
-            catalog: &catalog,
-            wait,
-        };
+        let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
         Ok(plan.run(&mut context).await?.count)
     }
 

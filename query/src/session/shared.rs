@@ -9,7 +9,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use super::cancel::Cancel;
 use super::context::Host;
 use super::settings::Settings;
-use crate::catalog::Snapshot;
+use crate::catalog::{Sequence, Snapshot};
 use crate::engine::Engine;
 
 /// What a session is doing, for `pg_stat_activity`.
@@ -112,6 +112,11 @@ impl SessionShared {
         self.engine.upgrade().ok_or_else(super::cancel::terminated)
     }
 
+    fn sequence(&self, oid: u32) -> Result<Arc<Sequence>> {
+        let found = self.catalog.lock().sequences.get(&oid).cloned();
+        found.ok_or_else(|| Error::internal(format!("no sequence with OID {oid}")))
+    }
+
     fn sequence_not_used(&self, sequence: u32) -> Error {
         let catalog = self.catalog.lock().clone();
         let name = catalog.sequences.get(&sequence).map_or_else(|| sequence.to_string(), |s| s.name.clone());
@@ -209,13 +214,7 @@ impl Host for SessionShared {
 
     fn nextval(&self, sequence: u32) -> Result<i64> {
         self.refuse_when_read_only("nextval()")?;
-        let descriptor = self
-            .catalog
-            .lock()
-            .sequences
-            .get(&sequence)
-            .cloned()
-            .ok_or_else(|| Error::internal(format!("no sequence with OID {sequence}")))?;
+        let descriptor = self.sequence(sequence)?;
         let value = self.engine()?.sequences().next(self.database, &descriptor)?;
         let mut memory = self.sequences.lock();
         memory.current.insert(sequence, value);
@@ -237,13 +236,7 @@ impl Host for SessionShared {
 
     fn setval(&self, sequence: u32, value: i64, is_called: bool) -> Result<i64> {
         self.refuse_when_read_only("setval()")?;
-        let descriptor = self
-            .catalog
-            .lock()
-            .sequences
-            .get(&sequence)
-            .cloned()
-            .ok_or_else(|| Error::internal(format!("no sequence with OID {sequence}")))?;
+        let descriptor = self.sequence(sequence)?;
         if value < descriptor.min_value || value > descriptor.max_value {
             return Err(Error::new(
                 ErrorKind::NumericValueOutOfRange,

@@ -44,25 +44,6 @@ fn sorted_roles(context: &SystemContext) -> impl Iterator<Item = &Role> {
     context.catalog.roles.values().map(AsRef::as_ref)
 }
 
-pub(super) fn pg_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for role in sorted_roles(context) {
-        rows.push([
-            ("rolname", text(&role.name)),
-            ("rolsuper", boolean(role.superuser)),
-            ("rolinherit", boolean(true)),
-            ("rolcreaterole", boolean(role.create_role)),
-            ("rolcreatedb", boolean(role.create_db)),
-            ("rolcanlogin", boolean(role.login)),
-            ("rolreplication", boolean(false)),
-            ("rolconnlimit", Datum::Int4(-1)),
-            ("rolpassword", text("********")),
-            ("rolbypassrls", boolean(role.superuser)),
-            ("oid", oid(role.oid)),
-        ]);
-    }
-    Ok(())
-}
-
 /// Whether the session may see verifiers, as only superusers may.
 fn sees_secrets(context: &SystemContext) -> bool {
     context.catalog.role_named(&context.role).is_some_and(|role| role.superuser)
@@ -73,7 +54,10 @@ fn secret(context: &SystemContext, role: &Role) -> Datum {
     if sees_secrets(context) { optional_text(role.verifier.as_deref()) } else { Datum::Null }
 }
 
-pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+/// What views show in place of a verifier.
+const HIDDEN: &str = "********";
+
+fn push_roles(rows: &mut Rows<'_>, context: &SystemContext, password: impl Fn(&Role) -> Datum) {
     for role in sorted_roles(context) {
         rows.push([
             ("oid", oid(role.oid)),
@@ -86,39 +70,42 @@ pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
             ("rolreplication", boolean(false)),
             ("rolbypassrls", boolean(role.superuser)),
             ("rolconnlimit", Datum::Int4(-1)),
-            ("rolpassword", secret(context, role)),
+            ("rolpassword", password(role)),
         ]);
     }
+}
+
+pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    push_roles(rows, context, |role| secret(context, role));
+    Ok(())
+}
+
+pub(super) fn pg_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    push_roles(rows, context, |_| text(HIDDEN));
+    Ok(())
+}
+
+fn push_users(rows: &mut Rows<'_>, context: &SystemContext, password: impl Fn(&Role) -> Datum) {
+    for role in sorted_roles(context).filter(|r| r.login) {
+        rows.push([
+            ("usename", text(&role.name)),
+            ("usesysid", oid(role.oid)),
+            ("usecreatedb", boolean(role.create_db)),
+            ("usesuper", boolean(role.superuser)),
+            ("userepl", boolean(false)),
+            ("usebypassrls", boolean(role.superuser)),
+            ("passwd", password(role)),
+        ]);
+    }
+}
+
+pub(super) fn pg_shadow(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    push_users(rows, context, |role| secret(context, role));
     Ok(())
 }
 
 pub(super) fn pg_user(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for role in sorted_roles(context).filter(|r| r.login) {
-        rows.push([
-            ("usename", text(&role.name)),
-            ("usesysid", oid(role.oid)),
-            ("usecreatedb", boolean(role.create_db)),
-            ("usesuper", boolean(role.superuser)),
-            ("userepl", boolean(false)),
-            ("usebypassrls", boolean(role.superuser)),
-            ("passwd", text("********")),
-        ]);
-    }
-    Ok(())
-}
-
-pub(super) fn pg_shadow(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for role in sorted_roles(context).filter(|r| r.login) {
-        rows.push([
-            ("usename", text(&role.name)),
-            ("usesysid", oid(role.oid)),
-            ("usecreatedb", boolean(role.create_db)),
-            ("usesuper", boolean(role.superuser)),
-            ("userepl", boolean(false)),
-            ("usebypassrls", boolean(role.superuser)),
-            ("passwd", secret(context, role)),
-        ]);
-    }
+    push_users(rows, context, |_| text(HIDDEN));
     Ok(())
 }
 

@@ -25,6 +25,7 @@ mod oracle_tests;
 mod pgtype;
 pub mod row;
 mod sortable;
+mod template;
 mod text;
 
 pub use cast::{CastContext, cast, cast_kind};

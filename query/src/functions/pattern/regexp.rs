@@ -1,7 +1,6 @@
 //! `~`, and the `regexp_…` functions.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use regex::{Captures, Regex, RegexBuilder};
@@ -9,9 +8,10 @@ use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 
 use super::super::args::{int4, text};
 use super::translate::{Flags, invalid, translate};
+use crate::cache::Cache;
 use crate::session::EvalContext;
 
-/// How many compiled expressions a thread keeps; it forgets all when there are more.
+/// How many compiled expressions a thread keeps.
 const MAX_CACHED: usize = 64;
 /// Bytes that a compiled expression may take.
 const MAX_COMPILED_BYTES: usize = 4 << 20;
@@ -19,12 +19,12 @@ const MAX_COMPILED_BYTES: usize = 4 << 20;
 type Key = (String, Flags);
 
 thread_local! {
-    static CACHE: RefCell<HashMap<Key, Arc<Regex>>> = RefCell::new(HashMap::new());
+    static CACHE: RefCell<Cache<Key, Arc<Regex>>> = RefCell::new(Cache::new(MAX_CACHED));
 }
 
 fn compile(pattern: &str, flags: Flags) -> Result<Arc<Regex>> {
     let key = (pattern.to_owned(), flags);
-    if let Some(found) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
+    if let Some(found) = CACHE.with_borrow_mut(|cache| cache.get(&key).cloned()) {
         return Ok(found);
     }
     let (translated, flags) = translate(pattern, flags)?;
@@ -37,12 +37,7 @@ fn compile(pattern: &str, flags: Flags) -> Result<Arc<Regex>> {
         .build()
         .map_err(|error| compile_error(&error))?;
     let regex = Arc::new(regex);
-    CACHE.with_borrow_mut(|cache| {
-        if cache.len() >= MAX_CACHED {
-            cache.clear();
-        }
-        cache.insert(key, regex.clone());
-    });
+    CACHE.with_borrow_mut(|cache| cache.insert(key, regex.clone()));
     Ok(regex)
 }
 

@@ -196,6 +196,23 @@ pub fn interval_div(a: Interval, by: f64) -> Result<Interval> {
     scale(a, |x| x / by)
 }
 
+/// Moves what is left of a smaller unit by one larger unit, so that both have one sign. `lesser` breaks the tie of a smaller
+/// unit that is zero.
+fn one_sign(large: &mut i64, small: &mut i64, lesser: i64, unit: i64) {
+    if *large > 0 && (*small < 0 || *small == 0 && lesser < 0) {
+        *small += unit;
+        *large -= 1;
+    } else if *large < 0 && (*small > 0 || *small == 0 && lesser > 0) {
+        *small -= unit;
+        *large += 1;
+    }
+}
+
+fn interval_of(months: i64, days: i64, micros: i64) -> Result<Interval> {
+    let narrow = |field| i32::try_from(field).map_err(|_| interval_out_of_range());
+    Ok(Interval { months: narrow(months)?, days: narrow(days)?, micros })
+}
+
 /// Moves whole days of time into the days.
 ///
 /// # Errors
@@ -203,14 +220,8 @@ pub fn interval_div(a: Interval, by: f64) -> Result<Interval> {
 pub fn justify_hours(a: Interval) -> Result<Interval> {
     let mut days = i64::from(a.days) + a.micros / MICROS_PER_DAY;
     let mut micros = a.micros % MICROS_PER_DAY;
-    if days > 0 && micros < 0 {
-        micros += MICROS_PER_DAY;
-        days -= 1;
-    } else if days < 0 && micros > 0 {
-        micros -= MICROS_PER_DAY;
-        days += 1;
-    }
-    Ok(Interval { months: a.months, days: i32::try_from(days).map_err(|_| interval_out_of_range())?, micros })
+    one_sign(&mut days, &mut micros, 0, MICROS_PER_DAY);
+    interval_of(a.months.into(), days, micros)
 }
 
 /// Moves 30 days into a month.
@@ -219,15 +230,9 @@ pub fn justify_hours(a: Interval) -> Result<Interval> {
 /// 22008 out of range.
 pub fn justify_days(a: Interval) -> Result<Interval> {
     let mut months = i64::from(a.months) + i64::from(a.days / 30);
-    let mut days = a.days % 30;
-    if months > 0 && days < 0 {
-        days += 30;
-        months -= 1;
-    } else if months < 0 && days > 0 {
-        days -= 30;
-        months += 1;
-    }
-    Ok(Interval { months: i32::try_from(months).map_err(|_| interval_out_of_range())?, days, micros: a.micros })
+    let mut days = i64::from(a.days % 30);
+    one_sign(&mut months, &mut days, 0, 30);
+    interval_of(months, days, a.micros)
 }
 
 /// Both, and one sign for all.
@@ -239,21 +244,9 @@ pub fn justify_interval(a: Interval) -> Result<Interval> {
     let mut micros = a.micros % MICROS_PER_DAY;
     let mut months = i64::from(a.months) + days / 30;
     days %= 30;
-    if months > 0 && (days < 0 || days == 0 && micros < 0) {
-        days += 30;
-        months -= 1;
-    } else if months < 0 && (days > 0 || days == 0 && micros > 0) {
-        days -= 30;
-        months += 1;
-    }
-    if days > 0 && micros < 0 {
-        micros += MICROS_PER_DAY;
-        days -= 1;
-    } else if days < 0 && micros > 0 {
-        micros -= MICROS_PER_DAY;
-        days += 1;
-    }
-    Ok(Interval { months: i32::try_from(months).map_err(|_| interval_out_of_range())?, days: days as i32, micros })
+    one_sign(&mut months, &mut days, micros, 30);
+    one_sign(&mut days, &mut micros, 0, MICROS_PER_DAY);
+    interval_of(months, days, micros)
 }
 
 /// Microseconds of a second's fraction.

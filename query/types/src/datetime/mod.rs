@@ -13,7 +13,7 @@ mod interval_parse;
 pub mod make;
 pub mod parse;
 pub mod print;
-pub(crate) mod template;
+mod template;
 pub mod to_char;
 mod tokens;
 pub mod zone;

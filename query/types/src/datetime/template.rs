@@ -1,5 +1,7 @@
 //! Template patterns of `to_char`, `to_timestamp` and `to_date` (`formatting.c`).
 
+use crate::template;
+
 /// A field of a template. The patterns that differ only in case have one key, and [`Letters`] tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
@@ -213,27 +215,19 @@ pub(super) fn is_separator(c: char) -> bool {
 }
 
 fn pattern(text: &str) -> Option<(Key, &str, Letters)> {
-    for (name, key) in PATTERNS {
-        let Some(written) = text.get(..name.len()) else {
-            continue;
-        };
-        if written == name {
-            let capital = name.bytes().any(|b| b.is_ascii_lowercase());
-            let letters = if capital { Letters::Capital } else { Letters::Upper };
-            return Some((key, written, letters));
-        }
-        let lower = !written.bytes().any(|b| b.is_ascii_uppercase());
-        if lower && written.eq_ignore_ascii_case(name) {
-            return Some((key, written, Letters::Lower));
-        }
-    }
-    None
+    let (key, written, as_listed) = template::pattern(&PATTERNS, text)?;
+    let letters = match as_listed {
+        false => Letters::Lower,
+        true if written.bytes().any(|b| b.is_ascii_lowercase()) => Letters::Capital,
+        true => Letters::Upper,
+    };
+    Some((key, written, letters))
 }
 
 /// Takes a template apart.
-pub(super) fn parse(template: &str) -> Vec<Node<'_>> {
+pub(super) fn parse(text: &str) -> Vec<Node<'_>> {
     let mut nodes = Vec::new();
-    let mut rest = template;
+    let mut rest = text;
     while !rest.is_empty() {
         let mut fill = false;
         if let Some(prefix) = rest.get(..2) {
@@ -263,15 +257,7 @@ pub(super) fn parse(template: &str) -> Vec<Node<'_>> {
         }
         let mut chars = rest.chars();
         match chars.next() {
-            Some('"') => {
-                while let Some(c) = chars.next() {
-                    match c {
-                        '"' => break,
-                        '\\' => nodes.push(Node::Char(chars.next().unwrap_or('\\'))),
-                        c => nodes.push(Node::Char(c)),
-                    }
-                }
-            }
+            Some('"') => template::quoted(&mut chars, |c| nodes.push(Node::Char(c))),
             Some(c) => {
                 let c = if c == '\\' && chars.as_str().starts_with('"') { chars.next().unwrap_or(c) } else { c };
                 nodes.push(if is_separator(c) {
@@ -287,17 +273,4 @@ pub(super) fn parse(template: &str) -> Vec<Node<'_>> {
         rest = chars.as_str();
     }
     nodes
-}
-
-/// `st`, `nd`, `rd` or `th` of a number's last digits.
-pub(crate) fn ordinal_suffix(digits: &str, upper: bool) -> &'static str {
-    let b = digits.as_bytes();
-    let teen = b.len() > 1 && b[b.len() - 2] == b'1';
-    let index = match b.last() {
-        Some(b'1') if !teen => 0,
-        Some(b'2') if !teen => 1,
-        Some(b'3') if !teen => 2,
-        _ => 3,
-    };
-    if upper { ["ST", "ND", "RD", "TH"][index] } else { ["st", "nd", "rd", "th"][index] }
 }

@@ -3,7 +3,7 @@
 pub use super::from_char::{to_date, to_timestamp};
 
 use super::arith::timestamptz_to_timestamp;
-use super::template::{Field, Key, Letters, Node, Ordinal, ordinal_suffix, parse};
+use super::template::{Field, Key, Letters, Node, Ordinal, parse};
 use super::zone::offset_at;
 use super::{Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS};
 use crate::{Error, ErrorKind, Interval, Result, TimeZone};

@@ -309,11 +309,15 @@ pub fn compare(a: &str, b: &str) -> Result<Ordering> {
     })
 }
 
-fn write_pretty(out: &mut String, value: &Json, indent: usize) {
-    let line = |out: &mut String, indent: usize| {
-        out.push('\n');
-        out.extend(std::iter::repeat_n(' ', indent * 4));
+/// Writes a value laid out over lines that are indented from `indent` on, or without any space at all.
+fn write_laid_out(out: &mut String, value: &Json, indent: Option<usize>) {
+    let line = |out: &mut String, indent: Option<usize>| {
+        if let Some(indent) = indent {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent * 4));
+        }
     };
+    let inner = indent.map(|indent| indent + 1);
     match value {
         Json::Array(items) => {
             out.push('[');
@@ -321,8 +325,8 @@ fn write_pretty(out: &mut String, value: &Json, indent: usize) {
                 if i > 0 {
                     out.push(',');
                 }
-                line(out, indent + 1);
-                write_pretty(out, item, indent + 1);
+                line(out, inner);
+                write_laid_out(out, item, inner);
             }
             line(out, indent);
             out.push(']');
@@ -333,10 +337,10 @@ fn write_pretty(out: &mut String, value: &Json, indent: usize) {
                 if i > 0 {
                     out.push(',');
                 }
-                line(out, indent + 1);
+                line(out, inner);
                 write_string(out, key);
-                out.push_str(": ");
-                write_pretty(out, member, indent + 1);
+                out.push_str(if indent.is_some() { ": " } else { ":" });
+                write_laid_out(out, member, inner);
             }
             line(out, indent);
             out.push('}');
@@ -351,7 +355,7 @@ fn write_pretty(out: &mut String, value: &Json, indent: usize) {
 /// Not of valid text.
 pub fn pretty(a: &str) -> Result<String> {
     let mut out = String::new();
-    write_pretty(&mut out, &parse(a, true)?, 0);
+    write_laid_out(&mut out, &parse(a, true)?, Some(0));
     Ok(out)
 }
 
@@ -369,38 +373,11 @@ pub fn strip_nulls(a: &str, jsonb: bool) -> Result<String> {
             scalar => scalar,
         }
     }
-    fn compact(out: &mut String, value: &Json) {
-        match value {
-            Json::Array(items) => {
-                out.push('[');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    compact(out, item);
-                }
-                out.push(']');
-            }
-            Json::Object(members) => {
-                out.push('{');
-                for (i, (key, member)) in members.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    write_string(out, key);
-                    out.push(':');
-                    compact(out, member);
-                }
-                out.push('}');
-            }
-            scalar => scalar.write(out),
-        }
-    }
     let stripped = strip(parse(a, false)?);
     if jsonb {
         return Ok(text_of(&stripped.canonical()?));
     }
     let mut out = String::new();
-    compact(&mut out, &stripped);
+    write_laid_out(&mut out, &stripped, None);
     Ok(out)
 }

@@ -1,5 +1,6 @@
 //! Template patterns of numbers (`NUMDesc_prepare` of `formatting.c`).
 
+use crate::template;
 use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,33 +207,23 @@ impl Shape {
 }
 
 fn pattern(text: &str) -> Option<(Key, usize)> {
-    for (name, key) in PATTERNS {
-        let Some(written) = text.get(..name.len()) else {
-            continue;
-        };
-        if written == name {
-            return Some((key, name.len()));
-        }
-        if written.eq_ignore_ascii_case(name) && !written.bytes().any(|b| b.is_ascii_uppercase()) {
-            let key = match key {
-                Key::Roman { .. } => Key::Roman { upper: false },
-                Key::Ordinal { .. } => Key::Ordinal { upper: false },
-                other => other,
-            };
-            return Some((key, name.len()));
-        }
-    }
-    None
+    let (key, written, upper) = template::pattern(&PATTERNS, text)?;
+    let key = match key {
+        Key::Roman { .. } => Key::Roman { upper },
+        Key::Ordinal { .. } => Key::Ordinal { upper },
+        other => other,
+    };
+    Some((key, written.len()))
 }
 
 /// Takes a template apart.
 ///
 /// # Errors
 /// 42601 for patterns that do not go together.
-pub(super) fn parse(template: &str) -> Result<(Shape, Vec<Node>)> {
+pub(super) fn parse(text: &str) -> Result<(Shape, Vec<Node>)> {
     let mut shape = Shape::default();
     let mut nodes = Vec::new();
-    let mut rest = template;
+    let mut rest = text;
     while !rest.is_empty() {
         if let Some((key, length)) = pattern(rest) {
             shape.add(key)?;
@@ -242,15 +233,7 @@ pub(super) fn parse(template: &str) -> Result<(Shape, Vec<Node>)> {
         }
         let mut chars = rest.chars();
         match chars.next() {
-            Some('"') => {
-                while let Some(c) = chars.next() {
-                    match c {
-                        '"' => break,
-                        '\\' => nodes.push(Node::Char(chars.next().unwrap_or('\\'))),
-                        c => nodes.push(Node::Char(c)),
-                    }
-                }
-            }
+            Some('"') => template::quoted(&mut chars, |c| nodes.push(Node::Char(c))),
             Some('\\') if chars.as_str().starts_with('"') => {
                 chars.next();
                 nodes.push(Node::Char('"'));

@@ -2,7 +2,7 @@
 
 use super::template::{Key, Node, Shape, SignSide, parse};
 pub use super::to_number::to_number;
-use crate::datetime::template::ordinal_suffix;
+use crate::template::ordinal_suffix;
 use crate::{Error, ErrorKind, Numeric, Result};
 
 /// Width of a Roman numeral.
