@@ -28,12 +28,20 @@ impl DataDirectory {
     ///
     /// # Errors
     /// `AlreadyRunning` with the process that holds it; `NewerFormat`; `Corruption` of the format file; `Io`
-    /// with the path when it cannot be created, read or written.
+    /// with the path when it cannot be created, read or written, or holds somebody else's files.
     pub fn open(path: &Path) -> Result<DataDirectory> {
         std::fs::create_dir_all(path).map_err(|error| at("create", path, &error))?;
+        if !DataDirectory::is_one(path) {
+            check_empty(path)?;
+        }
         let lock = lock(path)?;
         check_format(path)?;
         Ok(DataDirectory { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Whether a node has written its format there.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(FORMAT_FILE).is_file()
     }
 
     /// The directory.
@@ -50,6 +58,19 @@ impl DataDirectory {
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
     }
+}
+
+/// A new data directory may hold only what an interrupted first start leaves, or the root of a file system has.
+fn check_empty(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(|error| at("read", dir, &error))? {
+        let name = entry.map_err(|error| at("read", dir, &error))?.file_name();
+        if ![LOCK_FILE, FORMAT_FILE_NEW, "lost+found"].iter().any(|ours| name == **ours) {
+            let message =
+                format!("{} is neither empty nor a data directory: it holds {}", dir.display(), name.display());
+            return Err(Error::Io { context: "data directory", message });
+        }
+    }
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File> {
@@ -146,6 +167,22 @@ mod tests {
         assert!(matches!(newer, Err(Error::NewerFormat { found: 2, supported: 1 })), "{newer:?}");
         std::fs::write(&file, "something else").unwrap();
         assert!(matches!(DataDirectory::open(dir.path()), Err(Error::Corruption { .. })));
+    }
+
+    #[test]
+    fn other_peoples_files_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("lost+found")).unwrap();
+        std::fs::write(dir.path().join("letter.txt"), b"dear").unwrap();
+        match DataDirectory::open(dir.path()) {
+            Err(Error::Io { message, .. }) => assert!(message.contains("letter.txt"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        std::fs::remove_file(dir.path().join("letter.txt")).unwrap();
+        assert!(!DataDirectory::is_one(dir.path()));
+        drop(DataDirectory::open(dir.path()).unwrap());
+        assert!(DataDirectory::is_one(dir.path()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use stratos_replication::Store;
+use stratos_replication::directory::DataDirectory;
 
 use crate::config::Config;
 use crate::node::{NodeError, open_engine, store_options};
@@ -12,9 +13,8 @@ use crate::node::{NodeError, open_engine, store_options};
 /// # Errors
 /// When the data cannot be opened or read at all.
 pub async fn check(data: &Path) -> Result<Vec<String>, NodeError> {
-    if !data.is_dir() {
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(NodeError::Directory { path: data.to_owned(), source });
+    if !DataDirectory::is_one(data) {
+        return Err(NodeError::NoData(data.to_owned()));
     }
     let config = Config { data_dir: data.to_owned(), ..Config::default() };
     let store = Store::open(store_options(&config)).await?;

@@ -15,7 +15,7 @@ use crate::node::{Node, NodeError};
 #[command(name = "stratos", version, about, max_term_width = 100)]
 pub struct Cli {
     /// What to log: a level or a tracing filter (`info`, `stratos_query=debug`). Quiet by default.
-    #[arg(long, global = true, env = "STRATOS_LOG", value_name = "FILTER")]
+    #[arg(long, global = true, env = "STRATOS_LOG", value_name = "FILTER", value_parser = log_filter)]
     pub log: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -152,10 +152,14 @@ async fn wait_for_signal() -> std::io::Result<()> {
 /// Warnings, except openraft's: a change of leader is none to the operator of a single node.
 const DEFAULT_FILTER: &str = "warn,openraft=error";
 
+/// The filter as it was given, if it is one.
+fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(text).map(|_| text.to_owned())
+}
+
 /// Structured logs go to standard error; warnings only, unless asked for more.
 pub fn init_logging(filter: Option<&str>) {
-    let filter =
-        EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER)).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let filter = EnvFilter::new(filter.unwrap_or(DEFAULT_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
@@ -148,11 +149,32 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file or the environment says something that is not a configuration.
-    #[error("invalid configuration: {0}")]
+    #[error("invalid configuration: {}", explained(.0))]
     Invalid(Box<figment::Error>),
     /// A value out of its bounds.
     #[error("invalid configuration: {0}")]
     OutOfBounds(String),
+}
+
+/// What is wrong and where, in the words of the person who wrote it.
+fn explained(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    match &error.kind {
+        Kind::UnknownField(name, _) => {
+            format!("there is no setting `{name}`; `stratos config` prints those that there are")
+        }
+        kind if key.is_empty() => kind.to_string(),
+        kind if SETTINGS.contains(&key.to_lowercase().as_str())
+            && error.metadata.as_ref().is_some_and(is_environment) =>
+        {
+            format!("{ENV_PREFIX}{}: {kind}", key.to_uppercase())
+        }
+        kind => format!("{key}: {kind}"),
+    }
+}
+
+fn is_environment(source: &figment::Metadata) -> bool {
+    source.name.contains("environment")
 }
 
 impl Config {
@@ -227,7 +249,11 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let unknown = parse("sql_adr = \"x\"").unwrap_err().to_string();
-        assert!(unknown.contains("sql_adr"), "{unknown}");
+        assert!(unknown.contains("there is no setting `sql_adr`"), "{unknown}");
+        let text = parse("cache_mb = \"much\"").unwrap_err().to_string();
+        assert!(text.contains("cache_mb: invalid type"), "{text}");
+        let syntax = parse("cache_mb = ").unwrap_err().to_string();
+        assert!(syntax.contains("invalid configuration: ") && syntax.contains("line 1"), "{syntax}");
         let bounds = parse("connections_max = 0").unwrap_err().to_string();
         assert!(bounds.contains("connections_max is 0"), "{bounds}");
         let half = parse("tls_key = \"k\"").unwrap_err().to_string();

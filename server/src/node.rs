@@ -35,14 +35,9 @@ pub enum NodeError {
     /// Certificates.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
-    /// A directory that cannot be made.
-    #[error("cannot use {}: {source}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// There is nothing to look through.
+    #[error("{} is not the data directory of a node", .0.display())]
+    NoData(PathBuf),
 }
 
 /// A running node.
