@@ -2,14 +2,17 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pending test-long check fix bench setup
+.PHONY: help run test test-pending test-long check fix bench
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: ## Set up what is missing, build, and start a node on 127.0.0.1:5433
 	@scripts/setup.sh run
-	@cargo build --quiet --locked --bin stratos
+	@# Quiet when there is little to do; the first build shows how far it is.
+	@quiet=; [ -x "$$(scripts/target-dir.sh)/debug/stratos" ] && quiet=--quiet \
+	    || echo "building stratos: about half an hour the first time, seconds after that"; \
+	    cargo build $$quiet --locked --bin stratos
 	@exec "$$(scripts/target-dir.sh)/debug/stratos" dev
 
 test: ## Set up what is missing, then every test
@@ -33,7 +36,6 @@ check: ## Format, lints, docs, dependency audit, crate arrows; changes nothing
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo deny --locked check licenses bans sources
-	cargo test --locked --workspace --test architecture
 
 fix: ## Repair what `make check` can repair
 	@scripts/setup.sh run
