@@ -234,7 +234,6 @@ fn as_type(value: &Datum, ty: PgType) -> Option<Datum> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::ddl::tests::{Db, Memory};
 

@@ -13,7 +13,7 @@ pub const ITERATIONS: u32 = 4096;
 pub const SALT_BYTES: usize = 16;
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    #[allow(clippy::expect_used)] // HMAC takes keys of any length.
+    #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes any key");
     for part in parts {
         mac.update(part);
@@ -86,7 +86,6 @@ pub fn server_signature(verifier: &Verifier, transcript: &[u8]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

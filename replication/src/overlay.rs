@@ -186,8 +186,6 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use bytes::Bytes;
     use proptest::prelude::*;
 

@@ -44,7 +44,7 @@ pub enum DurabilityMode {
 /// See the module; [`EXPLAINED`] says what each field means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Config {
     pub data_dir: PathBuf,
     pub sql_addr: String,
@@ -222,7 +222,6 @@ impl Config {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

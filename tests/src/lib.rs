@@ -7,7 +7,8 @@
 //! - [`process`]: child processes that end with their owner
 //!
 //! A harness that cannot do its work fails the test by panicking.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panics and tell what they do")]
 
 pub mod client;
 pub mod frames;

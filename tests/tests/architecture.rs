@@ -1,5 +1,6 @@
 //! What the repository promises about itself.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::path::{Path, PathBuf};
 

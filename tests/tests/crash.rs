@@ -1,6 +1,7 @@
 //! kill -9 at random moments under a writing load: nothing acknowledged is lost, nothing unacknowledged is there by half,
 //! and the indexes agree with the tables.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::path::Path;
 use std::sync::Arc;

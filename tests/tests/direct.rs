@@ -1,6 +1,7 @@
 //! Every shape of statement that the node answers by key, without a query planner: the same rows must come from the form
 //! that it gives to DataFusion, and from PostgreSQL 15.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::error::Error;
 

@@ -1,5 +1,6 @@
 //! Drivers as their users use them: each script under `drivers/` against PostgreSQL, which proves the script, and a node.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,7 +1,8 @@
 //! SQL by subject: the files under `slt/` hold what PostgreSQL 15 answers, which both it and a node must repeat.
 //!
 //! After a change of the statements, `STRATOS_SLT_WRITE=1` writes PostgreSQL's answers into the files.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::fmt::{Display, Formatter};
 use std::path::PathBuf;

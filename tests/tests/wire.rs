@@ -1,5 +1,6 @@
 //! The wire, byte by byte: what drivers rely on, and what only a broken or hostile client sends.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::time::{Duration, Instant};
 

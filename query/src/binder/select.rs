@@ -202,7 +202,7 @@ impl Binder<'_> {
         self.finish_select(rel, targets, visible, order, is_distinct, on, tail)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "the parts of one SELECT")]
     fn finish_select(
         &mut self,
         rel: Rel,

@@ -1,5 +1,4 @@
 //! Statements against what they bind to, and errors against those of a real PostgreSQL 15.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

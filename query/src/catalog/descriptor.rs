@@ -217,7 +217,7 @@ pub struct ForeignKey {
 
 /// What happens to referencing rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ReferentialAction {
     NoAction,
     Restrict,

@@ -109,7 +109,6 @@ pub fn put_field(out: &mut Vec<u8>, field: &str, options: &CopyOptions, force: b
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::copy::options::CopyFormat;

@@ -16,7 +16,7 @@ pub struct CopyOption {
 
 /// The format of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum CopyFormat {
     Text,
     Csv,

@@ -133,7 +133,6 @@ pub fn put_field(out: &mut Vec<u8>, field: &str, delimiter: u8) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

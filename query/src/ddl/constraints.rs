@@ -346,7 +346,7 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one clause
+    #[allow(clippy::too_many_arguments, reason = "the parts of one clause")]
     fn foreign_key(
         &self,
         table: &Table,

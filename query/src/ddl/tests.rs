@@ -1,5 +1,4 @@
 //! Statements against a catalog in memory: names, errors and notices are those of PostgreSQL 15.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

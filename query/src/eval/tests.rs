@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 
 use stratos_types::{ArrayDatum, Datum, ErrorKind, PgType, Scalar};

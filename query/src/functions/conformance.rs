@@ -1,7 +1,5 @@
 //! Every function against what PostgreSQL 15 answered: `query/tests/data/functions.tsv`.
 
-#![allow(clippy::unwrap_used)]
-
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::aggregates::{self, Accumulator};

@@ -40,7 +40,7 @@ use crate::session::EvalContext;
 
 /// When a function gives the same answer again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Volatility {
     Immutable,
     Stable,
@@ -60,7 +60,7 @@ pub enum ReturnType {
 
 /// An argument's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ArgType {
     Is(PgType),
     AnyElement,
@@ -97,7 +97,7 @@ pub struct Function {
 
 /// Arrow implementations that the lowering knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Kernel {
     /// Comparison of two columns of the same Arrow type, whose order there is the SQL order.
     Eq,
@@ -132,7 +132,7 @@ pub struct Aggregate {
 
 /// Aggregates that exist; the lowering gives each an accumulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum AggregateKind {
     CountStar,
     Count,

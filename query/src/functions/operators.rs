@@ -59,7 +59,6 @@ pub fn exact(symbol: &str, left: ArgType, right: ArgType) -> Option<&'static Ope
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -129,7 +129,7 @@ pub struct CaseBranch {
 
 /// ANY/SOME or ALL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Quantifier {
     Any,
     All,
@@ -225,7 +225,7 @@ pub struct WindowFrame {
 
 /// Unit of a window frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum FrameUnits {
     Rows,
     Range,
@@ -234,7 +234,7 @@ pub enum FrameUnits {
 
 /// An end of a window frame; offsets are constant expressions.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum FrameBound {
     UnboundedPreceding,
     Preceding(Expr),

@@ -215,7 +215,7 @@ pub struct Cte {
 
 /// The kind of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum JoinKind {
     Inner,
     Left,
@@ -225,7 +225,7 @@ pub enum JoinKind {
 
 /// Set operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum SetOpKind {
     Union,
     Intersect,
@@ -234,7 +234,7 @@ pub enum SetOpKind {
 
 /// Set-returning functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum TableFunctionKind {
     GenerateSeries,
     Unnest,

@@ -21,7 +21,7 @@ use super::udf::{RowFunction, RowOp, literal};
 use super::walk::{Facts, conjuncts};
 use crate::arrow::{arrow_type, datum_of_scalar, needs_equality_key};
 use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, SetOpKind, SortKey};
-use crate::scan::{FunctionTable, StoredTable, SystemTableProvider};
+use crate::scan::{StoredTable, function_table, system_table};
 
 /// Builds plans for one statement, or for a part of it that is run on its own.
 pub(crate) struct Lowerer<'a> {
@@ -91,13 +91,13 @@ impl<'a> Lowerer<'a> {
                 self.scan(Arc::new(provider), columns.iter().map(|c: &ScanColumn| c.id))
             }
             Rel::SystemScan { table, columns } => {
-                let provider = SystemTableProvider::new(table.clone(), columns.clone());
+                let provider = system_table(table.clone(), columns.clone());
                 self.scan(Arc::new(provider), columns.iter().map(|c| c.id))
             }
             Rel::Values { columns, rows } => self.values(columns, rows),
             Rel::TableFunction { function, args, columns, ordinality } => {
                 let args = args.iter().map(|e| Ok((e.ty.ty, self.constant(e)?))).collect::<Result<_>>()?;
-                let provider = FunctionTable::new(*function, args, columns.clone(), *ordinality);
+                let provider = function_table(*function, args, columns.clone(), *ordinality);
                 self.scan(Arc::new(provider), columns.iter().map(|c| c.id))
             }
             Rel::Filter { input, predicate } => self.filter(input, predicate),

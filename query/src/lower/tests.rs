@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used)]
 //! Small plans, built by hand and run to their rows.
 
 use std::sync::{Arc, OnceLock};

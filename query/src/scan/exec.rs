@@ -58,7 +58,7 @@ pub struct ScanExec {
 }
 
 impl ScanExec {
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "the fields of the scan")]
     pub(super) fn try_new(
         table: Arc<Table>,
         wanted: Vec<ScanColumn>,

@@ -17,21 +17,15 @@ use crate::lower::StatementContext;
 /// Rows of a batch that is made at once.
 const BATCH_ROWS: usize = 8192;
 
-/// A set-returning function in a plan.
-pub struct FunctionTable;
-
-impl FunctionTable {
-    /// A call with constant arguments.
-    #[allow(clippy::new_ret_no_self)]
-    pub(crate) fn new(
-        kind: TableFunctionKind,
-        args: Vec<(PgType, Datum)>,
-        columns: Vec<OutputColumn>,
-        ordinality: bool,
-    ) -> SourceTable {
-        let call = Call { kind, args, columns: columns.clone(), ordinality };
-        SourceTable::new(&columns, Arc::new(call))
-    }
+/// A set-returning function in a plan, called with constant arguments.
+pub(crate) fn function_table(
+    kind: TableFunctionKind,
+    args: Vec<(PgType, Datum)>,
+    columns: Vec<OutputColumn>,
+    ordinality: bool,
+) -> SourceTable {
+    let call = Call { kind, args, columns: columns.clone(), ordinality };
+    SourceTable::new(&columns, Arc::new(call))
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! - [`RowSource`]: the store as scans see it · `spans`: which key ranges a filter leaves
 //! - `segments`: columns of earlier scans, kept while their rows do not change
 //! - [`StoredTable`]: a base table as DataFusion sees it · `exec`: the scan that runs · `decode`: rows to columns
-//! - [`SystemTableProvider`], [`FunctionTable`]: computed rows · `batches`: what they have in common
+//! - `system_table`, `function_table`: computed rows · `batches`: what they have in common
 
 mod batches;
 mod decode;
@@ -17,9 +17,8 @@ mod system;
 
 pub(crate) use batches::{BatchSource, SourceTable, schema_of};
 pub use exec::ScanExec;
-pub(crate) use functions::FunctionRows;
-pub use functions::FunctionTable;
+pub(crate) use functions::{FunctionRows, function_table};
 pub(crate) use segments::SegmentCache;
 pub use source::{MemorySource, RowCursor, RowSource};
 pub use stored::StoredTable;
-pub use system::SystemTableProvider;
+pub(crate) use system::system_table;

@@ -13,16 +13,10 @@ use crate::catalog::SystemTable;
 use crate::ir::OutputColumn;
 use crate::lower::StatementContext;
 
-/// A system table in a plan.
-pub struct SystemTableProvider;
-
-impl SystemTableProvider {
-    /// `columns`: the table's columns in its order.
-    #[allow(clippy::new_ret_no_self)]
-    pub(crate) fn new(table: Arc<dyn SystemTable>, columns: Vec<OutputColumn>) -> SourceTable {
-        let source = SystemRows { table, columns: columns.clone() };
-        SourceTable::new(&columns, Arc::new(source))
-    }
+/// A system table in a plan. `columns`: the table's columns in its order.
+pub(crate) fn system_table(table: Arc<dyn SystemTable>, columns: Vec<OutputColumn>) -> SourceTable {
+    let source = SystemRows { table, columns: columns.clone() };
+    SourceTable::new(&columns, Arc::new(source))
 }
 
 #[derive(Debug)]

@@ -112,7 +112,6 @@ pub fn terminated() -> Error {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -18,7 +18,7 @@ mod explain;
 mod no_session;
 mod plan;
 mod schema_change;
-#[allow(clippy::module_inception)]
+#[allow(clippy::module_inception, reason = "the session itself, among what belongs to it")]
 mod session;
 mod settings;
 mod shared;

@@ -623,7 +623,6 @@ pub(crate) fn quote_if_needed(name: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

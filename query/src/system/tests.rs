@@ -1,5 +1,4 @@
 //! Rows of system tables against what PostgreSQL 15 says of the same objects.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

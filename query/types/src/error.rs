@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The condition, by Postgres's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // the names are Postgres's own
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ErrorKind {
     // class 08, 0A
     ConnectionFailure,

@@ -2,7 +2,7 @@
 
 /// Order of day and month in dates that do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum DateOrder {
     #[default]
     Mdy,
@@ -12,7 +12,7 @@ pub enum DateOrder {
 
 /// First half of `DateStyle`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum DateStyle {
     #[default]
     Iso,
@@ -23,7 +23,7 @@ pub enum DateStyle {
 
 /// `IntervalStyle`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum IntervalStyle {
     #[default]
     Postgres,
@@ -34,7 +34,7 @@ pub enum IntervalStyle {
 
 /// `bytea_output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ByteaOutput {
     #[default]
     Hex,

@@ -1,5 +1,4 @@
 //! Everything in `fixtures/postgres15.tsv` against this crate.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use crate::cast::apply_typmod;
 use crate::datetime::zone::parse_zone;

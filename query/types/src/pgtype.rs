@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A SQL type without its modifier. Arrays name their element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // the names are Postgres's own
+#[allow(missing_docs, reason = "the names say it")]
 pub enum PgType {
     Bool,
     Int2,
@@ -52,7 +52,7 @@ pub enum PgType {
 
 /// The scalar types that arrays can hold: a [`PgType`] known not to be an array, so that [`PgType`] stays `Copy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Scalar {
     Bool,
     Int2,
@@ -84,7 +84,7 @@ pub enum Scalar {
 
 /// Postgres's type categories (`pg_type.typcategory`), used to resolve operators and functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum TypeCategory {
     Array,
     Boolean,
@@ -113,8 +113,7 @@ struct Row {
     preferred: bool,
 }
 
-// One line of the table below.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "a line of the table below")]
 const fn row(
     ty: PgType,
     scalar: Option<Scalar>,
@@ -242,7 +241,7 @@ impl PgType {
     }
 
     /// `pg_type.typlen` in bytes; -1 for variable length.
-    #[allow(clippy::len_without_is_empty)] // the catalog's word, not a container's
+    #[allow(clippy::len_without_is_empty, reason = "the catalog's word, not a container's")]
     pub fn len(self) -> i16 {
         match self {
             PgType::Array(_) => -1,

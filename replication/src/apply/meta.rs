@@ -218,8 +218,6 @@ pub(crate) fn damaged(shard: ShardId, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     /// The bytes on disk, frozen.

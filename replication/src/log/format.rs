@@ -346,8 +346,6 @@ const _: () = assert!(POSITION_BYTES == 24 && VOTE_BYTES == 17);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use proptest::prelude::*;
 
     use super::*;

@@ -1,5 +1,4 @@
 //! The log under restarts, crashes, damage and failing disks.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

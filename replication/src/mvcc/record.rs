@@ -159,8 +159,6 @@ impl LockRecord {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     /// The bytes on disk, frozen.

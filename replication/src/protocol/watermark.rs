@@ -150,8 +150,6 @@ impl<W> Watermark<W> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn oracle() -> Watermark<u32> {

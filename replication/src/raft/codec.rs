@@ -145,8 +145,6 @@ fn damaged(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn sample() -> Membership {

@@ -1,5 +1,4 @@
 //! Groups on one node and on three, with a state machine that keeps a list.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -84,8 +84,6 @@ impl Routing {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn routing() -> Routing {

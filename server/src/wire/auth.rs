@@ -117,7 +117,6 @@ impl ClientFirst<'_> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

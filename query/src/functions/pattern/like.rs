@@ -151,7 +151,6 @@ pub fn like_escape(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::matches;
 
     #[test]

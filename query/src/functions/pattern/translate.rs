@@ -235,7 +235,6 @@ fn bracket(chars: &[char], at: usize, flags: Flags, out: &mut String) -> Result<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

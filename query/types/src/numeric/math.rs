@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 /// Decimal digits computed beyond the result's scale.
 const GUARD_DIGITS: u32 = 24;
 /// log10(e), as numeric.c writes it.
-#[allow(clippy::approx_constant)]
+#[allow(clippy::approx_constant, reason = "the last digits decide what Postgres prints")]
 const LOG10_E: f64 = 0.434294481903252;
 /// |x| from which exp(x) leaves the format (`NUMERIC_MAX_RESULT_SCALE * 3`).
 const MAX_EXPONENT: f64 = 6000.0;

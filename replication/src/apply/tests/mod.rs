@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 mod directed;
 mod model;
 mod random;
