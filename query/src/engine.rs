@@ -279,6 +279,11 @@ impl Engine {
         self.sessions.read().len()
     }
 
+    /// Memory that running queries hold now, in bytes.
+    pub fn query_memory_bytes(&self) -> usize {
+        self.runtime.memory_used_bytes()
+    }
+
     /// Number of sessions that are running a statement.
     pub fn active_count(&self) -> usize {
         self.sessions.read().values().filter(|s| s.activity().state == "active").count()

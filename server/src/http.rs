@@ -43,9 +43,12 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
 }
 
 fn describe() {
+    metrics::describe_gauge!("stratos_build_info", "Always 1; the label says which version runs.");
+    metrics::gauge!("stratos_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::describe_counter!("stratos_sql_connections_total", "Connections accepted on the SQL port.");
     metrics::describe_gauge!("stratos_sql_sessions", "Open sessions.");
     metrics::describe_gauge!("stratos_sql_sessions_active", "Sessions that are running a statement.");
+    metrics::describe_gauge!("stratos_sql_query_memory_bytes", "Memory that running queries hold.");
     metrics::describe_gauge!("stratos_store_shards", "Shards with a replica on this node.");
     metrics::describe_gauge!("stratos_store_rows", "Live rows and index entries, all shards.");
     metrics::describe_gauge!("stratos_store_logical_bytes", "Bytes of live keys and values before compression.");
@@ -92,6 +95,7 @@ async fn render(State(shared): State<Shared>) -> (StatusCode, String) {
         let shards = engine.store().shards();
         metrics::gauge!("stratos_sql_sessions").set(engine.session_count() as f64);
         metrics::gauge!("stratos_sql_sessions_active").set(engine.active_count() as f64);
+        metrics::gauge!("stratos_sql_query_memory_bytes").set(engine.query_memory_bytes() as f64);
         metrics::gauge!("stratos_store_shards").set(shards.len() as f64);
         metrics::gauge!("stratos_store_rows").set(shards.iter().map(|s| s.rows).sum::<u64>() as f64);
         metrics::gauge!("stratos_store_logical_bytes").set(shards.iter().map(|s| s.bytes).sum::<u64>() as f64);
