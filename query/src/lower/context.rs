@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{DataFusionError, internal_err};
 use stratos_replication::PrefixStatistics;
-use stratos_types::{Datum, Error, Result};
+use stratos_types::{Datum, Error};
 
 use super::runtime::QueryRuntime;
 use crate::catalog::{SystemContext, Table};
@@ -39,7 +39,7 @@ impl StatementContext {
     ///
     /// # Errors
     /// Where there is no store (tests).
-    pub(crate) fn system(&self) -> Result<&SystemContext> {
+    pub(crate) fn system(&self) -> stratos_types::Result<&SystemContext> {
         let store = self.runtime.store().ok_or_else(|| Error::internal("system tables need a store"))?;
         let host = &self.eval.host;
         Ok(self.system.get_or_init(|| SystemContext {

@@ -6,6 +6,7 @@ use super::arith::timestamptz_to_timestamp;
 use super::template::{Field, Key, Letters, Node, Ordinal, parse};
 use super::zone::offset_at;
 use super::{Civil, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, WEEKDAYS};
+use crate::template::ordinal_suffix;
 use crate::{Error, ErrorKind, Interval, Result, TimeZone};
 
 /// Months as Roman numerals, December first.
