@@ -30,6 +30,8 @@ STOP_TIMEOUT_S = 60
 BULK_TIMEOUT_S = 1800
 # How long a server is left alone before its memory at rest is read.
 REST_S = 3
+# Between two looks at a server's memory; each makes the kernel walk through its pages, so not often.
+MEMORY_LOOK_S = 1
 
 POSTGRES, STRATOS = "PostgreSQL", "Stratos"
 GROUP_BY = "SELECT bid, count(*), sum(abalance), avg(abalance) FROM pgbench_accounts GROUP BY bid"
@@ -255,7 +257,7 @@ class MemoryPeak:
         self.peak = max(self.peak, self.server.memory_mb(), key=lambda memory: memory[1])
 
     def watch(self):
-        while not self.over.wait(0.5):
+        while not self.over.wait(MEMORY_LOOK_S):
             self.look()
 
     def __enter__(self):
@@ -486,6 +488,10 @@ def accounts_of(server):
     return int(rows)
 
 
+def answer_of(server):
+    return tuple(sorted(server.psql(GROUP_BY, BULK_TIMEOUT_S).stdout.splitlines()))
+
+
 def restart(server):
     server.stop()
     seconds = []
@@ -528,12 +534,18 @@ def bench(folder):
               f"{ARGS.rounds} rounds of {ARGS.seconds} s, scale {ARGS.scale}, both durable (fsync), data on {kind}")
         if kind in ("tmpfs", "ramfs"):
             print("note: the data directories are in memory, so that fsync costs nothing: choose a disk with --dir")
+        busy = os.getloadavg()[0]
+        if busy > 1:
+            print(f"note: the machine is busy with something else (load {busy:.1f}): the figures waver")
         if "debug" in Path(ARGS.binary).parts:
             print("note: this is a development build of stratos: its figures say little")
 
         initial = attempt("pgbench -i", initialise, servers)
         filled = attempt("counting the accounts", accounts_of, servers)
         ready = [server for server in servers if server.name in filled]
+        answers = attempt("answers compared", answer_of, ready)
+        if len(set(answers.values())) > 1:
+            print("note: the sides answer the GROUP BY differently, so that its times compare nothing")
         starts = attempt("start of the filled node", restart, ready)
         sizes = {server.name: server.disk_mb() for server in ready}
         at_rest = attempt("memory at rest", rest, servers)
