@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::binder::BindContext;
 use crate::cache::Cache;
 use crate::catalog::{
-    self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, keys,
+    self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, Visit, keys,
 };
 use crate::exec::rules::TableRules;
 use crate::exec::stored;
@@ -84,7 +84,7 @@ impl CatalogReader for ViewReader<'_> {
         stored(self.0.get(key))
     }
 
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let mut cursor = self.0.scan(Span::prefix(prefix), stratos_replication::Direction::Forward);
         let mut failure = None;
         loop {

@@ -25,10 +25,14 @@ struct Standing {
     reserved: u64,
 }
 
+/// Where a sequence stands, locked while one session takes values; none before the store was asked.
+type Place = Arc<Mutex<Option<Standing>>>;
+
 /// See the module.
 pub struct Sequences {
     store: Store,
-    standing: Mutex<HashMap<(u32, u32), Arc<Mutex<Option<Standing>>>>>,
+    /// By database and storage.
+    standing: Mutex<HashMap<(u32, u32), Place>>,
 }
 
 fn exhausted(sequence: &Sequence, maximum: bool) -> Error {

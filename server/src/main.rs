@@ -5,7 +5,7 @@
 //! - [`node`]: assembly, start and stop of a node
 //! - [`wire`]: the Postgres protocol
 //! - [`http`]: health and metrics
-//! - [`tls`]: certificates
+//! - [`tls`]: the node's certificate
 //! - [`sqlstate`]: conditions to SQLSTATEs
 
 mod check;

@@ -342,7 +342,8 @@ fn a_node_and_its_clients() {
     let mut node = Node::start();
     let server = node.server().clone();
     let mut failed = Vec::new();
-    let parts: [(&str, fn(&Server)); 8] = [
+    type Part = (&'static str, fn(&Server));
+    let parts: [Part; 8] = [
         ("pipelining", pipelining),
         ("row_limits", row_limits),
         ("cancel", cancel),

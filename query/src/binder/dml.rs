@@ -76,7 +76,7 @@ impl Binder<'_> {
             scope: Scope::of(target.scope.clone()),
         };
         // FROM items do not see the target.
-        let (rel, scope) = match self.from_clause(from, None)? {
+        let (rel, scope) = match self.bind_from(from, None)? {
             None => (base.rel, base.scope),
             Some(item) => {
                 if item.scope.tables.iter().any(|t| t.name == target.scope.name) {

@@ -36,7 +36,7 @@ fn alias_parts(alias: &TableAlias) -> Result<(String, Vec<String>)> {
 
 impl Binder<'_> {
     /// The whole FROM clause: the items' cross product. `base` is what is in sight already (the target of an UPDATE).
-    pub(crate) fn from_clause(&mut self, from: &[TableWithJoins], base: Option<FromItem>) -> Result<Option<FromItem>> {
+    pub(crate) fn bind_from(&mut self, from: &[TableWithJoins], base: Option<FromItem>) -> Result<Option<FromItem>> {
         let mut all = base;
         for item in from {
             let left = all.as_ref().map(|a| a.scope.clone()).unwrap_or_default();
@@ -497,7 +497,7 @@ impl Binder<'_> {
                 ));
             }
         };
-        let args = self.with_scope(left.clone(), Clause::FromFunction, |b| b.from_args(args))?;
+        let args = self.with_scope(left.clone(), Clause::FromFunction, |b| b.function_args(args))?;
         self.table_function_item(&base, args, alias, ordinality, span)
     }
 

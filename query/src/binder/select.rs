@@ -72,7 +72,7 @@ impl Binder<'_> {
         {
             return Err(Error::unsupported("this clause of SELECT"));
         }
-        let mut rel = match self.from_clause(from, None)? {
+        let mut rel = match self.bind_from(from, None)? {
             Some(item) => {
                 if let Some(level) = self.levels.last_mut() {
                     level.scope = item.scope;

@@ -220,7 +220,7 @@ impl Binder<'_> {
     }
 
     /// Arguments of a function in FROM.
-    pub(crate) fn from_args(&mut self, args: &[ast::FunctionArg]) -> Result<Vec<Expr>> {
+    pub(crate) fn function_args(&mut self, args: &[ast::FunctionArg]) -> Result<Vec<Expr>> {
         self.in_clause(super::Clause::FromFunction, |b| args.iter().map(|a| b.plain_arg(a)).collect())
     }
 }

@@ -12,6 +12,9 @@ use stratos_types::{Error, ErrorKind, Result};
 use super::editor::{add_sequence, add_table};
 use super::{Database, FIRST_USER_OID, Role, Schema, Sequence, Snapshot, Table, keys};
 
+/// What a scan hands keys and values to; an error ends the scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Reading at one moment: the store's view, or a map in tests.
 pub trait CatalogReader {
     /// The value of a key.
@@ -23,7 +26,7 @@ pub trait CatalogReader {
     ///
     /// # Errors
     /// When the store cannot be read, or what `visit` returns.
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>;
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()>;
 }
 
 /// The committed catalog's version as of the reader's moment; none before the bootstrap.

@@ -20,7 +20,7 @@ pub use descriptor::{
     IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,
 };
 pub use editor::{Change, SnapshotEditor};
-pub use loader::{CatalogReader, OidPool, SnapshotCache, load_snapshot, read_version};
+pub use loader::{CatalogReader, OidPool, SnapshotCache, Visit, load_snapshot, read_version};
 pub use names::{
     NAME_BYTES_MAX, built_in_schema, built_in_schema_name, choose_constraint_name, choose_index_name,
     choose_relation_name, joined_columns, make_object_name, quote_identifier, quote_literal,

@@ -352,7 +352,7 @@ impl Ddl<'_, '_> {
             ConstraintKind::Unique { index, .. } => !gone.contains(index),
             ConstraintKind::Check(check) => !check.columns.contains(&attnum),
             ConstraintKind::ForeignKey(key) => {
-                !key.columns.contains(&attnum) && !(key.table == table_oid && key.referenced.contains(&attnum))
+                !(key.columns.contains(&attnum) || key.table == table_oid && key.referenced.contains(&attnum))
             }
         });
         for oid in gone {

@@ -91,7 +91,7 @@ pub enum Extra {
 #[derive(Debug, Clone)]
 pub enum SequenceChange {
     /// As in CREATE SEQUENCE.
-    Option(SequenceOptions),
+    Option(Box<SequenceOptions>),
     /// `RESTART [WITH n]`
     Restart(Option<i64>),
     /// `AS type`
@@ -226,24 +226,25 @@ fn signed(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
 fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
     let if_exists = accept_words(parser, &["if", "exists"]);
     let name = parser.parse_object_name(false)?;
+    let option = |option| SequenceChange::Option(Box::new(option));
     let mut changes = Vec::new();
     loop {
         let change = if accept_words(parser, &["as"]) {
             SequenceChange::Type(parser.parse_data_type()?)
         } else if accept_words(parser, &["increment"]) {
             let by = accept_words(parser, &["by"]);
-            SequenceChange::Option(SequenceOptions::IncrementBy(signed(parser)?, by))
+            option(SequenceOptions::IncrementBy(signed(parser)?, by))
         } else if accept_words(parser, &["no", "minvalue"]) {
-            SequenceChange::Option(SequenceOptions::MinValue(None))
+            option(SequenceOptions::MinValue(None))
         } else if accept_words(parser, &["minvalue"]) {
-            SequenceChange::Option(SequenceOptions::MinValue(Some(signed(parser)?)))
+            option(SequenceOptions::MinValue(Some(signed(parser)?)))
         } else if accept_words(parser, &["no", "maxvalue"]) {
-            SequenceChange::Option(SequenceOptions::MaxValue(None))
+            option(SequenceOptions::MaxValue(None))
         } else if accept_words(parser, &["maxvalue"]) {
-            SequenceChange::Option(SequenceOptions::MaxValue(Some(signed(parser)?)))
+            option(SequenceOptions::MaxValue(Some(signed(parser)?)))
         } else if accept_words(parser, &["start"]) {
             let with = accept_words(parser, &["with"]);
-            SequenceChange::Option(SequenceOptions::StartWith(signed(parser)?, with))
+            option(SequenceOptions::StartWith(signed(parser)?, with))
         } else if accept_words(parser, &["restart"]) {
             let with = accept_words(parser, &["with"]);
             let number = matches!(parser.peek_token().token, Token::Number(..) | Token::Minus | Token::Plus);
@@ -256,11 +257,11 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
                 SequenceChange::Restart(None)
             }
         } else if accept_words(parser, &["cache"]) {
-            SequenceChange::Option(SequenceOptions::Cache(signed(parser)?))
+            option(SequenceOptions::Cache(signed(parser)?))
         } else if accept_words(parser, &["no", "cycle"]) {
-            SequenceChange::Option(SequenceOptions::Cycle(true))
+            option(SequenceOptions::Cycle(true))
         } else if accept_words(parser, &["cycle"]) {
-            SequenceChange::Option(SequenceOptions::Cycle(false))
+            option(SequenceOptions::Cycle(false))
         } else if accept_words(parser, &["owned", "by"]) {
             SequenceChange::OwnedBy(parser.parse_object_name(false)?)
         } else if accept_words(parser, &["owner", "to"]) {

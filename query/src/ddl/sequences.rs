@@ -278,7 +278,7 @@ impl Ddl<'_, '_> {
         let mut restart: Option<Option<i64>> = None;
         for change in changes {
             match change {
-                SequenceChange::Option(option) => options.push(option.clone()),
+                SequenceChange::Option(option) => options.push((**option).clone()),
                 SequenceChange::Restart(value) => set(&mut restart, *value)?,
                 SequenceChange::Type(data_type) => {
                     let ty = column_type(data_type)?;

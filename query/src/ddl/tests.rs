@@ -8,7 +8,9 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::*;
-use crate::catalog::{BOOTSTRAP_ROLE, ConstraintKind, DEFAULT_DATABASE, IndexState, bootstrap_writes, load_snapshot};
+use crate::catalog::{
+    BOOTSTRAP_ROLE, ConstraintKind, DEFAULT_DATABASE, IndexState, Visit, bootstrap_writes, load_snapshot,
+};
 
 #[derive(Default)]
 pub(crate) struct Memory(pub BTreeMap<Bytes, Bytes>);
@@ -17,7 +19,7 @@ impl CatalogReader for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(self.0.get(key).cloned())
     }
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         for (key, value) in &self.0 {
             if key.starts_with(prefix) {
                 visit(key, value)?;

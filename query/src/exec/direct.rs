@@ -293,8 +293,11 @@ pub struct DirectSelect {
     plain: Option<Vec<usize>>,
 }
 
+/// Columns of a statement, with their positions in the table.
+type Positions = Vec<(ColumnId, usize)>;
+
 /// The table, columns and predicate of `Filter(Scan)`, where nothing else is asked.
-fn filtered_scan(rel: &Rel) -> Option<(&Arc<Table>, Vec<(ColumnId, usize)>, &Expr)> {
+fn filtered_scan(rel: &Rel) -> Option<(&Arc<Table>, Positions, &Expr)> {
     let Rel::Filter { input, predicate } = rel else { return None };
     let Rel::Scan { table, columns, lock: None, .. } = input.as_ref() else { return None };
     Some((table, columns.iter().map(|c| (c.id, c.index)).collect(), predicate))

@@ -5,7 +5,7 @@ use stratos_types::{Datum, Error, ErrorKind, Numeric, PgType, Result};
 use super::args::{float, int, int4, numeric};
 use crate::session::EvalContext;
 
-fn pair<'a>(a: &'a [Datum]) -> Result<(&'a Datum, &'a Datum)> {
+fn pair(a: &[Datum]) -> Result<(&Datum, &Datum)> {
     match a {
         [x, y] => Ok((x, y)),
         _ => Err(Error::internal("an operator takes two arguments")),
@@ -274,11 +274,9 @@ pub fn lcm(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         (Datum::Numeric(x), Datum::Numeric(y)) => x.lcm(y).map(Datum::Numeric),
         (x, y) => {
             let (m, n) = (int(x)?, int(y)?);
-            let gcd = gcd_of(m, n);
-            let value = if gcd == 0 {
-                Some(0)
-            } else {
-                (m.unsigned_abs() / gcd).checked_mul(n.unsigned_abs()).and_then(|v| i64::try_from(v).ok())
+            let value = match m.unsigned_abs().checked_div(gcd_of(m, n)) {
+                Some(part) => part.checked_mul(n.unsigned_abs()).and_then(|v| i64::try_from(v).ok()),
+                None => Some(0),
             };
             integer_result(x, y, value)
         }

@@ -1,6 +1,6 @@
 //! Every function against what PostgreSQL 15 answered: `query/tests/data/functions.tsv`.
 
-use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+use stratos_types::{ColumnType, Datum, ErrorKind, PgType, Result};
 
 use super::aggregates::{self, Accumulator};
 use super::{Function, ReturnType, by_oid};

@@ -248,7 +248,8 @@ macro_rules! inverse {
         /// The function of this name, with its domain.
         pub fn $name(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
             let $x = float(&a[0])?;
-            if !$x.is_nan() && !$domain {
+            let inside = $x.is_nan() || $domain;
+            if !inside {
                 return Err(out_of_range_input());
             }
             Ok(Datum::Float8($value))

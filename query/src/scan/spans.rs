@@ -244,12 +244,15 @@ pub(super) fn choose(table: &Table, conditions: &[Condition], covers: &dyn Fn(&I
     }
 }
 
+/// An end of a range, and whether the range includes it; none is open.
+type End = Option<(Datum, bool)>;
+
 /// The ranges of one index.
 pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -> Result<Access> {
     let index = &table.indexes[position];
     let mut prefixes = vec![index_prefix(table, index).to_vec()];
     let mut used = Vec::new();
-    let mut ranges: Option<(Option<(Datum, bool)>, Option<(Datum, bool)>, KeyColumn)> = None;
+    let mut ranges: Option<(End, End, KeyColumn)> = None;
     let columns = key_columns(table, index);
     let mut equal = 0;
     for column in &columns {

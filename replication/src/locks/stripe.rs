@@ -82,7 +82,7 @@ impl Holders {
 #[derive(Debug, Default)]
 struct Entry {
     holders: Holders,
-    /// Boxed: hardly any key has waiters, and the table is large.
+    #[allow(clippy::box_collection, reason = "hardly any key has waiters, and the table is large")]
     waiters: Option<Box<VecDeque<Waiter>>>,
 }
 

@@ -87,15 +87,13 @@ impl GroupLog {
         if index.removed {
             return Err(LogError::UnknownGroup { group: self.group.id });
         }
-        let mut expected = index.next().unwrap_or(0);
-        for entry in &entries {
+        for (expected, entry) in (index.next().unwrap_or(0)..).zip(&entries) {
             if entry.position.index != expected {
                 return Err(self.misuse(format!("entry {} instead of {expected}", entry.position.index)));
             }
             if entry.payload.len() > ENTRY_BYTES_MAX {
                 return Err(self.misuse(format!("an entry of {} bytes", entry.payload.len())));
             }
-            expected += 1;
         }
         let mut queue = self.queue(&index)?;
         let mut bytes = 0;

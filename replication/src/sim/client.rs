@@ -89,7 +89,7 @@ enum Phase {
     },
     /// A one-shard commit was refused, but only this copy of it: whether another one may still succeed is decided by an abort.
     Closing,
-    TwoPhase(Box<Commit>),
+    SeveralShards(Box<Commit>),
     /// Committed: waits for the watermark.
     Acknowledging {
         at: Timestamp,
@@ -154,7 +154,7 @@ impl Client {
                     Phase::Idle if busy => self.begin(network),
                     Phase::Idle => {}
                     _ if serial != self.serial => {}
-                    Phase::TwoPhase(commit) => {
+                    Phase::SeveralShards(commit) => {
                         let actions = commit.core.handle(Event::Overdue);
                         self.execute(actions, network, history);
                     }
@@ -166,7 +166,7 @@ impl Client {
                 }
             }
             Message::Answer(request, body) if request.serial == self.serial => {
-                let committing = matches!(self.phase, Phase::OneShard { .. } | Phase::TwoPhase(_));
+                let committing = matches!(self.phase, Phase::OneShard { .. } | Phase::SeveralShards(_));
                 if committing && network.percent(DEATH) {
                     self.finish(Outcome::Unknown, history);
                     return;
@@ -269,8 +269,8 @@ impl Client {
                 Body::Result(CommandResult::Committed { commit_ts }) => self.committed(commit_ts, network, history),
                 _ => self.finish(Outcome::Aborted, history),
             },
-            Phase::TwoPhase(commit) => {
-                self.phase = Phase::TwoPhase(commit);
+            Phase::SeveralShards(commit) => {
+                self.phase = Phase::SeveralShards(commit);
                 self.two_phase(tag, body, network, history);
             }
             Phase::Acknowledging { at } => {
@@ -422,7 +422,7 @@ impl Client {
         self.serial += 1;
         let actions = core.handle(Event::Begin);
         let primary = chunks[0][0][0].key.clone();
-        self.phase = Phase::TwoPhase(Box::new(Commit {
+        self.phase = Phase::SeveralShards(Box::new(Commit {
             core,
             chunks,
             checks,
@@ -508,7 +508,7 @@ impl Client {
     fn two_phase(&mut self, tag: Tag, body: Body, network: &mut Network, history: &mut Vec<Transaction>) {
         let now = network.now;
         let own = self.id();
-        let Phase::TwoPhase(commit) = &mut self.phase else { return };
+        let Phase::SeveralShards(commit) = &mut self.phase else { return };
         // An answer about a lock that this piece met before is late.
         let lock_of = |commit: &Commit, piece: &Piece, asked: TxnId| {
             let met =
@@ -571,7 +571,7 @@ impl Client {
             let waiter = Waiter::Client(self.request(tag));
             return network.send(To::Shard(shard), Message::Propose { waiter, command });
         }
-        if let (Some(event), Phase::TwoPhase(commit)) = (event, &mut self.phase) {
+        if let (Some(event), Phase::SeveralShards(commit)) = (event, &mut self.phase) {
             let actions = commit.core.handle(event);
             self.execute(actions, network, history);
         }
@@ -584,7 +584,7 @@ impl Client {
         let request = |tag: Tag| Request { client: number, serial, tag };
         let mut answered = None;
         for action in actions {
-            let Phase::TwoPhase(commit) = &mut self.phase else { return };
+            let Phase::SeveralShards(commit) = &mut self.phase else { return };
             let primary = commit.primary.clone();
             let at_primary = To::Shard(shard_of(&primary));
             match action {

@@ -6,7 +6,7 @@
 //! - [`listener`]: accepts, within limits
 //! - [`connection`]: frames in and out, over TCP or TLS
 //! - [`startup`]: negotiation, authentication, first messages
-//! - [`auth`]: SCRAM-SHA-256
+//! - [`auth`]: passwords, by SCRAM-SHA-256
 //! - [`serve`]: the message loop
 //! - [`simple`], [`extended`], [`copy`]: the three ways to run statements
 //! - [`encode`]: rows, errors and notices as messages
