@@ -11,12 +11,14 @@
 
 mod call;
 mod coerce;
+mod composite;
 mod context;
 mod dml;
 mod expr;
 mod from;
 mod grouping;
 mod insert;
+mod operator;
 mod parse;
 mod query;
 mod resolve;

@@ -7,7 +7,9 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
-use super::expr::{is_row, not, symbol};
+use super::composite::is_row;
+use super::expr::not;
+use super::operator::symbol;
 use super::scope::Place;
 use crate::functions::{Function, ReturnType};
 use crate::ir::{Expr, ExprKind, OutputColumn, Quantifier, Rel, SubqueryKind};

@@ -133,11 +133,7 @@ impl Ddl<'_, '_> {
             owned.extend(self.snapshot().sequences_of(target.oid(), None));
         }
         let lost_defaults = self.defaults_using(&owned, &oids);
-        for (table, attnum, sequence) in &lost_defaults {
-            let what = self.default_name(table, *attnum);
-            let line = format!("{what} depends on sequence {}", self.shown(&Relation::Sequence(Arc::clone(sequence))));
-            blocking.push((what, Some(line)));
-        }
+        blocking.extend(self.default_blockers(&lost_defaults));
         let what = match targets {
             [only] => format!("table {}", self.shown(only)),
             _ => "desired object(s)".to_owned(),
@@ -200,6 +196,16 @@ impl Ddl<'_, '_> {
     pub(super) fn default_name(&self, table: &Arc<Table>, attnum: i16) -> String {
         let column = table.column_index(attnum).map(|i| table.columns[i].name.clone()).unwrap_or_default();
         format!("default value for column {column} of table {}", self.shown(&Relation::Table(Arc::clone(table))))
+    }
+
+    /// What hinders sequences from going, as [`Ddl::settle`] takes it: the defaults that would be lost.
+    pub(super) fn default_blockers(&self, lost: &[(Arc<Table>, i16, Arc<Sequence>)]) -> Vec<(String, Option<String>)> {
+        let blocker = |(table, attnum, sequence): &(Arc<Table>, i16, Arc<Sequence>)| {
+            let what = self.default_name(table, *attnum);
+            let line = format!("{what} depends on sequence {}", self.shown(&Relation::Sequence(Arc::clone(sequence))));
+            (what, Some(line))
+        };
+        lost.iter().map(blocker).collect()
     }
 
     /// Defaults that use one of the sequences, in tables other than `except`.
@@ -345,12 +351,7 @@ impl Ddl<'_, '_> {
             }
         }
         let lost = self.defaults_using(&sequences, &BTreeSet::new());
-        let mut blocking = Vec::new();
-        for (table, attnum, sequence) in &lost {
-            let what = self.default_name(table, *attnum);
-            let line = format!("{what} depends on sequence {}", self.shown(&Relation::Sequence(Arc::clone(sequence))));
-            blocking.push((what, Some(line)));
-        }
+        let blocking = self.default_blockers(&lost);
         let what = match targets {
             [only] => format!("sequence {}", self.shown(only)),
             _ => "desired object(s)".to_owned(),

@@ -9,6 +9,8 @@
 //! the store and takes a fresh view; then DDL statements of concurrent transactions run one after another, each seeing what
 //! the one before left.
 
+mod alter_column;
+mod alter_drop;
 mod alter_table;
 mod comment;
 mod constraints;
@@ -19,6 +21,7 @@ mod expressions;
 mod indexes;
 mod job;
 mod parse;
+mod rename;
 mod roles;
 mod sequences;
 mod types;

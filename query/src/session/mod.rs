@@ -4,11 +4,12 @@
 //! - [`transaction`]: the transaction block, as Postgres's state machine has it
 //! - [`plan`]: what a statement compiles to, and for how long that holds
 //! - [`execute`]: carrying a planned statement out
-//! - [`utility`]: SET, SHOW and other statements about the session
+//! - [`block`], [`set`]: BEGIN, COMMIT and savepoints; SET and SHOW · [`utility`]: other statements about the session
 //! - [`schema_change`]: DDL and its jobs
 //! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
 //! - [`settings`], [`cancel`], [`shared`]: see there
 
+mod block;
 pub mod cancel;
 mod context;
 mod cursor;
@@ -20,6 +21,7 @@ mod plan;
 mod schema_change;
 #[allow(clippy::module_inception, reason = "the session itself, among what belongs to it")]
 mod session;
+mod set;
 mod settings;
 mod shared;
 mod transaction;

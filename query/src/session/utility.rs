@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, CloseCursor, ContextModifier, DiscardObject, Expr as AstExpr, FetchDirection, Ident, ObjectName, Reset, Set,
-    Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Value,
+    self, CloseCursor, DiscardObject, Expr as AstExpr, FetchDirection, Ident, ObjectName, Reset, Statement, Value,
 };
-use stratos_replication::{Isolation, LockMode};
+use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
+use super::block::modes;
 use super::cursor::Movement;
 use super::plan::{Planned, Prepared};
 use super::session::Session;
-use super::transaction::{NamedSavepoint, SAVEPOINTS_MAX, isolation_name};
+use super::set::{setting_name, show_name, shown_as};
 use crate::binder::{self, Body, ParsedStatement};
 use crate::catalog::Relation;
 use crate::exec::stored;
@@ -24,7 +24,7 @@ pub fn ends_failed_block(statement: &Statement) -> bool {
     matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. })
 }
 
-fn text_column(name: &str) -> OutputColumn {
+pub(super) fn text_column(name: &str) -> OutputColumn {
     OutputColumn { id: ColumnId(0), name: name.to_owned(), ty: PgType::Text.into(), origin: None }
 }
 
@@ -40,115 +40,11 @@ pub fn output_of(statement: &Statement) -> Vec<OutputColumn> {
     }
 }
 
-fn fold(ident: &Ident) -> String {
+pub(super) fn fold(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn setting_name(name: &ObjectName) -> String {
-    let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(|i| i.value.clone()).collect();
-    parts.join(".")
-}
-
-fn show_name(variable: &[Ident]) -> String {
-    let words: Vec<String> = variable.iter().map(|i| i.value.to_lowercase()).collect();
-    match words.join(" ").as_str() {
-        "transaction isolation level" => "transaction_isolation".to_owned(),
-        "session authorization" => "session_authorization".to_owned(),
-        "time zone" => "timezone".to_owned(),
-        // `a.b` comes as two words from the parser.
-        other => other.replace(' ', "."),
-    }
-}
-
-/// Postgres names the column by the setting's own spelling.
-fn shown_as(name: &str) -> String {
-    match name {
-        "timezone" => "TimeZone".to_owned(),
-        "datestyle" => "DateStyle".to_owned(),
-        "intervalstyle" => "IntervalStyle".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-/// The value of a SET as text; `None` is DEFAULT.
-fn setting_value(values: &[AstExpr]) -> Result<Option<String>> {
-    let mut parts = Vec::with_capacity(values.len());
-    for value in values {
-        parts.push(match value {
-            AstExpr::Identifier(ident)
-                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") =>
-            {
-                return Ok(None);
-            }
-            AstExpr::Identifier(ident) if ident.quote_style.is_some() => {
-                if values.len() > 1 {
-                    format!("\"{}\"", ident.value.replace('"', "\"\""))
-                } else {
-                    ident.value.clone()
-                }
-            }
-            AstExpr::Identifier(ident) => ident.value.clone(),
-            AstExpr::CompoundIdentifier(parts) => parts.iter().map(|i| i.value.clone()).collect::<Vec<_>>().join("."),
-            AstExpr::Value(value) => literal(&value.value)?,
-            AstExpr::UnaryOp { op, expr } => match expr.as_ref() {
-                AstExpr::Value(value) => format!("{op}{}", literal(&value.value)?),
-                _ => return Err(bad_value(value)),
-            },
-            AstExpr::Interval(interval) => match interval.value.as_ref() {
-                AstExpr::Value(value) => literal(&value.value)?,
-                _ => return Err(bad_value(value)),
-            },
-            AstExpr::TypedString(typed) => literal(&typed.value.value)?,
-            _ => return Err(bad_value(value)),
-        });
-    }
-    Ok(Some(parts.join(", ")))
-}
-
-fn bad_value(value: &AstExpr) -> Error {
-    Error::new(ErrorKind::SyntaxError, format!("SET takes constants only, not \"{value}\""))
-}
-
-fn literal(value: &Value) -> Result<String> {
-    match value {
-        Value::Number(text, _) => Ok(text.clone()),
-        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) | Value::DoubleQuotedString(text) => {
-            Ok(text.clone())
-        }
-        Value::DollarQuotedString(text) => Ok(text.value.clone()),
-        Value::Boolean(on) => Ok(if *on { "on" } else { "off" }.to_owned()),
-        Value::Null => Err(Error::new(ErrorKind::InvalidParameterValue, "NULL is not a value of a setting")),
-        other => Err(Error::new(ErrorKind::SyntaxError, format!("unexpected value {other}"))),
-    }
-}
-
-/// Isolation level and read-only of a list of transaction modes.
-struct Modes {
-    isolation: Option<Isolation>,
-    read_only: Option<bool>,
-}
-
-fn modes(modes: &[TransactionMode]) -> Result<Modes> {
-    let mut wanted = Modes { isolation: None, read_only: None };
-    for mode in modes {
-        match mode {
-            TransactionMode::AccessMode(mode) => wanted.read_only = Some(*mode == TransactionAccessMode::ReadOnly),
-            TransactionMode::IsolationLevel(level) => {
-                wanted.isolation = Some(match level {
-                    TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => {
-                        Isolation::ReadCommitted
-                    }
-                    TransactionIsolationLevel::RepeatableRead => Isolation::RepeatableRead,
-                    TransactionIsolationLevel::Serializable => Isolation::Serializable,
-                    TransactionIsolationLevel::Snapshot => return Err(Error::unsupported("ISOLATION LEVEL SNAPSHOT")),
-                });
-            }
-        }
-    }
-    Ok(wanted)
-}
-
-fn done(tag: impl Into<String>) -> Result<StatementResult> {
+pub(super) fn done(tag: impl Into<String>) -> Result<StatementResult> {
     Ok(StatementResult::Done(tag.into()))
 }
 
@@ -306,258 +202,6 @@ impl Session {
             self.existing_table(table)?;
         }
         done("VACUUM")
-    }
-
-    fn begin(&mut self, wanted: Modes) -> Result<()> {
-        match &mut self.block {
-            Some(block) if block.explicit => {
-                self.warning(ErrorKind::ActiveSqlTransaction, "there is already a transaction in progress");
-                Ok(())
-            }
-            // An implicit transaction that has done something becomes the block, as in Postgres.
-            Some(block) if block.used => {
-                block.explicit = true;
-                if wanted.isolation.is_some_and(|level| level != block.store.isolation()) {
-                    return Err(isolation_too_late());
-                }
-                Ok(())
-            }
-            _ => {
-                self.block = None;
-                self.ensure_block();
-                let block = self.ensure_block();
-                let isolation = wanted.isolation.unwrap_or(block.store.isolation());
-                let read_only = wanted.read_only.unwrap_or(block.read_only);
-                self.start_block(isolation, read_only, true);
-                Ok(())
-            }
-        }
-    }
-
-    async fn commit(&mut self, chain: bool) -> Result<StatementResult> {
-        let Some(block) = &self.block else {
-            if chain {
-                return Err(Error::new(
-                    ErrorKind::NoActiveSqlTransaction,
-                    "COMMIT AND CHAIN can only be used in transaction blocks",
-                ));
-            }
-            self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
-            return done("COMMIT");
-        };
-        let (failed, isolation, read_only) = (block.failed, block.store.isolation(), block.read_only);
-        if !block.explicit {
-            self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
-        }
-        if failed {
-            self.rollback_block().await;
-        } else {
-            self.commit_block().await?;
-        }
-        self.end_cursors();
-        if chain {
-            self.start_block(isolation, read_only, true);
-        }
-        done(if failed { "ROLLBACK" } else { "COMMIT" })
-    }
-
-    async fn rollback(&mut self, chain: bool) {
-        let again = self.block.as_ref().map(|b| (b.explicit, b.store.isolation(), b.read_only));
-        if !again.is_some_and(|(explicit, ..)| explicit) {
-            self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
-        }
-        self.rollback_block().await;
-        self.end_cursors();
-        if let (true, Some((_, isolation, read_only))) = (chain, again) {
-            self.start_block(isolation, read_only, true);
-        }
-    }
-
-    fn explicit_block(&mut self, statement: &str) -> Result<&mut super::transaction::Block> {
-        match &mut self.block {
-            Some(block) if block.explicit => Ok(block),
-            _ => Err(Error::new(
-                ErrorKind::NoActiveSqlTransaction,
-                format!("{statement} can only be used in transaction blocks"),
-            )),
-        }
-    }
-
-    fn savepoint(&mut self, name: String) -> Result<StatementResult> {
-        let settings = self.shared.settings.lock().clone();
-        let block = self.explicit_block("SAVEPOINT")?;
-        if block.savepoints.len() >= SAVEPOINTS_MAX {
-            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "too many savepoints in this transaction"));
-        }
-        let id = block.store.savepoint();
-        block.savepoints.push(NamedSavepoint {
-            name,
-            id,
-            settings,
-            catalog: block.catalog.clone(),
-            jobs: block.jobs.len(),
-        });
-        done("SAVEPOINT")
-    }
-
-    fn find_savepoint(&mut self, statement: &str, name: &str) -> Result<usize> {
-        let block = self.explicit_block(statement)?;
-        block.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
-        })
-    }
-
-    fn release(&mut self, name: &str) -> Result<StatementResult> {
-        let at = self.find_savepoint("RELEASE SAVEPOINT", name)?;
-        let block = self.explicit_block("RELEASE SAVEPOINT")?;
-        block.store.release(block.savepoints[at].id);
-        block.savepoints.truncate(at);
-        done("RELEASE")
-    }
-
-    fn rollback_to(&mut self, name: &str) -> Result<StatementResult> {
-        let at = self.find_savepoint("ROLLBACK TO SAVEPOINT", name)?;
-        let block = self.explicit_block("ROLLBACK TO SAVEPOINT")?;
-        block.savepoints.truncate(at + 1);
-        let savepoint = &block.savepoints[at];
-        block.store.rollback_to(savepoint.id);
-        block.catalog = savepoint.catalog.clone();
-        block.jobs.truncate(savepoint.jobs);
-        block.failed = false;
-        let settings = savepoint.settings.clone();
-        *self.shared.settings.lock() = settings;
-        self.publish_catalog();
-        done("ROLLBACK")
-    }
-
-    fn set(&mut self, set: &Set) -> Result<StatementResult> {
-        match set {
-            Set::SingleAssignment { scope, hivevar, variable, values } => {
-                if *hivevar || matches!(scope, Some(ContextModifier::Global)) {
-                    return Err(Error::unsupported("SET GLOBAL"));
-                }
-                let local = matches!(scope, Some(ContextModifier::Local));
-                self.assign(&setting_name(variable), setting_value(values)?, local)?;
-            }
-            Set::SetTimeZone { local, value } => {
-                let value = setting_value(std::slice::from_ref(value))?;
-                self.assign("TimeZone", value, *local)?;
-            }
-            Set::SetNames { charset_name, collation_name: None } => {
-                self.assign("client_encoding", Some(charset_name.value.clone()), false)?;
-            }
-            Set::SetNamesDefault {} => self.assign("client_encoding", None, false)?,
-            Set::SetTransaction { modes: wanted, snapshot: None, session: true } => {
-                let wanted = modes(wanted)?;
-                if let Some(level) = wanted.isolation {
-                    self.assign("default_transaction_isolation", Some(isolation_name(level).into()), false)?;
-                }
-                if let Some(read_only) = wanted.read_only {
-                    let value = if read_only { "on" } else { "off" };
-                    self.assign("default_transaction_read_only", Some(value.into()), false)?;
-                }
-            }
-            Set::SetTransaction { modes: wanted, snapshot: None, session: false } => {
-                self.set_transaction(modes(wanted)?)?;
-            }
-            Set::SetRole { context_modifier: None, role_name } => match role_name {
-                None => {}
-                Some(name) if fold(name) == self.shared.user || fold(name) == "none" => {}
-                Some(_) => return Err(Error::unsupported("SET ROLE to another role")),
-            },
-            other => return Err(Error::unsupported(format_args!("SET in the form \"{other}\""))),
-        }
-        done("SET")
-    }
-
-    fn assign(&mut self, name: &str, value: Option<String>, local: bool) -> Result<()> {
-        let lower = name.to_ascii_lowercase();
-        if lower == "transaction_isolation" || lower == "transaction_read_only" {
-            let value = value.ok_or_else(|| {
-                Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset"))
-            })?;
-            let mut wanted = Modes { isolation: None, read_only: None };
-            if lower == "transaction_isolation" {
-                let mut scratch = super::Settings::default();
-                scratch.set("default_transaction_isolation", &value)?;
-                let level = scratch.show("default_transaction_isolation")?;
-                wanted.isolation = Some(super::transaction::isolation_from_name(&level));
-            } else {
-                let parsed = super::settings::parse_bool(&value);
-                wanted.read_only = Some(parsed.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::InvalidParameterValue,
-                        format!("parameter \"{lower}\" requires a Boolean value"),
-                    )
-                })?);
-            }
-            return self.set_transaction(wanted);
-        }
-        if local && self.block.as_ref().is_none_or(|b| !b.explicit) {
-            self.warning(ErrorKind::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
-        }
-        let mut settings = self.shared.settings.lock();
-        match value {
-            None => settings.reset(name),
-            Some(value) if local => settings.set_local(name, &value),
-            Some(value) => settings.set(name, &value),
-        }
-    }
-
-    fn set_transaction(&mut self, wanted: Modes) -> Result<()> {
-        if self.block.is_none() {
-            self.warning(ErrorKind::NoActiveSqlTransaction, "SET TRANSACTION can only be used in transaction blocks");
-            return Ok(());
-        }
-        let block = self.ensure_block();
-        if wanted.isolation.is_some_and(|level| block.used && level != block.store.isolation()) {
-            return Err(isolation_too_late());
-        }
-        if wanted.read_only == Some(false) && block.read_only && block.used {
-            return Err(Error::new(
-                ErrorKind::ActiveSqlTransaction,
-                "transaction read-write mode must be set before any query",
-            ));
-        }
-        let isolation = wanted.isolation.unwrap_or(block.store.isolation());
-        let read_only = wanted.read_only.unwrap_or(block.read_only);
-        let explicit = block.explicit;
-        if block.used {
-            block.read_only = read_only;
-            self.shared.read_only.store(read_only, std::sync::atomic::Ordering::Relaxed);
-            return Ok(());
-        }
-        if !block.savepoints.is_empty() {
-            return Err(Error::new(
-                ErrorKind::ActiveSqlTransaction,
-                "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
-            ));
-        }
-        let settings_before = block.settings_before.clone();
-        self.start_block(isolation, read_only, explicit);
-        self.ensure_block().settings_before = settings_before;
-        Ok(())
-    }
-
-    fn show(&mut self, name: &str) -> Result<StatementResult> {
-        if name == "all" {
-            let settings = self.shared.settings.lock().all();
-            let rows = settings
-                .into_iter()
-                .map(|(name, value, about)| vec![Datum::text(name), Datum::text(value), Datum::text(about)])
-                .collect();
-            let columns = ["name", "setting", "description"].map(text_column);
-            return Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new(columns), "SHOW", rows)));
-        }
-        let value = match (name, &self.block) {
-            ("transaction_isolation", Some(block)) => isolation_name(block.store.isolation()).to_owned(),
-            ("transaction_isolation", None) => self.shared.settings.lock().show("default_transaction_isolation")?,
-            ("transaction_read_only", Some(block)) => if block.read_only { "on" } else { "off" }.to_owned(),
-            ("transaction_read_only", None) => self.shared.settings.lock().show("default_transaction_read_only")?,
-            _ => self.shared.settings.lock().show(name)?,
-        };
-        let columns = Arc::new([text_column(&shown_as(name))]);
-        Ok(StatementResult::Rows(ResultSet::from_rows(columns, "SHOW", vec![vec![Datum::text(value)]])))
     }
 
     fn prepare_by_name(
@@ -722,8 +366,4 @@ impl Session {
         }
         done("LOCK TABLE")
     }
-}
-
-fn isolation_too_late() -> Error {
-    Error::new(ErrorKind::ActiveSqlTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
 }

@@ -1,0 +1,277 @@
+//! Operators: AND and OR, overloads by the types of their operands, and the casts that a choice asks for.
+
+use sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
+use sqlparser::tokenizer::Span;
+use stratos_types::{Error, ErrorKind, PgType, Result};
+
+use super::Binder;
+use super::composite::is_row;
+use super::expr::not;
+use super::resolve::{Choice, choose, settle};
+use super::scope::Place;
+use crate::functions::{ArgType, Function, Operator};
+use crate::ir::{Expr, ExprKind};
+
+/// The symbol by which the operator is registered.
+pub(crate) fn symbol(op: &BinaryOperator) -> Result<String> {
+    use BinaryOperator as B;
+    Ok(match op {
+        B::PGCustomBinaryOperator(parts) => match parts.as_slice() {
+            [symbol] => symbol.clone(),
+            [schema, symbol] if schema.eq_ignore_ascii_case("pg_catalog") => symbol.clone(),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::UndefinedFunction,
+                    format!("operator does not exist: {}", parts.join(".")),
+                ));
+            }
+        },
+        B::Custom(symbol) => symbol.clone(),
+        B::And
+        | B::Or
+        | B::Xor
+        | B::Spaceship
+        | B::DuckIntegerDivide
+        | B::MyIntegerDivide
+        | B::Match
+        | B::Regexp
+        | B::Overlaps
+        | B::Assignment => return Err(Error::unsupported(format!("operator {op}"))),
+        other => other.to_string(),
+    })
+}
+
+impl Binder<'_> {
+    /// A chain of ANDs or ORs, flattened.
+    pub(super) fn logic(&mut self, e: &ast::Expr, and: bool) -> Result<Expr> {
+        let mut terms: Vec<&ast::Expr> = Vec::new();
+        let mut rest = e;
+        loop {
+            match rest {
+                ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } if and => {
+                    terms.push(right);
+                    rest = left;
+                }
+                ast::Expr::BinaryOp { left, op: BinaryOperator::Or, right } if !and => {
+                    terms.push(right);
+                    rest = left;
+                }
+                _ => break,
+            }
+        }
+        terms.push(rest);
+        let what = if and { "AND" } else { "OR" };
+        let mut bound = Vec::with_capacity(terms.len());
+        for term in terms.into_iter().rev() {
+            let expr = self.expr(term)?;
+            bound.push(self.boolean(expr, what, term.place())?);
+        }
+        Ok(Expr { kind: if and { ExprKind::And(bound) } else { ExprKind::Or(bound) }, ty: PgType::Bool.into() })
+    }
+
+    pub(super) fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Expr> {
+        let written = symbol(op)?;
+        let place = self.operator_position(&written, op, right.place());
+        if let Some(rows) = self.row_operands(left, right)? {
+            return self.compare_rows(&written, rows, place);
+        }
+        // A left-deep chain of one operator is walked without recursion.
+        let mut chain: Vec<(&ast::Expr, String, Option<usize>)> = vec![(right, written, place)];
+        let mut first = left;
+        while let ast::Expr::BinaryOp { left, op, right } = first {
+            if matches!(op, BinaryOperator::And | BinaryOperator::Or) || is_row(left) || is_row(right) {
+                break;
+            }
+            let s = symbol(op)?;
+            let p = self.operator_position(&s, op, right.place());
+            chain.push((right, s, p));
+            first = left;
+        }
+        let mut result = self.expr(first)?;
+        for (right, symbol, place) in chain.into_iter().rev() {
+            let spans = [first.place(), right.place()];
+            let right = self.expr(right)?;
+            result = self.operator_at(&symbol, Some(result), right, place, &spans)?;
+        }
+        Ok(result)
+    }
+
+    fn operator_position(&self, symbol: &str, op: &BinaryOperator, right: Span) -> Option<usize> {
+        let written = match op {
+            BinaryOperator::PGCustomBinaryOperator(_) => "OPERATOR",
+            BinaryOperator::NotEq => {
+                let a = self.cx.source.symbol_before(right, "<>");
+                let b = self.cx.source.symbol_before(right, "!=");
+                return a.max(b);
+            }
+            _ => symbol,
+        };
+        self.cx.source.symbol_before(right, written)
+    }
+
+    pub(super) fn unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
+        let span = inner.place();
+        let symbol = match op {
+            UnaryOperator::Not => {
+                let expr = self.expr(inner)?;
+                let expr = self.boolean(expr, "NOT", span)?;
+                return Ok(not(expr));
+            }
+            UnaryOperator::Minus => {
+                // The sign belongs to the constant: -2147483648 is an int4.
+                if let ast::Expr::Value(v) = inner
+                    && let Value::Number(text, _) = &v.value
+                {
+                    return self.number(&format!("-{text}"), span);
+                }
+                "-"
+            }
+            UnaryOperator::Plus => "+",
+            UnaryOperator::BitwiseNot => "~",
+            UnaryOperator::PGAbs => "@",
+            UnaryOperator::PGSquareRoot => "|/",
+            UnaryOperator::PGCubeRoot => "||/",
+            other => return Err(Error::unsupported(format!("operator {other}"))),
+        };
+        let place = self.cx.source.symbol_before(span, symbol);
+        let expr = self.expr(inner)?;
+        self.operator(symbol, None, expr, place)
+    }
+
+    /// Chooses and calls an operator.
+    pub(crate) fn operator(
+        &mut self,
+        symbol: &str,
+        left: Option<Expr>,
+        right: Expr,
+        place: Option<usize>,
+    ) -> Result<Expr> {
+        self.operator_at(symbol, left, right, place, &[])
+    }
+
+    /// As [`Binder::operator`], with the places of the operands for errors in literals.
+    fn operator_at(
+        &mut self,
+        symbol: &str,
+        left: Option<Expr>,
+        right: Expr,
+        place: Option<usize>,
+        spans: &[Span],
+    ) -> Result<Expr> {
+        let actual: Vec<PgType> = left.iter().chain([&right]).map(|e| e.ty.ty).collect();
+        let operator = self.find_operator(symbol, &actual, place)?;
+        let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
+        let args: Vec<Expr> = left.into_iter().chain([right]).collect();
+        let (args, ret) =
+            self.settle_args_at(&formal, operator.function.ret, args, spans).map_err(|e| match place {
+                Some(p) => e.at(p),
+                None => e,
+            })?;
+        Ok(Expr { kind: ExprKind::Call { function: operator.function, args }, ty: ret.into() })
+    }
+
+    /// The operator for operands of these types.
+    pub(crate) fn find_operator(
+        &self,
+        symbol: &str,
+        actual: &[PgType],
+        place: Option<usize>,
+    ) -> Result<&'static Operator> {
+        let located = |e: Error| match place {
+            Some(p) => e.at(p),
+            None => e,
+        };
+        let operators: Vec<&'static Operator> = self
+            .cx
+            .registry
+            .operators(symbol)
+            .into_iter()
+            .filter(|o| o.left.is_some() == (actual.len() == 2))
+            .collect();
+        // Types that share a representation may give one signature twice: the first counts.
+        let mut candidates: Vec<Vec<ArgType>> = Vec::with_capacity(operators.len());
+        let mut distinct: Vec<&'static Operator> = Vec::with_capacity(operators.len());
+        for operator in operators {
+            let formal: Vec<ArgType> = operator.left.into_iter().chain([operator.right]).collect();
+            if !candidates.contains(&formal) {
+                candidates.push(formal);
+                distinct.push(operator);
+            }
+        }
+        let operators = distinct;
+        // With one operand unknown, first see whether both of the same type would do.
+        if let [a, b] = actual {
+            let same = match (*a, *b) {
+                (PgType::Unknown, known) | (known, PgType::Unknown) if known != PgType::Unknown => Some(known),
+                _ => None,
+            };
+            if let Some(ty) = same
+                && let Some(i) = candidates.iter().position(|c| c.iter().all(|f| *f == ArgType::Is(ty)))
+            {
+                return Ok(operators[i]);
+            }
+        }
+        let shown = || match actual {
+            [one] => format!("{symbol} {one}"),
+            [a, b] => format!("{a} {symbol} {b}"),
+            _ => symbol.to_owned(),
+        };
+        match choose(actual, &candidates) {
+            Choice::One(i) => Ok(operators[i]),
+            Choice::None => Err(located(
+                Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {}", shown())).with_hint(
+                    "No operator matches the given name and argument types. You might need to add explicit type casts.",
+                ),
+            )),
+            Choice::Ambiguous => Err(located(
+                Error::new(ErrorKind::AmbiguousFunction, format!("operator is not unique: {}", shown())).with_hint(
+                    "Could not choose a best candidate operator. You might need to add explicit type casts.",
+                ),
+            )),
+        }
+    }
+
+    /// Calls a function, with arguments cast to what it takes.
+    pub(crate) fn apply(
+        &mut self,
+        function: &'static Function,
+        formal: &[ArgType],
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Result<Expr> {
+        let (args, ret) = self.settle_args(formal, function.ret, args, span)?;
+        Ok(Expr { kind: ExprKind::Call { function, args }, ty: ret.into() })
+    }
+
+    pub(crate) fn settle_args(
+        &mut self,
+        formal: &[ArgType],
+        ret: crate::functions::ReturnType,
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Result<(Vec<Expr>, PgType)> {
+        let spans = vec![span; args.len()];
+        self.settle_args_at(formal, ret, args, &spans)
+    }
+
+    fn settle_args_at(
+        &mut self,
+        formal: &[ArgType],
+        ret: crate::functions::ReturnType,
+        args: Vec<Expr>,
+        spans: &[Span],
+    ) -> Result<(Vec<Expr>, PgType)> {
+        let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
+        let at = |i: usize| spans.get(i).copied().unwrap_or_else(Span::empty);
+        let (targets, ret) = settle(&actual, formal, ret).map_err(|e| self.at(e, at(0)))?;
+        let mut cast = Vec::with_capacity(args.len());
+        for (i, (arg, target)) in args.into_iter().zip(targets).enumerate() {
+            let span = at(i);
+            cast.push(match target {
+                Some(ty) => self.implicit(arg, ty, span)?,
+                None => self.known(arg)?,
+            });
+        }
+        Ok((cast, ret))
+    }
+}

@@ -1,0 +1,289 @@
+//! ALTER TABLE … ALTER COLUMN: default, NOT NULL, identity, type.
+
+use sqlparser::ast::{AlterColumnOperation, DataType, Expr, GeneratedAs, Ident, ObjectName, SequenceOptions};
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+
+use super::alter_table::Altering;
+use super::expressions::parse_expression;
+use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type, fold};
+use crate::catalog::{ColumnDefault, ConstraintKind, Identity, Sequence, Table, choose_relation_name};
+
+/// Whether every stored value of the old type is, byte for byte in rows and keys, the same value of the new one.
+fn widens(old: ColumnType, new: ColumnType) -> bool {
+    let text = |ty| matches!(ty, PgType::Text | PgType::Varchar);
+    if text(old.ty) && text(new.ty) {
+        return match (old.char_length(), new.char_length()) {
+            (_, None) => true,
+            (Some(old), Some(new)) => new >= old,
+            (None, Some(_)) => false,
+        };
+    }
+    if old.ty != new.ty {
+        return false;
+    }
+    if old.typmod == new.typmod {
+        return true;
+    }
+    match old.ty {
+        PgType::Numeric => match (old.numeric_precision_scale(), new.numeric_precision_scale()) {
+            (_, None) => true,
+            (Some((old_precision, old_scale)), Some((precision, scale))) => {
+                scale == old_scale && precision >= old_precision
+            }
+            (None, Some(_)) => false,
+        },
+        PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz => {
+            match (old.time_precision(), new.time_precision()) {
+                (_, None) => true,
+                (Some(old), Some(new)) => new >= old,
+                (None, Some(new)) => new >= 6,
+            }
+        }
+        PgType::Interval => new.typmod == -1,
+        _ => false,
+    }
+}
+
+impl Ddl<'_, '_> {
+    pub(super) fn alter_column(
+        &mut self,
+        altering: &mut Altering,
+        name: &str,
+        operation: &AlterColumnOperation,
+    ) -> Result<()> {
+        let Some(position) = altering.table.column_named(name) else {
+            return Err(column_missing(name, &altering.table.name));
+        };
+        let table_name = altering.table.name.clone();
+        let identity = altering.table.columns[position].identity.is_some();
+        let is_identity = || {
+            Error::new(
+                ErrorKind::SyntaxError,
+                format!("column \"{name}\" of relation \"{table_name}\" is an identity column"),
+            )
+        };
+        match operation {
+            AlterColumnOperation::SetNotNull => {
+                let column = &mut altering.table.columns[position];
+                if !column.not_null {
+                    column.not_null = true;
+                    let attnum = column.attnum;
+                    self.jobs.push(Job::Validate { table: altering.table.oid, what: Validation::NotNull { attnum } });
+                }
+            }
+            AlterColumnOperation::DropNotNull => {
+                if identity {
+                    return Err(is_identity());
+                }
+                let attnum = altering.table.columns[position].attnum;
+                if altering.table.has_primary_key()
+                    && altering.table.primary_index().columns.iter().any(|c| c.attnum == attnum)
+                {
+                    return Err(Error::new(
+                        ErrorKind::InvalidTableDefinition,
+                        format!("column \"{name}\" is in a primary key"),
+                    ));
+                }
+                altering.table.columns[position].not_null = false;
+            }
+            AlterColumnOperation::SetDefault { value } => {
+                if identity {
+                    return Err(is_identity());
+                }
+                let ty = altering.table.columns[position].ty;
+                let sql = self.default_text(name, ty, value)?;
+                altering.table.columns[position].default = match sql {
+                    Some(sql) => Some(ColumnDefault { oid: self.oid()?, sql, owned_sequence: None }),
+                    None => None,
+                };
+            }
+            AlterColumnOperation::DropDefault => {
+                if identity {
+                    return Err(is_identity().with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."));
+                }
+                altering.table.columns[position].default = None;
+            }
+            AlterColumnOperation::SetDataType { data_type, using, .. } => {
+                self.alter_type(altering, position, data_type, using.as_ref())?
+            }
+            AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
+                let always = match generated_as {
+                    Some(GeneratedAs::Always) => true,
+                    Some(GeneratedAs::ByDefault) => false,
+                    _ => return Err(Error::unsupported("generated columns")),
+                };
+                self.add_identity(altering, position, always, sequence_options.as_deref().unwrap_or(&[]))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_identity(
+        &mut self,
+        altering: &mut Altering,
+        position: usize,
+        always: bool,
+        options: &[SequenceOptions],
+    ) -> Result<()> {
+        let table = &mut altering.table;
+        let column = &table.columns[position];
+        let refuse = |what: &str| {
+            Error::new(
+                ErrorKind::ObjectNotInPrerequisiteState,
+                format!("column \"{}\" of relation \"{}\" {what}", column.name, table.name),
+            )
+        };
+        if !column.not_null {
+            return Err(refuse("must be declared NOT NULL before identity can be added"));
+        }
+        if column.identity.is_some() {
+            return Err(refuse("is already an identity column"));
+        }
+        if column.default.is_some() {
+            return Err(refuse("already has a default value"));
+        }
+        if !matches!(column.ty.ty, PgType::Int2 | PgType::Int4 | PgType::Int8) {
+            return Err(Error::new(
+                ErrorKind::InvalidParameterValue,
+                "identity column type must be smallint, integer, or bigint",
+            ));
+        }
+        let name = choose_relation_name(self.snapshot(), table.schema, &table.name, Some(&column.name), "seq", &[]);
+        let sequence = self.new_sequence(table.schema, name, column.ty, options)?;
+        let oid = sequence.oid;
+        self.editor.put_sequence(Sequence {
+            owned_by: Some((table.oid, column.attnum)),
+            owner: table.owner,
+            ..sequence
+        })?;
+        table.columns[position].identity = Some(Identity { always, sequence: oid });
+        Ok(())
+    }
+
+    pub(super) fn alter_identity(
+        &mut self,
+        table: &ObjectName,
+        column: &Ident,
+        always: Option<bool>,
+        if_exists: bool,
+    ) -> Result<&'static str> {
+        const TAG: &str = "ALTER TABLE";
+        let table = self.table(table)?;
+        self.must_own(table.owner, "table", &table.name)?;
+        let mut table = Table::clone(&table);
+        let name = fold(column);
+        let position = table.column_named(&name).ok_or_else(|| column_missing(&name, &table.name))?;
+        let message = format!("column \"{name}\" of relation \"{}\" is not an identity column", table.name);
+        match (&mut table.columns[position].identity, always) {
+            (None, _) if if_exists => {
+                self.notice(format!("{message}, skipping"));
+                return Ok(TAG);
+            }
+            (None, _) => {
+                return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
+            }
+            (Some(identity), Some(always)) => identity.always = always,
+            (Some(identity), None) => {
+                let sequence = identity.sequence;
+                self.editor.remove_sequence(sequence);
+                table.columns[position].identity = None;
+            }
+        }
+        self.editor.put_table(table)?;
+        Ok(TAG)
+    }
+
+    fn alter_type(
+        &mut self,
+        altering: &mut Altering,
+        position: usize,
+        data_type: &DataType,
+        using: Option<&Expr>,
+    ) -> Result<()> {
+        let new_type = column_type(data_type)?;
+        let old = altering.table.columns[position].clone();
+        self.context.binder.bind_using(self.snapshot(), &altering.from, &old.name, new_type, using)?;
+        if let Some(default) = &old.default {
+            let expression = parse_expression(&default.sql)?;
+            self.context.binder.bind_default(self.snapshot(), &old.name, new_type, &expression).map_err(|_| {
+                Error::new(
+                    ErrorKind::DatatypeMismatch,
+                    format!(
+                        "default for column \"{}\" cannot be cast automatically to type {}",
+                        old.name,
+                        new_type.ty.sql_name()
+                    ),
+                )
+            })?;
+        }
+        for index in &altering.table.indexes {
+            if index.columns.iter().any(|c| c.attnum == old.attnum) {
+                super::constraints::must_be_indexable(new_type.ty)?;
+            }
+        }
+        let in_key = altering.table.foreign_keys().any(|(_, key)| key.columns.contains(&old.attnum))
+            || self.snapshot().referencing(altering.table.oid).iter().any(|(other, at)| {
+                matches!(&other.constraints[*at].kind,
+                        ConstraintKind::ForeignKey(key) if key.referenced.contains(&old.attnum))
+            });
+        let in_place = using.is_none() && widens(old.ty, new_type);
+        if in_key && !in_place {
+            return Err(Error::unsupported("ALTER TYPE of a column that a foreign key uses"));
+        }
+        altering.table.columns[position].ty = new_type;
+        if old.identity.is_some() {
+            for sequence in self.snapshot().sequences_of(altering.table.oid, Some(old.attnum)) {
+                self.alter_identity_type(&sequence, new_type)?;
+            }
+        }
+        // Conditions mean something else over the new type, or nothing.
+        for (constraint, check) in altering.table.checks() {
+            if !check.columns.contains(&old.attnum) {
+                continue;
+            }
+            let expression = parse_expression(&check.sql)?;
+            self.context.binder.bind_check(self.snapshot(), &altering.table, &expression)?;
+            if !in_place {
+                self.jobs.push(Job::Validate {
+                    table: altering.table.oid,
+                    what: Validation::Check { constraint: constraint.oid },
+                });
+            }
+        }
+        if !in_place {
+            altering.rewrite = true;
+            let expression = match using {
+                Some(expression) => expression.to_string(),
+                None => crate::catalog::quote_identifier(&old.name),
+            };
+            altering.columns.retain(|c| c.attnum != old.attnum);
+            altering.columns.push(RewriteColumn { attnum: old.attnum, expression: Some(expression) });
+        }
+        Ok(())
+    }
+
+    /// An identity's sequence has the column's type.
+    fn alter_identity_type(&mut self, sequence: &Sequence, ty: ColumnType) -> Result<()> {
+        let bounds = |ty: PgType| match ty {
+            PgType::Int2 => Ok((i64::from(i16::MIN), i64::from(i16::MAX))),
+            PgType::Int4 => Ok((i64::from(i32::MIN), i64::from(i32::MAX))),
+            PgType::Int8 => Ok((i64::MIN, i64::MAX)),
+            _ => Err(Error::new(
+                ErrorKind::InvalidParameterValue,
+                "identity column type must be smallint, integer, or bigint",
+            )),
+        };
+        let (old_min, old_max) = bounds(sequence.ty.ty)?;
+        let (min, max) = bounds(ty.ty)?;
+        let mut sequence = sequence.clone();
+        sequence.ty = ty.ty.into();
+        if sequence.max_value == old_max || sequence.max_value > max {
+            sequence.max_value = max;
+        }
+        if sequence.min_value == old_min || sequence.min_value < min {
+            sequence.min_value = min;
+        }
+        self.editor.put_sequence(sequence)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! BEGIN, COMMIT, ROLLBACK, savepoints, SET TRANSACTION.
+
+use sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
+use stratos_replication::Isolation;
+use stratos_types::{Error, ErrorKind, Result};
+
+use super::session::Session;
+use super::transaction::{NamedSavepoint, SAVEPOINTS_MAX};
+use super::utility::done;
+use crate::result::StatementResult;
+
+/// Isolation level and read-only of a list of transaction modes.
+pub(super) struct Modes {
+    pub isolation: Option<Isolation>,
+    pub read_only: Option<bool>,
+}
+
+pub(super) fn modes(modes: &[TransactionMode]) -> Result<Modes> {
+    let mut wanted = Modes { isolation: None, read_only: None };
+    for mode in modes {
+        match mode {
+            TransactionMode::AccessMode(mode) => wanted.read_only = Some(*mode == TransactionAccessMode::ReadOnly),
+            TransactionMode::IsolationLevel(level) => {
+                wanted.isolation = Some(match level {
+                    TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => {
+                        Isolation::ReadCommitted
+                    }
+                    TransactionIsolationLevel::RepeatableRead => Isolation::RepeatableRead,
+                    TransactionIsolationLevel::Serializable => Isolation::Serializable,
+                    TransactionIsolationLevel::Snapshot => return Err(Error::unsupported("ISOLATION LEVEL SNAPSHOT")),
+                });
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+fn isolation_too_late() -> Error {
+    Error::new(ErrorKind::ActiveSqlTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
+}
+
+impl Session {
+    pub(super) fn begin(&mut self, wanted: Modes) -> Result<()> {
+        match &mut self.block {
+            Some(block) if block.explicit => {
+                self.warning(ErrorKind::ActiveSqlTransaction, "there is already a transaction in progress");
+                Ok(())
+            }
+            // An implicit transaction that has done something becomes the block, as in Postgres.
+            Some(block) if block.used => {
+                block.explicit = true;
+                if wanted.isolation.is_some_and(|level| level != block.store.isolation()) {
+                    return Err(isolation_too_late());
+                }
+                Ok(())
+            }
+            _ => {
+                self.block = None;
+                self.ensure_block();
+                let block = self.ensure_block();
+                let isolation = wanted.isolation.unwrap_or(block.store.isolation());
+                let read_only = wanted.read_only.unwrap_or(block.read_only);
+                self.start_block(isolation, read_only, true);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn commit(&mut self, chain: bool) -> Result<StatementResult> {
+        let Some(block) = &self.block else {
+            if chain {
+                return Err(Error::new(
+                    ErrorKind::NoActiveSqlTransaction,
+                    "COMMIT AND CHAIN can only be used in transaction blocks",
+                ));
+            }
+            self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
+            return done("COMMIT");
+        };
+        let (failed, isolation, read_only) = (block.failed, block.store.isolation(), block.read_only);
+        if !block.explicit {
+            self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
+        }
+        if failed {
+            self.rollback_block().await;
+        } else {
+            self.commit_block().await?;
+        }
+        self.end_cursors();
+        if chain {
+            self.start_block(isolation, read_only, true);
+        }
+        done(if failed { "ROLLBACK" } else { "COMMIT" })
+    }
+
+    pub(super) async fn rollback(&mut self, chain: bool) {
+        let again = self.block.as_ref().map(|b| (b.explicit, b.store.isolation(), b.read_only));
+        if !again.is_some_and(|(explicit, ..)| explicit) {
+            self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
+        }
+        self.rollback_block().await;
+        self.end_cursors();
+        if let (true, Some((_, isolation, read_only))) = (chain, again) {
+            self.start_block(isolation, read_only, true);
+        }
+    }
+
+    pub(super) fn explicit_block(&mut self, statement: &str) -> Result<&mut super::transaction::Block> {
+        match &mut self.block {
+            Some(block) if block.explicit => Ok(block),
+            _ => Err(Error::new(
+                ErrorKind::NoActiveSqlTransaction,
+                format!("{statement} can only be used in transaction blocks"),
+            )),
+        }
+    }
+
+    pub(super) fn savepoint(&mut self, name: String) -> Result<StatementResult> {
+        let settings = self.shared.settings.lock().clone();
+        let block = self.explicit_block("SAVEPOINT")?;
+        if block.savepoints.len() >= SAVEPOINTS_MAX {
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "too many savepoints in this transaction"));
+        }
+        let id = block.store.savepoint();
+        block.savepoints.push(NamedSavepoint {
+            name,
+            id,
+            settings,
+            catalog: block.catalog.clone(),
+            jobs: block.jobs.len(),
+        });
+        done("SAVEPOINT")
+    }
+
+    fn find_savepoint(&mut self, statement: &str, name: &str) -> Result<usize> {
+        let block = self.explicit_block(statement)?;
+        block.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
+        })
+    }
+
+    pub(super) fn release(&mut self, name: &str) -> Result<StatementResult> {
+        let at = self.find_savepoint("RELEASE SAVEPOINT", name)?;
+        let block = self.explicit_block("RELEASE SAVEPOINT")?;
+        block.store.release(block.savepoints[at].id);
+        block.savepoints.truncate(at);
+        done("RELEASE")
+    }
+
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<StatementResult> {
+        let at = self.find_savepoint("ROLLBACK TO SAVEPOINT", name)?;
+        let block = self.explicit_block("ROLLBACK TO SAVEPOINT")?;
+        block.savepoints.truncate(at + 1);
+        let savepoint = &block.savepoints[at];
+        block.store.rollback_to(savepoint.id);
+        block.catalog = savepoint.catalog.clone();
+        block.jobs.truncate(savepoint.jobs);
+        block.failed = false;
+        let settings = savepoint.settings.clone();
+        *self.shared.settings.lock() = settings;
+        self.publish_catalog();
+        done("ROLLBACK")
+    }
+
+    pub(super) fn set_transaction(&mut self, wanted: Modes) -> Result<()> {
+        if self.block.is_none() {
+            self.warning(ErrorKind::NoActiveSqlTransaction, "SET TRANSACTION can only be used in transaction blocks");
+            return Ok(());
+        }
+        let block = self.ensure_block();
+        if wanted.isolation.is_some_and(|level| block.used && level != block.store.isolation()) {
+            return Err(isolation_too_late());
+        }
+        if wanted.read_only == Some(false) && block.read_only && block.used {
+            return Err(Error::new(
+                ErrorKind::ActiveSqlTransaction,
+                "transaction read-write mode must be set before any query",
+            ));
+        }
+        let isolation = wanted.isolation.unwrap_or(block.store.isolation());
+        let read_only = wanted.read_only.unwrap_or(block.read_only);
+        let explicit = block.explicit;
+        if block.used {
+            block.read_only = read_only;
+            self.shared.read_only.store(read_only, std::sync::atomic::Ordering::Relaxed);
+            return Ok(());
+        }
+        if !block.savepoints.is_empty() {
+            return Err(Error::new(
+                ErrorKind::ActiveSqlTransaction,
+                "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
+            ));
+        }
+        let settings_before = block.settings_before.clone();
+        self.start_block(isolation, read_only, explicit);
+        self.ensure_block().settings_before = settings_before;
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! SET, RESET and SHOW.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{ContextModifier, Expr as AstExpr, Ident, ObjectName, Set, Value};
+use stratos_types::{Datum, Error, ErrorKind, Result};
+
+use super::block::{Modes, modes};
+use super::session::Session;
+use super::transaction::isolation_name;
+use super::utility::{done, fold, text_column};
+use crate::result::{ResultSet, StatementResult};
+
+pub(super) fn setting_name(name: &ObjectName) -> String {
+    let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(|i| i.value.clone()).collect();
+    parts.join(".")
+}
+
+pub(super) fn show_name(variable: &[Ident]) -> String {
+    let words: Vec<String> = variable.iter().map(|i| i.value.to_lowercase()).collect();
+    match words.join(" ").as_str() {
+        "transaction isolation level" => "transaction_isolation".to_owned(),
+        "session authorization" => "session_authorization".to_owned(),
+        "time zone" => "timezone".to_owned(),
+        // `a.b` comes as two words from the parser.
+        other => other.replace(' ', "."),
+    }
+}
+
+/// Postgres names the column by the setting's own spelling.
+pub(super) fn shown_as(name: &str) -> String {
+    match name {
+        "timezone" => "TimeZone".to_owned(),
+        "datestyle" => "DateStyle".to_owned(),
+        "intervalstyle" => "IntervalStyle".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The value of a SET as text; `None` is DEFAULT.
+fn setting_value(values: &[AstExpr]) -> Result<Option<String>> {
+    let mut parts = Vec::with_capacity(values.len());
+    for value in values {
+        parts.push(match value {
+            AstExpr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") =>
+            {
+                return Ok(None);
+            }
+            AstExpr::Identifier(ident) if ident.quote_style.is_some() => {
+                if values.len() > 1 {
+                    format!("\"{}\"", ident.value.replace('"', "\"\""))
+                } else {
+                    ident.value.clone()
+                }
+            }
+            AstExpr::Identifier(ident) => ident.value.clone(),
+            AstExpr::CompoundIdentifier(parts) => parts.iter().map(|i| i.value.clone()).collect::<Vec<_>>().join("."),
+            AstExpr::Value(value) => literal(&value.value)?,
+            AstExpr::UnaryOp { op, expr } => match expr.as_ref() {
+                AstExpr::Value(value) => format!("{op}{}", literal(&value.value)?),
+                _ => return Err(bad_value(value)),
+            },
+            AstExpr::Interval(interval) => match interval.value.as_ref() {
+                AstExpr::Value(value) => literal(&value.value)?,
+                _ => return Err(bad_value(value)),
+            },
+            AstExpr::TypedString(typed) => literal(&typed.value.value)?,
+            _ => return Err(bad_value(value)),
+        });
+    }
+    Ok(Some(parts.join(", ")))
+}
+
+fn bad_value(value: &AstExpr) -> Error {
+    Error::new(ErrorKind::SyntaxError, format!("SET takes constants only, not \"{value}\""))
+}
+
+fn literal(value: &Value) -> Result<String> {
+    match value {
+        Value::Number(text, _) => Ok(text.clone()),
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) | Value::DoubleQuotedString(text) => {
+            Ok(text.clone())
+        }
+        Value::DollarQuotedString(text) => Ok(text.value.clone()),
+        Value::Boolean(on) => Ok(if *on { "on" } else { "off" }.to_owned()),
+        Value::Null => Err(Error::new(ErrorKind::InvalidParameterValue, "NULL is not a value of a setting")),
+        other => Err(Error::new(ErrorKind::SyntaxError, format!("unexpected value {other}"))),
+    }
+}
+
+impl Session {
+    pub(super) fn set(&mut self, set: &Set) -> Result<StatementResult> {
+        match set {
+            Set::SingleAssignment { scope, hivevar, variable, values } => {
+                if *hivevar || matches!(scope, Some(ContextModifier::Global)) {
+                    return Err(Error::unsupported("SET GLOBAL"));
+                }
+                let local = matches!(scope, Some(ContextModifier::Local));
+                self.assign(&setting_name(variable), setting_value(values)?, local)?;
+            }
+            Set::SetTimeZone { local, value } => {
+                let value = setting_value(std::slice::from_ref(value))?;
+                self.assign("TimeZone", value, *local)?;
+            }
+            Set::SetNames { charset_name, collation_name: None } => {
+                self.assign("client_encoding", Some(charset_name.value.clone()), false)?;
+            }
+            Set::SetNamesDefault {} => self.assign("client_encoding", None, false)?,
+            Set::SetTransaction { modes: wanted, snapshot: None, session: true } => {
+                let wanted = modes(wanted)?;
+                if let Some(level) = wanted.isolation {
+                    self.assign("default_transaction_isolation", Some(isolation_name(level).into()), false)?;
+                }
+                if let Some(read_only) = wanted.read_only {
+                    let value = if read_only { "on" } else { "off" };
+                    self.assign("default_transaction_read_only", Some(value.into()), false)?;
+                }
+            }
+            Set::SetTransaction { modes: wanted, snapshot: None, session: false } => {
+                self.set_transaction(modes(wanted)?)?;
+            }
+            Set::SetRole { context_modifier: None, role_name } => match role_name {
+                None => {}
+                Some(name) if fold(name) == self.shared.user || fold(name) == "none" => {}
+                Some(_) => return Err(Error::unsupported("SET ROLE to another role")),
+            },
+            other => return Err(Error::unsupported(format_args!("SET in the form \"{other}\""))),
+        }
+        done("SET")
+    }
+
+    fn assign(&mut self, name: &str, value: Option<String>, local: bool) -> Result<()> {
+        let lower = name.to_ascii_lowercase();
+        if lower == "transaction_isolation" || lower == "transaction_read_only" {
+            let value = value.ok_or_else(|| {
+                Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset"))
+            })?;
+            let mut wanted = Modes { isolation: None, read_only: None };
+            if lower == "transaction_isolation" {
+                let mut scratch = super::Settings::default();
+                scratch.set("default_transaction_isolation", &value)?;
+                let level = scratch.show("default_transaction_isolation")?;
+                wanted.isolation = Some(super::transaction::isolation_from_name(&level));
+            } else {
+                let parsed = super::settings::parse_bool(&value);
+                wanted.read_only = Some(parsed.ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::InvalidParameterValue,
+                        format!("parameter \"{lower}\" requires a Boolean value"),
+                    )
+                })?);
+            }
+            return self.set_transaction(wanted);
+        }
+        if local && self.block.as_ref().is_none_or(|b| !b.explicit) {
+            self.warning(ErrorKind::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+        }
+        let mut settings = self.shared.settings.lock();
+        match value {
+            None => settings.reset(name),
+            Some(value) if local => settings.set_local(name, &value),
+            Some(value) => settings.set(name, &value),
+        }
+    }
+
+    pub(super) fn show(&mut self, name: &str) -> Result<StatementResult> {
+        if name == "all" {
+            let settings = self.shared.settings.lock().all();
+            let rows = settings
+                .into_iter()
+                .map(|(name, value, about)| vec![Datum::text(name), Datum::text(value), Datum::text(about)])
+                .collect();
+            let columns = ["name", "setting", "description"].map(text_column);
+            return Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new(columns), "SHOW", rows)));
+        }
+        let value = match (name, &self.block) {
+            ("transaction_isolation", Some(block)) => isolation_name(block.store.isolation()).to_owned(),
+            ("transaction_isolation", None) => self.shared.settings.lock().show("default_transaction_isolation")?,
+            ("transaction_read_only", Some(block)) => if block.read_only { "on" } else { "off" }.to_owned(),
+            ("transaction_read_only", None) => self.shared.settings.lock().show("default_transaction_read_only")?,
+            _ => self.shared.settings.lock().show(name)?,
+        };
+        let columns = Arc::new([text_column(&shown_as(name))]);
+        Ok(StatementResult::Rows(ResultSet::from_rows(columns, "SHOW", vec![vec![Datum::text(value)]])))
+    }
+}
