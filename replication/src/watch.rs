@@ -113,8 +113,6 @@ impl Drop for SpanWatch {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn span(start: &str, end: &str) -> Span {

@@ -1,5 +1,5 @@
 //! Scans of whole tables: what they leave in the column cache must never change an answer.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use stratos_tests::client::rows;
 use stratos_tests::node::Node;
