@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use stratos_replication::{Isolation, Span, Store};
 use stratos_types::{Datum, Error, ErrorKind, Result};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::binder::BindContext;
 use crate::cache::Cache;
@@ -36,6 +36,9 @@ pub struct EngineOptions {
     pub spill_dir: PathBuf,
     /// Disk that they may use there, in bytes.
     pub spill_bytes_max: u64,
+    /// The threads that they are planned and run on, so that they do not hold up those who serve the clients; none is the
+    /// caller's own.
+    pub query_threads: Option<tokio::runtime::Handle>,
 }
 
 impl EngineOptions {
@@ -47,12 +50,16 @@ impl EngineOptions {
             column_cache_bytes: 256 << 20,
             spill_dir: data_dir.join("spill"),
             spill_bytes_max: 64 << 30,
+            query_threads: None,
         }
     }
 }
 
 /// Compiled rules of tables, kept for reuse.
 const CACHED_RULES_MAX: usize = 4096;
+
+/// Long statements that are parsed and bound at once; further ones wait.
+const LONG_STATEMENTS_AT_ONCE: usize = 4;
 
 /// The SQL side of a node.
 pub struct Engine {
@@ -69,6 +76,8 @@ pub struct Engine {
     rules: Mutex<Cache<(u32, u64, u64), Arc<TableRules>>>,
     sessions: RwLock<HashMap<i32, Arc<SessionShared>>>,
     next_pid: AtomicI32,
+    /// Long statements that may be parsed and bound at once.
+    planning: Arc<Semaphore>,
     started_micros: i64,
 }
 
@@ -150,6 +159,7 @@ impl Engine {
             rules: Mutex::new(Cache::new(CACHED_RULES_MAX)),
             sessions: RwLock::default(),
             next_pid: AtomicI32::new(1),
+            planning: Arc::new(Semaphore::new(LONG_STATEMENTS_AT_ONCE)),
             started_micros: crate::session::now_micros(),
         }))
     }
@@ -162,6 +172,11 @@ impl Engine {
     /// How it was set up.
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// Slots for long statements that are parsed and bound.
+    pub(crate) fn planning(&self) -> &Arc<Semaphore> {
+        &self.planning
     }
 
     pub(crate) fn runtime(&self) -> &QueryRuntime {
@@ -345,7 +360,7 @@ impl Engine {
     }
 
     /// Functions that act on the node or on other sessions.
-    pub(crate) fn node_function(&self, session: &SessionShared, name: &str, args: &[Datum]) -> Result<Datum> {
+    pub(crate) fn node_function(&self, name: &str, args: &[Datum]) -> Result<Datum> {
         let signal = |act: fn(&SessionShared)| {
             let Some(Datum::Int4(pid)) = args.first() else { return Ok(Datum::Null) };
             let target = self.sessions.read().get(pid).cloned();
@@ -358,11 +373,6 @@ impl Engine {
             "pg_cancel_backend" => signal(|s| s.cancel.cancel()),
             "pg_terminate_backend" => signal(|s| s.cancel.terminate()),
             "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(Datum::TimestampTz(self.started_micros)),
-            "pg_sleep" => {
-                let Some(Datum::Float8(seconds)) = args.first() else { return Ok(Datum::Null) };
-                sleep(session, *seconds)?;
-                Ok(Datum::text(""))
-            }
             other => Err(Error::unsupported(format_args!("function {other}()"))),
         }
     }
@@ -404,28 +414,6 @@ impl Engine {
         }
         self.sequences.flush().await
     }
-}
-
-/// Longest piece of a sleep, so that a cancel is noticed.
-const SLEEP_STEP: Duration = Duration::from_millis(20);
-/// `pg_sleep` never sleeps longer.
-const SLEEP_SECONDS_MAX: f64 = 30.0 * 86_400.0;
-
-fn sleep(session: &SessionShared, seconds: f64) -> Result<()> {
-    if seconds.is_nan() || seconds <= 0.0 {
-        return Ok(());
-    }
-    let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds.min(SLEEP_SECONDS_MAX));
-    tokio::task::block_in_place(|| {
-        loop {
-            session.check_statement()?;
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(SLEEP_STEP));
-        }
-    })
 }
 
 /// Writes the first descriptors into a new store.

@@ -132,6 +132,12 @@ impl ResultSet {
         Ok(block)
     }
 
+    /// Gives up the rows that are left: an error ended the statement.
+    pub(crate) fn stop(&mut self) {
+        self.source = Source::Rows(VecDeque::new());
+        self.pending = None;
+    }
+
     /// Whether it is known that no row is left.
     pub fn is_exhausted(&self) -> bool {
         match &self.source {

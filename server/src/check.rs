@@ -19,7 +19,7 @@ pub async fn check(data: &Path) -> Result<Vec<String>, NodeError> {
     let config = Config { data_dir: data.to_owned(), ..Config::default() };
     let store = Store::open(store_options(&config)).await?;
     let mut findings: Vec<String> = store.check()?.findings.iter().map(ToString::to_string).collect();
-    let engine = open_engine(&config, store.clone()).await?;
+    let engine = open_engine(&config, store.clone(), None).await?;
     findings.extend(engine.check()?);
     store.shutdown().await?;
     Ok(findings)

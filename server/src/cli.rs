@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -106,7 +107,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Command::Start { config } => serve(Config::load(&config)?),
         Command::Check { data } => {
-            let findings = runtime()?.block_on(crate::check::check(&data))?;
+            let findings = runtime("check", cores())?.block_on(crate::check::check(&data))?;
             for finding in &findings {
                 say(finding)?;
             }
@@ -121,21 +122,40 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 /// Worker threads get room for deeply nested expressions, whose depth the binder limits.
-const THREAD_STACK_BYTES: usize = 16 << 20;
+const THREAD_STACK_BYTES: usize = 128 << 20;
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()
+/// Threads of queries for each core. A query computes for a tenth of a second before it lets another one have its thread; the
+/// system divides the cores between threads much more finely.
+const QUERY_THREADS_PER_CORE: usize = 8;
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+fn runtime(name: &str, threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name(name).thread_stack_size(THREAD_STACK_BYTES).enable_all().build()
+}
+
+/// How long a thread may go on with what nobody waits for any more when everything else has stopped.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
+
 fn serve(config: Config) -> Result<ExitCode, CliError> {
-    runtime()?.block_on(async {
-        let node = Node::start(config).await?;
+    // Clients are served on some threads and queries run on others, so that the system divides the cores between them.
+    let clients = runtime("clients", cores())?;
+    let queries = runtime("queries", cores() * QUERY_THREADS_PER_CORE)?;
+    let served = clients.block_on(async {
+        let node = Node::start(config, queries.handle().clone()).await?;
         say(&node.greeting())?;
         wait_for_signal().await?;
         tracing::info!("stopping");
         node.stop().await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // A plan that was given up may still be in the making.
+    queries.shutdown_timeout(THREADS_GRACE);
+    clients.shutdown_timeout(THREADS_GRACE);
+    served
 }
 
 async fn wait_for_signal() -> std::io::Result<()> {
@@ -149,8 +169,9 @@ async fn wait_for_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Warnings, except openraft's: a change of leader is none to the operator of a single node.
-const DEFAULT_FILTER: &str = "warn,openraft=error";
+/// Warnings, except openraft's and rustls's: a change of leader is none to the operator of a single node, nor is a client that
+/// closes its connection.
+const DEFAULT_FILTER: &str = "warn,openraft=error,rustls=error";
 
 /// The filter as it was given, if it is one.
 fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use stratos_query::engine::{Engine, EngineOptions};
 use stratos_replication::{Durability, Store, StoreOptions};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -79,8 +80,13 @@ pub fn store_options(config: &Config) -> StoreOptions {
 ///
 /// # Errors
 /// See [`NodeError`].
-pub async fn open_engine(config: &Config, store: Store) -> Result<Arc<Engine>, NodeError> {
+pub async fn open_engine(
+    config: &Config,
+    store: Store,
+    query_threads: Option<Handle>,
+) -> Result<Arc<Engine>, NodeError> {
     let options = EngineOptions {
+        query_threads,
         connections_max: config.connections_max,
         query_memory_bytes: config.query_memory_mb << 20,
         column_cache_bytes: config.column_cache_mb << 20,
@@ -91,11 +97,11 @@ pub async fn open_engine(config: &Config, store: Store) -> Result<Arc<Engine>, N
 }
 
 impl Node {
-    /// Opens the data, starts the engine and the listeners.
+    /// Opens the data, starts the engine and the listeners. Queries are planned and run on threads of their own.
     ///
     /// # Errors
     /// See [`NodeError`].
-    pub async fn start(config: Config) -> Result<Node, NodeError> {
+    pub async fn start(config: Config, query_threads: Handle) -> Result<Node, NodeError> {
         // Addresses first: a mistake there should not touch the data.
         let sql = listen(&config.sql_addr).await?;
         let web = listen(&config.http_addr).await?;
@@ -107,7 +113,7 @@ impl Node {
 
         let store = Store::open(store_options(&config)).await?;
         let acceptor = tls::acceptor(&config)?;
-        let engine = open_engine(&config, store.clone()).await?;
+        let engine = open_engine(&config, store.clone(), Some(query_threads)).await?;
         health.ready(&engine);
         let options = Arc::new(WireOptions {
             tls: Some(acceptor),

@@ -4,6 +4,7 @@
 //! - [`postgres`]: starts a private PostgreSQL, which says what the right answer is
 //! - [`client`]: connections, `psql`, values as text
 //! - [`frames`]: the wire protocol byte by byte, for what no driver would send
+//! - [`mutate`]: streams of messages in which something is wrong
 //! - [`process`]: child processes that end with their owner
 //!
 //! A harness that cannot do its work fails the test by panicking.
@@ -12,6 +13,7 @@
 
 pub mod client;
 pub mod frames;
+pub mod mutate;
 pub mod node;
 pub mod postgres;
 pub mod process;

@@ -35,7 +35,7 @@ fn pipelining(server: &Server) {
 
     // After an error everything up to Sync is skipped; after it the session goes on.
     let broken = [
-        parse("", "SELECT 1/$1::int4"),
+        parse("", "SELECT 1/g FROM generate_series(0, $1::int4) g"),
         bind("", "", &["0"]),
         execute("", 0),
         parse("", "SELECT 2"),
@@ -185,17 +185,9 @@ fn malformed(server: &Server) {
         assert_eq!(error.field(b'S').as_deref(), Some("FATAL"));
     }
 
-    // After the start: an unknown kind, lengths that lie, bodies that end too early.
-    let messages: [&[u8]; 8] = [
-        b"!\0\0\0\x04",
-        b"Q\0\0\0\0",
-        b"Q\xff\xff\xff\xff",
-        b"Q\0\0\0\x0bSELECT ",
-        &frame(b'P', b"no end"),
-        &frame(b'B', &[0, 0, 0, 9, 0, 0]),
-        &frame(b'E', b""),
-        &frame(b'D', b"X\0"),
-    ];
+    // After the start: an unknown kind, lengths that lie.
+    let messages: [&[u8]; 5] =
+        [b"!\0\0\0\x04", b"Q\0\0\0\0", b"Q\xff\xff\xff\xff", &frame(b'p', b"x\0"), &frame(b'S', &[0; 20_000])];
     for message in messages {
         let mut frames = Frames::connect(server);
         frames.try_send(message);
@@ -204,6 +196,35 @@ fn malformed(server: &Server) {
         assert!(said.is_empty() || said[0] == b'E', "{message:?}: {said:?}");
     }
     others_work(server);
+
+    // Bodies that end too early, or too late: an error, and the session goes on behind the message.
+    let mut frames = Frames::connect(server);
+    for (kind, body) in [(b'Q', &b"SELECT "[..]), (b'Q', b"SELECT 1\0 + 1\0"), (b'Q', b""), (b'F', b"")] {
+        let kinds = frames.kinds(&frame(kind, body));
+        assert!(kinds == "E(08P01)ZI" || kind == b'F' && kinds == "E(0A000)ZI", "{kind} {body:?}: {kinds}");
+    }
+    assert_eq!(frames.kinds(&[parse("", "SELECT $1::text"), sync()].concat()), "1ZI");
+    for (kind, body) in [
+        (b'P', &b"no end"[..]),
+        (b'P', b"\0SELECT 1\0\0\x02\0\0\0\x17"),
+        (b'B', b"\0\0\0\0\0\x01\0\0\0\x09a"),
+        (b'B', b"\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0"),
+        (b'B', b"\0\0\0\0\0\x01\0\0\0\x01a\0\0extra"),
+        (b'E', b""),
+        (b'E', b"\0\0\0"),
+        (b'D', b"X\0"),
+        (b'C', b"X\0"),
+        (b'H', b"more"),
+        (b'S', b"more"),
+    ] {
+        // Whatever else was pipelined is skipped.
+        let kinds = frames.kinds(&[frame(kind, body), parse("", "SELECT 1"), sync()].concat());
+        assert_eq!(kinds, "E(08P01)ZI", "{kind} {body:?}");
+    }
+    assert_eq!(frames.kinds(&[bind("", "", &["x"]), execute("", 0), sync()].concat()), "2DCZI");
+    // What belongs to a COPY that is not going on is ignored.
+    let strays = [frame(b'f', b"x\0"), frame(b'c', b""), frame(b'd', b"x"), sync()];
+    assert_eq!(frames.kinds(&strays.concat()), "ZI");
 
     // An error, not an allocation, for a message that claims a gigabyte.
     let mut frames = Frames::connect(server);
@@ -257,14 +278,14 @@ fn bad_text(server: &Server) {
     let many: Vec<String> = (1..=100_000).map(|n| format!("${n}")).collect();
     let sql = format!("SELECT 1 WHERE 1 IN ({})", many.join(","));
     let kinds = frames.kinds(&[parse("", &sql), sync()].concat());
-    assert!(kinds == "1ZI" || kinds.starts_with("E("), "{kinds}");
+    assert_eq!(kinds, "E(42P02)ZI");
     // As many as it can.
     let many: Vec<String> = (1..=65_535).map(|n| format!("${n}::int4")).collect();
     let sql = format!("SELECT 1 WHERE 65535 IN ({})", many.join(","));
     let values: Vec<String> = (1..=65_535).map(|n| n.to_string()).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     let kinds = frames.kinds(&[parse("", &sql), bind("", "", &values), execute("", 0), sync()].concat());
-    assert!(kinds == "12DCZI" || kinds.starts_with("E(54"), "{kinds}");
+    assert_eq!(kinds, "12DCZI");
 
     // Deep nesting is an error, not a crash.
     for (open, inner, shut) in [
@@ -276,21 +297,89 @@ fn bad_text(server: &Server) {
     ] {
         let sql = format!("SELECT {}{inner}{}", open.repeat(50_000), shut.repeat(50_000));
         let kinds = frames.kinds(&query(&sql));
-        assert!(
-            kinds.starts_with("E(54001)") || kinds.starts_with("E(54") || kinds.starts_with("E(42"),
-            "{open}: {kinds}"
-        );
+        assert_eq!(kinds, "E(54001)ZI", "{open}");
     }
     let sql = format!("SELECT {}1{}", "(SELECT ".repeat(5_000), ")".repeat(5_000));
-    assert!(frames.kinds(&query(&sql)).starts_with("E("));
+    assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
     let sql = format!("SELECT 1{}", " + 1".repeat(50_000));
-    let kinds = frames.kinds(&query(&sql));
-    assert!(kinds == "TDCZI" || kinds.starts_with("E(54"), "{kinds}");
-    let sql = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(5_000));
-    let kinds = frames.kinds(&query(&sql));
-    assert!(kinds.ends_with("CZI") || kinds.starts_with("E(54"), "{kinds}");
+    assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
+    // Long chains inside of each other.
+    let sql = format!("SELECT {}1{}", "(".repeat(100), format!("{})", " + 1".repeat(1_000)).repeat(100));
+    assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
+    // Values that do not fit anywhere.
+    for sql in [
+        "SELECT repeat('x', 2000000000)",
+        "SELECT repeat('x', 200000000) || repeat('y', 200000000)",
+        "SELECT replace(repeat('x', 1000000), 'x', repeat('y', 1000000))",
+        "SELECT regexp_replace(repeat('x', 100000), 'x', repeat('y', 100000), 'g')",
+    ] {
+        assert_eq!(frames.kinds(&query(sql)).replace('T', ""), "E(54000)ZI", "{sql}");
+    }
     others_work(server);
     assert_eq!(frames.kinds(&query("SELECT 1")), "TDCZI");
+}
+
+/// Long statements are planned in a time that grows with their length, and nobody else waits for it.
+fn long_statements(server: &Server) {
+    let list = |count: usize, term: fn(usize) -> String, by: &str| (0..count).map(term).collect::<Vec<_>>().join(by);
+    let numbers = list(20_000, |n| n.to_string(), ",");
+    let rows = list(10_000, |n| format!("({n}, {n}, 'text {n}', {n}.5, true)"), ",");
+    let statements = [
+        "CREATE TABLE long (a int PRIMARY KEY, b int, c text, d numeric, e bool)".to_owned(),
+        format!("INSERT INTO long VALUES {rows}"),
+        format!("SELECT 1 WHERE 19999 IN ({numbers})"),
+        format!("SELECT count(*) FROM long WHERE a IN ({numbers})"),
+        format!("SELECT count(*) FROM long WHERE b NOT IN ({numbers})"),
+        format!("SELECT count(*) FROM long WHERE d IN ({numbers})"),
+        format!("SELECT 1 WHERE 19999 IN ({})", list(20_000, |n| format!("'{n}'::int4"), ",")),
+        format!("SELECT count(*) FROM long WHERE {}", list(10_000, |n| format!("b <> {n}"), " AND ")),
+        format!("SELECT count(*) FROM long WHERE {}", list(10_000, |n| format!("b = {n}"), " OR ")),
+        format!("SELECT count(*) FROM long WHERE a < 10 AND ({})", list(2_000, |n| format!("b + {n} = 0"), " OR ")),
+        format!("SELECT 1{}", " + 1".repeat(4_900)),
+        format!("SELECT 'a'{}", " || 'b'".repeat(4_900)),
+        format!("SELECT {}true", "NOT ".repeat(400)),
+        format!("SELECT {}1{}", "(".repeat(400), ")".repeat(400)),
+        format!("SELECT {}1{}", "(SELECT ".repeat(100), ")".repeat(100)),
+        format!("SELECT count(*) FROM (SELECT 1{}) u", " UNION ALL SELECT 1".repeat(2_000)),
+        format!("SELECT count(*) FROM (SELECT 1{}) u", " UNION SELECT 1".repeat(2_000)),
+        format!("SELECT CASE b {} END FROM long WHERE a = 7", list(2_000, |n| format!("WHEN {n} THEN {n}"), " ")),
+        format!("SELECT array_length(ARRAY[{numbers}], 1)"),
+        format!("UPDATE long SET b = b + 1 WHERE a IN ({numbers})"),
+        format!("DELETE FROM long WHERE d IN ({numbers})"),
+    ];
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut frames = Frames::connect(server);
+            let mut slowest = Duration::ZERO;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let asked = Instant::now();
+                assert_eq!(frames.kinds(&query("SELECT 1")), "TDCZI");
+                slowest = slowest.max(asked.elapsed());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            slowest
+        });
+        let mut frames = Frames::connect(server);
+        for sql in &statements {
+            let asked = Instant::now();
+            let kinds = frames.kinds(&query(sql));
+            assert!(kinds.ends_with("CZI"), "{}: {kinds}", &sql[..sql.len().min(80)]);
+            // PostgreSQL takes a fraction of a second for each; the machine may be compiling.
+            assert!(asked.elapsed() < Duration::from_secs(20), "{}: {:?}", &sql[..sql.len().min(80)], asked.elapsed());
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let slowest = other.join().unwrap();
+        assert!(slowest < Duration::from_secs(5), "another session waited {slowest:?}");
+    });
+    // Planning can be stopped, and does not stop the node from stopping: see `starts_and_stops`.
+    let mut frames = Frames::connect(server);
+    let tables = list(1_000, |n| format!("(SELECT 1 AS a) t{n}"), ", ");
+    let sql = format!("SET statement_timeout = '1s'; SELECT count(*) FROM {tables}");
+    let asked = Instant::now();
+    let kinds = frames.kinds(&query(&sql));
+    assert!(kinds == "CE(57014)ZI" || kinds == "CTDCZI", "{kinds}");
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
 }
 
 /// Clients that stop in the middle hold up nobody.
@@ -337,13 +426,13 @@ async fn timeouts(server: &Server) {
 }
 
 #[test]
-#[ignore = "not yet: truncated bodies reach the frame decoder, 65,535 placeholders take too long to plan"]
+#[ignore = "not yet: a SELECT list without columns"]
 fn a_node_and_its_clients() {
     let mut node = Node::start();
     let server = node.server().clone();
     let mut failed = Vec::new();
     type Part = (&'static str, fn(&Server));
-    let parts: [Part; 8] = [
+    let parts: [Part; 9] = [
         ("pipelining", pipelining),
         ("row_limits", row_limits),
         ("cancel", cancel),
@@ -351,6 +440,7 @@ fn a_node_and_its_clients() {
         ("malformed", malformed),
         ("garbage", garbage),
         ("bad_text", bad_text),
+        ("long_statements", long_statements),
         ("half_open", half_open),
     ];
     for (name, part) in parts {
@@ -372,10 +462,9 @@ fn a_node_and_its_clients() {
 
 /// What the parts expect is not our opinion.
 #[test]
-#[ignore = "not yet: its expectations have not all been run against PostgreSQL"]
 fn postgres_agrees() {
     let postgres = Postgres::start();
-    let parts: [fn(&Server); 4] = [pipelining, row_limits, cancel, negotiation_without_tls];
+    let parts: [fn(&Server); 5] = [pipelining, row_limits, cancel, negotiation_without_tls, malformed];
     for part in parts {
         part(postgres.server());
     }
@@ -414,7 +503,6 @@ fn passwords() {
 }
 
 #[test]
-#[ignore = "not yet: a statement that is being planned holds up the stop"]
 fn starts_and_stops() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -444,6 +532,17 @@ fn starts_and_stops() {
     std::thread::sleep(Duration::from_millis(700));
     node.signal("TERM");
     assert_eq!(running.join().unwrap(), "ended");
+    assert_eq!(node.wait(Duration::from_secs(30)).and_then(|status| status.code()), Some(0));
+
+    // One that is still being planned does not hold up the stop, nor does a client that reads nothing.
+    let mut node = Node::dev(&data);
+    let tables: Vec<String> = (0..2_000).map(|n| format!("(SELECT 1 AS a) t{n}")).collect();
+    let mut planned = Frames::connect(node.server());
+    planned.send(&query(&format!("SELECT count(*) FROM {}", tables.join(", "))));
+    let mut slow = Frames::connect(node.server());
+    slow.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"));
+    std::thread::sleep(Duration::from_millis(700));
+    node.signal("TERM");
     assert_eq!(node.wait(Duration::from_secs(30)).and_then(|status| status.code()), Some(0));
 
     // What was written is there after a restart, also by SIGINT.

@@ -12,9 +12,12 @@ use arrow::datatypes::{
     TimestampMicrosecondType, UInt32Type,
 };
 use datafusion::common::ScalarValue;
-use stratos_types::{Datum, Error, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::{UUID_BYTES, arrow_type, list_field};
+
+/// Most bytes of a column of texts or byte strings when another value is added: Arrow counts them in 31 bits.
+const COLUMN_BYTES_MAX: usize = 1 << 30;
 
 /// Builds one column of a Postgres type from [`Datum`]s, or from plain values where the type allows.
 pub struct ColumnBuilder {
@@ -166,8 +169,17 @@ impl ColumnBuilder {
     /// Appends a value of the column's type, or NULL.
     ///
     /// # Errors
-    /// Internal, when the value is not of the column's type.
+    /// Internal, when the value is not of the column's type; 54000 when the column gets too large.
     pub fn push(&mut self, value: &Datum) -> Result<()> {
+        let held = match &self.inner {
+            Inner::Text(b) => b.values_slice().len(),
+            Inner::Binary(b) => b.values_slice().len(),
+            _ => 0,
+        };
+        if held > COLUMN_BYTES_MAX {
+            let message = format!("the values of {} rows exceed {} MB", self.len(), COLUMN_BYTES_MAX >> 20);
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+        }
         match (&mut self.inner, value) {
             (_, Datum::Null) => self.push_null(),
             (Inner::Bool(b), Datum::Bool(v)) => b.append_value(*v),

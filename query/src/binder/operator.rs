@@ -45,24 +45,17 @@ impl Binder<'_> {
     /// A chain of ANDs or ORs, flattened.
     pub(super) fn logic(&mut self, e: &ast::Expr, and: bool) -> Result<Expr> {
         let mut terms: Vec<&ast::Expr> = Vec::new();
-        let mut rest = e;
-        loop {
-            match rest {
-                ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } if and => {
-                    terms.push(right);
-                    rest = left;
-                }
-                ast::Expr::BinaryOp { left, op: BinaryOperator::Or, right } if !and => {
-                    terms.push(right);
-                    rest = left;
-                }
-                _ => break,
+        let mut rest = vec![e];
+        while let Some(next) = rest.pop() {
+            match next {
+                ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } if and => rest.extend([&**right, left]),
+                ast::Expr::BinaryOp { left, op: BinaryOperator::Or, right } if !and => rest.extend([&**right, left]),
+                term => terms.push(term),
             }
         }
-        terms.push(rest);
         let what = if and { "AND" } else { "OR" };
         let mut bound = Vec::with_capacity(terms.len());
-        for term in terms.into_iter().rev() {
+        for term in terms {
             let expr = self.expr(term)?;
             bound.push(self.boolean(expr, what, term.place())?);
         }
@@ -99,11 +92,7 @@ impl Binder<'_> {
     fn operator_position(&self, symbol: &str, op: &BinaryOperator, right: Span) -> Option<usize> {
         let written = match op {
             BinaryOperator::PGCustomBinaryOperator(_) => "OPERATOR",
-            BinaryOperator::NotEq => {
-                let a = self.cx.source.symbol_before(right, "<>");
-                let b = self.cx.source.symbol_before(right, "!=");
-                return a.max(b);
-            }
+            BinaryOperator::NotEq => return self.cx.source.one_of_before(right, &["<>", "!="]),
             _ => symbol,
         };
         self.cx.source.symbol_before(right, written)

@@ -1,9 +1,9 @@
 //! Text to AST: limits, Postgres's wording of syntax errors, and the constructs that the parser does not know.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{BinaryOperator, Expr, Statement, VisitMut, VisitorMut};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -15,9 +15,13 @@ use super::source::SourceText;
 /// Longest query string, bytes.
 pub const MAX_SQL_BYTES: usize = 64 << 20;
 /// Deepest nesting of parentheses, subqueries and the like that the parser follows.
-pub const MAX_NESTING: usize = 200;
-/// Longest chain of operators at one level: each is one level of the tree.
+pub const MAX_NESTING: usize = 500;
+/// Longest chain of operators, those inside its operands' parentheses included: each is one level of the tree.
 pub const MAX_CHAIN: usize = 5_000;
+/// Most terms of an AND or OR: they are one level each in the parser's tree, but not in ours.
+pub const MAX_TERMS: usize = 50_000;
+/// A chain of more ANDs or ORs than this is made a balanced tree before anybody walks it.
+const BALANCED_ABOVE: usize = 100;
 
 /// First part of the synthetic name in `FOR UPDATE OF` that carries a lock strength or a list, which the AST has no place for.
 pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
@@ -81,7 +85,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
-    check_chains(&tokens)?;
+    let long = check_chains(&tokens)? > BALANCED_ABOVE;
     let tokens = rewrite(tokens, &source)?;
     let ends = statement_ends(&tokens, &source);
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
@@ -93,7 +97,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
             return Ok(statements);
         }
         let start = source.byte_at(first.span.start).unwrap_or(0);
-        let end = ends.iter().copied().find(|end| *end >= start).unwrap_or(source.text().len());
+        let end = ends.get(ends.partition_point(|end| *end < start)).copied().unwrap_or(source.text().len());
         let text = source.text().get(start..end).unwrap_or("").trim_end();
         if let Some(body) = extra(&first.token, text)? {
             while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
@@ -102,10 +106,13 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
             statements.push(ParsedStatement { body, range: start..start + text.len(), source: Arc::clone(&source) });
             continue;
         }
-        let statement = match parser.parse_statement() {
+        let mut statement = match parser.parse_statement() {
             Ok(statement) => statement,
             Err(e) => return Err(parser_error(&source, &e, &parser)),
         };
+        if long {
+            let _: ControlFlow<()> = statement.visit(&mut Balance);
+        }
         let next = parser.peek_token();
         let end = match next.token {
             Token::EOF => source.text().len(),
@@ -181,16 +188,19 @@ fn vacuum(text: &str) -> Result<Body> {
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_expr(sql: &str) -> Result<(sqlparser::ast::Expr, Arc<SourceText>)> {
+pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
     let source = Arc::new(SourceText::new(sql));
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
-    check_chains(&tokens)?;
+    let long = check_chains(&tokens)? > BALANCED_ABOVE;
     let tokens = rewrite(tokens, &source)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
-    let expr = parser.parse_expr().map_err(|e| parser_error(&source, &e, &parser))?;
+    let mut expr = parser.parse_expr().map_err(|e| parser_error(&source, &e, &parser))?;
+    if long {
+        let _: ControlFlow<()> = expr.visit(&mut Balance);
+    }
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(near(&source, &next));
@@ -203,59 +213,141 @@ fn too_complex() -> Error {
         .with_hint("Simplify the statement: it has too many nested expressions.")
 }
 
-/// Left-associative chains are deep trees although nothing nests: bound them before the tree exists.
-fn check_chains(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut levels: Vec<usize> = vec![0];
+/// How deep the tree of what stands between two parentheses gets.
+#[derive(Default)]
+struct Depth {
+    /// Operators since the last AND, OR, comma or branch of a CASE.
+    operators: usize,
+    /// Depth of what was in parentheses since then.
+    nested: usize,
+    /// The deepest of the parts before.
+    before: usize,
+    /// ANDs and ORs since the last comma or branch.
+    terms: usize,
+}
+
+impl Depth {
+    fn total(&self) -> usize {
+        self.before.max(self.operators + self.nested)
+    }
+
+    /// What follows stands beside what came before, not above it.
+    fn next_part(&mut self) {
+        self.before = self.total();
+        (self.operators, self.nested) = (0, 0);
+    }
+}
+
+/// Left-associative chains are deep trees although nothing nests: bound them before the tree exists. Gives the length of the
+/// longest chain of ANDs and ORs.
+fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
+    let mut outer: Vec<Depth> = Vec::new();
+    let mut level = Depth::default();
+    let mut longest = 0;
     for token in tokens {
         match &token.token {
-            Token::LParen | Token::LBracket => levels.push(0),
+            Token::LParen | Token::LBracket => outer.push(std::mem::take(&mut level)),
             Token::RParen | Token::RBracket => {
-                if levels.len() > 1 {
-                    levels.pop();
-                }
+                let inner = std::mem::replace(&mut level, outer.pop().unwrap_or_default());
+                level.nested = level.nested.max(inner.total() + 1);
             }
             Token::Comma | Token::SemiColon => {
-                if let Some(top) = levels.last_mut() {
-                    *top = 0;
-                }
+                level.next_part();
+                level.terms = 0;
             }
             Token::Whitespace(_)
             | Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::Placeholder(_)
             | Token::EOF => {}
-            Token::Word(w) => {
-                if matches!(
-                    w.keyword,
-                    Keyword::AND
-                        | Keyword::OR
-                        | Keyword::NOT
-                        | Keyword::UNION
-                        | Keyword::EXCEPT
-                        | Keyword::INTERSECT
-                        | Keyword::LIKE
-                        | Keyword::IS
-                        | Keyword::COLLATE
-                        | Keyword::AT
-                        | Keyword::BETWEEN
-                ) {
-                    bump(&mut levels)?;
+            Token::Word(w) => match w.keyword {
+                Keyword::AND | Keyword::OR => {
+                    level.next_part();
+                    level.terms += 1;
+                    longest = longest.max(level.terms);
                 }
-            }
-            _ => bump(&mut levels)?,
+                Keyword::WHEN | Keyword::THEN | Keyword::ELSE => {
+                    level.next_part();
+                    level.terms = 0;
+                }
+                Keyword::NOT
+                | Keyword::UNION
+                | Keyword::EXCEPT
+                | Keyword::INTERSECT
+                | Keyword::LIKE
+                | Keyword::IS
+                | Keyword::COLLATE
+                | Keyword::AT
+                | Keyword::BETWEEN => level.operators += 1,
+                _ => {}
+            },
+            _ => level.operators += 1,
         }
-    }
-    Ok(())
-}
-
-fn bump(levels: &mut [usize]) -> Result<()> {
-    if let Some(top) = levels.last_mut() {
-        *top += 1;
-        if *top > MAX_CHAIN {
+        if level.operators + level.nested > MAX_CHAIN || level.terms > MAX_TERMS {
             return Err(too_complex());
         }
     }
-    Ok(())
+    Ok(longest)
+}
+
+/// Makes balanced trees of long chains of ANDs and ORs, parents before what is below them, so that nobody has to descend
+/// as deep as the chain is long.
+struct Balance;
+
+impl VisitorMut for Balance {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        for op in [BinaryOperator::And, BinaryOperator::Or] {
+            if chain_length(expr, &op) > BALANCED_ABOVE {
+                let terms = take_chain(std::mem::replace(expr, nothing()), &op);
+                *expr = balanced(terms, &op);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn nothing() -> Expr {
+    Expr::Value(sqlparser::ast::Value::Null.into())
+}
+
+fn chain_length(mut expr: &Expr, chained: &BinaryOperator) -> usize {
+    let mut length = 0;
+    while let Expr::BinaryOp { left, op, right: _ } = expr
+        && op == chained
+    {
+        length += 1;
+        expr = left;
+    }
+    length
+}
+
+fn take_chain(mut expr: Expr, chained: &BinaryOperator) -> Vec<Expr> {
+    let mut terms = Vec::new();
+    loop {
+        match expr {
+            Expr::BinaryOp { left, op, right } if op == *chained => {
+                terms.push(*right);
+                expr = *left;
+            }
+            first => {
+                terms.push(first);
+                terms.reverse();
+                return terms;
+            }
+        }
+    }
+}
+
+fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    match terms.len() {
+        0 | 1 => terms.pop().unwrap_or_else(nothing),
+        count => {
+            let right = terms.split_off(count / 2);
+            Expr::BinaryOp { left: Box::new(balanced(terms, op)), op: op.clone(), right: Box::new(balanced(right, op)) }
+        }
+    }
 }
 
 fn keyword(token: &TokenWithSpan) -> Keyword {

@@ -31,6 +31,8 @@ pub struct SystemContext {
     pub store: Arc<dyn StoreFacts>,
     /// Sessions of the node, for `pg_stat_activity`.
     pub sessions: Arc<Vec<SessionFacts>>,
+    /// Prepared statements of the session, for `pg_prepared_statements`.
+    pub prepared: Arc<Vec<PreparedFacts>>,
     /// Role of the session, for privileges and `current_user`.
     pub role: String,
     /// Schemas in order of search, without the implicit ones: whether names need a schema when they print.
@@ -100,6 +102,21 @@ pub struct SessionFacts {
     pub state: &'static str,
     /// Text of the statement.
     pub query: String,
+}
+
+/// A row of `pg_prepared_statements`.
+#[derive(Debug, Clone)]
+pub struct PreparedFacts {
+    /// Name.
+    pub name: String,
+    /// Text of the statement.
+    pub statement: String,
+    /// Unix microseconds.
+    pub prepared_micros: i64,
+    /// Types of its parameters.
+    pub params: Vec<stratos_types::PgType>,
+    /// Made by `PREPARE` rather than by the protocol.
+    pub from_sql: bool,
 }
 
 /// A table of pg_catalog and the like.

@@ -1,7 +1,7 @@
 //! The CSV format: records that may span lines, quotes doubled or escaped.
 
 use super::options::CopyOptions;
-use super::text::not_utf8;
+use super::text::owned;
 use stratos_types::{Error, ErrorKind, Result};
 
 /// A field as it stood in the data.
@@ -78,7 +78,7 @@ pub fn fields(record: &[u8], options: &CopyOptions, out: &mut Vec<CsvField>) -> 
         if quoted {
             return Err(Error::new(ErrorKind::BadCopyFileFormat, "unterminated CSV quoted field"));
         }
-        let text = String::from_utf8(text).map_err(|e| not_utf8(e.as_bytes(), e.utf8_error()))?;
+        let text = owned(text)?;
         out.push(CsvField { text, quoted: was_quoted });
         if at >= record.len() {
             return Ok(());

@@ -330,8 +330,15 @@ impl Session {
             Some(block) => {
                 let options = self.format_options();
                 let columns = copy.result.columns.clone();
+                let names = if copy.is_binary() { None } else { self.names_for(columns.iter().map(|c| c.ty.ty))? };
                 for row in 0..block.len() {
-                    let values = columns.iter().enumerate().map(|(at, c)| block.datum(row, at, c.ty.ty));
+                    let values = columns.iter().enumerate().map(|(at, c)| {
+                        let value = block.datum(row, at, c.ty.ty)?;
+                        Ok(match &names {
+                            Some(names) => crate::eval::with_names(names, value, c.ty.ty),
+                            None => value,
+                        })
+                    });
                     let values = values.collect::<Result<Vec<_>>>()?;
                     let mut record = std::mem::take(&mut prefix);
                     record.extend(copy.record(&columns, &values, &options)?);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use stratos_types::{Error, ErrorKind, Result};
+use stratos_types::{Error, Result, utf8};
 
 /// End of the data, which old clients still send.
 pub const END_MARKER: &[u8] = b"\\.";
@@ -44,9 +44,9 @@ pub fn fields<'a>(line: &'a [u8], delimiter: u8, null: &str, out: &mut Vec<Optio
         out.push(if raw == null.as_bytes() {
             None
         } else if escaped {
-            Some(Cow::Owned(utf8(unescape(raw))?))
+            Some(Cow::Owned(owned(unescape(raw))?))
         } else {
-            Some(Cow::Borrowed(std::str::from_utf8(raw).map_err(|e| not_utf8(raw, e))?))
+            Some(Cow::Borrowed(utf8(raw)?))
         });
         if end >= line.len() {
             return Ok(());
@@ -55,14 +55,13 @@ pub fn fields<'a>(line: &'a [u8], delimiter: u8, null: &str, out: &mut Vec<Optio
     }
 }
 
-fn utf8(bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).map_err(|e| not_utf8(e.as_bytes(), e.utf8_error()))
-}
-
-/// 22021
-pub fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> Error {
-    let bad = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-    Error::new(ErrorKind::CharacterNotInRepertoire, format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}"))
+/// The bytes as text.
+///
+/// # Errors
+/// 22021.
+pub fn owned(bytes: Vec<u8>) -> Result<String> {
+    utf8(&bytes)?;
+    String::from_utf8(bytes).map_err(|e| Error::internal(e.to_string()))
 }
 
 fn unescape(raw: &[u8]) -> Vec<u8> {
@@ -151,6 +150,13 @@ mod tests {
     }
 
     #[test]
+    fn a_zero_byte_is_no_text() {
+        for line in [&b"a\0"[..], b"a\\x00", b"a\\000"] {
+            assert!(fields(line, b'\t', "\\N", &mut Vec::new()).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
     fn a_newline_behind_a_backslash_does_not_end_the_line() {
         assert_eq!(line_end(b"a\\\nb\nc", 0), Some((4, 5)));
         assert_eq!(line_end(b"a\\\\\nb", 0), Some((3, 4)));
@@ -160,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_out_comes_back(values in prop::collection::vec(".*", 1..5)) {
+        fn what_goes_out_comes_back(values in prop::collection::vec("[^\\x00]*", 1..5)) {
             let mut line = Vec::new();
             for (at, value) in values.iter().enumerate() {
                 if at > 0 { line.push(b'\t'); }

@@ -1,14 +1,57 @@
 //! Casts, with those that need the catalog: names for the OIDs of the reg* types and back.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use stratos_types::{ColumnType, Datum, PgType, Result};
+use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result, Scalar};
 
 use crate::functions::catalog_info;
 use crate::session::EvalContext;
 
 fn needs_catalog(ty: PgType) -> bool {
     matches!(ty, PgType::Regclass | PgType::Regtype | PgType::Regproc | PgType::Regnamespace | PgType::Regrole)
+}
+
+/// Reads a value's text input; the reg* types read names.
+///
+/// # Errors
+/// 22P02 and its kin, 42P01 and its kin for names of nothing.
+pub fn from_text(ctx: &EvalContext, ty: ColumnType, text: &str) -> Result<Datum> {
+    if needs_catalog(ty.ty) {
+        return catalog_info::reg_from_text(ctx, ty.ty, text);
+    }
+    let Some(element) = ty.ty.element().filter(|element| needs_catalog(*element)) else {
+        return Datum::from_text(ty, text, &ctx.format);
+    };
+    let Datum::Array(names) = Datum::from_text(PgType::Array(Scalar::Text).into(), text, &ctx.format)? else {
+        return Ok(Datum::Null);
+    };
+    let values = names.values.iter().map(|name| cast(ctx, name, PgType::Text, element.into(), true));
+    Ok(Datum::Array(Arc::new(ArrayDatum { element, values: values.collect::<Result<_>>()? })))
+}
+
+/// Whether the text output of a type's values has names in it that the catalog knows.
+pub fn prints_names(ty: PgType) -> bool {
+    needs_catalog(ty) || ty.element().is_some_and(needs_catalog) || ty == PgType::Record
+}
+
+/// A value with the names in the place of the OIDs of its reg* types: its text output is the value's.
+pub fn with_names(ctx: &EvalContext, value: Datum, ty: PgType) -> Datum {
+    match value {
+        Datum::Oid(oid) if needs_catalog(ty) => Datum::text(catalog_info::reg_text(ctx, ty, oid)),
+        Datum::Array(array) if needs_catalog(array.element) => {
+            let values = array.values.iter().map(|v| with_names(ctx, v.clone(), array.element)).collect();
+            Datum::Array(Arc::new(ArrayDatum { element: PgType::Text, values }))
+        }
+        Datum::Record(fields) => {
+            let named = |(ty, value): &(PgType, Datum)| {
+                let text = if needs_catalog(*ty) { PgType::Text } else { *ty };
+                (text, with_names(ctx, value.clone(), *ty))
+            };
+            Datum::Record(fields.iter().map(named).collect())
+        }
+        other => other,
+    }
 }
 
 /// Appends a value's text output; NULL appends nothing. The reg* types print names.
@@ -21,6 +64,9 @@ pub fn write_text(ctx: &EvalContext, value: &Datum, ty: PgType, out: &mut String
             out.push_str(&catalog_info::reg_text(ctx, ty, *oid));
         }
         Datum::Text(s) => out.push_str(s),
+        Datum::Array(_) | Datum::Record(_) if prints_names(ty) => {
+            with_names(ctx, value.clone(), ty).write_text(ty, &ctx.format, out);
+        }
         other => other.write_text(ty, &ctx.format, out),
     }
     Ok(())

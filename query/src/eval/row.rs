@@ -7,12 +7,14 @@ use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 
 use super::cast::cast;
 use super::fast;
-use crate::functions::Function;
+use crate::functions::{Function, of_fair_length};
 use crate::ir::{ColumnId, Expr, ExprKind, Quantifier};
 use crate::session::EvalContext;
 
-/// How deep expressions may nest. A level takes about a kilobyte of stack; the binder refuses deeper ones before.
-const MAX_DEPTH: u32 = 600;
+/// How deep expressions may nest. Chains of operators get deeper than what people nest; the binder refuses deeper ones before.
+const MAX_DEPTH: u32 = 20_000;
+/// Levels between two looks at the stack. A level takes a kilobyte or two of it.
+const DEPTH_PER_CHECK: u32 = 16;
 
 /// Where the columns' values come from.
 pub trait ColumnSource {
@@ -66,7 +68,7 @@ pub fn call(ctx: &EvalContext, function: &Function, types: &[PgType], args: &[Da
     if function.strict && args.iter().any(Datum::is_null) {
         return Ok(Datum::Null);
     }
-    (function.eval)(ctx, types, args)
+    (function.eval)(ctx, types, args).and_then(of_fair_length)
 }
 
 struct Evaluator<'a, R: ?Sized> {
@@ -99,10 +101,17 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
             ExprKind::Param(index) => self.params.get(*index).map(Cow::Borrowed).ok_or_else(|| {
                 Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter ${}", index + 1))
             }),
+            _ if depth % DEPTH_PER_CHECK == DEPTH_PER_CHECK - 1 => self.on_stack(expr, depth + 1),
             _ if depth >= MAX_DEPTH => Err(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")),
             ExprKind::Call { function, args } => self.call(function, args, depth + 1).map(Cow::Owned),
             _ => self.compound(expr, depth + 1).map(Cow::Owned),
         }
+    }
+
+    /// [`Evaluator::value`] with more stack, if little is left.
+    #[recursive::recursive]
+    fn on_stack(&self, expr: &'a Expr, depth: u32) -> Result<Cow<'a, Datum>> {
+        self.value(expr, depth)
     }
 
     fn truth(&self, expr: &'a Expr, depth: u32) -> Result<Option<bool>> {
@@ -117,7 +126,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 if function.strict && x.is_null() {
                     return Ok(Datum::Null);
                 }
-                (function.eval)(self.ctx, &[a.ty.ty], std::slice::from_ref(x.as_ref()))
+                (function.eval)(self.ctx, &[a.ty.ty], std::slice::from_ref(x.as_ref())).and_then(of_fair_length)
             }
             [a, b] => {
                 let x = self.value(a, depth)?;
@@ -144,7 +153,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
         {
             return Ok(value);
         }
-        (function.eval)(self.ctx, &types, &[x.into_owned(), y.into_owned()])
+        (function.eval)(self.ctx, &types, &[x.into_owned(), y.into_owned()]).and_then(of_fair_length)
     }
 
     fn compound(&self, expr: &'a Expr, depth: u32) -> Result<Datum> {

@@ -73,7 +73,7 @@ pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -
 
 /// Lets cancel requests and other tasks in between long row loops.
 async fn breathe(context: &StatementContext<'_>) -> Result<()> {
-    context.eval.host.check_canceled()?;
+    context.eval.check_canceled()?;
     tokio::task::consume_budget().await;
     Ok(())
 }

@@ -56,7 +56,7 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
     let mut cursor =
         context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
     loop {
-        context.eval.host.check_canceled()?;
+        context.eval.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in rows {
             match what {
@@ -125,7 +125,7 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
     context.transaction.check_unchanged(span.clone());
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
     loop {
-        context.eval.host.check_canceled()?;
+        context.eval.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in &rows {
             let entry = index_entry(&table, index, &row.key, &row.values)?;
@@ -179,7 +179,7 @@ pub async fn rewrite(
     let rules = TableRules::new(to, &context.eval.catalog, &BindContext::for_rules(&context.eval.catalog))?;
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
     loop {
-        context.eval.host.check_canceled()?;
+        context.eval.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, from)?;
         for row in rows {
             let mut values = Vec::with_capacity(sources.len());

@@ -68,7 +68,7 @@ fn scan(
     let mut outcome = Ok(true);
     let mut more = true;
     while more {
-        context.host.check_canceled()?;
+        context.check_canceled()?;
         more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
             if matches!(outcome, Ok(true)) {
                 outcome = visit(key, value);

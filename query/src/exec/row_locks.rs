@@ -93,7 +93,7 @@ async fn attempt(
             if locked.len() >= wanted {
                 break;
             }
-            context.eval.host.check_canceled()?;
+            context.eval.check_canceled()?;
             let mut keep = true;
             for (target, positions) in targets.iter().zip(positions) {
                 let Some(key) = key_of(&target.table, &row, positions)? else { continue };

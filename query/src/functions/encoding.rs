@@ -187,15 +187,7 @@ pub fn convert_from(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
     if !utf8_name(name) {
         return Err(unknown_encoding(name));
     }
-    std::str::from_utf8(data).map(Datum::text).map_err(|e| {
-        let at = e.valid_up_to();
-        let shown: Vec<String> =
-            data[at..].iter().take(e.error_len().unwrap_or(data.len() - at)).map(|b| format!("0x{b:02x}")).collect();
-        Error::new(
-            ErrorKind::CharacterNotInRepertoire,
-            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-        )
-    })
+    stratos_types::utf8(data).map(Datum::text)
 }
 
 /// `quote_ident`

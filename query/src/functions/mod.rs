@@ -31,6 +31,7 @@ pub mod window;
 
 pub use compare::compare;
 pub use registry::{BuiltIn, all, by_name, by_oid};
+pub(crate) use text::of_fair_length;
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! The session, the server and the catalog as functions show them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use stratos_types::{ArrayDatum, ColumnType, Datum, Error, ErrorKind, Numeric, PgType, Result};
 
@@ -387,7 +388,7 @@ macro_rules! node_functions {
 }
 
 node_functions! {
-    pg_sleep pg_cancel_backend pg_terminate_backend pg_postmaster_start_time pg_conf_load_time
+    pg_cancel_backend pg_terminate_backend pg_postmaster_start_time pg_conf_load_time
     pg_reload_conf pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
     pg_advisory_unlock_shared pg_advisory_unlock_all pg_advisory_xact_lock
     pg_advisory_xact_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
@@ -436,5 +437,29 @@ pub fn function_result(_: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Dat
         ReturnType::Is(ty) => ty.sql_name(),
         ReturnType::AnyElement => "anyelement".to_owned(),
         ReturnType::AnyArray => "anyarray".to_owned(),
+    })
+}
+
+/// Longest piece of a sleep, so that a cancel is noticed.
+const SLEEP_STEP: Duration = Duration::from_millis(20);
+/// `pg_sleep` never sleeps longer.
+const SLEEP_SECONDS_MAX: f64 = 30.0 * 86_400.0;
+
+/// `pg_sleep`
+pub fn pg_sleep(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    let Some(Datum::Float8(seconds)) = a.first() else { return Ok(Datum::Null) };
+    if seconds.is_nan() || *seconds <= 0.0 {
+        return Ok(Datum::text(""));
+    }
+    let deadline = Instant::now() + Duration::from_secs_f64(seconds.min(SLEEP_SECONDS_MAX));
+    tokio::task::block_in_place(|| {
+        loop {
+            ctx.check_canceled()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Datum::text(""));
+            }
+            std::thread::sleep(left.min(SLEEP_STEP));
+        }
     })
 }

@@ -7,11 +7,24 @@ use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 use super::args::{array, bytes, int, int4, text};
 use crate::session::EvalContext;
 
-/// Most bytes that one value may have, as in Postgres (MaxAllocSize).
-const MAX_VALUE_BYTES: usize = 0x3fff_ffff;
+/// Most bytes that one value may have. Postgres allows a gigabyte; a value is copied several times on its way to the client.
+pub(super) const MAX_VALUE_BYTES: usize = 256 << 20;
 
-fn too_long() -> Error {
+pub(super) fn too_long() -> Error {
     Error::new(ErrorKind::ProgramLimitExceeded, "requested length too large")
+}
+
+/// What a function gave, unless it is too long.
+///
+/// # Errors
+/// 54000
+pub fn of_fair_length(value: Datum) -> Result<Datum> {
+    let bytes = match &value {
+        Datum::Text(s) | Datum::Jsonb(s) => s.len(),
+        Datum::Bytea(b) => b.len(),
+        _ => 0,
+    };
+    if bytes > MAX_VALUE_BYTES { Err(too_long()) } else { Ok(value) }
 }
 
 fn out(s: impl Into<std::sync::Arc<str>>) -> Result<Datum> {
@@ -95,6 +108,9 @@ pub fn initcap(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 
 /// `||` of text, `textcat`
 pub fn concat(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    if a.iter().map(Datum::size_bytes).sum::<usize>() > MAX_VALUE_BYTES {
+        return Err(too_long());
+    }
     match (&a[0], &a[1]) {
         (Datum::Bytea(x), Datum::Bytea(y)) => binary([&x[..], &y[..]].concat()),
         (x, y) => out([text(x)?, text(y)?].concat()),
@@ -106,6 +122,9 @@ pub fn concat_any(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Da
     let mut result = String::new();
     for (value, ty) in a.iter().zip(types) {
         crate::eval::write_text(ctx, value, *ty, &mut result)?;
+        if result.len() > MAX_VALUE_BYTES {
+            return Err(too_long());
+        }
     }
     out(result)
 }
@@ -132,6 +151,9 @@ pub fn concat_ws(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Dat
         }
         first = false;
         crate::eval::write_text(ctx, value, *ty, &mut result)?;
+        if result.len() > MAX_VALUE_BYTES {
+            return Err(too_long());
+        }
     }
     out(result)
 }

@@ -46,6 +46,7 @@ impl StatementContext {
             catalog: self.eval.catalog.clone(),
             store: store.clone(),
             sessions: Arc::new(host.sessions()),
+            prepared: Arc::new(host.prepared_statements()),
             role: host.current_user(),
             settings: Arc::new(host.all_settings()),
             search_path: Arc::new(host.search_path(false)),

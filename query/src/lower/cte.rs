@@ -219,7 +219,7 @@ impl Recursion {
                     if working.is_empty() {
                         return Ok(None);
                     }
-                    self.statement.eval.host.check_canceled()?;
+                    self.statement.eval.check_canceled()?;
                     let env = self.env.define(self.cte.id, CteSource::Working(Arc::new(working)));
                     self.round += 1;
                     self.current = Some(run_nested(&self.statement, &env, term).await?);

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::physical_plan::ExecutionPlan;
-use futures::StreamExt;
 use stratos_types::Result;
 
 use super::context::StatementContext;
-use super::error::error_from;
 use super::runtime::prepare_top;
+use super::stream::RowStream;
 use crate::ir::Rel;
 use crate::scan::ScanExec;
 
@@ -29,16 +28,15 @@ pub async fn explain(rel: &Rel, statement: &Arc<StatementContext>, options: Expl
     let started = Instant::now();
     let prepared = prepare_top(rel, statement).await?;
     let planned = started.elapsed();
+    let plan = prepared.plan.clone();
     let started = Instant::now();
     if options.analyze {
-        let mut stream = prepared.stream()?;
-        while let Some(batch) = stream.next().await {
-            batch.map_err(error_from)?;
-        }
+        let mut stream = RowStream::start(rel.output(), prepared, statement);
+        while stream.next_batch().await?.is_some() {}
     }
     let executed = started.elapsed();
     let mut lines = Vec::new();
-    node(&prepared.plan, 0, options, &mut lines);
+    node(&plan, 0, options, &mut lines);
     if options.analyze {
         lines.push(format!("Planning Time: {:.3} ms", millis(planned)));
         lines.push(format!("Execution Time: {:.3} ms", millis(executed)));

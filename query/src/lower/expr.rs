@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
 use parking_lot::Mutex;
 use stratos_types::{ColumnType, Datum, Error, PgType, Result};
 
+use super::deep::merge_equalities;
 use super::kernel;
 use super::rel::Lowerer;
 use super::subquery::{MEMO_ENTRIES_MAX, SubqueryPlan, SubqueryUse};
@@ -51,12 +52,29 @@ pub(super) fn lazy_case(
 
 /// All of them; none is true.
 pub(crate) fn conjunction(list: impl IntoIterator<Item = DfExpr>) -> Option<DfExpr> {
-    list.into_iter().reduce(|a, b| binary(a, Operator::And, b))
+    joined(list.into_iter().collect(), Operator::And)
+}
+
+/// A chain of one associative operator as a tree that is as flat as can be.
+fn joined(mut list: Vec<DfExpr>, op: Operator) -> Option<DfExpr> {
+    if list.len() < 2 {
+        return list.pop();
+    }
+    let right = list.split_off(list.len() / 2);
+    Some(binary(joined(list, op)?, op, joined(right, op)?))
 }
 
 impl Lowerer<'_> {
     /// An expression over the columns of the relation below; bound outer columns and parameters become constants.
     pub fn expr(&self, expr: &Expr) -> Result<DfExpr> {
+        if let Some(merged) = merge_equalities(expr) {
+            return self.expr(&merged);
+        }
+        let computed = self.constant_members(expr);
+        let expr = computed.as_ref().unwrap_or(expr);
+        if let Some(whole) = self.by_row(expr)? {
+            return Ok(whole);
+        }
         let ty = expr.ty.ty;
         Ok(match &expr.kind {
             ExprKind::Literal(value) => literal(ty, value)?,
@@ -263,10 +281,8 @@ impl Lowerer<'_> {
         let any = list
             .iter()
             .map(|item| self.call(equals, &[arg.clone(), item.clone()], PgType::Bool))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .reduce(|a, b| binary(a, Operator::Or, b));
-        any.map_or_else(|| literal(PgType::Bool, &Datum::Bool(false)), Ok)
+            .collect::<Result<Vec<_>>>()?;
+        joined(any, Operator::Or).map_or_else(|| literal(PgType::Bool, &Datum::Bool(false)), Ok)
     }
 
     fn quantified_array(
@@ -307,8 +323,7 @@ impl Lowerer<'_> {
             let target = if may_fail(e) { &mut risky } else { &mut safe };
             target.push(self.expr(e)?);
         }
-        let joined = |list: Vec<DfExpr>| list.into_iter().reduce(|a, b| binary(a, op, b));
-        let (safe, risky) = (joined(safe), joined(risky));
+        let (safe, risky) = (joined(safe, op), joined(risky, op));
         Ok(match (safe, risky) {
             (Some(safe), Some(risky)) => {
                 let decided =

@@ -347,7 +347,7 @@ async fn right_side(
     {
         return Ok(found.clone());
     }
-    statement.eval.host.check_canceled()?;
+    statement.eval.check_canceled()?;
     let env = spec.env.bind(spec.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value)));
     let mut batches = Vec::new();
     if let Rel::TableFunction { function, args, columns, ordinality } = &spec.right {

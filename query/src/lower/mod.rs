@@ -8,6 +8,7 @@
 //! - [`execute`]: statement in, batches out · [`explain`]: the plan in words
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
+//! - `deep`: expressions that are kept from DataFusion · `interrupt`: planning on threads of its own
 //! - `subquery`, `unnest`, `lateral`, `cte`: what needs plans inside plans
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
 
@@ -15,13 +16,16 @@ mod accumulate;
 mod aggregate;
 mod context;
 mod cte;
+mod deep;
 mod error;
 mod explain;
 mod expr;
+mod interrupt;
 mod kernel;
 mod lateral;
 mod rel;
 mod runtime;
+mod stream;
 mod subquery;
 mod template;
 mod udf;
@@ -40,7 +44,8 @@ use stratos_types::{Datum, PgType};
 pub use context::StatementContext;
 pub use error::{error_from, to_datafusion};
 pub use explain::{ExplainOptions, explain};
-pub use runtime::{QueryRuntime, RowStream, execute, execute_in, statement};
+pub use runtime::{QueryRuntime, execute, execute_in, statement};
+pub use stream::RowStream;
 pub use template::PlanTemplate;
 
 pub(crate) use context::statement_of;

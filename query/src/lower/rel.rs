@@ -349,13 +349,14 @@ impl<'a> Lowerer<'a> {
             project(plan, exprs)
         };
         if op == SetOpKind::Union {
-            let plan = union(side(left, &[])?, side(right, &[])?)?;
+            let inputs = union_inputs(left, right, all).into_iter().map(|rel| side(rel, &[])).collect::<Result<_>>()?;
+            let plan = union(inputs)?;
             return if all { Ok(plan) } else { self.distinct(plan, columns) };
         }
         // Count each row's occurrences on both sides.
         let (in_left, in_right) = (self.fresh("l"), self.fresh("r"));
         let tag = |l: i64, r: i64| [lit(l).alias(in_left.clone()), lit(r).alias(in_right.clone())];
-        let plan = union(side(left, &tag(1, 0))?, side(right, &tag(0, 1))?)?;
+        let plan = union(vec![side(left, &tag(1, 0))?, side(right, &tag(0, 1))?])?;
         let total = |name: &String| {
             datafusion::functions_aggregate::expr_fn::sum(datafusion::logical_expr::ident(name.clone()))
         };
@@ -454,8 +455,25 @@ fn sort(plan: LogicalPlan, keys: Vec<SortExpr>) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(plan), fetch: None }))
 }
 
-fn union(left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
-    Union::try_new_with_loose_types(vec![Arc::new(left), Arc::new(right)]).map(LogicalPlan::Union).map_err(error_from)
+fn union(inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    let inputs = inputs.into_iter().map(Arc::new).collect();
+    Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union).map_err(error_from)
+}
+
+/// What a chain of UNIONs unites, in order. One that keeps duplicates has only others like it as its parts; one that does not
+/// may as well unite what the UNIONs inside it do.
+fn union_inputs<'r>(left: &'r Rel, right: &'r Rel, keeps_duplicates: bool) -> Vec<&'r Rel> {
+    let mut inputs = Vec::new();
+    let mut pending = vec![right, left];
+    while let Some(next) = pending.pop() {
+        match next {
+            Rel::SetOp { op: SetOpKind::Union, all, left, right, .. } if *all || !keeps_duplicates => {
+                pending.extend([&**right, left]);
+            }
+            other => inputs.push(other),
+        }
+    }
+    inputs
 }
 
 /// A boolean constant.

@@ -1,10 +1,7 @@
 //! Running statements: the node's memory and disk for queries, the optimizer's rules, the stream of results.
 
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
@@ -21,18 +18,19 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
-use futures::{Stream, StreamExt};
 use stratos_replication::PrefixStatistics;
-use stratos_types::{Datum, Error, PgType, Result};
+use stratos_types::{Datum, Error, Result};
+use tokio::runtime::Handle;
 
 use super::context::{StatementContext, StatementExtension};
 use super::error::error_from;
+use super::interrupt::{Interruptible, prepare_away};
 use super::lateral::LateralPlanner;
+use super::stream::RowStream;
 use super::{Env, Lowerer, PlanTemplate};
-use crate::arrow::rows_of;
 use crate::catalog::{StoreFacts, Table};
 use crate::engine::EngineOptions;
-use crate::ir::{OutputColumn, Rel};
+use crate::ir::Rel;
 use crate::rows::index_prefix;
 use crate::scan::{RowSource, SegmentCache};
 use crate::session::EvalContext;
@@ -52,6 +50,7 @@ struct Inner {
     logical: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     cores: usize,
+    threads: Option<Handle>,
     store: Option<Arc<dyn StoreFacts>>,
     segments: SegmentCache,
 }
@@ -75,6 +74,7 @@ impl QueryRuntime {
             logical: logical_rules(),
             physical: PhysicalOptimizer::new().rules,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: options.query_threads.clone(),
             store,
             segments: SegmentCache::new(options.column_cache_bytes),
         })))
@@ -95,6 +95,11 @@ impl QueryRuntime {
     /// Columns of tables, kept from earlier scans.
     pub(crate) fn segments(&self) -> &SegmentCache {
         &self.0.segments
+    }
+
+    /// The threads that queries are planned and run on.
+    pub(super) fn threads(&self) -> Handle {
+        self.0.threads.clone().unwrap_or_else(Handle::current)
     }
 
     pub(crate) fn store(&self) -> Option<&Arc<dyn StoreFacts>> {
@@ -149,7 +154,7 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         replace_distinct_aggregate::ReplaceDistinctWithAggregate, simplify_expressions::SimplifyExpressions,
         single_distinct_to_groupby::SingleDistinctToGroupBy,
     };
-    vec![
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
@@ -165,7 +170,8 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
-    ]
+    ];
+    rules.into_iter().map(|rule| Arc::new(Interruptible(rule)) as Arc<dyn OptimizerRule + Send + Sync>).collect()
 }
 
 #[derive(Debug)]
@@ -255,59 +261,6 @@ where
     Ok(tokio::task::block_in_place(|| handle.block_on(future)))
 }
 
-/// The rows of a statement, in batches whose columns are the statement's output columns in order. Dropping it cancels.
-pub struct RowStream {
-    columns: Vec<OutputColumn>,
-    inner: SendableRecordBatchStream,
-    /// A batch that [`RowStream::next_rows`] has begun, and its next row.
-    begun: Option<(RecordBatch, usize)>,
-}
-
-impl RowStream {
-    /// The next batch; none at the end.
-    ///
-    /// # Errors
-    /// As execution's.
-    pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        self.next().await.transpose()
-    }
-
-    /// Up to `max` further rows as Datums; none at the end. Not to be mixed with polling for batches.
-    ///
-    /// # Errors
-    /// As execution's.
-    pub async fn next_rows(&mut self, max: usize) -> Result<Option<Vec<Vec<Datum>>>> {
-        loop {
-            if let Some((batch, start)) = self.begun.take() {
-                let rows = max.min(batch.num_rows() - start);
-                if rows > 0 {
-                    let types: Vec<PgType> = self.columns.iter().map(|c| c.ty.ty).collect();
-                    let out = rows_of(&batch.slice(start, rows), &types)?;
-                    self.begun = Some((batch, start + rows));
-                    return Ok(Some(out));
-                }
-            }
-            match self.next_batch().await? {
-                Some(batch) => self.begun = Some((batch, 0)),
-                None => return Ok(None),
-            }
-        }
-    }
-
-    /// The output columns.
-    pub fn columns(&self) -> &[OutputColumn] {
-        &self.columns
-    }
-}
-
-impl Stream for RowStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.inner).poll_next(cx).map(|item| item.map(|result| result.map_err(error_from)))
-    }
-}
-
 /// The surroundings of a statement of a session.
 pub fn statement(
     params: &[Datum],
@@ -317,7 +270,7 @@ pub fn statement(
     plan_only: bool,
 ) -> Arc<StatementContext> {
     Arc::new(StatementContext {
-        eval: eval.clone(),
+        eval: eval.of_statement(),
         source,
         params: params.into(),
         system: OnceLock::new(),
@@ -326,7 +279,7 @@ pub fn statement(
     })
 }
 
-/// Plans a relation and starts it; rows come as the stream is polled.
+/// Plans a relation, on a thread that serves no clients, and starts it; rows come as the stream is polled.
 ///
 /// # Errors
 /// What planning finds: features that are missing, constant expressions that fail.
@@ -346,16 +299,16 @@ pub async fn execute(
 /// As [`execute`]'s.
 pub async fn execute_in(
     rel: &Rel,
-    template: Option<&PlanTemplate>,
+    template: Option<&Arc<PlanTemplate>>,
     statement: &Arc<StatementContext>,
 ) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
-    let prepared = prepare(statement, &Env::default(), rel, template, partitions).await?;
-    Ok(RowStream { columns: rel.output(), inner: prepared.stream()?, begun: None })
+    let prepared = prepare_away(rel, template, statement, partitions).await?;
+    Ok(RowStream::start(rel.output(), prepared, statement))
 }
 
 /// [`prepare`] with the partitions that the statement deserves, for EXPLAIN.
 pub(crate) async fn prepare_top(rel: &Rel, statement: &Arc<StatementContext>) -> Result<Prepared> {
     let partitions = statement.runtime.partitions_for(statement, rel);
-    prepare(statement, &Env::default(), rel, None, partitions).await
+    prepare_away(rel, None, statement, partitions).await
 }

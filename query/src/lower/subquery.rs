@@ -14,6 +14,7 @@ use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result, key};
 use super::Env;
 use super::context::StatementContext;
 use super::error::error_from;
+use super::interrupt::stoppable;
 use super::kernel;
 use super::runtime::{block_on, run_nested};
 use super::udf::quantified;
@@ -89,9 +90,9 @@ impl SubqueryPlan {
         {
             return Ok(found.clone());
         }
-        statement.eval.host.check_canceled()?;
+        statement.eval.check_canceled()?;
         let env = self.env.bind(self.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value.clone())));
-        let result = Arc::new(block_on(self.run(statement, &env))??);
+        let result = Arc::new(block_on(stoppable(statement, self.run(statement, &env)))??);
         if !self.volatile {
             self.memo.lock().insert(key, result.clone());
         }

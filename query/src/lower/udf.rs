@@ -16,6 +16,7 @@ use super::error::to_datafusion;
 use super::kernel;
 use super::subquery::SubqueryPlan;
 use crate::arrow::{ColumnBuilder, ColumnReader, arrow_type, datum_of_scalar, scalar_of};
+use crate::eval::Program;
 use crate::functions::{self, Function, Kernel};
 use crate::ir::Quantifier;
 use crate::session::EvalContext;
@@ -49,6 +50,15 @@ pub(crate) enum RowOp {
     Repeat,
     /// A subquery: arguments are the outer columns, after the left operand if it has one.
     Subquery(Arc<SubqueryPlan>),
+    /// A whole expression: arguments are its columns.
+    Program(Arc<RowProgram>),
+}
+
+/// An expression that is evaluated row by row as a whole.
+pub(crate) struct RowProgram {
+    pub program: Program,
+    /// It calls something volatile.
+    pub volatile: bool,
 }
 
 /// A [`RowOp`] with the Postgres types of its arguments and result.
@@ -65,6 +75,8 @@ impl RowFunction {
     /// The call of an operation on lowered arguments.
     pub fn call(op: RowOp, types: Vec<PgType>, ret: PgType, args: Vec<DfExpr>) -> DfExpr {
         let volatility = match &op {
+            // `set_config` may stand before it: it must not be folded.
+            RowOp::Call(f) if f.name == "current_setting" => Volatility::Volatile,
             RowOp::Call(f) | RowOp::Arithmetic(f, _) => match f.volatility {
                 functions::Volatility::Immutable => Volatility::Immutable,
                 functions::Volatility::Stable => Volatility::Stable,
@@ -72,7 +84,8 @@ impl RowFunction {
             },
             RowOp::Cast { .. } => Volatility::Stable,
             RowOp::Subquery(plan) if plan.volatile => Volatility::Volatile,
-            RowOp::Subquery(_) => Volatility::Stable,
+            RowOp::Program(program) if program.volatile => Volatility::Volatile,
+            RowOp::Subquery(_) | RowOp::Program(_) => Volatility::Stable,
             _ => Volatility::Immutable,
         };
         let name = op.name(&types);
@@ -111,7 +124,7 @@ impl RowFunction {
             }
             out.push(&self.op.eval(statement, &self.args, &values)?)?;
             if row % ROWS_PER_CANCEL_CHECK == ROWS_PER_CANCEL_CHECK - 1 {
-                statement.eval.host.check_canceled()?;
+                statement.eval.check_canceled()?;
             }
         }
         Ok(out)
@@ -147,6 +160,7 @@ impl RowOp {
             }
             RowOp::Repeat => "repeat_rows".into(),
             RowOp::Subquery(plan) => format!("subquery_{:x}", Arc::as_ptr(plan) as usize),
+            RowOp::Program(program) => format!("program_{:x}", Arc::as_ptr(program) as usize),
         }
     }
 
@@ -209,16 +223,14 @@ impl RowOp {
                 Datum::Array(Arc::new(ArrayDatum { element: PgType::Bool, values: vec![Datum::Bool(true); count] }))
             }
             RowOp::Subquery(plan) => return plan.eval(statement, values),
+            RowOp::Program(program) => return program.program.run(values, &statement.params, ctx),
         })
     }
 }
 
 /// Calls a function, NULLs handled as it declares.
 pub(crate) fn call(ctx: &EvalContext, function: &Function, types: &[PgType], values: &[Datum]) -> Result<Datum> {
-    if function.strict && values.iter().any(Datum::is_null) {
-        return Ok(Datum::Null);
-    }
-    (function.eval)(ctx, types, values)
+    crate::eval::call(ctx, function, types, values)
 }
 
 /// `left op ANY/ALL (list)` with three-valued logic.
@@ -285,12 +297,13 @@ impl ScalarUDFImpl for RowFunction {
 
 impl PartialEq for RowFunction {
     fn eq(&self, other: &Self) -> bool {
-        let same_subquery = match (&self.op, &other.op) {
+        let same_content = match (&self.op, &other.op) {
             (RowOp::Subquery(a), RowOp::Subquery(b)) => Arc::ptr_eq(a, b),
+            (RowOp::Program(a), RowOp::Program(b)) => Arc::ptr_eq(a, b),
             _ => true,
         };
         // The name distinguishes operations; see `RowOp::name`.
-        same_subquery
+        same_content
             && std::mem::discriminant(&self.op) == std::mem::discriminant(&other.op)
             && self.name == other.name
             && self.args == other.args

@@ -377,7 +377,7 @@ struct ScanStream {
 
 impl ScanStream {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        self.statement.eval.host.check_canceled()?;
+        self.statement.eval.check_canceled()?;
         match self.segments.take() {
             None => self.read_batch(),
             Some(mut segments) => {
@@ -521,7 +521,7 @@ impl ScanStream {
                 self.cursor = None;
             } else if rows == before {
                 // Nothing but deleted rows: they too take time.
-                self.statement.eval.host.check_canceled()?;
+                self.statement.eval.check_canceled()?;
             } else if rows < target {
                 // A chunk that ended by its bytes: large rows make a batch of their own.
                 break;

@@ -47,7 +47,7 @@ impl BatchSource for Call {
             Err(error) => return futures::stream::iter([Err(error)]).boxed(),
         };
         futures::stream::try_unfold((rows, statement), |(mut rows, statement)| async move {
-            statement.eval.host.check_canceled()?;
+            statement.eval.check_canceled()?;
             Ok(rows.next_batch(BATCH_ROWS)?.map(|batch| (batch, (rows, statement))))
         })
         .boxed()

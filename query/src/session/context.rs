@@ -1,8 +1,9 @@
 //! What evaluating an expression may look at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use stratos_types::{FormatOptions, Result};
+use stratos_types::{Error, ErrorKind, FormatOptions, Result};
 
 use crate::catalog::Snapshot;
 
@@ -19,6 +20,26 @@ pub struct EvalContext {
     pub catalog: Arc<Snapshot>,
     /// The session.
     pub host: Arc<dyn Host>,
+    /// Nobody waits for the result any more. The session may be busy with its next statement by now.
+    pub given_up: Arc<AtomicBool>,
+}
+
+impl EvalContext {
+    /// For another statement of the same session at the same time.
+    pub fn of_statement(&self) -> EvalContext {
+        EvalContext { given_up: Arc::default(), ..self.clone() }
+    }
+
+    /// 57014 if the statement was cancelled, ran out of its time or was given up; long row-by-row loops ask now and then.
+    ///
+    /// # Errors
+    /// The cancellation itself.
+    pub fn check_canceled(&self) -> Result<()> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::QueryCanceled, "canceling statement due to user request"));
+        }
+        self.host.check_canceled()
+    }
 }
 
 /// What functions may ask of the session. Called from inside query execution, so nothing here is async; an implementation
@@ -43,6 +64,10 @@ pub trait Host: Send + Sync {
     fn set_config(&self, name: &str, value: &str, is_local: bool) -> Result<String>;
     /// The node's sessions, for `pg_stat_activity`.
     fn sessions(&self) -> Vec<crate::catalog::SessionFacts> {
+        Vec::new()
+    }
+    /// The session's prepared statements, for `pg_prepared_statements`.
+    fn prepared_statements(&self) -> Vec<crate::catalog::PreparedFacts> {
         Vec::new()
     }
     /// Name, value and description of all settings, for `pg_settings`.
@@ -71,14 +96,14 @@ pub trait Host: Send + Sync {
     fn setval(&self, sequence: u32, value: i64, is_called: bool) -> Result<i64>;
     /// Rows and bytes of a relation, for `pg_relation_size` and `pg_class`.
     fn relation_size(&self, oid: u32) -> Option<(u64, u64)>;
-    /// 57014 if the statement was cancelled or ran out of its time; long row-by-row loops ask now and then.
+    /// 57014 if the session's statement was cancelled or ran out of its time; see [`EvalContext::check_canceled`].
     ///
     /// # Errors
     /// The cancellation itself.
     fn check_canceled(&self) -> Result<()>;
     /// The running transaction's number for `txid_current()`.
     fn transaction_id(&self) -> u64;
-    /// `pg_advisory_…`, `pg_cancel_backend`, `pg_sleep` and others that act on the node go by name.
+    /// `pg_advisory_…`, `pg_cancel_backend` and others that act on the node go by name.
     ///
     /// # Errors
     /// As the action's.

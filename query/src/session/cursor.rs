@@ -4,7 +4,7 @@
 
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
-use super::session::Session;
+use super::session::{Session, StatementDescription};
 use crate::result::{ResultSet, RowBlock};
 
 /// Cursors that one session may have open.
@@ -104,6 +104,19 @@ impl Session {
     /// Columns of a cursor.
     pub(super) fn cursor_columns(&self, name: &str) -> Result<std::sync::Arc<[crate::ir::OutputColumn]>> {
         self.cursors.get(name).map(|c| c.result.columns.clone()).ok_or_else(|| Session::cursor_missing(name))
+    }
+
+    /// `Describe` of a portal that is a cursor.
+    ///
+    /// # Errors
+    /// 34000.
+    pub fn describe_cursor(&self, name: &str) -> Result<StatementDescription> {
+        Ok(StatementDescription { params: Vec::new(), columns: Some(self.cursor_columns(name)?) })
+    }
+
+    /// `Close` of a portal that is a cursor; nothing when there is none.
+    pub fn close_cursor_named(&mut self, name: &str) {
+        self.cursors.remove(name);
     }
 
     /// FETCH and MOVE: the rows passed, in the order of the movement.

@@ -26,7 +26,7 @@ fn written_table(action: &Action) -> Option<&Arc<Table>> {
 impl Session {
     pub(super) async fn execute(
         &mut self,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         planned: Arc<Planned>,
         params: Vec<Datum>,
         in_string: bool,
@@ -60,7 +60,7 @@ impl Session {
                 let text = prepared.parsed.as_ref().map_or("", |p| p.text());
                 self.run_schema_change(ddl, text, in_string).await
             }
-            Action::Utility(body) => self.run_utility(prepared, body, params, in_string).await,
+            Action::Utility(body) => self.run_utility(prepared, &planned, body, params, in_string).await,
         }
     }
 
@@ -90,7 +90,7 @@ impl Session {
     /// table waits for it, and it for DDL; if the catalog changed while it waited, it is planned anew.
     async fn run_change(
         &mut self,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         planned: Arc<Planned>,
         params: &[Datum],
     ) -> Result<StatementResult> {
@@ -112,7 +112,7 @@ impl Session {
             });
             if !unchanged {
                 self.ensure_block().store.finish_statement(false);
-                planned = self.plan(prepared)?.ok_or_else(|| Error::internal("a statement vanished"))?;
+                planned = self.plan(prepared).await?.ok_or_else(|| Error::internal("a statement vanished"))?;
                 continue;
             }
             let eval = self.eval_context(&planned.catalog);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast::{AnalyzeFormat, AnalyzeFormatKind, Expr as AstExpr, Statement, UtilityOption};
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::plan::{Action, Prepared};
+use super::plan::{Action, Planned, Prepared};
 use super::session::Session;
 use crate::exec::direct::Access;
 use crate::exec::stored;
@@ -66,12 +66,13 @@ impl Session {
     pub(super) async fn explain(
         &mut self,
         prepared: &Prepared,
+        outer: &Planned,
         statement: &Statement,
         params: Vec<Datum>,
     ) -> Result<StatementResult> {
         let (wanted, inner) = wanted(statement)?;
-        let inner = Prepared::new(self.inner_statement(prepared, inner), Vec::new());
-        let Some(planned) = self.plan(&inner)? else { return Ok(StatementResult::Empty) };
+        let inner = self.carried_statement(prepared, outer, inner);
+        let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
         let mut lines = match &planned.action {
             Action::Direct { program, .. } => vec![by_key("Lookup", program.access())],
             Action::Query(plan) => self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?,

@@ -9,6 +9,7 @@
 //! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
 //! - [`settings`], [`cancel`], [`shared`]: see there
 
+mod away;
 mod block;
 pub mod cancel;
 mod context;

@@ -18,6 +18,7 @@ impl NoSession {
             statement_micros: 0,
             catalog: Arc::default(),
             host: Arc::new(NoSession),
+            given_up: Arc::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use stratos_types::{FormatOptions, PgType, Result};
 
 use crate::binder::{self, BindContext, Body, ParsedStatement};
-use crate::catalog::Snapshot;
+use crate::catalog::{PreparedFacts, Snapshot};
 use crate::ddl::{self, DdlStatement};
 use crate::engine::Engine;
 use crate::exec::direct::{DirectChange, DirectSelect};
@@ -52,7 +52,7 @@ pub struct QueryPlan {
     /// The query.
     pub query: Query,
     /// What its executions have in common.
-    pub template: PlanTemplate,
+    pub template: Arc<PlanTemplate>,
 }
 
 /// What a planned statement does.
@@ -91,7 +91,42 @@ impl Prepared {
         Prepared { parsed, declared, prepared_micros: super::now_micros(), from_sql: false, plan: Mutex::new(None) }
     }
 
-    /// The plan for this catalog and search path: the last one if it still holds.
+    /// What `pg_prepared_statements` shows of it.
+    pub fn facts(&self, name: &str) -> PreparedFacts {
+        let plan = self.plan.lock();
+        PreparedFacts {
+            name: name.to_owned(),
+            statement: self.parsed.as_ref().map_or_else(String::new, |parsed| parsed.text().to_owned()),
+            prepared_micros: self.prepared_micros,
+            params: plan.as_ref().map_or_else(Vec::new, |cached| cached.planned.params.clone()),
+            from_sql: self.from_sql,
+        }
+    }
+
+    /// Length of the whole query string, bytes.
+    pub fn text_bytes(&self) -> usize {
+        self.parsed.as_ref().map_or(0, |parsed| parsed.source.text().len())
+    }
+
+    /// The last plan, if it holds for this catalog and search path.
+    pub fn known_plan(
+        &self,
+        catalog: &Arc<Snapshot>,
+        path: &[String],
+        format: &Arc<FormatOptions>,
+    ) -> Option<Arc<Planned>> {
+        let plan = self.plan.lock();
+        let cached = plan.as_ref().filter(|cached| {
+            !catalog.private
+                && cached.catalog_version == catalog.version
+                && cached.planned.catalog.database == catalog.database
+                && cached.search_path == path
+                && (Arc::ptr_eq(&cached.format, format) || cached.format == *format)
+        });
+        cached.map(|cached| cached.planned.clone())
+    }
+
+    /// A new plan for this catalog and search path.
     ///
     /// # Errors
     /// What binding the statement gives.
@@ -103,15 +138,6 @@ impl Prepared {
         format: &Arc<FormatOptions>,
     ) -> Result<Option<Arc<Planned>>> {
         let Some(parsed) = &self.parsed else { return Ok(None) };
-        if !catalog.private
-            && let Some(cached) = &*self.plan.lock()
-            && cached.catalog_version == catalog.version
-            && cached.planned.catalog.database == catalog.database
-            && cached.search_path == path
-            && (Arc::ptr_eq(&cached.format, format) || cached.format == *format)
-        {
-            return Ok(Some(cached.planned.clone()));
-        }
         let planned = Arc::new(plan_statement(engine, parsed, &self.declared, catalog, path, format)?);
         if !catalog.private {
             *self.plan.lock() = Some(CachedPlan {
@@ -151,13 +177,18 @@ pub fn plan_statement(
         let ddl = DdlStatement::Sql(statement.clone());
         return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
     }
+    let context =
+        BindContext { format: format.clone(), ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone())) };
     if !binder::is_bound(statement) {
         let output = super::utility::output_of(statement);
         let action = Action::Utility(Box::new(parsed.body.clone()));
-        return Ok(Planned { action, params: Vec::new(), output: output.into(), catalog: catalog.clone() });
+        // Of a statement that carries another one, the parameters are the inner one's.
+        let params = match super::utility::carried(statement).filter(|inner| binder::is_bound(inner)) {
+            Some(inner) => binder::bind(&inner, &context, declared)?.params,
+            None => Vec::new(),
+        };
+        return Ok(Planned { action, params, output: output.into(), catalog: catalog.clone() });
     }
-    let context =
-        BindContext { format: format.clone(), ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone())) };
     let bound = binder::bind(statement, &context, declared)?;
     plan_bound(engine, bound, catalog)
 }
@@ -175,7 +206,7 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
     let action = match kind {
         StatementKind::Query(query) => {
             let program = if query.locks_rows { None } else { DirectSelect::compile(&query.rel)? };
-            let general = |query| Box::new(QueryPlan { query, template: PlanTemplate::new(&params) });
+            let general = |query| Box::new(QueryPlan { query, template: Arc::new(PlanTemplate::new(&params)) });
             match program {
                 Some(program) if program.access().is_single() => Action::Direct { program, general: None },
                 Some(program) => Action::Direct { program, general: Some(general(query)) },

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use stratos_replication::{Isolation, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
+use super::away::{INLINE_BYTES_MAX, away};
 use super::cancel::deadline_after;
 use super::context::EvalContext;
 use super::cursor::Cursor;
@@ -51,13 +52,21 @@ pub struct Session {
     pub(crate) engine: Arc<Engine>,
     pub(super) shared: Arc<SessionShared>,
     pub(crate) block: Option<Block>,
-    pub(super) prepared: HashMap<String, Arc<Prepared>>,
     pub(super) cursors: HashMap<String, Cursor>,
     notices: Vec<Notice>,
     reported: Vec<(&'static str, String)>,
     /// The committed catalog as last looked at, and its generation.
     catalog: (u64, Arc<Snapshot>),
     statement_micros: i64,
+}
+
+/// Parses on the spot what is short, and the rest where it holds up nobody.
+async fn parse_text(engine: &Engine, sql: &str) -> Result<Vec<binder::ParsedStatement>> {
+    if sql.len() <= INLINE_BYTES_MAX {
+        return binder::parse(sql);
+    }
+    let sql = sql.to_owned();
+    away(engine.planning(), move || binder::parse(&sql)).await
 }
 
 impl Drop for Session {
@@ -74,7 +83,6 @@ impl Session {
             engine,
             shared,
             block: None,
-            prepared: HashMap::new(),
             cursors: HashMap::new(),
             notices: Vec::new(),
             reported,
@@ -153,7 +161,21 @@ impl Session {
             statement_micros: self.statement_micros,
             catalog: catalog.clone(),
             host: self.shared.clone(),
+            given_up: Arc::default(),
         }
+    }
+
+    /// What the text forms of these types need to know beyond [`Session::format_options`]: the catalog, where some of them
+    /// print names.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn names_for(&mut self, types: impl IntoIterator<Item = PgType>) -> Result<Option<EvalContext>> {
+        if !types.into_iter().any(crate::eval::prints_names) {
+            return Ok(None);
+        }
+        let catalog = self.current_catalog()?;
+        Ok(Some(self.eval_context(&catalog)))
     }
 
     pub(crate) fn wait_policy(&self) -> WaitPolicy {
@@ -190,8 +212,8 @@ impl Session {
     ///
     /// # Errors
     /// What planning the statement gives.
-    pub fn param_types(&mut self, prepared: &Prepared) -> Result<Vec<PgType>> {
-        Ok(self.plan(prepared)?.map_or_else(Vec::new, |planned| planned.params.clone()))
+    pub async fn param_types(&mut self, prepared: &Arc<Prepared>) -> Result<Vec<PgType>> {
+        Ok(self.plan(prepared).await?.map_or_else(Vec::new, |planned| planned.params.clone()))
     }
 
     /// Runs a statement that stands inside another one.
@@ -200,8 +222,8 @@ impl Session {
         outer: &Prepared,
         statement: &sqlparser::ast::Statement,
     ) -> Result<StatementResult> {
-        let inner = Prepared::new(self.inner_statement(outer, statement), Vec::new());
-        let Some(planned) = self.plan(&inner)? else { return Ok(StatementResult::Empty) };
+        let inner = Arc::new(Prepared::new(self.inner_statement(outer, statement), Vec::new()));
+        let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
         self.execute(&inner, planned, Vec::new(), true).await
     }
 
@@ -209,8 +231,10 @@ impl Session {
     ///
     /// # Errors
     /// 42601 and the parser's limits.
-    pub fn parse(&self, sql: &str) -> Result<Vec<Arc<Prepared>>> {
-        let statements = binder::parse(sql)?;
+    pub async fn parse(&mut self, sql: &str) -> Result<Vec<Arc<Prepared>>> {
+        self.begin_statement(sql);
+        let shared = self.shared.clone();
+        let statements = shared.guarded(parse_text(&self.engine, sql)).await?;
         Ok(statements.into_iter().map(|parsed| Arc::new(Prepared::new(Some(parsed), Vec::new()))).collect())
     }
 
@@ -218,31 +242,32 @@ impl Session {
     ///
     /// # Errors
     /// 42601, 42P05, and what planning the statement gives.
-    pub fn prepare(&mut self, name: &str, sql: &str, declared: Vec<Option<PgType>>) -> Result<()> {
-        if !name.is_empty() && self.prepared.contains_key(name) {
+    pub async fn prepare(&mut self, name: &str, sql: &str, declared: Vec<Option<PgType>>) -> Result<()> {
+        if !name.is_empty() && self.shared.prepared.lock().contains_key(name) {
             return Err(Error::new(
                 ErrorKind::DuplicatePreparedStatement,
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        if self.prepared.len() >= PREPARED_MAX {
+        if self.shared.prepared.lock().len() >= PREPARED_MAX {
             return Err(Error::new(
                 ErrorKind::ConfigurationLimitExceeded,
                 "too many prepared statements in this session",
             ));
         }
-        self.start_clock(sql);
-        let mut statements = binder::parse(sql)?;
+        self.begin_statement(sql);
+        let shared = self.shared.clone();
+        let mut statements = shared.guarded(parse_text(&self.engine, sql)).await?;
         if statements.len() > 1 {
             return Err(Error::new(
                 ErrorKind::SyntaxError,
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-        let prepared = Prepared::new(statements.pop(), declared);
+        let prepared = Arc::new(Prepared::new(statements.pop(), declared));
         self.refuse_if_failed(&prepared)?;
-        self.plan(&prepared)?;
-        self.prepared.insert(name.to_owned(), Arc::new(prepared));
+        self.plan(&prepared).await?;
+        self.shared.prepared.lock().insert(name.to_owned(), prepared);
         Ok(())
     }
 
@@ -251,7 +276,7 @@ impl Session {
     /// # Errors
     /// 26000.
     pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.prepared.get(name).cloned().ok_or_else(|| {
+        self.shared.prepared.lock().get(name).cloned().ok_or_else(|| {
             let message = if name.is_empty() {
                 "unnamed prepared statement does not exist".to_owned()
             } else {
@@ -263,15 +288,15 @@ impl Session {
 
     /// `Close` of a statement.
     pub fn close_prepared(&mut self, name: &str) {
-        self.prepared.remove(name);
+        self.shared.prepared.lock().remove(name);
     }
 
     /// `Describe` of a statement.
     ///
     /// # Errors
     /// What planning the statement gives.
-    pub fn describe(&mut self, prepared: &Prepared) -> Result<StatementDescription> {
-        let planned = self.plan(prepared)?;
+    pub async fn describe(&mut self, prepared: &Arc<Prepared>) -> Result<StatementDescription> {
+        let planned = self.plan(prepared).await?;
         Ok(match planned {
             None => StatementDescription { params: Vec::new(), columns: None },
             Some(planned) => {
@@ -291,11 +316,27 @@ impl Session {
     ///
     /// # Errors
     /// What planning the statement gives.
-    pub(super) fn plan(&mut self, prepared: &Prepared) -> Result<Option<Arc<Planned>>> {
+    pub(super) async fn plan(&mut self, prepared: &Arc<Prepared>) -> Result<Option<Arc<Planned>>> {
         let catalog = self.current_catalog()?;
         let path = self.shared.search_path(false);
         let format = self.shared.settings.lock().format().clone();
-        prepared.plan(&self.engine, &catalog, &path, &format)
+        if let Some(planned) = prepared.known_plan(&catalog, &path, &format) {
+            return Ok(Some(planned));
+        }
+        if prepared.text_bytes() <= INLINE_BYTES_MAX {
+            return prepared.plan(&self.engine, &catalog, &path, &format);
+        }
+        let (engine, prepared) = (self.engine.clone(), prepared.clone());
+        let slots = engine.planning().clone();
+        let shared = self.shared.clone();
+        shared.guarded(away(&slots, move || prepared.plan(&engine, &catalog, &path, &format))).await
+    }
+
+    /// The clock of a statement starts, and cancel requests are meant for it from now on.
+    fn begin_statement(&mut self, sql: &str) {
+        self.start_clock(sql);
+        self.shared.cancel.start_statement();
+        *self.shared.deadline.lock() = deadline_after(self.shared.settings.lock().statement_timeout_ms());
     }
 
     fn start_clock(&mut self, sql: &str) {
@@ -340,12 +381,15 @@ impl Session {
     ///
     /// # Errors
     /// The statement's.
-    pub async fn run(&mut self, prepared: &Prepared, params: Vec<Datum>, in_string: bool) -> Result<StatementResult> {
+    pub async fn run(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+        in_string: bool,
+    ) -> Result<StatementResult> {
         let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-        self.start_clock(text);
-        self.shared.cancel.start_statement();
-        let deadline = deadline_after(self.shared.settings.lock().statement_timeout_ms());
-        *self.shared.deadline.lock() = deadline;
+        self.begin_statement(text);
+        let deadline = *self.shared.deadline.lock();
         let shared = self.shared.clone();
         // The end of a transaction is not abandoned half way: what became of it has to be known.
         let ends_block =
@@ -363,11 +407,11 @@ impl Session {
 
     async fn run_planned(
         &mut self,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         params: Vec<Datum>,
         in_string: bool,
     ) -> Result<StatementResult> {
-        let Some(planned) = self.plan(prepared)? else { return Ok(StatementResult::Empty) };
+        let Some(planned) = self.plan(prepared).await? else { return Ok(StatementResult::Empty) };
         if params.len() != planned.params.len() {
             return Err(Error::new(
                 ErrorKind::ProtocolViolation,
@@ -389,6 +433,7 @@ impl Session {
         let deadline = *self.shared.deadline.lock();
         let taken = self.shared.cancel.guard(deadline, result.next(rows_max)).await;
         if taken.is_err() {
+            result.stop();
             self.fail();
         }
         taken

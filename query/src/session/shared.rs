@@ -8,8 +8,9 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::cancel::Cancel;
 use super::context::Host;
+use super::plan::Prepared;
 use super::settings::Settings;
-use crate::catalog::{Sequence, Snapshot};
+use crate::catalog::{PreparedFacts, Sequence, Snapshot};
 use crate::engine::Engine;
 
 /// What a session is doing, for `pg_stat_activity`.
@@ -55,6 +56,8 @@ pub struct SessionShared {
     /// Stops the running statement.
     pub cancel: Cancel,
     pub(super) settings: Mutex<Settings>,
+    /// Prepared statements by name; the unnamed one has an empty name.
+    pub(super) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
     pub(super) activity: Mutex<Activity>,
     /// When the running statement must have ended.
     pub(super) deadline: Mutex<Option<tokio::time::Instant>>,
@@ -89,6 +92,7 @@ impl SessionShared {
             connected_micros: super::now_micros(),
             cancel: Cancel::default(),
             settings: Mutex::new(settings),
+            prepared: Mutex::default(),
             activity: Mutex::new(Activity { state: "idle", ..Activity::default() }),
             deadline: Mutex::default(),
             sequences: Mutex::default(),
@@ -146,6 +150,12 @@ impl SessionShared {
             Some(deadline) if tokio::time::Instant::now() >= deadline => Err(super::cancel::timed_out()),
             _ => Ok(()),
         }
+    }
+
+    /// Work for the running statement, up to its deadline or until somebody stops it.
+    pub(super) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let deadline = *self.deadline.lock();
+        self.cancel.guard(deadline, work).await
     }
 
     /// Forgets what sequences gave (`DISCARD SEQUENCES`).
@@ -206,6 +216,14 @@ impl Host for SessionShared {
 
     fn sessions(&self) -> Vec<crate::catalog::SessionFacts> {
         self.engine.upgrade().map_or_else(Vec::new, |engine| engine.session_facts())
+    }
+
+    fn prepared_statements(&self) -> Vec<PreparedFacts> {
+        let prepared = self.prepared.lock();
+        let named = prepared.iter().filter(|(name, _)| !name.is_empty());
+        let mut facts: Vec<PreparedFacts> = named.map(|(name, prepared)| prepared.facts(name)).collect();
+        facts.sort_by(|a, b| a.name.cmp(&b.name));
+        facts
     }
 
     fn all_settings(&self) -> Vec<(String, String, String)> {
@@ -269,6 +287,6 @@ impl Host for SessionShared {
     }
 
     fn node_function(&self, name: &str, args: &[Datum]) -> Result<Datum> {
-        self.engine()?.node_function(self, name, args)
+        self.engine()?.node_function(name, args)
     }
 }

@@ -1,5 +1,6 @@
 //! Statements about the session itself: transaction control, SET and SHOW, PREPARE and EXECUTE, cursors, EXPLAIN, COPY.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
@@ -37,6 +38,18 @@ pub fn output_of(statement: &Statement) -> Vec<OutputColumn> {
         },
         Statement::Explain { .. } => vec![text_column("QUERY PLAN")],
         _ => Vec::new(),
+    }
+}
+
+/// The statement inside EXPLAIN or DECLARE, which run it with the parameters that they are given.
+pub fn carried(statement: &Statement) -> Option<Cow<'_, Statement>> {
+    match statement {
+        Statement::Explain { statement, .. } => Some(Cow::Borrowed(statement)),
+        Statement::Declare { stmts } => match stmts.as_slice() {
+            [ast::Declare { for_query: Some(query), .. }] => Some(Cow::Owned(Statement::Query(query.clone()))),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -88,6 +101,7 @@ impl Session {
     pub(super) async fn run_utility(
         &mut self,
         prepared: &Prepared,
+        planned: &Planned,
         body: &Body,
         params: Vec<Datum>,
         in_string: bool,
@@ -131,7 +145,7 @@ impl Session {
             }
             Statement::ShowVariable { variable } => self.show(&show_name(variable)),
             Statement::Prepare { name, data_types, statement } => {
-                self.prepare_by_name(prepared, name, data_types, statement)
+                self.prepare_by_name(prepared, name, data_types, statement).await
             }
             Statement::Execute { name, parameters, immediate, into, using, output, default, .. } => {
                 if *immediate || !into.is_empty() || !using.is_empty() || *output || *default {
@@ -143,14 +157,14 @@ impl Session {
             Statement::Deallocate { name, .. } => {
                 let name = fold(name);
                 if name == "all" {
-                    self.prepared.clear();
+                    self.shared.prepared.lock().clear();
                     return done("DEALLOCATE ALL");
                 }
                 self.prepared(&name)?;
-                self.prepared.remove(&name);
+                self.shared.prepared.lock().remove(&name);
                 done("DEALLOCATE")
             }
-            Statement::Declare { stmts } => Box::pin(self.declare(prepared, stmts, in_string)).await,
+            Statement::Declare { stmts } => Box::pin(self.declare(prepared, planned, stmts, params, in_string)).await,
             Statement::Fetch { name, direction, into, .. } => {
                 if into.is_some() {
                     return Err(Error::unsupported("FETCH INTO"));
@@ -168,7 +182,7 @@ impl Session {
                 done("CLOSE CURSOR")
             }
             Statement::Discard { object_type } => self.discard(object_type, in_string),
-            Statement::Explain { .. } => Box::pin(self.explain(prepared, statement, params)).await,
+            Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
             Statement::Analyze(analyze) => {
                 if analyze.partitions.is_some()
@@ -204,7 +218,7 @@ impl Session {
         done("VACUUM")
     }
 
-    fn prepare_by_name(
+    async fn prepare_by_name(
         &mut self,
         prepared: &Prepared,
         name: &Ident,
@@ -212,7 +226,7 @@ impl Session {
         statement: &Statement,
     ) -> Result<StatementResult> {
         let name = fold(name);
-        if self.prepared.contains_key(&name) {
+        if self.shared.prepared.lock().contains_key(&name) {
             return Err(Error::new(
                 ErrorKind::DuplicatePreparedStatement,
                 format!("prepared statement \"{name}\" already exists"),
@@ -221,8 +235,9 @@ impl Session {
         let declared = types.iter().map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty))).collect::<Result<_>>()?;
         let mut inner = Prepared::new(self.inner_statement(prepared, statement), declared);
         inner.from_sql = true;
-        self.plan(&inner)?;
-        self.prepared.insert(name, Arc::new(inner));
+        let inner = Arc::new(inner);
+        self.plan(&inner).await?;
+        self.shared.prepared.lock().insert(name, inner);
         done("PREPARE")
     }
 
@@ -234,9 +249,15 @@ impl Session {
             .map(|parsed| ParsedStatement { body: Body::Sql(Box::new(statement.clone())), ..parsed.clone() })
     }
 
+    /// A statement that runs with the parameters of the one that carries it.
+    pub(super) fn carried_statement(&self, outer: &Prepared, planned: &Planned, inner: &Statement) -> Arc<Prepared> {
+        let types = planned.params.iter().copied().map(Some).collect();
+        Arc::new(Prepared::new(self.inner_statement(outer, inner), types))
+    }
+
     async fn execute_by_name(&mut self, name: &str, arguments: &[AstExpr], in_string: bool) -> Result<StatementResult> {
         let prepared = self.prepared(name)?;
-        let Some(planned) = self.plan(&prepared)? else { return Ok(StatementResult::Empty) };
+        let Some(planned) = self.plan(&prepared).await? else { return Ok(StatementResult::Empty) };
         if arguments.len() != planned.params.len() {
             return Err(Error::new(
                 ErrorKind::SyntaxError,
@@ -265,7 +286,9 @@ impl Session {
     async fn declare(
         &mut self,
         prepared: &Prepared,
+        planned: &Planned,
         statements: &[ast::Declare],
+        params: Vec<Datum>,
         in_string: bool,
     ) -> Result<StatementResult> {
         let [declare] = statements else { return Err(Error::unsupported("DECLARE of several things")) };
@@ -283,9 +306,9 @@ impl Session {
             ));
         }
         let statement = Statement::Query(query.clone());
-        let inner = Prepared::new(self.inner_statement(prepared, &statement), Vec::new());
-        let Some(planned) = self.plan(&inner)? else { return Ok(StatementResult::Empty) };
-        match self.execute(&inner, planned, Vec::new(), in_string).await? {
+        let inner = self.carried_statement(prepared, planned, &statement);
+        let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
+        match self.execute(&inner, planned, params, in_string).await? {
             StatementResult::Rows(result) => {
                 self.declare_cursor(fold(name), result, declare.scroll == Some(true), hold).await?;
                 done("DECLARE CURSOR")
@@ -304,7 +327,7 @@ impl Session {
                     ));
                 }
                 self.close_cursor(None)?;
-                self.prepared.clear();
+                self.shared.prepared.lock().clear();
                 self.shared.discard_sequences();
                 self.shared.settings.lock().reset_all()?;
                 done("DISCARD ALL")

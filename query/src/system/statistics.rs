@@ -1,6 +1,8 @@
 //! What is going on, and how much there is.
 
-use stratos_types::{Datum, Result};
+use std::sync::Arc;
+
+use stratos_types::{ArrayDatum, Datum, PgType, Result};
 
 use super::relations::table_statistics;
 use super::rows::{Rows, boolean, oid, optional_text, text};
@@ -35,6 +37,22 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
             ("state", text(session.state)),
             ("query", text(&session.query)),
             ("backend_type", text("client backend")),
+        ]);
+    }
+    Ok(())
+}
+
+pub(super) fn pg_prepared_statements(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for prepared in context.prepared.iter() {
+        let types = prepared.params.iter().map(|ty| Datum::Oid(ty.oid())).collect();
+        rows.push([
+            ("name", text(&prepared.name)),
+            ("statement", text(&prepared.statement)),
+            ("prepare_time", Datum::TimestampTz(prepared.prepared_micros)),
+            ("parameter_types", Datum::Array(Arc::new(ArrayDatum { element: PgType::Regtype, values: types }))),
+            ("from_sql", boolean(prepared.from_sql)),
+            ("generic_plans", Datum::Int8(0)),
+            ("custom_plans", Datum::Int8(0)),
         ]);
     }
     Ok(())

@@ -6,7 +6,7 @@ use stratos_replication::{PrefixStatistics, ShardInfo};
 use stratos_types::{Datum, PgType};
 
 use super::*;
-use crate::catalog::{SessionFacts, Snapshot, StoreFacts, SystemContext};
+use crate::catalog::{PreparedFacts, SessionFacts, Snapshot, StoreFacts, SystemContext};
 
 struct NoStore;
 
@@ -52,6 +52,13 @@ fn context() -> SystemContext {
             query_start_micros: 2,
             state: "idle",
             query: "select 1".into(),
+        }]),
+        prepared: Arc::new(vec![PreparedFacts {
+            name: "p1".into(),
+            statement: "select $1::int, $2::text".into(),
+            prepared_micros: 3,
+            params: vec![PgType::Int4, PgType::Text],
+            from_sql: false,
         }]),
         role: "stratos".into(),
         search_path: Arc::new(vec!["public".into()]),

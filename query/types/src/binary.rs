@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BufMut;
 
 use crate::datetime::{MICROS_PER_DAY, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, in_range};
-use crate::{ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeTz, json};
+use crate::{ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeTz, json, utf8};
 
 /// Version byte in front of a jsonb.
 const JSONB_VERSION: u8 = 1;
@@ -46,24 +46,6 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
         .ok_or_else(|| malformed("insufficient data left in message"))?;
     *bytes = rest;
     Ok(Some(part))
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str> {
-    let bad = |at: &[u8]| {
-        let shown: Vec<String> = at.iter().take(4).map(|b| format!("0x{b:02x}")).collect();
-        Error::new(
-            ErrorKind::CharacterNotInRepertoire,
-            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-        )
-    };
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let at = &bytes[e.valid_up_to()..];
-        bad(&at[..e.error_len().unwrap_or(at.len())])
-    })?;
-    if text.contains('\0') {
-        return Err(bad(&[0]));
-    }
-    Ok(text)
 }
 
 fn overflow(message: &str) -> Error {

@@ -27,6 +27,7 @@ pub mod row;
 mod sortable;
 mod template;
 mod text;
+mod utf8;
 
 pub use cast::{CastContext, cast, cast_kind};
 pub use datum::{ArrayDatum, Datum, Interval, TimeTz};
@@ -36,3 +37,4 @@ pub use numeric::{Numeric, NumericSum};
 pub use pgtype::{ColumnType, PgType, Scalar, TypeCategory};
 pub use sortable::{sortable_key, sortable_value_len};
 pub use text::{float4_text, float8_text};
+pub use utf8::utf8;

@@ -4,14 +4,15 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use pgwire::messages::startup::Authentication;
+use bytes::{Bytes, BytesMut};
+use pgwire::messages::startup::{Authentication, PasswordMessageFamily};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_query::engine::Engine;
 use stratos_query::scram::{self, Verifier};
 use stratos_types::{Error, ErrorKind};
 
 use super::connection::{Connection, ConnectionError};
+use super::frame;
 
 const MECHANISM: &str = "SCRAM-SHA-256";
 /// Bytes of the server's part of the nonce.
@@ -38,12 +39,11 @@ fn nobody() -> Verifier {
     }
 }
 
-async fn answer(
-    connection: &mut Connection,
-) -> Result<pgwire::messages::startup::PasswordMessageFamily, ConnectionError> {
+/// The client's next message of the exchange.
+async fn answer(connection: &mut Connection) -> Result<BytesMut, ConnectionError> {
     connection.flush().await?;
     match connection.message().await? {
-        PgWireFrontendMessage::PasswordMessageFamily(message) => Ok(message),
+        PgWireFrontendMessage::PasswordMessageFamily(PasswordMessageFamily::Raw(body)) => Ok(body),
         PgWireFrontendMessage::Terminate(_) => Err(ConnectionError::Closed),
         _ => Err(ConnectionError::Fatal(Error::new(ErrorKind::ProtocolViolation, "expected a SASL response"))),
     }
@@ -60,12 +60,12 @@ pub async fn authenticate(engine: &Engine, connection: &mut Connection, user: &s
     let verifier = verifier.unwrap_or_else(nobody);
 
     connection.put(&PgWireBackendMessage::Authentication(Authentication::SASL(vec![MECHANISM.to_owned()])))?;
-    let initial = answer(connection).await?.into_sasl_initial_response().map_err(|_| malformed())?;
-    if initial.auth_method != MECHANISM {
+    let initial = answer(connection).await?;
+    let (mechanism, first) = frame::sasl_initial_response(&initial).ok_or_else(malformed)?;
+    if mechanism != MECHANISM.as_bytes() {
         return Err(malformed());
     }
-    let first = initial.data.ok_or_else(malformed)?;
-    let first = std::str::from_utf8(&first).map_err(|_| malformed())?;
+    let first = std::str::from_utf8(first).map_err(|_| malformed())?;
     let client = ClientFirst::parse(first).ok_or_else(malformed)?;
 
     let nonce = format!("{}{}", client.nonce, BASE64_STANDARD.encode(rand::random::<[u8; NONCE_BYTES]>()));
@@ -73,8 +73,8 @@ pub async fn authenticate(engine: &Engine, connection: &mut Connection, user: &s
     connection
         .put(&PgWireBackendMessage::Authentication(Authentication::SASLContinue(Bytes::from(server_first.clone()))))?;
 
-    let response = answer(connection).await?.into_sasl_response().map_err(|_| malformed())?;
-    let last = std::str::from_utf8(&response.data).map_err(|_| malformed())?;
+    let response = answer(connection).await?;
+    let last = std::str::from_utf8(&response).map_err(|_| malformed())?;
     let (without_proof, proof) = last.rsplit_once(",p=").ok_or_else(malformed)?;
     let mut parts = without_proof.split(',');
     let binding = parts.next().and_then(|p| p.strip_prefix("c=")).ok_or_else(malformed)?;

@@ -3,10 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_types::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::frame::{self, HEADER_BYTES};
 
 /// A TCP or TLS stream.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -14,12 +16,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Bytes of answers collected before they are written to the socket, unless the client has to be answered now.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// How long a client may take to read the last words to it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read from the socket at once.
 const READ_BUFFER_BYTES: usize = 16 << 10;
-/// A client that takes nothing for so long is dropped.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Messages that carry no data (Sync, Flush, Terminate and their kin) are never longer.
-const SMALL_MESSAGE_BYTES_MAX: usize = 10_000;
+/// Memory taken for a long message before its bytes have come.
+const READ_AHEAD_BYTES_MAX: usize = 1 << 20;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +35,13 @@ pub enum ConnectionError {
     /// The client does not speak the protocol; it is told so, then dropped.
     #[error("{0}")]
     Protocol(Error),
-    /// A whole message, taken out of the stream, whose text is not UTF-8: only that statement is refused.
+    /// A whole message, taken out of the stream, that is malformed: it alone is refused.
     #[error("{error}")]
-    BadText {
+    BadMessage {
         /// What is wrong with it.
         error: Error,
-        /// It was a simple query, which is answered at once, rather than part of the extended protocol.
-        simple: bool,
+        /// Its kind.
+        kind: u8,
     },
     /// The session was ended from outside; the client is told so, then dropped.
     #[error("{0}")]
@@ -72,50 +74,26 @@ impl Connection {
     /// The next message, if it has arrived already.
     ///
     /// # Errors
-    /// Anything that is not a message of the protocol, or too long, or text that is not UTF-8.
+    /// Anything that is not a message of the protocol, or too long, or malformed.
     pub fn buffered_message(&mut self) -> Result<Option<PgWireFrontendMessage>, ConnectionError> {
-        let Some((kind, length)) = self.frame()? else { return Ok(None) };
+        let header = frame::header(&self.input, self.message_bytes_max).map_err(ConnectionError::Protocol)?;
+        let Some((kind, length)) = header else { return Ok(None) };
         if self.input.len() < length {
-            self.input.reserve(length.min(self.message_bytes_max) - self.input.len());
+            self.input.reserve((length - self.input.len()).min(READ_AHEAD_BYTES_MAX));
             return Ok(None);
         }
-        // The codec would replace what is not UTF-8; Postgres refuses it.
-        let text = match kind {
-            b'Q' => Some(&self.input[5..length]),
-            b'P' => self.input[5..length].splitn(3, |b| *b == 0).nth(1),
-            _ => None,
-        };
-        if let Some(Err(error)) = text.map(std::str::from_utf8) {
-            let bad = text.and_then(|t| t.get(error.valid_up_to())).copied().unwrap_or_default();
-            self.input.advance(length);
-            let message = format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}");
-            let error = Error::new(ErrorKind::CharacterNotInRepertoire, message);
-            return Err(ConnectionError::BadText { error, simple: kind == b'Q' });
-        }
         let mut message = self.input.split_to(length);
+        if kind == b'F' {
+            let error = Error::unsupported("function call message");
+            return Err(ConnectionError::BadMessage { error, kind });
+        }
+        if let Err(error) = frame::check(kind, &message[HEADER_BYTES..]) {
+            return Err(ConnectionError::BadMessage { error, kind });
+        }
         match PgWireFrontendMessage::decode(&mut message, &self.context) {
             Ok(Some(decoded)) => Ok(Some(decoded)),
             Ok(None) => Err(violation("invalid message format")),
             Err(error) => Err(violation(error.to_string())),
-        }
-    }
-
-    /// Kind and whole length (kind and length field included) of the frame at the front.
-    fn frame(&self) -> Result<Option<(u8, usize)>, ConnectionError> {
-        let Some(header) = self.input.first_chunk::<5>() else { return Ok(None) };
-        let kind = header[0];
-        let length = i32::from_be_bytes([header[1], header[2], header[3], header[4]]);
-        let limit = match kind {
-            b'Q' | b'P' | b'B' | b'd' | b'p' => self.message_bytes_max,
-            b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f' | b'F' => SMALL_MESSAGE_BYTES_MAX,
-            other => return Err(violation(format!("invalid frontend message type {other}"))),
-        };
-        match usize::try_from(length) {
-            Ok(length) if length >= 4 && length <= limit => Ok(Some((kind, length + 1))),
-            Ok(length) if length > limit => {
-                Err(violation(format!("message of {length} bytes exceeds the limit of {limit} bytes")))
-            }
-            _ => Err(violation("invalid message length")),
         }
     }
 
@@ -159,38 +137,88 @@ impl Connection {
         &mut self.output
     }
 
-    /// Writes to the socket if much is waiting.
+    /// Whether so much is waiting that it should be written.
+    pub fn is_full(&self) -> bool {
+        self.output.len() >= WRITE_BUFFER_BYTES
+    }
+
+    /// Writes everything to the socket, however long the client takes to read it: one that has gone is noticed by the system.
     ///
     /// # Errors
     /// The socket's.
-    pub async fn flush_if_full(&mut self) -> Result<(), ConnectionError> {
-        if self.output.len() >= WRITE_BUFFER_BYTES { self.flush().await } else { Ok(()) }
-    }
-
-    /// Writes everything to the socket.
-    ///
-    /// # Errors
-    /// The socket's, and a client that takes nothing.
     pub async fn flush(&mut self) -> Result<(), ConnectionError> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let write = async {
-            self.stream.write_all_buf(&mut self.output).await?;
-            self.stream.flush().await
-        };
-        match tokio::time::timeout(WRITE_TIMEOUT, write).await {
-            Ok(result) => {
-                self.output.reserve(READ_BUFFER_BYTES);
-                Ok(result?)
-            }
-            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-        }
+        self.stream.write_all_buf(&mut self.output).await?;
+        self.stream.flush().await?;
+        self.output.reserve(READ_BUFFER_BYTES);
+        Ok(())
     }
 
-    /// Closes the socket.
+    /// Writes what a client takes at once, and closes the socket.
     pub async fn close(&mut self) {
+        let close = async {
+            self.flush().await?;
+            Ok::<_, ConnectionError>(self.stream.shutdown().await?)
+        };
         // The client is going away: there is nobody to tell about a failure.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.stream.shutdown()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    const CASES: u64 = 20_000;
+    const CASES_LONG: u64 = 2_000_000;
+
+    /// Bytes that look like messages, with bodies that look like what is in them.
+    fn stream(random: &mut StdRng) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..random.random_range(1..6) {
+            let mut body = Vec::new();
+            for _ in 0..random.random_range(0..8) {
+                match random.random_range(0..5) {
+                    0 => body.extend(b"name\0"),
+                    1 => body.extend(random.random_range(0u16..4).to_be_bytes()),
+                    2 => body.extend(random.random_range(-2i32..9).to_be_bytes()),
+                    3 => body.push(b"SP\0\xff"[random.random_range(0..4)]),
+                    _ => body.push(random.random()),
+                }
+            }
+            bytes.push(b"QPBDECHSFdcfpX"[random.random_range(0..14)]);
+            let wrong = if random.random_bool(0.1) { random.random_range(-3..4) } else { 0 };
+            bytes.extend((i32::try_from(body.len()).unwrap() + 4 + wrong).to_be_bytes());
+            bytes.extend(body);
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn whatever_arrives_is_a_message_or_an_error() {
+        let long = std::env::var("STRATOS_TEST_LONG").is_ok_and(|value| !value.is_empty() && value != "0");
+        let (mut messages, mut refused) = (0, 0);
+        for seed in 0..if long { CASES_LONG } else { CASES } {
+            let bytes = stream(&mut StdRng::seed_from_u64(seed));
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            drop(theirs);
+            let mut connection = Connection::new(Box::new(ours), BytesMut::from(&bytes[..]), 1 << 10);
+            loop {
+                match connection.message().await {
+                    Ok(_) => messages += 1,
+                    // The stream goes on behind it.
+                    Err(ConnectionError::BadMessage { .. }) => refused += 1,
+                    Err(_) => break,
+                }
+            }
+        }
+        // Both ways were taken often.
+        assert!(messages > CASES / 10 && refused > CASES / 10, "{messages} messages, {refused} refused");
     }
 }

@@ -81,7 +81,11 @@ impl Client {
         Ok(Next::Continue)
     }
 
-    async fn copy_failed(&mut self, state: CopyState, error: Error) -> std::result::Result<(), ConnectionError> {
+    pub(super) async fn copy_failed(
+        &mut self,
+        state: CopyState,
+        error: Error,
+    ) -> std::result::Result<(), ConnectionError> {
         let CopyState { copy, remaining } = state;
         self.session.copy_in_abandon(copy);
         self.tell_copy_error(error, remaining.is_some()).await
@@ -119,7 +123,7 @@ impl Client {
                 Ok(Some(rows)) => {
                     for row in rows {
                         self.connection.put(&PgWireBackendMessage::CopyData(CopyData::new(row)))?;
-                        self.connection.flush_if_full().await?;
+                        self.flush_if_full().await?;
                     }
                 }
             }

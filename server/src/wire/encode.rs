@@ -8,9 +8,10 @@ use pgwire::messages::response::{
 };
 use pgwire::messages::startup::ParameterStatus;
 use stratos_query::ddl::Notice;
+use stratos_query::eval::{prints_names, with_names};
 use stratos_query::ir::OutputColumn;
 use stratos_query::result::RowBlock;
-use stratos_query::session::TransactionStatus;
+use stratos_query::session::{EvalContext, TransactionStatus};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 use crate::sqlstate::sqlstate;
@@ -105,24 +106,36 @@ pub fn put_value(out: &mut BytesMut, value: &Datum, ty: PgType, format: Format, 
     Ok(())
 }
 
+/// How the rows of a result are printed.
+pub struct RowPrinter<'a> {
+    /// The columns.
+    pub columns: &'a [OutputColumn],
+    /// Format of each.
+    pub formats: &'a [Format],
+    /// How values read in text.
+    pub options: &'a FormatOptions,
+    /// The catalog, where some columns print names.
+    pub names: Option<&'a EvalContext>,
+}
+
 /// Appends a `DataRow`.
 ///
 /// # Errors
 /// A row longer than the protocol can say.
-pub fn put_row(
-    out: &mut BytesMut,
-    block: &RowBlock,
-    row: usize,
-    columns: &[OutputColumn],
-    formats: &[Format],
-    options: &FormatOptions,
-) -> Result<()> {
+pub fn put_row(out: &mut BytesMut, block: &RowBlock, row: usize, printer: &RowPrinter<'_>) -> Result<()> {
+    let RowPrinter { columns, formats, options, names } = printer;
     let start = out.len();
     out.put_u8(b'D');
     out.put_i32(0);
     out.put_i16(i16::try_from(columns.len()).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?);
-    for (at, (column, format)) in columns.iter().zip(formats).enumerate() {
+    for (at, (column, format)) in columns.iter().zip(*formats).enumerate() {
         let ty = column.ty.ty;
+        if let (Some(names), Format::Text) = (names, format)
+            && prints_names(ty)
+        {
+            put_value(out, &with_names(names, block.datum(row, at, ty)?, ty), ty, Format::Text, options)?;
+            continue;
+        }
         match block {
             RowBlock::Rows(rows) => put_value(out, &rows[row][at], ty, *format, options)?,
             RowBlock::Batch(_) => put_value(out, &block.datum(row, at, ty)?, ty, *format, options)?,

@@ -6,9 +6,10 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
+use stratos_query::eval::from_text;
 use stratos_query::result::{ResultSet, StatementResult};
-use stratos_query::session::Prepared;
-use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
+use stratos_query::session::{Prepared, TransactionStatus};
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
@@ -48,15 +49,15 @@ fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
 }
 
 impl Client {
-    pub(super) fn parse(&mut self, parse: Parse) -> Result<()> {
+    pub(super) async fn parse(&mut self, parse: Parse) -> Result<()> {
         let name = parse.name.unwrap_or_default();
         if name.is_empty() {
             self.session.close_prepared("");
         }
-        self.session.prepare(&name, &parse.query, declared(&parse.type_oids)?)
+        self.session.prepare(&name, &parse.query, declared(&parse.type_oids)?).await
     }
 
-    pub(super) fn bind(&mut self, bind: Bind) -> Result<()> {
+    pub(super) async fn bind(&mut self, bind: Bind) -> Result<()> {
         let name = bind.portal_name.unwrap_or_default();
         if !name.is_empty() && self.portals.contains_key(&name) {
             return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
@@ -66,7 +67,7 @@ impl Client {
         }
         let statement = bind.statement_name.unwrap_or_default();
         let prepared = self.session.prepared(&statement)?;
-        let types = self.session.param_types(&prepared)?;
+        let types = self.session.param_types(&prepared).await?;
         if types.len() != bind.parameters.len() {
             return Err(Error::new(
                 ErrorKind::ProtocolViolation,
@@ -79,20 +80,18 @@ impl Client {
         }
         let param_formats = formats(&bind.parameter_format_codes, types.len(), "parameter")?;
         let options = self.session.format_options();
+        let names = self.session.names_for(types.iter().copied())?;
         let mut params = Vec::with_capacity(types.len());
         for (at, (value, ty)) in bind.parameters.iter().zip(&types).enumerate() {
             params.push(match (value, param_formats[at]) {
                 (None, _) => Datum::Null,
                 (Some(bytes), Format::Binary) => Datum::from_binary(*ty, bytes)?,
                 (Some(bytes), Format::Text) => {
-                    let text = std::str::from_utf8(bytes).map_err(|error| {
-                        let bad = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-                        Error::new(
-                            ErrorKind::CharacterNotInRepertoire,
-                            format!("invalid byte sequence for encoding \"UTF8\": 0x{bad:02x}"),
-                        )
-                    })?;
-                    Datum::from_text(ColumnType::from(*ty), text, &options)?
+                    let (ty, text) = (ColumnType::from(*ty), utf8(bytes)?);
+                    match &names {
+                        Some(names) => from_text(names, ty, text)?,
+                        None => Datum::from_text(ty, text, &options)?,
+                    }
                 }
             });
         }
@@ -101,15 +100,20 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn describe(&mut self, describe: &Describe) -> std::result::Result<Result<()>, ConnectionError> {
+    pub(super) async fn describe(&mut self, describe: &Describe) -> std::result::Result<Result<()>, ConnectionError> {
         let name = describe.name.clone().unwrap_or_default();
         let described = match describe.target_type {
-            b'S' => self.session.prepared(&name).and_then(|p| self.session.describe(&p)).map(|d| (d, None)),
+            b'S' => match self.session.prepared(&name) {
+                Ok(prepared) => self.session.describe(&prepared).await.map(|d| (d, None)),
+                Err(error) => Err(error),
+            },
             _ => match self.portals.get(&name) {
-                None => Err(no_portal(&name)),
+                None => {
+                    self.session.describe_cursor(&name).map(|d| (d, Some(Vec::new()))).map_err(|_| no_portal(&name))
+                }
                 Some(portal) => {
                     let codes = portal.result_formats.clone();
-                    self.session.describe(&portal.prepared.clone()).map(|d| (d, Some(codes)))
+                    self.session.describe(&portal.prepared.clone()).await.map(|d| (d, Some(codes)))
                 }
             },
         };
@@ -138,8 +142,14 @@ impl Client {
         let Some(mut portal) = self.portals.remove(&name) else {
             return self.refuse(no_portal(&name)).await;
         };
+        let before = self.session.transaction_status();
         let told = self.execute_portal(&mut portal, rows_max).await?;
-        self.portals.insert(name, portal);
+        if before != TransactionStatus::Idle && self.session.transaction_status() == TransactionStatus::Idle {
+            // The block has ended, and its portals with it.
+            self.portals.clear();
+        } else {
+            self.portals.insert(name, portal);
+        }
         match told {
             Ok(()) => Ok(()),
             Err(error) => self.refuse(error).await,

@@ -4,7 +4,7 @@
 //! the session's.
 //!
 //! - [`listener`]: accepts, within limits
-//! - [`connection`]: frames in and out, over TCP or TLS
+//! - [`connection`]: frames in and out, over TCP or TLS; [`frame`]: what they must look like
 //! - [`startup`]: negotiation, authentication, first messages
 //! - [`auth`]: passwords, by SCRAM-SHA-256
 //! - [`serve`]: the message loop
@@ -16,6 +16,7 @@ pub mod connection;
 pub mod copy;
 pub mod encode;
 pub mod extended;
+pub mod frame;
 pub mod listener;
 pub mod serve;
 pub mod simple;

@@ -40,12 +40,13 @@ pub async fn serve(connection: Connection, session: Session) {
         Ok(()) | Err(ConnectionError::Closed) => {}
         Err(ConnectionError::Io(error)) => tracing::debug!(%error, "connection lost"),
         Err(
-            ConnectionError::Protocol(error) | ConnectionError::Fatal(error) | ConnectionError::BadText { error, .. },
+            ConnectionError::Protocol(error)
+            | ConnectionError::Fatal(error)
+            | ConnectionError::BadMessage { error, .. },
         ) => {
             tracing::debug!(%error, "connection ended");
-            if client.connection.put(&error_response(&error, "FATAL")).is_ok() {
-                // The client may be gone already; there is nothing more to do for it.
-                let _ = client.connection.flush().await;
+            if let Err(error) = client.connection.put(&error_response(&error, "FATAL")) {
+                tracing::debug!(%error, "the client is not told");
             }
         }
     }
@@ -60,18 +61,12 @@ impl Client {
             let message = match self.connection.buffered_message() {
                 Ok(Some(message)) => message,
                 Ok(None) => {
-                    self.connection.flush().await?;
+                    self.flush().await?;
                     self.wait_for_bytes().await?;
                     continue;
                 }
-                Err(ConnectionError::BadText { error, simple: false }) => {
-                    self.refuse(error).await?;
-                    continue;
-                }
-                Err(ConnectionError::BadText { error, simple: true }) => {
-                    self.session.fail();
-                    self.tell_error(&error)?;
-                    self.finish_string().await?;
+                Err(ConnectionError::BadMessage { error, kind }) => {
+                    self.refuse_message(error, kind).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -83,6 +78,21 @@ impl Client {
             if handled % MESSAGES_PER_TURN == 0 {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Writes to the socket if much is waiting.
+    pub(super) async fn flush_if_full(&mut self) -> Result<(), ConnectionError> {
+        if self.connection.is_full() { self.flush().await } else { Ok(()) }
+    }
+
+    /// Writes everything to the socket. A client that does not read is waited for until the session has to end.
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
+        let shared = self.session.shared().clone();
+        tokio::select! {
+            biased;
+            flushed = self.connection.flush() => flushed,
+            () = shared.cancel.terminated() => Err(ConnectionError::Fatal(stratos_query::session::cancel::terminated())),
         }
     }
 
@@ -144,15 +154,15 @@ impl Client {
         match message {
             M::Query(query) => self.simple_query(&query.query).await?,
             M::Parse(parse) => {
-                let result = self.parse(parse);
+                let result = self.parse(parse).await;
                 self.answer(result, PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
             }
             M::Bind(bind) => {
-                let result = self.bind(bind);
+                let result = self.bind(bind).await;
                 self.answer(result, PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
             }
             M::Describe(describe) => {
-                if let Err(error) = self.describe(&describe)? {
+                if let Err(error) = self.describe(&describe).await? {
                     self.refuse(error).await?;
                 }
             }
@@ -161,28 +171,40 @@ impl Client {
                 let name = close.name.unwrap_or_default();
                 match close.target_type {
                     b'S' => self.session.close_prepared(&name),
-                    _ => {
-                        self.portals.remove(&name);
-                    }
+                    _ if self.portals.remove(&name).is_some() => {}
+                    _ => self.session.close_cursor_named(&name),
                 }
                 self.connection.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))?;
             }
-            M::Flush(_) => self.connection.flush().await?,
+            M::Flush(_) => self.flush().await?,
             M::Sync(_) => self.sync().await?,
             // Left over from a COPY that failed on our side: the client had not heard yet.
             M::CopyData(_) | M::CopyDone(_) | M::CopyFail(_) => {}
-            _ => {
-                return Err(ConnectionError::Protocol(Error::new(
-                    ErrorKind::ProtocolViolation,
-                    "unexpected message type",
-                )));
-            }
+            M::PasswordMessageFamily(_) => return Err(ConnectionError::Protocol(unexpected(b'p'))),
+            _ => return Err(ConnectionError::Protocol(unexpected(0))),
         }
-        self.connection.flush_if_full().await?;
+        self.flush_if_full().await?;
         if self.session.shared().cancel.is_terminated() {
             return Err(ConnectionError::Fatal(stratos_query::session::cancel::terminated()));
         }
         Ok(Next::Continue)
+    }
+
+    /// A message that is malformed. One of the extended protocol ends what is pipelined up to Sync, as any of its errors; a
+    /// broken Sync is none.
+    async fn refuse_message(&mut self, error: Error, kind: u8) -> Result<(), ConnectionError> {
+        if let Some(state) = self.copy.take() {
+            return self.copy_failed(state, error).await;
+        }
+        match kind {
+            b'Q' | b'F' if !self.skip_to_sync => {
+                self.session.fail();
+                self.tell_error(&error)?;
+                self.finish_string().await
+            }
+            _ if self.skip_to_sync => Ok(()),
+            _ => self.refuse(error).await,
+        }
     }
 
     async fn answer(
@@ -225,6 +247,9 @@ impl Client {
             self.connection.put(&parameter_status(name, value))?;
         }
         let status = self.session.transaction_status();
+        if status == TransactionStatus::Idle {
+            self.portals.clear();
+        }
         self.connection.put(&ready_for_query(status))
     }
 
@@ -233,9 +258,10 @@ impl Client {
         if let Err(error) = self.session.end_implicit().await {
             self.tell_error(&error)?;
         }
-        if self.session.transaction_status() == TransactionStatus::Idle {
-            self.portals.clear();
-        }
         self.tell_ready()
     }
+}
+
+fn unexpected(kind: u8) -> Error {
+    Error::new(ErrorKind::ProtocolViolation, format!("invalid frontend message type {kind}"))
 }

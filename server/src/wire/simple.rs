@@ -7,7 +7,7 @@ use stratos_types::Result;
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, command_complete, put_row, row_description};
+use super::encode::{Format, RowPrinter, command_complete, put_row, row_description};
 use super::serve::Client;
 
 /// Rows encoded between two looks at the socket.
@@ -24,7 +24,7 @@ impl Client {
         // The unnamed portal and statement do not outlive a simple query.
         self.portals.remove("");
         self.session.close_prepared("");
-        match self.session.parse(sql) {
+        match self.session.parse(sql).await {
             Err(error) => {
                 self.session.fail();
                 self.tell_error(&error)?;
@@ -109,6 +109,11 @@ impl Client {
     ) -> std::result::Result<Result<usize>, ConnectionError> {
         let options = self.session.format_options();
         let columns = result.columns.clone();
+        let names = match self.session.names_for(columns.iter().map(|c| c.ty.ty)) {
+            Ok(names) => names,
+            Err(error) => return Ok(Err(error)),
+        };
+        let printer = RowPrinter { columns: &columns, formats, options: &options, names: names.as_ref() };
         let mut sent = 0;
         while sent < rows_max {
             let block = match self.session.fetch(result, ROWS_PER_STEP.min(rows_max - sent)).await {
@@ -117,11 +122,11 @@ impl Client {
                 Err(error) => return Ok(Err(error)),
             };
             for row in 0..block.len() {
-                if let Err(error) = put_row(self.connection.output(), &block, row, &columns, formats, &options) {
+                if let Err(error) = put_row(self.connection.output(), &block, row, &printer) {
                     self.session.fail();
                     return Ok(Err(error));
                 }
-                self.connection.flush_if_full().await?;
+                self.flush_if_full().await?;
             }
             sent += block.len();
         }

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::auth::authenticate;
 use super::connection::{Connection, ConnectionError, Stream};
 use super::encode::{error_response, parameter_status};
+use super::frame;
 use super::serve::serve;
 
 /// How long a client may take until it is authenticated: one that says nothing must not hold a place.
@@ -137,7 +138,6 @@ async fn start(
                     Ok(session) => Ok(Some((connection, session))),
                     Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
                         connection.put(&error_response(&error, "FATAL"))?;
-                        connection.flush().await?;
                         connection.close().await;
                         Ok(None)
                     }
@@ -159,6 +159,7 @@ async fn establish(
 ) -> Result<Session, ConnectionError> {
     let mut context = DecodeContext::default();
     context.awaiting_frontend_ssl = false;
+    let layout = frame::check_startup(packet.get(8..).unwrap_or_default());
     let startup = match PgWireFrontendMessage::decode(&mut packet, &context) {
         Ok(Some(PgWireFrontendMessage::Startup(startup))) => startup,
         Ok(_) => return Err(protocol("invalid startup packet")),
@@ -173,6 +174,7 @@ async fn establish(
             ),
         )));
     }
+    layout.map_err(ConnectionError::Protocol)?;
     let mut parameters = startup.parameters;
     let unknown: Vec<String> = parameters.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
     if startup.protocol_number_minor > 0 || !unknown.is_empty() {

@@ -143,6 +143,57 @@ public class Driver {
         c.setAutoCommit(true);
     }
 
+    static void generatedKeysAndCopies(Connection c) throws Exception {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE java_keys (id bigserial PRIMARY KEY, t text, at timestamptz DEFAULT now())");
+        }
+        try (PreparedStatement p = c.prepareStatement("INSERT INTO java_keys (t) VALUES (?)", new String[] {"id", "at"})) {
+            for (int i = 0; i < 50; i++) {
+                p.setString(1, "t" + i);
+                p.addBatch();
+            }
+            equal(50, p.executeBatch().length);
+            long expected = 1;
+            try (ResultSet keys = p.getGeneratedKeys()) {
+                while (keys.next()) {
+                    equal(expected++, keys.getLong(1));
+                    equal(true, keys.getTimestamp("at") != null);
+                }
+            }
+            equal(51L, expected);
+        }
+        // A result that can be changed and walked both ways.
+        try (Statement s = c.createStatement(ResultSet.TYPE_SCROLL_INSENSITIVE, ResultSet.CONCUR_UPDATABLE);
+             ResultSet r = s.executeQuery("SELECT id, t FROM java_keys WHERE id <= 3 ORDER BY id")) {
+            equal(true, r.last());
+            equal(3, r.getRow());
+            r.updateString("t", "changed");
+            r.updateRow();
+            equal(true, r.first());
+            r.deleteRow();
+        }
+        org.postgresql.PGConnection pg = c.unwrap(org.postgresql.PGConnection.class);
+        java.io.StringWriter out = new java.io.StringWriter();
+        equal(2L, pg.getCopyAPI().copyOut("COPY (SELECT id, t FROM java_keys WHERE id <= 3 ORDER BY id) TO STDOUT", out));
+        equal("2\tt1\n3\tchanged\n", out.toString());
+        equal(2L, pg.getCopyAPI().copyIn("COPY java_keys (id, t) FROM STDIN", new java.io.StringReader("100\tx\n101\t\\N\n")));
+        // Statements of several results.
+        try (Statement s = c.createStatement()) {
+            equal(true, s.execute("SELECT 1; UPDATE java_keys SET t = 'y' WHERE id >= 100; SELECT 2"));
+            equal(false, s.getMoreResults());
+            equal(2, s.getUpdateCount());
+            equal(true, s.getMoreResults());
+            s.setMaxRows(7);
+            int rows = 0;
+            try (ResultSet r = s.executeQuery("SELECT id FROM java_keys")) {
+                while (r.next()) {
+                    rows++;
+                }
+            }
+            equal(7, rows);
+        }
+    }
+
     static void transactions(Connection c) throws Exception {
         c.setAutoCommit(false);
         c.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
@@ -201,6 +252,47 @@ public class Driver {
             equal(true, r.next());
             equal("java_meta", r.getString("PKTABLE_NAME"));
         }
+        try (ResultSet r = meta.getExportedKeys(null, "public", "java_meta")) {
+            equal(true, r.next());
+            equal("p", r.getString("FKCOLUMN_NAME"));
+        }
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE java_meta2 (a int, b int, c text, PRIMARY KEY (c, a), UNIQUE (b))");
+        }
+        List<String> keys = new ArrayList<>();
+        try (ResultSet r = meta.getPrimaryKeys(null, null, "java_meta2")) {
+            while (r.next()) {
+                keys.add(r.getShort("KEY_SEQ") + " " + r.getString("COLUMN_NAME") + " " + r.getString("PK_NAME"));
+            }
+        }
+        equal(Arrays.asList("1 c java_meta2_pkey", "2 a java_meta2_pkey"), keys);
+        for (ResultSet r : new ResultSet[] {meta.getSchemas(), meta.getCatalogs(), meta.getTypeInfo(), meta.getTableTypes()}) {
+            equal(true, r.next());
+            r.close();
+        }
+        for (ResultSet r : new ResultSet[] {
+            meta.getProcedures(null, "public", "%"), meta.getFunctions(null, "public", "%"), meta.getUDTs(null, "nowhere", "%", null),
+            meta.getTablePrivileges(null, "public", "java_nowhere"),
+        }) {
+            equal(false, r.next());
+            r.close();
+        }
+        try (ResultSet r = meta.getBestRowIdentifier(null, "public", "java_meta", DatabaseMetaData.bestRowSession, false)) {
+            equal(true, r.next());
+            equal("id", r.getString("COLUMN_NAME"));
+        }
+        // What a statement tells about itself before and after it runs.
+        try (PreparedStatement p = c.prepareStatement("SELECT id, name, p + 1 AS q FROM java_meta WHERE id = ? AND name = ?")) {
+            equal(2, p.getParameterMetaData().getParameterCount());
+            equal("int4", p.getParameterMetaData().getParameterTypeName(1));
+            equal("text", p.getParameterMetaData().getParameterTypeName(2));
+            java.sql.ResultSetMetaData columnsOf = p.getMetaData();
+            equal(3, columnsOf.getColumnCount());
+            equal("q", columnsOf.getColumnLabel(3));
+            equal("java_meta", columnsOf.getTableName(2));
+            equal(java.sql.ResultSetMetaData.columnNoNulls, columnsOf.isNullable(2));
+            equal(20, columnsOf.getPrecision(2));
+        }
         try (ResultSet r = meta.getTables(null, "public", "java_meta", new String[] {"TABLE"})) {
             equal(true, r.next());
         }
@@ -211,8 +303,8 @@ public class Driver {
     }
 
     public static void main(String[] args) throws Exception {
-        Part[] parts = {Driver::types, Driver::batches, Driver::transactions, Driver::failures, Driver::metadata};
-        String[] names = {"types", "batches", "transactions", "failures", "metadata"};
+        Part[] parts = {Driver::types, Driver::batches, Driver::generatedKeysAndCopies, Driver::transactions, Driver::failures, Driver::metadata};
+        String[] names = {"types", "batches", "keys and copies", "transactions", "failures", "metadata"};
         boolean failed = false;
         for (int i = 0; i < parts.length; i++) {
             try (Connection connection = DriverManager.getConnection(args[0], "stratos", "")) {

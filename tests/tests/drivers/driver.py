@@ -1,5 +1,6 @@
 """psycopg 3 as its users use it. The connection string is the first argument."""
 
+import asyncio
 import datetime
 import decimal
 import sys
@@ -176,8 +177,117 @@ def failures(conn):
     assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
+def asynchronous(conn):
+    async def worker(n):
+        async with await psycopg.AsyncConnection.connect(URI, autocommit=True) as own:
+            total = 0
+            for i in range(20):
+                cur = await own.execute("SELECT %s::int + %s::int", (n, i))
+                total += (await cur.fetchone())[0]
+            return total
+
+    async def main():
+        assert await asyncio.gather(*(worker(n) for n in range(10))) == [20 * n + 190 for n in range(10)]
+        async with await psycopg.AsyncConnection.connect(URI) as own:
+            task = asyncio.create_task(own.execute("SELECT pg_sleep(60)"))
+            await asyncio.sleep(0.5)
+            own.cancel()
+            try:
+                await task
+                raise AssertionError("not cancelled")
+            except errors.QueryCanceled:
+                await own.rollback()
+            async with own.pipeline():
+                cursors = [await own.execute("SELECT %s::int", (i,)) for i in range(30)]
+                assert [(await cur.fetchone())[0] for cur in cursors] == list(range(30))
+            try:
+                async with own.pipeline():
+                    await own.execute("SELECT 1 / %s::int", (0,))
+                    await own.execute("SELECT 2")
+                raise AssertionError("divided by zero")
+            except errors.DivisionByZero:
+                await own.rollback()
+            async with own.cursor("async_named") as cur:
+                await cur.execute("SELECT g, %s::text FROM generate_series(1, 250) g", ("x",))
+                assert [row[0] async for row in cur] == list(range(1, 251))
+            async with own.cursor() as cur:
+                async with cur.copy("COPY (SELECT g FROM generate_series(1, 5000) g) TO STDOUT") as copy:
+                    assert len([row async for row in copy.rows()]) == 5000
+
+    asyncio.run(main())
+
+
+def reflection(conn):
+    """What SQLAlchemy asks about a table."""
+    conn.execute(
+        "CREATE TABLE sa_parent (id serial PRIMARY KEY, code varchar(8) NOT NULL UNIQUE, n numeric(10,2) DEFAULT 0.5);"
+        "CREATE TABLE sa_child (a int, b int GENERATED ALWAYS AS IDENTITY, p int REFERENCES sa_parent ON DELETE CASCADE,"
+        " note text DEFAULT 'none', CHECK (a > 0), PRIMARY KEY (b, a));"
+        "CREATE INDEX sa_child_note ON sa_child (note, p); COMMENT ON COLUMN sa_child.note IS 'a remark'"
+    )
+    columns = conn.execute(
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
+        " FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.atthasdef), a.attnotnull,"
+        " pgd.description, a.attgenerated, (SELECT json_build_object('always', a.attidentity = 'a', 'start', s.seqstart,"
+        " 'increment', s.seqincrement, 'minvalue', s.seqmin, 'maxvalue', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle)"
+        " FROM pg_catalog.pg_sequence s WHERE a.attidentity != '' AND s.seqrelid = CAST(CAST(pg_catalog.pg_get_serial_sequence("
+        "CAST(CAST(a.attrelid AS REGCLASS) AS TEXT), a.attname) AS REGCLASS) AS OID))"
+        " FROM pg_catalog.pg_class c LEFT OUTER JOIN pg_catalog.pg_attribute a ON c.oid = a.attrelid AND a.attnum > %s"
+        " AND NOT a.attisdropped LEFT OUTER JOIN pg_catalog.pg_description pgd ON pgd.objoid = a.attrelid AND pgd.objsubid = a.attnum"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = ANY (ARRAY['r', 'p', 'f', 'v', 'm'])"
+        " AND pg_catalog.pg_table_is_visible(c.oid) AND n.nspname != 'pg_catalog' AND c.relname = ANY (%s)"
+        " ORDER BY c.relname, a.attnum",
+        (0, ["sa_child"]),
+    ).fetchall()
+    assert [(c[0], c[1], c[2], c[3], c[4]) for c in columns] == [
+        ("a", "integer", None, True, None),
+        ("b", "integer", None, True, None),
+        ("p", "integer", None, False, None),
+        ("note", "text", "'none'::text", False, "a remark"),
+    ], columns
+    assert columns[1][6] == {
+        "always": True, "start": 1, "increment": 1, "minvalue": 1, "maxvalue": 2147483647, "cache": 1, "cycle": False,
+    }, columns[1]
+    keys = conn.execute(
+        "SELECT attr.conname, array_agg(CAST(attr.attname AS TEXT) ORDER BY attr.ord), min(attr.description) FROM (SELECT"
+        " con.conrelid, con.conname, con.description, con.ord, a.attname FROM pg_catalog.pg_attribute a JOIN (SELECT"
+        " c.conrelid, c.conname, unnest(c.conkey) AS attnum, generate_subscripts(c.conkey, 1) AS ord, d.description"
+        " FROM pg_catalog.pg_constraint c LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid = c.oid WHERE c.contype = %s"
+        " AND c.conrelid = 'sa_child'::regclass) AS con ON a.attnum = con.attnum AND a.attrelid = con.conrelid) AS attr"
+        " GROUP BY attr.conrelid, attr.conname ORDER BY 1",
+        ("p",),
+    ).fetchall()
+    assert keys == [("sa_child_pkey", ["b", "a"], None)], keys
+    foreign = conn.execute(
+        "SELECT k.conname, pg_catalog.pg_get_constraintdef(k.oid, true), n.nspname FROM pg_catalog.pg_class c LEFT OUTER JOIN"
+        " pg_catalog.pg_constraint k ON c.oid = k.conrelid AND k.contype = 'f' LEFT OUTER JOIN pg_catalog.pg_class r ON"
+        " r.oid = k.confrelid LEFT OUTER JOIN pg_catalog.pg_namespace n ON r.relnamespace = n.oid"
+        " WHERE c.relname = %s", ("sa_child",),
+    ).fetchall()
+    assert foreign == [("sa_child_p_fkey", "FOREIGN KEY (p) REFERENCES sa_parent(id) ON DELETE CASCADE", "public")], foreign
+    indexes = conn.execute(
+        "SELECT i.relname, x.indisunique, x.indoption::text, am.amname, cols.elements FROM pg_catalog.pg_index x JOIN"
+        " pg_catalog.pg_class i ON i.oid = x.indexrelid JOIN pg_catalog.pg_am am ON i.relam = am.oid JOIN (SELECT"
+        " e.indexrelid, array_agg(e.element ORDER BY e.ord) AS elements FROM (SELECT u.indexrelid, u.ord, CASE WHEN u.attnum = 0"
+        " THEN pg_catalog.pg_get_indexdef(u.indexrelid, u.ord + 1, true) ELSE CAST(a.attname AS TEXT) END AS element FROM"
+        " (SELECT x.indexrelid, x.indrelid, unnest(x.indkey) AS attnum, generate_subscripts(x.indkey, 1) AS ord FROM"
+        " pg_catalog.pg_index x WHERE NOT x.indisprimary AND x.indrelid = ANY (%s::regclass[])) AS u LEFT OUTER JOIN"
+        " pg_catalog.pg_attribute a ON a.attnum = u.attnum AND a.attrelid = u.indrelid) AS e GROUP BY e.indexrelid) AS cols"
+        " ON cols.indexrelid = x.indexrelid ORDER BY 1",
+        (["sa_child", "sa_parent"],),
+    ).fetchall()
+    assert indexes == [
+        ("sa_child_note", False, "0 0", "btree", ["note", "p"]),
+        ("sa_parent_code_key", True, "0", "btree", ["code"]),
+    ], indexes
+    cur = conn.execute("SELECT 'sa_child'::regclass, pg_typeof(1::numeric), ARRAY['int4', 'text']::regtype[]")
+    assert [c.type_code for c in cur.description] == [2205, 2206, 2211], cur.description
+    assert cur.fetchone() == ("sa_child", "numeric", ["integer", "text"])
+    assert conn.execute("SELECT 'sa_child'::regclass = %s::regclass", ("sa_child",), binary=True).fetchone() == (True,)
+
+
 failed = []
-for part in (types, statements, server_cursors, copy, transactions, failures):
+for part in (types, statements, server_cursors, copy, transactions, failures, asynchronous, reflection):
     with psycopg.connect(URI, autocommit=True) as connection:
         try:
             part(connection)

@@ -7,6 +7,7 @@ use regex::{Captures, Regex, RegexBuilder};
 use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 
 use super::super::args::{int4, text};
+use super::super::text::{MAX_VALUE_BYTES, too_long};
 use super::translate::{Flags, invalid, translate};
 use crate::cache::Cache;
 use crate::session::EvalContext;
@@ -327,6 +328,9 @@ pub fn regexp_replace(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datu
         }
         out.push_str(&s[from..whole.start()]);
         expand(new, captures, &mut out);
+        if out.len() > MAX_VALUE_BYTES {
+            return Err(too_long());
+        }
         from = whole.end();
     }
     out.push_str(&s[from..]);

@@ -1,0 +1,141 @@
+//! Expressions that DataFusion had better not see: its passes take time that grows faster than the depth and the length of
+//! an expression, and stack with the depth. They become one function, evaluated row by row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr as DfExpr, Operator};
+use stratos_types::Result;
+
+use super::Lowerer;
+use super::kernel;
+use super::udf::{RowFunction, RowOp, RowProgram};
+use super::walk::Facts;
+use crate::eval::{Layout, Program};
+use crate::ir::{ColumnId, Expr, ExprKind, Walk};
+
+/// Deepest expression that is lowered node by node.
+const DEPTH_MAX: usize = 64;
+/// Longest AND, OR, COALESCE, CASE, or IN list of other than constants, that is.
+const WIDTH_MAX: usize = 200;
+/// An OR of more terms than this is searched for equalities with one column.
+const MERGED_ABOVE: usize = 8;
+
+impl Lowerer<'_> {
+    /// The expression as one function, if it is too deep or too long. One with a subquery is lowered in any case.
+    pub(super) fn by_row(&self, expr: &Expr) -> Result<Option<DfExpr>> {
+        if !(too_long(expr) || deeper_than(expr, DEPTH_MAX)) || has_subquery(expr) {
+            return Ok(None);
+        }
+        // It runs with the parameters of its statement, but what is constant in it would be computed for good.
+        self.tie_to_execution();
+        let facts = Facts::of_expr(expr);
+        let columns = facts.free();
+        let layout = Layout::new(columns.iter().map(|(id, _)| *id));
+        let program = RowProgram { program: Program::compile(expr, &layout)?, volatile: facts.volatile };
+        let args = columns.iter().map(|(id, ty)| self.expr(&Expr::column(*id, (*ty).into()))).collect::<Result<_>>()?;
+        let types = columns.into_iter().map(|(_, ty)| ty).collect();
+        Ok(Some(RowFunction::call(RowOp::Program(Arc::new(program)), types, expr.ty.ty, args)))
+    }
+}
+
+impl Lowerer<'_> {
+    /// An IN list with its constant members computed: drivers send numbers as the shortest type that holds them, so that a
+    /// list has casts in it, and only a list of constants is a set.
+    pub(super) fn constant_members(&self, expr: &Expr) -> Option<Expr> {
+        let ExprKind::InList { equals, arg, list } = &expr.kind else { return None };
+        let folds = |e: &Expr| match &e.kind {
+            ExprKind::Cast { arg, .. } => is_constant(arg),
+            _ => false,
+        };
+        if list.len() > WIDTH_MAX {
+            // A plan with so many open parameters is no gain.
+            self.tie_to_execution();
+        }
+        if !list.iter().any(folds) {
+            return None;
+        }
+        self.tie_to_execution();
+        let member = |e: &Expr| {
+            if !folds(e) {
+                return e.clone();
+            }
+            // What fails is left to fail when it is needed.
+            match crate::eval::eval(e, &(), &self.statement.params, &self.statement.eval) {
+                Ok(value) => Expr::literal(value, e.ty),
+                Err(_) => e.clone(),
+            }
+        };
+        let list = list.iter().map(member).collect();
+        Some(Expr { kind: ExprKind::InList { equals, arg: arg.clone(), list }, ty: expr.ty })
+    }
+}
+
+fn too_long(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Coalesce(list) => list.len() > WIDTH_MAX,
+        ExprKind::Case { branches, .. } => branches.len() > WIDTH_MAX,
+        ExprKind::InList { equals, arg, list } => {
+            let set = kernel::comparison(equals) == Some(Operator::Eq)
+                && list.iter().all(|e| e.ty.ty == arg.ty.ty && is_constant(e));
+            list.len() > WIDTH_MAX && !set
+        }
+        _ => false,
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Literal(_) | ExprKind::Param(_))
+}
+
+fn deeper_than(expr: &Expr, levels: usize) -> bool {
+    levels == 0 || expr.children().into_iter().any(|child| deeper_than(child, levels - 1))
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.visit(&mut |e| {
+        found |= matches!(e.kind, ExprKind::Subquery { .. });
+        if found { Walk::Skip } else { Walk::Into }
+    });
+    found
+}
+
+/// The terms of a long OR, those that compare one column with constants as one IN list, which is a search in a set and which
+/// a scan can make keys of.
+pub(super) fn merge_equalities(expr: &Expr) -> Option<Expr> {
+    let ExprKind::Or(terms) = &expr.kind else { return None };
+    if terms.len() <= MERGED_ABOVE {
+        return None;
+    }
+    let mut merged: Vec<Expr> = Vec::new();
+    let mut lists: HashMap<(ColumnId, u32), usize> = HashMap::new();
+    for term in terms {
+        let Some((column, id, function, value)) = equality(term) else {
+            merged.push(term.clone());
+            continue;
+        };
+        let at = *lists.entry((id, function.oid)).or_insert_with(|| {
+            let kind = ExprKind::InList { equals: function, arg: Box::new(column.clone()), list: Vec::new() };
+            merged.push(Expr { kind, ty: expr.ty });
+            merged.len() - 1
+        });
+        if let ExprKind::InList { list, .. } = &mut merged[at].kind {
+            list.push(value.clone());
+        }
+    }
+    match merged.len() {
+        1 => merged.pop(),
+        count if count < terms.len() => Some(Expr { kind: ExprKind::Or(merged), ty: expr.ty }),
+        _ => None,
+    }
+}
+
+/// The parts of `column = constant` where both are of one type.
+fn equality(term: &Expr) -> Option<(&Expr, ColumnId, &'static crate::functions::Function, &Expr)> {
+    let ExprKind::Call { function, args } = &term.kind else { return None };
+    let [column, value] = args.as_slice() else { return None };
+    let ExprKind::Column(id) = column.kind else { return None };
+    let fits = kernel::comparison(function) == Some(Operator::Eq) && column.ty.ty == value.ty.ty && is_constant(value);
+    fits.then_some((column, id, *function, value))
+}
