@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -127,15 +128,21 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()
 }
 
+/// How long the end of the process waits for threads that are busy with something nobody needs any more.
+const THREADS_PATIENCE: Duration = Duration::from_secs(2);
+
 fn serve(config: Config) -> Result<ExitCode, CliError> {
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
         let node = Node::start(config).await?;
         say(&node.greeting())?;
         wait_for_signal().await?;
         tracing::info!("stopping");
         node.stop().await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    runtime.shutdown_timeout(THREADS_PATIENCE);
+    result
 }
 
 async fn wait_for_signal() -> std::io::Result<()> {
@@ -160,7 +167,13 @@ fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseErr
 /// Structured logs go to standard error; warnings only, unless asked for more.
 pub fn init_logging(filter: Option<&str>) {
     let filter = EnvFilter::new(filter.unwrap_or(DEFAULT_FILTER));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Where a log cannot be written, on a full disk for instance, complaining about it would panic.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false)
+        .init();
 }
 
 fn say(text: &str) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -18,12 +18,14 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
-use futures::{Stream, StreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt};
 use stratos_replication::PrefixStatistics;
-use stratos_types::{Datum, Error, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::context::{StatementContext, StatementExtension};
 use super::error::error_from;
@@ -43,12 +45,22 @@ pub const BATCH_ROWS: usize = 8192;
 /// A table with more rows than this is worth a plan on several cores.
 const PARALLEL_ROWS_MIN: u64 = 50_000;
 
+/// The part of the queries' memory that each sort keeps back for merging what it has spilled, and the most that is useful.
+const SORT_RESERVE_DIVISOR: usize = 16;
+const SORT_RESERVE_BYTES_MAX: usize = 10 << 20;
+/// Partitions of a plan for little memory, which its parts share: the fewest with which joins that sort and merge are planned.
+const FRUGAL_PARTITIONS: usize = 2;
+/// Rows of a batch in such a plan. A part that cannot hold a batch cannot go to disk either.
+const FRUGAL_BATCH_ROWS: usize = 1024;
+
 /// The node's shared means for queries. Cheap to clone.
 #[derive(Clone)]
 pub struct QueryRuntime(Arc<Inner>);
 
 struct Inner {
     env: Arc<RuntimeEnv>,
+    /// What a sort that goes to disk keeps back for merging, in bytes.
+    sort_reserve_bytes: usize,
     logical: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     cores: usize,
@@ -72,6 +84,7 @@ impl QueryRuntime {
             .map_err(error_from)?;
         Ok(QueryRuntime(Arc::new(Inner {
             env,
+            sort_reserve_bytes: (options.query_memory_bytes / SORT_RESERVE_DIVISOR).min(SORT_RESERVE_BYTES_MAX),
             logical: logical_rules(),
             physical: PhysicalOptimizer::new().rules,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -106,9 +119,12 @@ impl QueryRuntime {
     }
 
     pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
+        let (partitions, batch_rows) =
+            if statement.frugal { (FRUGAL_PARTITIONS, FRUGAL_BATCH_ROWS) } else { (partitions, BATCH_ROWS) };
         let mut config = SessionConfig::new()
-            .with_batch_size(BATCH_ROWS)
+            .with_batch_size(batch_rows)
             .with_target_partitions(partitions)
+            .with_sort_spill_reservation_bytes(self.0.sort_reserve_bytes)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false);
         let options = config.options_mut();
@@ -118,6 +134,8 @@ impl QueryRuntime {
         // Filters from a join's build side would reach our scans as opaque predicates and cost more than they save.
         options.optimizer.enable_dynamic_filter_pushdown = false;
         options.execution.coalesce_batches = true;
+        // A hash join keeps one side in memory, whatever its size; merging sorts both on disk if need be.
+        options.optimizer.prefer_hash_join = !statement.frugal;
         options.extensions.insert(StatementExtension(statement.clone()));
         let mut state = SessionStateBuilder::new()
             .with_config(config)
@@ -259,6 +277,9 @@ where
 pub struct RowStream {
     columns: Vec<OutputColumn>,
     inner: SendableRecordBatchStream,
+    /// What to do when memory runs out, until the first batch has come.
+    fallback: Option<Fallback>,
+    replanning: Option<BoxFuture<'static, Result<SendableRecordBatchStream>>>,
     /// A batch that [`RowStream::next_rows`] has begun, and its next row.
     begun: Option<(RecordBatch, usize)>,
 }
@@ -300,11 +321,57 @@ impl RowStream {
     }
 }
 
+/// A second attempt at a statement.
+struct Fallback {
+    rel: Rel,
+    statement: Arc<StatementContext>,
+}
+
+impl Fallback {
+    /// For plans that can do with less: of several parts, or with a join that keeps one side in memory.
+    fn of(
+        plan: &Arc<dyn ExecutionPlan>,
+        partitions: usize,
+        rel: &Rel,
+        statement: &Arc<StatementContext>,
+    ) -> Option<Self> {
+        (partitions > 1 || has_hash_join(plan)).then(|| Fallback { rel: rel.clone(), statement: statement.clone() })
+    }
+
+    async fn start(self) -> Result<SendableRecordBatchStream> {
+        tracing::debug!("a query has run out of memory: once more, with less");
+        let statement = Arc::new(self.statement.frugally());
+        prepare(&statement, &Env::default(), &self.rel, None, FRUGAL_PARTITIONS).await?.stream()
+    }
+}
+
+fn has_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<HashJoinExec>().is_some() || plan.children().into_iter().any(has_hash_join)
+}
+
 impl Stream for RowStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.inner).poll_next(cx).map(|item| item.map(|result| result.map_err(error_from)))
+        loop {
+            if let Some(replanning) = &mut self.replanning {
+                let started = ready!(replanning.as_mut().poll(cx));
+                self.replanning = None;
+                match started {
+                    Ok(inner) => self.inner = inner,
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                }
+            }
+            let item = ready!(Pin::new(&mut self.inner).poll_next(cx)).map(|result| result.map_err(error_from));
+            match (&item, self.fallback.take()) {
+                (Some(Err(error)), Some(fallback)) if error.kind() == ErrorKind::OutOfMemory => {
+                    // What the first attempt holds must be free for the second.
+                    self.inner = Box::pin(EmptyRecordBatchStream::new(self.inner.schema()));
+                    self.replanning = Some(fallback.start().boxed());
+                }
+                _ => return Poll::Ready(item),
+            }
+        }
     }
 }
 
@@ -323,6 +390,7 @@ pub fn statement(
         system: OnceLock::new(),
         runtime: runtime.clone(),
         plan_only,
+        frugal: false,
     })
 }
 
@@ -351,7 +419,8 @@ pub async fn execute_in(
 ) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
     let prepared = prepare(statement, &Env::default(), rel, template, partitions).await?;
-    Ok(RowStream { columns: rel.output(), inner: prepared.stream()?, begun: None })
+    let fallback = Fallback::of(&prepared.plan, partitions, rel, statement);
+    Ok(RowStream { columns: rel.output(), inner: prepared.stream()?, fallback, replanning: None, begun: None })
 }
 
 /// [`prepare`] with the partitions that the statement deserves, for EXPLAIN.
