@@ -17,7 +17,7 @@ use crate::catalog::{
     self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, Visit, keys,
 };
 use crate::exec::rules::TableRules;
-use crate::exec::stored;
+use crate::exec::{online_index, stored};
 use crate::lower::QueryRuntime;
 use crate::rows::{database_prefix, index_prefix};
 use crate::sequences::{RowIds, Sequences};
@@ -162,6 +162,18 @@ impl Engine {
             planning: Arc::new(Semaphore::new(LONG_STATEMENTS_AT_ONCE)),
             started_micros: crate::session::now_micros(),
         }))
+    }
+
+    /// Takes away what an earlier process began and did not finish, and told nobody of: indexes that it was building.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn clean_up(self: &Arc<Self>) -> Result<()> {
+        let databases: Vec<u32> = self.latest_catalog(catalog::DEFAULT_DATABASE)?.databases.keys().copied().collect();
+        for database in databases {
+            online_index::abandon_unfinished(self, database).await?;
+        }
+        Ok(())
     }
 
     /// The store.

@@ -30,6 +30,9 @@ impl DataDirectory {
     /// `AlreadyRunning` with the process that holds it; `NewerFormat`; `Corruption` of the format file; `Io`
     /// with the path when it cannot be created, read or written, or holds somebody else's files.
     pub fn open(path: &Path) -> Result<DataDirectory> {
+        if path.exists() && !path.is_dir() {
+            return Err(at("use", path, &io::Error::from(io::ErrorKind::NotADirectory)));
+        }
         std::fs::create_dir_all(path).map_err(|error| at("create", path, &error))?;
         if !DataDirectory::is_one(path) {
             check_empty(path)?;

@@ -2,8 +2,8 @@
 //!
 //! An image is what a scan at some moment found in a span. It is what a scan at `at` would find too, if
 //!
-//! 1. no version that the scan met is newer than `at` (a scan meets the newest version of every key, also those that its
-//!    snapshot does not see),
+//! 1. no version that the scan met is newer than its own snapshot, or than `at` (a scan meets the newest version of every
+//!    key, also those that its snapshot does not see),
 //! 2. the watch, begun before the scan, has noticed no version at or below `at`, and
 //! 3. nothing lies over the versions: no write of the reader's own, no prewrite that its snapshot sees
 //!    ([`crate::ReadView::is_bare`], asked before the watch).

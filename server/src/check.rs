@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use stratos_replication::Store;
 use stratos_replication::directory::DataDirectory;
 
 use crate::config::Config;
-use crate::node::{NodeError, open_engine, store_options};
+use crate::node::{NodeError, open_engine, open_store};
 
 /// Walks through the data of a stopped node; gives a sentence for everything that does not agree.
 ///
@@ -17,7 +16,7 @@ pub async fn check(data: &Path) -> Result<Vec<String>, NodeError> {
         return Err(NodeError::NoData(data.to_owned()));
     }
     let config = Config { data_dir: data.to_owned(), ..Config::default() };
-    let store = Store::open(store_options(&config)).await?;
+    let store = open_store(&config).await?;
     let mut findings: Vec<String> = store.check()?.findings.iter().map(ToString::to_string).collect();
     let engine = open_engine(&config, store.clone(), None).await?;
     findings.extend(engine.check()?);

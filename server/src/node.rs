@@ -62,7 +62,7 @@ fn address_of(listener: &TcpListener, address: &str) -> Result<SocketAddr, NodeE
 }
 
 /// Options of the store for a configuration.
-pub fn store_options(config: &Config) -> StoreOptions {
+fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         durability: match config.durability {
             DurabilityMode::Fsync => Durability::Fsync,
@@ -74,6 +74,20 @@ pub fn store_options(config: &Config) -> StoreOptions {
         max_transaction_bytes: config.transaction_mb_max << 20,
         ..StoreOptions::new(&config.data_dir)
     }
+}
+
+/// Opens the store in the configured directory.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn open_store(config: &Config) -> Result<Store, NodeError> {
+    Store::open(store_options(config)).await.map_err(|error| match error {
+        // The other errors of opening name the directory or file themselves.
+        stratos_replication::Error::DiskFull => {
+            NodeError::Directory { path: config.data_dir.clone(), source: std::io::ErrorKind::StorageFull.into() }
+        }
+        other => NodeError::Store(other),
+    })
 }
 
 /// Opens the SQL engine on a store.
@@ -111,9 +125,10 @@ impl Node {
         let metrics = http::install_metrics();
         let mut listeners = vec![tokio::spawn(http::serve(web, health.clone(), metrics, stopped.clone()))];
 
-        let store = Store::open(store_options(&config)).await?;
+        let store = open_store(&config).await?;
         let acceptor = tls::acceptor(&config)?;
         let engine = open_engine(&config, store.clone(), Some(query_threads)).await?;
+        engine.clean_up().await?;
         health.ready(&engine);
         let options = Arc::new(WireOptions {
             tls: Some(acceptor),
@@ -150,7 +165,10 @@ impl Node {
     /// What could not be flushed.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.stop.send_replace(true);
-        self.engine.shutdown(self.grace).await?;
+        if let Err(error) = self.engine.shutdown(self.grace).await {
+            // Their numbers are reserved: they skip some, as after a crash.
+            tracing::warn!(%error, "sequences could not be written back");
+        }
         for listener in self.listeners {
             // A listener that panicked has nothing left to stop.
             let _ = tokio::time::timeout(Duration::from_secs(1), listener).await;

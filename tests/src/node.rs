@@ -65,6 +65,23 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Outp
     stratos(args).output().unwrap()
 }
 
+/// The command that serves a data directory with further settings, in TOML. Its configuration file lies beside the directory.
+pub fn configured(data: &Path, settings: &str) -> Command {
+    configured_for(data, data, settings)
+}
+
+/// As [`configured`], with the configuration file beside another path.
+pub fn configured_for(data: &Path, beside: &Path, settings: &str) -> Command {
+    let file = beside.with_extension("toml");
+    let config = format!(
+        "data_dir = {data:?}\nsql_addr = \"127.0.0.1:0\"\nhttp_addr = \"127.0.0.1:0\"\ntrust_loopback = true\n{settings}\n"
+    );
+    std::fs::write(&file, config).unwrap();
+    let mut command = stratos(["start", "--config"]);
+    command.arg(file);
+    command
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -90,6 +107,12 @@ impl Node {
     pub fn dev(data: &Path) -> Node {
         let mut command = stratos(["dev", "--sql-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data"]);
         command.arg(data);
+        Node::greeted(command, data).unwrap_or_else(|why| panic!("the node does not start: {why}"))
+    }
+
+    /// `stratos start` on a data directory that outlives the node, with further settings, in TOML.
+    pub fn configured(data: &Path, settings: &str) -> Node {
+        let command = configured(data, settings);
         Node::greeted(command, data).unwrap_or_else(|why| panic!("the node does not start: {why}"))
     }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use sqlparser::ast;
+use stratos_replication::Span;
 
 use crate::catalog::Table;
+use crate::rows::{database_prefix, storage_prefix};
 
 /// Work on rows that belongs to a DDL statement. Descriptors named here are in the editor's snapshot unless said otherwise.
 #[derive(Debug)]
@@ -19,10 +21,8 @@ pub enum Job {
         what: Validation,
     },
     /// Fill an index with the entries of existing rows; duplicates in a unique one are 23505 `could not create unique index`.
-    /// When `online` the index is in state `DeleteOnly`, and the executor: commits; then
-    /// [`advance_index`](super::advance_index) (to `WriteOnly`) in a transaction of its own, waits until no transaction that
-    /// began before it is running; backfills at one snapshot with `ingest` where no newer entry exists, checking uniqueness;
-    /// then `advance_index` again (to `Public`). On failure [`abandon_index`](super::abandon_index) removes it.
+    /// When `online` the index is in state `DeleteOnly`, and is built after the commit beside writers
+    /// (see [`exec::online_index`](crate::exec::online_index)).
     /// Otherwise it is `Public` already, and the executor writes the entries in the transaction with `check_unchanged` over
     /// the table's rows.
     BuildIndex {
@@ -33,10 +33,9 @@ pub enum Job {
         /// Step by step, with writers going on.
         online: bool,
     },
-    /// Now: copy every row of `from` (read in the transaction) into `to`'s storage, which nobody reads before the commit, so
-    /// that `ingest` may be used; all of `to`'s indexes are filled, primary key and unique ones checked (23505
+    /// Now: copy every row of `from` (read in the transaction) into `to`'s storage; all of `to`'s indexes are filled, primary key and unique ones checked (23505
     /// `could not create unique index "…"`), NOT NULL checked (23502). `check_unchanged` over `from`'s rows. The old storage
-    /// is freed by a `DropStorage` that follows. When the transaction does not commit, the new storage is freed.
+    /// is freed by a `DropStorage` that follows.
     Rewrite {
         /// As the rows are stored now.
         from: Arc<Table>,
@@ -52,15 +51,15 @@ pub enum Job {
         /// Its rows.
         query: Box<ast::Query>,
     },
-    /// After the commit: nothing refers to these rows and index entries any more. Old snapshots may still read them, so the
-    /// store frees them when its window has passed.
+    /// Now, taking effect with the commit: nothing refers to these rows and index entries any more. Old snapshots may still
+    /// read them, so the store frees them when its window has passed.
     DropStorage {
         /// Database.
         database: u32,
         /// [`Table::storage`] as it was.
         storage: u32,
     },
-    /// After the commit: the same for one index.
+    /// The same for one index.
     DropIndexStorage {
         /// Database.
         database: u32,
@@ -69,12 +68,12 @@ pub enum Job {
         /// [`Index::id`](crate::catalog::Index::id) as it was.
         index: u32,
     },
-    /// After the commit: a shard for the rows of a new database.
+    /// Now: a shard for the rows of a new database. One that is left over when the commit fails is empty, and harmless.
     CreateDatabase {
         /// Its OID.
         database: u32,
     },
-    /// After the commit: free all rows of a dropped database.
+    /// As `DropStorage`, for all rows of a dropped database.
     DropDatabase {
         /// Its OID.
         database: u32,
@@ -86,6 +85,21 @@ pub enum Job {
         /// A row of expressions per split point.
         values: Vec<Vec<ast::Expr>>,
     },
+}
+
+impl Job {
+    /// The keys that nobody refers to once the job's transaction has committed, if the job is about such keys.
+    pub fn freed_span(&self) -> Option<Span> {
+        match self {
+            Job::DropStorage { database, storage } => Some(Span::prefix(&storage_prefix(*database, *storage))),
+            Job::DropIndexStorage { database, storage, index } => {
+                let prefix = [&storage_prefix(*database, *storage)[..], &index.to_be_bytes()].concat();
+                Some(Span::prefix(&prefix))
+            }
+            Job::DropDatabase { database } => Some(Span::prefix(&database_prefix(*database))),
+            _ => None,
+        }
+    }
 }
 
 /// What existing rows are checked for.

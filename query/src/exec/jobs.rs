@@ -3,35 +3,31 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, Isolation, LockMode, ScanCursor, WaitPolicy};
+use stratos_replication::{Direction, ScanCursor};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::rules::TableRules;
 use super::{StatementContext, foreign_keys, stored, violations};
 use crate::binder::{BindContext, ScalarBinder};
-use crate::catalog::{Index, SnapshotEditor, Table, keys};
-use crate::ddl::{self, RewriteColumn, Validation};
-use crate::engine::Engine;
+use crate::catalog::{Index, Table};
+use crate::ddl::{RewriteColumn, Validation};
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
 use crate::rows::{
     INDEX_PREFIX_BYTES, StoredRow, decode_row, encode_row, index_entry, index_prefix, index_span, primary_key,
     row_id_key,
 };
-use crate::session::Host;
 
 /// Rows handled between two looks at the cancel switch, and in one transaction of an online build.
 const CHUNK_ROWS: usize = 500;
 const CHUNK_BYTES: usize = 4 << 20;
-/// Most attempts at a chunk of an online build that keeps colliding with writers.
-const ATTEMPTS_MAX: usize = 1_000;
 
 fn table_of(context: &StatementContext<'_>, oid: u32) -> Result<Arc<Table>> {
     context.eval.catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the job's table is gone"))
 }
 
 /// The next rows of a scan; empty at the end.
-fn next_rows(cursor: &mut ScanCursor, table: &Table) -> Result<(Vec<StoredRow>, bool)> {
+pub(super) fn next_rows(cursor: &mut ScanCursor, table: &Table) -> Result<(Vec<StoredRow>, bool)> {
     let mut rows = Vec::new();
     let mut failure = None;
     let more =
@@ -100,7 +96,7 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
     }
 }
 
-fn could_not_create(table: &Table, index: &Index, row: &[Datum], format: &FormatOptions) -> Error {
+pub(super) fn could_not_create(table: &Table, index: &Index, row: &[Datum], format: &FormatOptions) -> Error {
     let duplicate = violations::unique(table, index, row, format);
     let detail = duplicate.detail().unwrap_or_default().replace(" already exists.", " is duplicated.");
     Error::new(ErrorKind::UniqueViolation, format!("could not create unique index \"{}\"", index.name))
@@ -110,7 +106,7 @@ fn could_not_create(table: &Table, index: &Index, row: &[Datum], format: &Format
         .with_constraint(index.name.clone())
 }
 
-fn index_of(table: &Table, oid: u32) -> Result<&Index> {
+pub(super) fn index_of(table: &Table, oid: u32) -> Result<&Index> {
     table.indexes.iter().find(|i| i.oid == oid).ok_or_else(|| Error::internal("the index to build is gone"))
 }
 
@@ -269,109 +265,4 @@ pub async fn split(context: &mut StatementContext<'_>, table: u32, values: &[Vec
         stored(context.engine.store().split_at(key.into()).await)?;
     }
     Ok(())
-}
-
-/// Builds an index step by step while others write the table: the index is in state `DeleteOnly` when this starts, and
-/// `Public` (or gone, on failure) when it ends.
-///
-/// # Errors
-/// 23505 for duplicates in a unique index; the index is dropped then.
-pub async fn build_index_online(
-    engine: &Arc<Engine>,
-    database: u32,
-    table: u32,
-    index: u32,
-    host: Arc<dyn Host>,
-) -> Result<()> {
-    // Every transaction that writes the table holds on to its descriptor, so when a step has committed, nobody is left who
-    // does not know of it.
-    step(engine, database, table, |editor| ddl::advance_index(editor, index).map(|_| ())).await?;
-    let built = backfill(engine, database, table, index, &host).await;
-    match built {
-        Ok(()) => step(engine, database, table, |editor| ddl::advance_index(editor, index).map(|_| ())).await,
-        Err(error) => {
-            step(engine, database, table, |editor| ddl::abandon_index(editor, index).map(|_| ())).await?;
-            Err(error)
-        }
-    }
-}
-
-async fn step(
-    engine: &Arc<Engine>,
-    database: u32,
-    table: u32,
-    change: impl Fn(&mut SnapshotEditor) -> Result<()>,
-) -> Result<()> {
-    let wait = WaitPolicy::Wait { timeout: None };
-    let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
-    stored(transaction.begin_statement().await)?;
-    stored(transaction.lock(&keys::version(), LockMode::Update, wait).await)?;
-    stored(transaction.lock_object(&keys::table(database, table), LockMode::Update, wait).await)?;
-    stored(transaction.begin_statement().await)?;
-    let snapshot = engine.catalog_at(database, &transaction.view())?;
-    let mut editor = SnapshotEditor::new(&snapshot);
-    change(&mut editor)?;
-    let (_, changes) = editor.finish();
-    for (key, value) in changes {
-        stored(match value {
-            Some(value) => transaction.put(key, value),
-            None => transaction.delete(key),
-        })?;
-    }
-    stored(transaction.commit().await)?;
-    Ok(())
-}
-
-async fn backfill(engine: &Arc<Engine>, database: u32, table: u32, index: u32, host: &Arc<dyn Host>) -> Result<()> {
-    let catalog = engine.latest_catalog(database)?;
-    let table = catalog.tables.get(&table).cloned().ok_or_else(|| {
-        Error::new(ErrorKind::UndefinedTable, "the table was dropped while its index was being built")
-    })?;
-    let index = index_of(&table, index)?;
-    let whole = index_span(&table, table.primary_index());
-    let mut start = whole.start.clone();
-    let mut attempts = 0;
-    loop {
-        host.check_canceled()?;
-        let mut transaction = engine.store().begin(Isolation::RepeatableRead, false);
-        stored(transaction.begin_statement().await)?;
-        let mut cursor = transaction
-            .view()
-            .scan(stratos_replication::Span { start: start.clone(), end: whole.end.clone() }, Direction::Forward);
-        let (rows, more) = next_rows(&mut cursor, &table)?;
-        drop(cursor);
-        let Some(last) = rows.last() else { return Ok(()) };
-        // The first key behind the chunk: keys are prefix-free, so nothing lies between a key and the key with a zero behind.
-        let mut next = last.key.to_vec();
-        next.push(0);
-        let next = Bytes::from(next);
-        for row in &rows {
-            let entry = index_entry(&table, index, &row.key, &row.values)?;
-            if entry.unique
-                && let Some(other) = stored(transaction.get(&entry.key))?
-                && other != entry.value
-            {
-                return Err(could_not_create(&table, index, &row.values, &FormatOptions::default()));
-            }
-            stored(transaction.put(entry.key.into(), entry.value.into()))?;
-        }
-        // A row of the chunk that changes before the commit makes it fail: its entry here would be stale.
-        transaction.check_unchanged(stratos_replication::Span { start: start.clone(), end: next.clone() });
-        match transaction.commit().await {
-            Ok(_) => {
-                attempts = 0;
-                start = next;
-                if !more {
-                    return Ok(());
-                }
-            }
-            Err(error) => {
-                let error = super::store_error(error);
-                attempts += 1;
-                if error.kind() != ErrorKind::SerializationFailure || attempts >= ATTEMPTS_MAX {
-                    return Err(error);
-                }
-            }
-        }
-    }
 }

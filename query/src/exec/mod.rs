@@ -4,12 +4,14 @@
 //! - [`write`]: one row in, changed or out, with its index entries, constraints and foreign keys
 //! - [`dml`]: INSERT, UPDATE, DELETE
 //! - [`direct`]: statement shapes that are gets and writes by key
+//! - [`jobs`], [`online_index`]: what DDL does to rows
 //! - [`violations`]: the errors of constraints
 
 pub mod direct;
 pub mod dml;
 pub mod foreign_keys;
 pub mod jobs;
+pub mod online_index;
 pub mod row_locks;
 pub mod rules;
 pub mod violations;

@@ -1,8 +1,11 @@
 //! The errors that constraints give, in Postgres's words and with the fields that frameworks read.
 
-use stratos_types::{Datum, Error, ErrorKind, FormatOptions};
+use stratos_replication::ReadView;
+use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
-use crate::catalog::{Column, Constraint, ForeignKey, Index, Table};
+use super::stored;
+use crate::catalog::{Column, Constraint, ForeignKey, Index, IndexState, Snapshot, Table};
+use crate::rows::{decode_row, index_prefix, row_key_of_entry};
 
 /// Postgres cuts each value of a shown row to this many bytes.
 const SHOWN_VALUE_BYTES_MAX: usize = 64;
@@ -77,6 +80,31 @@ pub fn unique(table: &Table, index: &Index, row: &[Datum], format: &FormatOption
     of_table(error, table)
         .with_constraint(index.name.clone())
         .with_detail(format!("Key {} already exists.", key_text(table, &attnums, row, format)))
+}
+
+/// The 23505 that a conflict at the commit stands for, if it does: a key that an insert relied on as absent, without a lock,
+/// has been committed by somebody else. Rows that a transaction changes are locked, and no other conflict finds a unique key.
+///
+/// # Errors
+/// The store's, and damaged rows.
+pub fn at_commit(catalog: &Snapshot, view: &ReadView, key: &[u8], format: &FormatOptions) -> Result<Option<Error>> {
+    let owner = catalog.tables.values().find_map(|table| {
+        let index = table.indexes.iter().find(|index| key.starts_with(&index_prefix(table, index)))?;
+        Some((table, index, std::ptr::eq(index, table.primary_index())))
+    });
+    let Some((table, index, is_row)) = owner else { return Ok(None) };
+    if !index.unique || index.state != IndexState::Public || (is_row && !table.has_primary_key()) {
+        return Ok(None);
+    }
+    let Some(value) = stored(view.get(key))? else { return Ok(None) };
+    let row = if is_row {
+        decode_row(table, key, &value)?
+    } else {
+        let row_key = row_key_of_entry(table, index, key, &value)?;
+        let Some(value) = stored(view.get(&row_key))? else { return Ok(None) };
+        decode_row(table, &row_key, &value)?
+    };
+    Ok(Some(unique(table, index, &row, format)))
 }
 
 /// 23503 at the referencing side.

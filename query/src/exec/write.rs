@@ -31,9 +31,15 @@ pub enum Inserted {
     Conflict(Conflict),
 }
 
-/// Whether a unique key is free, and if not, the value stored under it.
-async fn occupant(context: &mut StatementContext<'_>, key: &[u8], locks_taken: &mut usize) -> Result<Option<Bytes>> {
-    if *locks_taken >= INSERT_LOCKS_MAX {
+/// Whether a unique key is free, and if not, the value stored under it. Without a lock, which only those may do who fail when it
+/// is not free, that is as of the snapshot; the commit makes sure (see [`super::violations::at_commit`]).
+async fn occupant(
+    context: &mut StatementContext<'_>,
+    key: &[u8],
+    locks_taken: &mut usize,
+    must_lock: bool,
+) -> Result<Option<Bytes>> {
+    if *locks_taken >= INSERT_LOCKS_MAX && !must_lock {
         return stored(context.transaction.get(key));
     }
     *locks_taken += 1;
@@ -130,7 +136,9 @@ impl<'a> TableWriter<'a> {
             |index: usize| on_conflict.is_some_and(|arbiters| arbiters.is_empty() || arbiters.contains(&index));
 
         // All unique keys are looked at before anything is written, so that a tolerated conflict leaves nothing behind.
-        if table.has_primary_key() && occupant(context, &key, &mut self.locks_taken).await?.is_some() {
+        if table.has_primary_key()
+            && occupant(context, &key, &mut self.locks_taken, on_conflict.is_some()).await?.is_some()
+        {
             if tolerates(0) {
                 return Ok(Inserted::Conflict(Conflict { index: 0, row_key: key.into() }));
             }
@@ -143,7 +151,7 @@ impl<'a> TableWriter<'a> {
             }
             let entry = index_entry(table, index, &key, row)?;
             if entry.unique
-                && let Some(value) = occupant(context, &entry.key, &mut self.locks_taken).await?
+                && let Some(value) = occupant(context, &entry.key, &mut self.locks_taken, on_conflict.is_some()).await?
             {
                 if tolerates(position) {
                     let row_key = row_key_of_entry(table, index, &entry.key, &value)?;
@@ -200,7 +208,7 @@ impl<'a> TableWriter<'a> {
             // Those who only hold on to the key must be kept out now.
             stored(context.transaction.lock(&old.key, LockMode::Update, context.wait).await)?;
         }
-        if moved && occupant(context, &new_key, &mut self.locks_taken).await?.is_some() {
+        if moved && occupant(context, &new_key, &mut self.locks_taken, false).await?.is_some() {
             return Err(self.rules.unique_violation(table.primary_index(), new, &context.eval.format));
         }
         for index in self.rules.maintained_indexes() {
@@ -234,7 +242,7 @@ impl<'a> TableWriter<'a> {
         if before.key != after.key {
             if after.unique
                 && index.state != IndexState::DeleteOnly
-                && occupant(context, &after.key, &mut self.locks_taken).await?.is_some()
+                && occupant(context, &after.key, &mut self.locks_taken, false).await?.is_some()
             {
                 return Err(self.rules.unique_violation(index, new, &context.eval.format));
             }

@@ -32,6 +32,8 @@ pub struct StatementContext {
     pub runtime: QueryRuntime,
     /// EXPLAIN without ANALYZE: nothing may be executed, subqueries included.
     pub plan_only: bool,
+    /// The statement has run out of memory once: its joins shall be of the kind that goes to disk.
+    pub frugal: bool,
 }
 
 impl StatementContext {
@@ -51,6 +53,19 @@ impl StatementContext {
             settings: Arc::new(host.all_settings()),
             search_path: Arc::new(host.search_path(false)),
         }))
+    }
+
+    /// The same surroundings for another attempt, with less memory.
+    pub(crate) fn frugally(&self) -> StatementContext {
+        StatementContext {
+            eval: self.eval.clone(),
+            source: self.source.clone(),
+            params: self.params.clone(),
+            system: self.system.clone(),
+            runtime: self.runtime.clone(),
+            plan_only: self.plan_only,
+            frugal: true,
+        }
     }
 
     /// Live rows of a table and their bytes, roughly.

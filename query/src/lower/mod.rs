@@ -20,6 +20,7 @@ mod deep;
 mod error;
 mod explain;
 mod expr;
+mod frugal;
 mod interrupt;
 mod kernel;
 mod lateral;

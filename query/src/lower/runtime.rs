@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 
 use super::context::{StatementContext, StatementExtension};
 use super::error::error_from;
+use super::frugal::Fallback;
 use super::interrupt::{Interruptible, prepare_away};
 use super::lateral::LateralPlanner;
 use super::stream::RowStream;
@@ -41,12 +42,22 @@ pub const BATCH_ROWS: usize = 8192;
 /// A table with more rows than this is worth a plan on several cores.
 const PARALLEL_ROWS_MIN: u64 = 50_000;
 
+/// The part of the queries' memory that each sort keeps back for merging what it has spilled, and the most that is useful.
+const SORT_RESERVE_DIVISOR: usize = 16;
+const SORT_RESERVE_BYTES_MAX: usize = 10 << 20;
+/// Partitions of a plan for little memory, which its parts share: the fewest with which joins that sort and merge are planned.
+pub(super) const FRUGAL_PARTITIONS: usize = 2;
+/// Rows of a batch in such a plan. A part that cannot hold a batch cannot go to disk either.
+const FRUGAL_BATCH_ROWS: usize = 1024;
+
 /// The node's shared means for queries. Cheap to clone.
 #[derive(Clone)]
 pub struct QueryRuntime(Arc<Inner>);
 
 struct Inner {
     env: Arc<RuntimeEnv>,
+    /// What a sort that goes to disk keeps back for merging, in bytes.
+    sort_reserve_bytes: usize,
     logical: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     cores: usize,
@@ -71,6 +82,7 @@ impl QueryRuntime {
             .map_err(error_from)?;
         Ok(QueryRuntime(Arc::new(Inner {
             env,
+            sort_reserve_bytes: (options.query_memory_bytes / SORT_RESERVE_DIVISOR).min(SORT_RESERVE_BYTES_MAX),
             logical: logical_rules(),
             physical: PhysicalOptimizer::new().rules,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -111,9 +123,12 @@ impl QueryRuntime {
     }
 
     pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
+        let (partitions, batch_rows) =
+            if statement.frugal { (FRUGAL_PARTITIONS, FRUGAL_BATCH_ROWS) } else { (partitions, BATCH_ROWS) };
         let mut config = SessionConfig::new()
-            .with_batch_size(BATCH_ROWS)
+            .with_batch_size(batch_rows)
             .with_target_partitions(partitions)
+            .with_sort_spill_reservation_bytes(self.0.sort_reserve_bytes)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false);
         let options = config.options_mut();
@@ -123,6 +138,8 @@ impl QueryRuntime {
         // Filters from a join's build side would reach our scans as opaque predicates and cost more than they save.
         options.optimizer.enable_dynamic_filter_pushdown = false;
         options.execution.coalesce_batches = true;
+        // A hash join keeps one side in memory, whatever its size; merging sorts both on disk if need be.
+        options.optimizer.prefer_hash_join = !statement.frugal;
         options.extensions.insert(StatementExtension(statement.clone()));
         let mut state = SessionStateBuilder::new()
             .with_config(config)
@@ -276,6 +293,7 @@ pub fn statement(
         system: OnceLock::new(),
         runtime: runtime.clone(),
         plan_only,
+        frugal: false,
     })
 }
 
@@ -304,7 +322,8 @@ pub async fn execute_in(
 ) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
     let prepared = prepare_away(rel, template, statement, partitions).await?;
-    Ok(RowStream::start(rel.output(), prepared, statement))
+    let fallback = Fallback::of(&prepared.plan, partitions, rel, statement);
+    Ok(RowStream::start(rel.output(), prepared, fallback, statement))
 }
 
 /// [`prepare`] with the partitions that the statement deserves, for EXPLAIN.

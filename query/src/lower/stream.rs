@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use arrow::array::RecordBatch;
 use futures::{FutureExt, Stream, StreamExt};
-use stratos_types::{Datum, Error, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::StatementContext;
 use super::error::error_from;
+use super::frugal::Fallback;
 use super::interrupt::GiveUpOnDrop;
 use super::runtime::Prepared;
 use crate::arrow::rows_of;
@@ -39,22 +40,38 @@ impl RowStream {
     pub(super) fn start(
         columns: Vec<OutputColumn>,
         prepared: Prepared,
+        fallback: Option<Fallback>,
         statement: &Arc<StatementContext>,
     ) -> RowStream {
         let given_up = Some(GiveUpOnDrop::new(statement));
         RowStream::produced(columns, &statement.runtime.threads(), given_up, |batches| async move {
-            let mut stream = match prepared.stream() {
-                Ok(stream) => stream,
-                Err(error) => {
-                    // Nobody to tell means that nobody waits.
-                    let _ = batches.send(Err(error)).await;
-                    return;
-                }
-            };
-            while let Some(batch) = stream.next().await {
-                if batches.send(batch.map_err(error_from)).await.is_err() {
-                    return;
-                }
+            let mut fallback = fallback;
+            let mut started = prepared.stream();
+            drop(prepared);
+            loop {
+                let mut stream = match started {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        // Nobody to tell means that nobody waits.
+                        let _ = batches.send(Err(error)).await;
+                        return;
+                    }
+                };
+                started = loop {
+                    let Some(batch) = stream.next().await else { return };
+                    match (batch.map_err(error_from), fallback.take()) {
+                        (Err(error), Some(fallback)) if error.kind() == ErrorKind::OutOfMemory => {
+                            // What the first attempt holds must be free for the second.
+                            drop(stream);
+                            break fallback.start().await;
+                        }
+                        (batch, _) => {
+                            if batches.send(batch).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                };
             }
         })
     }

@@ -109,6 +109,7 @@ async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
         system: OnceLock::new(),
         runtime,
         plan_only: false,
+        frugal: false,
     });
     let mut stream = execute_in(rel, None, &statement).await?;
     let types: Vec<PgType> = rel.output().iter().map(|c| c.ty.ty).collect();

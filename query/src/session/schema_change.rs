@@ -3,16 +3,19 @@
 //! DDL of concurrent transactions goes one after another (they lock the catalog's version), and waits for transactions that
 //! write the tables concerned (they hold on to the tables' descriptors).
 
+use std::sync::Arc;
+
 use stratos_replication::{LockMode, Span};
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::Host;
 use super::session::Session;
 use crate::binder::ScalarBinder;
 use crate::catalog::{SnapshotEditor, keys};
 use crate::ddl::{self, DdlContext, DdlStatement, Job};
-use crate::exec::{StatementContext, jobs, stored};
+use crate::exec::{StatementContext, jobs, online_index, stored};
 use crate::result::StatementResult;
-use crate::rows::{INDEX_PREFIX_BYTES, database_prefix, storage_prefix};
+use crate::rows::database_prefix;
 
 impl Session {
     pub(super) async fn run_schema_change(
@@ -47,10 +50,7 @@ impl Session {
         let oids = engine.oids().await?;
         let mut editor = SnapshotEditor::new(&catalog);
         let role = catalog.role_named(&self.shared.user).map_or(0, |role| role.oid);
-        let search_path = {
-            use super::Host;
-            self.shared.search_path(false)
-        };
+        let search_path = self.shared.search_path(false);
         let eval = self.eval_context(&catalog);
         let outcome = {
             let view = self.ensure_block().store.view();
@@ -105,11 +105,15 @@ impl Session {
         let wait = self.wait_policy();
         let block = self.ensure_block();
         match job {
-            Job::DropStorage { .. }
-            | Job::DropIndexStorage { .. }
-            | Job::CreateDatabase { .. }
-            | Job::DropDatabase { .. } => {
-                block.jobs.push(job);
+            Job::DropStorage { .. } | Job::DropIndexStorage { .. } | Job::DropDatabase { .. } => {
+                if let Some(span) = job.freed_span() {
+                    stored(block.store.drop_span(&span))?;
+                }
+                return Ok(None);
+            }
+            Job::CreateDatabase { database } => {
+                let span = Span::prefix(&database_prefix(database));
+                stored(engine.store().create_shard_for(span).await)?;
                 return Ok(None);
             }
             Job::BuildIndex { online: true, .. } if !in_block => {
@@ -117,7 +121,6 @@ impl Session {
                 return Ok(None);
             }
             Job::Populate { table, query } => return self.populate(table, &query).await.map(Some),
-            Job::Rewrite { ref to, .. } => block.new_storages.push((to.database, to.storage)),
             _ => {}
         }
         let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
@@ -150,50 +153,21 @@ impl Session {
         Ok(plan.run(&mut context).await?.count)
     }
 
-    /// Jobs that DDL left for after its commit. The commit stands whatever becomes of them; what fails is told.
+    /// Jobs that DDL left for after its commit. The commit stands whatever becomes of them; what fails first is told.
     pub(super) async fn run_jobs_after_commit(&mut self, jobs: Vec<Job>) -> Result<()> {
+        let mut outcome = Ok(());
         for job in jobs {
-            match job {
-                Job::DropStorage { database, storage } => {
-                    self.free(Span::prefix(&storage_prefix(database, storage)));
-                }
-                Job::DropIndexStorage { database, storage, index } => {
-                    let mut prefix = Vec::with_capacity(INDEX_PREFIX_BYTES);
-                    prefix.extend_from_slice(&storage_prefix(database, storage));
-                    prefix.extend_from_slice(&index.to_be_bytes());
-                    self.free(Span::prefix(&prefix));
-                }
-                Job::DropDatabase { database } => self.free(Span::prefix(&database_prefix(database))),
-                Job::CreateDatabase { database } => {
-                    let span = Span::prefix(&database_prefix(database));
-                    stored(self.engine.store().create_shard_for(span).await)?;
-                }
+            let done = match job {
                 Job::BuildIndex { table, index, online: true } => {
-                    let engine = self.engine.clone();
-                    let database = self.shared.database;
-                    let host = self.shared.clone();
-                    jobs::build_index_online(&engine, database, table, index, host).await?;
+                    let host: Arc<dyn Host> = self.shared.clone();
+                    let target = online_index::Target { database: self.shared.database, table, index };
+                    online_index::build(&self.engine, target, &host).await
                 }
-                _ => return Err(Error::internal("a job that belongs into the transaction came too late")),
-            }
+                _ => Err(Error::internal("a job that belongs into the transaction came too late")),
+            };
+            outcome = outcome.and(done);
         }
-        Ok(())
-    }
-
-    fn free(&self, span: Span) {
-        let store = self.engine.store().clone();
-        tokio::spawn(async move {
-            if let Err(error) = store.drop_span(span).await {
-                tracing::warn!(%error, "dropped storage could not be freed; it stays until the next attempt");
-            }
-        });
-    }
-
-    /// Frees storages that a transaction filled and then did not commit.
-    pub(super) fn free_storages(&self, storages: Vec<(u32, u32)>) {
-        for (database, storage) in storages {
-            self.free(Span::prefix(&storage_prefix(database, storage)));
-        }
+        outcome
     }
 }
 

@@ -19,7 +19,7 @@ use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
 use crate::ddl::Notice;
 use crate::engine::Engine;
-use crate::exec::stored;
+use crate::exec::{store_error, violations};
 use crate::ir::OutputColumn;
 use crate::result::{ResultSet, RowBlock, StatementResult};
 
@@ -474,7 +474,6 @@ impl Session {
             catalog: None,
             savepoints: Vec::new(),
             jobs: Vec::new(),
-            new_storages: Vec::new(),
         });
     }
 
@@ -510,23 +509,52 @@ impl Session {
         let Some(block) = self.block.take() else { return Ok(()) };
         self.shared.transaction_id.store(0, Ordering::Relaxed);
         self.shared.read_only.store(false, Ordering::Relaxed);
-        let Block { store, catalog, jobs, new_storages, settings_before, .. } = block;
-        let result = stored(store.commit().await);
+        let Block { store, catalog, jobs, settings_before, .. } = block;
+        let mut result = match store.commit().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let seen = catalog.clone().unwrap_or_else(|| self.catalog.1.clone());
+                Err(self.commit_error(error, &seen))
+            }
+        };
         if result.is_err() {
             *self.shared.settings.lock() = settings_before;
-            self.free_storages(new_storages);
         }
         self.forget_local_settings();
         if catalog.is_some() {
             // The private copy's version is that of its start: the committed catalog has to be looked at anew.
             self.catalog.0 = 0;
-            if result.is_ok() {
-                self.run_jobs_after_commit(jobs).await?;
+            self.look_at_catalog();
+            if result.is_ok() && !jobs.is_empty() {
+                result = self.run_jobs_after_commit(jobs).await;
+                self.look_at_catalog();
             }
-            self.current_catalog()?;
+        } else {
+            self.publish_catalog();
+        }
+        result
+    }
+
+    /// Makes the committed catalog what functions see. The commit before it stands even if the catalog cannot be read; the next
+    /// statement will find that out for itself.
+    fn look_at_catalog(&mut self) {
+        if let Err(error) = self.current_catalog() {
+            tracing::warn!(%error, "the catalog cannot be read");
         }
         self.publish_catalog();
-        result.map(|_| ())
+    }
+
+    /// What a refused commit means to the client.
+    fn commit_error(&self, error: stratos_replication::Error, catalog: &Arc<Snapshot>) -> Error {
+        if let stratos_replication::Error::WriteConflict { key } = &error {
+            let view = self.engine.store().latest_view();
+            match violations::at_commit(catalog, &view, key, &self.format_options()) {
+                Ok(Some(violation)) => return violation,
+                Ok(None) => {}
+                Err(why) => tracing::warn!(%why, "a conflicting row cannot be read"),
+            }
+        }
+        store_error(error)
     }
 
     /// Rolls the block back, if there is one.
@@ -537,7 +565,6 @@ impl Session {
         *self.shared.settings.lock() = block.settings_before;
         self.forget_local_settings();
         block.store.rollback().await;
-        self.free_storages(block.new_storages);
         self.publish_catalog();
     }
 }

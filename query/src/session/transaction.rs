@@ -46,8 +46,6 @@ pub struct Block {
     pub savepoints: Vec<NamedSavepoint>,
     /// Jobs of DDL for after the commit.
     pub jobs: Vec<Job>,
-    /// Storages that DDL of this transaction filled, to be freed when it does not commit: (database, storage).
-    pub new_storages: Vec<(u32, u32)>,
 }
 
 /// The name by which SQL knows a level.

@@ -177,6 +177,11 @@ impl PhysicalLog {
         self.shared.check_room(bytes)
     }
 
+    /// Looks how much of the disk is free: new work is refused while less is left than what has been taken on needs.
+    pub fn look_at_space(&self) {
+        self.shared.look_at_space();
+    }
+
     /// The failure after which nothing can be written any more.
     pub fn failure(&self) -> Option<LogError> {
         self.shared.lock_queue().failed.clone()

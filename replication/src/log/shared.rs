@@ -16,6 +16,9 @@ use super::segment::{Disk, Segment, SpareFile};
 
 /// Without a next segment prepared, this share of a segment stays reserved for what is already under way.
 const RESERVE_DIVISOR: u64 = 4;
+/// Free space of the disk, in bytes, below which no new work is taken: what the state machine has in memory must find its
+/// place, and so must the log of what is under way.
+const FREE_BYTES_MIN: u64 = 128 * 1024 * 1024;
 /// How often preparing a segment is tried again on a full disk.
 const SPARE_RETRY: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,8 @@ pub(crate) struct Shared {
     pub spare_ready: Condvar,
     /// The next segment could not be prepared, or the log has failed: new work needs a closer look.
     troubled: AtomicBool,
+    /// The disk has less free space than is to be left to what was taken on already.
+    short_of_space: AtomicBool,
 }
 
 impl Shared {
@@ -74,6 +79,7 @@ impl Shared {
             spare: Mutex::new(Spare::default()),
             spare_ready: Condvar::new(),
             troubled: AtomicBool::new(false),
+            short_of_space: AtomicBool::new(false),
         }
     }
 
@@ -124,6 +130,12 @@ impl Shared {
     /// Refuses new work of `bytes` while it could hit a full disk halfway: once the next segment cannot be
     /// prepared, the rest of the current one is kept for what is under way.
     pub fn check_room(self: &Arc<Self>, bytes: usize) -> Result<()> {
+        if self.short_of_space.load(Relaxed) {
+            return match &self.queue.lock().failed {
+                Some(error) => Err(error.clone()),
+                None => Err(LogError::DiskFull { path: self.dir.clone() }),
+            };
+        }
         if !self.troubled.load(Relaxed) {
             return Ok(());
         }
@@ -138,6 +150,24 @@ impl Shared {
         match refused {
             true => Err(LogError::DiskFull { path: self.dir.clone() }),
             false => Ok(()),
+        }
+    }
+
+    /// Looks how much of the disk is free.
+    pub fn look_at_space(&self) {
+        let free = match fs4::available_space(&self.dir) {
+            Ok(free) => free,
+            Err(error) => {
+                tracing::debug!(%error, "cannot tell the free space of the disk");
+                return;
+            }
+        };
+        let short = free < FREE_BYTES_MIN;
+        if self.short_of_space.swap(short, Relaxed) != short {
+            match short {
+                true => tracing::warn!(free, needed = FREE_BYTES_MIN, "the disk is full: writes are refused"),
+                false => tracing::warn!(free, "the disk has space again: writes go on"),
+            }
         }
     }
 

@@ -153,6 +153,7 @@ impl Groups {
         };
         // Applying the logs may bring back shards that a split had made: go on until there are no more.
         while groups.adopt_missing().await? > 0 {}
+        tokio::spawn(maintenance::watch_space(Arc::downgrade(&groups.inner)));
         let maintenance = tokio::spawn(maintenance::run(Arc::downgrade(&groups.inner)));
         *groups.inner.maintenance.lock() = Some(maintenance);
         Ok(groups)
@@ -270,6 +271,17 @@ impl Groups {
         let metrics = self.group(shard)?.raft.metrics();
         let leader = metrics.borrow_watched().current_leader;
         Ok(leader)
+    }
+
+    /// Why a group takes no proposals until the process is started again; `None` as long as it does.
+    pub fn stopped(&self, shard: ShardId) -> Option<Error> {
+        let group = self.group(shard).ok()?;
+        if let Some(error) = group.stopped(&self.inner.log) {
+            return Some(error);
+        }
+        let metrics = group.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.running_state.as_ref().err().map(|fatal| group.fatal(&self.inner.log, fatal))
     }
 
     /// What a group is doing.

@@ -1,4 +1,4 @@
-//! Throwing away log entries that the state machine has brought to the disk.
+//! Throwing away log entries that the state machine has brought to the disk, and keeping an eye on the disk's free space.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 
 /// How long a purge waits for openraft to take note of a snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the free space of the disk is looked at.
+const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Purges from time to time, until the groups are gone.
 pub(super) async fn run(groups: Weak<Inner>) {
@@ -29,6 +31,18 @@ pub(super) async fn run(groups: Weak<Inner>) {
         if let Err(error) = round(&inner).await {
             tracing::warn!(%error, "cannot purge the log");
         }
+    }
+}
+
+/// Looks how much of the disk is free from time to time, until the groups are gone.
+pub(super) async fn watch_space(groups: Weak<Inner>) {
+    while let Some(inner) = groups.upgrade() {
+        if inner.closing.load(Relaxed) {
+            return;
+        }
+        inner.log.look_at_space();
+        drop(inner);
+        tokio::time::sleep(SPACE_INTERVAL).await;
     }
 }
 

@@ -367,11 +367,19 @@ pub(super) async fn settle(inner: &Inner, txn: TxnId, primary: &Key) -> Result<T
             Ok(other) => return Err(Error::Io { context: "settling a transaction", message: format!("{other:?}") }),
             Err(error) => {
                 inner.check_open()?;
-                tracing::warn!(%error, %txn, "a transaction cannot be settled yet");
+                if let Some(stopped) = stopped_at(inner, primary) {
+                    return Err(stopped);
+                }
+                tracing::debug!(%error, %txn, "a transaction cannot be settled yet");
                 pauses.pause().await;
             }
         }
     }
+}
+
+/// Why nothing about `key` will be known before a restart, if so.
+fn stopped_at(inner: &Inner, key: &[u8]) -> Option<Error> {
+    inner.proposer.stopped(inner.routing.of(key).ok()?.descriptor.shard)
 }
 
 /// Resolves the locks of a transaction on some keys, wherever they are now.
@@ -659,7 +667,10 @@ async fn submit_known(inner: &Inner, shard: ShardId, command: &Command, epoch: u
             Ok(result) => return result,
             Err(error @ Error::DiskFull) => return CommandResult::refused(error.to_string()),
             Err(error) if inner.check_open().is_err() => return CommandResult::refused(error.to_string()),
-            Err(_) => pauses.pause().await,
+            Err(_) => match inner.proposer.stopped(shard) {
+                Some(stopped) => return CommandResult::refused(stopped.to_string()),
+                None => pauses.pause().await,
+            },
         }
     }
 }

@@ -147,6 +147,11 @@ pub trait Proposer: Send + Sync + 'static {
     /// The node that leads the shard, if known.
     fn leader(&self, shard: ShardId) -> Option<u64>;
 
+    /// Why the shard takes no commands until the process is started again; `None` as long as it does.
+    fn stopped(&self, _shard: ShardId) -> Option<Error> {
+        None
+    }
+
     /// Stops all logs; what is applied is flushed.
     fn shutdown(&self) -> BoxFuture<'static, Result<()>>;
 }

@@ -70,6 +70,10 @@ impl Proposer for GroupProposer {
         self.groups.leader(shard).ok().flatten()
     }
 
+    fn stopped(&self, shard: ShardId) -> Option<Error> {
+        self.groups.stopped(shard)
+    }
+
     fn shutdown(&self) -> BoxFuture<'static, Result<()>> {
         let (groups, machine) = (self.groups.clone(), self.machine.clone());
         Box::pin(async move {

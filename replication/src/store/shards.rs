@@ -14,7 +14,10 @@ use crate::protocol::leader::Admission;
 const SHARD_SERIES: &str = "shard";
 
 /// Where the store keeps, in the system shard, the ranges that wait to be dropped. Above everything that its users keep there.
-const DROPPED_PREFIX: &[u8] = &[0x01, 0xFF, b'd'];
+///
+/// A record's key ends in the id of the transaction that dropped the range and a number, its value is the range: the length of
+/// its start (u32, big-endian), its start, its end. The record's own version says when the range was dropped.
+pub(super) const DROPPED_PREFIX: &[u8] = &[0x01, 0xFF, b'd'];
 
 impl Inner {
     pub(super) async fn allocate_ids(&self, name: &str, count: u64) -> Result<Range<u64>> {
@@ -133,10 +136,10 @@ impl Inner {
         while cursor.next_chunk(1024, 1 << 20, &mut |key, value| {
             due.push((Key::copy_from_slice(key), decode_dropped(value)));
         })? {}
-        for (key, dropped) in due {
-            let Some((dropped_at, span)) = dropped else {
-                return Err(Error::corruption("the record of a dropped range"));
-            };
+        for (key, span) in due {
+            let Some(span) = span else { return Err(Error::corruption("the record of a dropped range")) };
+            // A record whose commit is not resolved yet is looked at in the next round.
+            let Some((dropped_at, Some(_))) = self.data.latest(&key)? else { continue };
             let shards = self.routing.over(&span);
             let threshold = shards.iter().map(|shard| self.data.gc_threshold(shard.descriptor.shard));
             let threshold = threshold.collect::<Result<Vec<_>>>()?.into_iter().min();
@@ -169,20 +172,18 @@ impl Inner {
     }
 }
 
-fn encode_dropped(dropped_at: Timestamp, span: &Span) -> Value {
-    let mut bytes = dropped_at.0.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&(span.start.len() as u32).to_be_bytes());
+/// The record of a dropped range.
+pub(super) fn encode_dropped(span: &Span) -> Value {
+    let mut bytes = (span.start.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(&span.start);
     bytes.extend_from_slice(&span.end);
     bytes.into()
 }
 
-fn decode_dropped(bytes: &[u8]) -> Option<(Timestamp, Span)> {
-    let (dropped_at, rest) = bytes.split_first_chunk::<8>()?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
+fn decode_dropped(bytes: &[u8]) -> Option<Span> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (start, end) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    let span = Span::new(Key::copy_from_slice(start), Key::copy_from_slice(end));
-    Some((Timestamp(u64::from_be_bytes(*dropped_at)), span))
+    Some(Span::new(Key::copy_from_slice(start), Key::copy_from_slice(end)))
 }
 
 impl Store {
@@ -233,22 +234,5 @@ impl Store {
             chunk.push((key, value));
         }
         self.inner.ingest_chunk(chunk).await
-    }
-
-    /// Drops a range for good. From now on nobody may begin to read or write it; snapshots that exist stay readable, and the
-    /// space is freed once garbage collection has passed them. The request itself is durable when this returns.
-    ///
-    /// # Errors
-    /// The log cannot take it.
-    pub async fn drop_span(&self, span: Span) -> Result<()> {
-        if span.is_empty() {
-            return Ok(());
-        }
-        let dropped_at = self.inner.now().await?;
-        let key = [DROPPED_PREFIX, &dropped_at.0.to_be_bytes()].concat();
-        let mut transaction = self.begin(crate::api::Isolation::ReadCommitted, false);
-        transaction.put(key.into(), encode_dropped(dropped_at, &span))?;
-        transaction.commit().await?;
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::Inner;
 use super::pins::Pin;
 use super::read_set::ReadSet;
+use super::shards::{DROPPED_PREFIX, encode_dropped};
 use super::view::ReadView;
 use crate::api::{
     CommitInfo, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId, Value,
@@ -71,6 +72,8 @@ pub struct Transaction {
     checks: Vec<Check>,
     marks: Vec<Mark>,
     reads: Option<Arc<Mutex<ReadSet>>>,
+    /// Ranges dropped so far, undone ones included.
+    dropped: u32,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -105,6 +108,7 @@ impl Transaction {
             checks: Vec::new(),
             marks: Vec::new(),
             reads: serializable.then(Arc::default),
+            dropped: 0,
         }
     }
 
@@ -287,6 +291,20 @@ impl Transaction {
     /// `TransactionTooLarge`, `KeyTooLong`, `ReadOnlyTransaction`.
     pub fn delete(&mut self, key: Key) -> Result<()> {
         self.write(key, None)
+    }
+
+    /// Drops a range for good when the transaction commits: from then on nobody may begin to read or write it. Snapshots that
+    /// exist stay readable, and the space is freed once garbage collection has passed them.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn drop_span(&mut self, span: &Span) -> Result<()> {
+        if span.is_empty() {
+            return Ok(());
+        }
+        let key = [DROPPED_PREFIX, &self.id.0.to_be_bytes(), &self.dropped.to_be_bytes()].concat();
+        self.dropped += 1;
+        self.put(key.into(), encode_dropped(span))
     }
 
     fn write(&mut self, key: Key, value: Option<Value>) -> Result<()> {

@@ -57,13 +57,16 @@ impl Client {
             M::CopyDone(_) => {
                 let CopyState { copy, remaining } = state;
                 match self.session.copy_in_finish(copy).await {
-                    Ok(tag) => {
-                        self.tell_notices()?;
-                        self.connection.put(&command_complete(tag))?;
-                        if let Some(remaining) = remaining {
+                    Ok(tag) => match remaining {
+                        Some(remaining) => {
+                            self.complete(tag)?;
                             self.run_string(remaining).await?;
                         }
-                    }
+                        None => {
+                            self.tell_notices()?;
+                            self.connection.put(&command_complete(tag))?;
+                        }
+                    },
                     Err(error) => self.tell_copy_error(error, remaining.is_some()).await?,
                 }
             }

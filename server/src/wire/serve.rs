@@ -25,6 +25,8 @@ pub struct Client {
     pub(super) skip_to_sync: bool,
     /// Rows are arriving.
     pub(super) copy: Option<CopyState>,
+    /// Tag of a statement of a simple query that has ended, of which the client is not told yet.
+    pub(super) completed: Option<String>,
 }
 
 /// Whether the connection goes on.
@@ -35,7 +37,8 @@ pub(super) enum Next {
 
 /// Serves a client until it leaves, breaks the protocol or is sent away.
 pub async fn serve(connection: Connection, session: Session) {
-    let mut client = Client { connection, session, portals: HashMap::new(), skip_to_sync: false, copy: None };
+    let mut client =
+        Client { connection, session, portals: HashMap::new(), skip_to_sync: false, copy: None, completed: None };
     match client.run().await {
         Ok(()) | Err(ConnectionError::Closed) => {}
         Err(ConnectionError::Io(error)) => tracing::debug!(%error, "connection lost"),

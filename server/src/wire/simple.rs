@@ -44,6 +44,7 @@ impl Client {
     /// Runs the rest of a string. COPY FROM STDIN leaves in the middle and comes back when its rows are in.
     pub(super) async fn run_string(&mut self, mut remaining: Remaining) -> std::result::Result<(), ConnectionError> {
         while let Some(statement) = remaining.statements.next() {
+            self.tell_completed()?;
             let result = self.session.run(&statement, Vec::new(), remaining.several).await;
             let told = match result {
                 Ok(StatementResult::CopyIn(copy)) => {
@@ -64,18 +65,36 @@ impl Client {
 
     /// The end of the string: its implicit transaction ends, and the client may go on.
     pub(super) async fn finish_string(&mut self) -> std::result::Result<(), ConnectionError> {
-        if let Err(error) = self.session.end_implicit().await {
-            self.tell_error(&error)?;
+        match self.session.end_implicit().await {
+            Ok(()) => self.tell_completed()?,
+            Err(error) => {
+                self.completed = None;
+                self.tell_error(&error)?;
+            }
         }
         self.tell_ready()
+    }
+
+    /// A statement has ended. The client is told before the next one runs; of the last one only when the implicit transaction has
+    /// committed: what is told to be complete is durable.
+    pub(super) fn complete(&mut self, tag: String) -> std::result::Result<(), ConnectionError> {
+        self.tell_notices()?;
+        self.completed = Some(tag);
+        Ok(())
+    }
+
+    fn tell_completed(&mut self) -> std::result::Result<(), ConnectionError> {
+        match self.completed.take() {
+            Some(tag) => self.connection.put(&command_complete(tag)),
+            None => Ok(()),
+        }
     }
 
     async fn send_simple(&mut self, result: StatementResult) -> std::result::Result<Result<()>, ConnectionError> {
         match result {
             StatementResult::Rows(result) => self.send_rows_simple(result).await,
             StatementResult::Done(tag) => {
-                self.tell_notices()?;
-                self.connection.put(&command_complete(tag))?;
+                self.complete(tag)?;
                 Ok(Ok(()))
             }
             StatementResult::Empty => {
@@ -94,9 +113,8 @@ impl Client {
         if let Err(error) = self.send_rows(&mut result, &formats, usize::MAX).await? {
             return Ok(Err(error));
         }
-        self.tell_notices()?;
         let tag = result.command_tag(result.given());
-        self.connection.put(&command_complete(tag))?;
+        self.complete(tag)?;
         Ok(Ok(()))
     }
 

@@ -347,7 +347,14 @@ async fn ingest_and_drop() {
     store.ingest(pairs).await.unwrap();
     assert_eq!(get(&store, "n0777").await, 777);
     assert_eq!(store.statistics(&[2]).rows, 1000);
-    store.drop_span(Span { start: key("n0400"), end: key("n0600") }).await.unwrap();
+    let mut undone = store.begin(Isolation::ReadCommitted, false);
+    undone.drop_span(&Span { start: key("n0000"), end: key("n0100") }).unwrap();
+    undone.rollback().await;
+    let mut transaction = store.begin(Isolation::ReadCommitted, false);
+    for (start, end) in [("n0400", "n0500"), ("n0500", "n0600"), ("n0700", "n0700")] {
+        transaction.drop_span(&Span { start: key(start), end: key(end) }).unwrap();
+    }
+    transaction.commit().await.unwrap();
     for _ in 0..200 {
         if store.statistics(&[2]).rows == 800 {
             break;

@@ -62,6 +62,9 @@ async fn image(store: &Store, view: &ReadView, rng: &mut StdRng) -> Option<Image
         // It may also end early, with what it has.
         if !more || rng.random_bool(0.1) {
             let end = cursor.rest()?.start.clone();
+            if cursor.newest() > view.timestamp() {
+                return None;
+            }
             watch.end_at(&end);
             let span = Span { start: span.start, end };
             return Some(Image { span, watch, newest: cursor.newest(), rows });

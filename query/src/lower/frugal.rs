@@ -1,0 +1,43 @@
+//! A second attempt, with less memory, at queries that ran out of it before anybody saw a row.
+
+use std::sync::Arc;
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::HashJoinExec;
+use stratos_types::Result;
+
+use super::Env;
+use super::context::StatementContext;
+use super::runtime::{FRUGAL_PARTITIONS, prepare};
+use crate::ir::Rel;
+
+/// A second attempt at a statement.
+pub(super) struct Fallback {
+    rel: Rel,
+    statement: Arc<StatementContext>,
+}
+
+impl Fallback {
+    /// For plans that can do with less: of several parts, or with a join that keeps one side in memory.
+    pub fn of(
+        plan: &Arc<dyn ExecutionPlan>,
+        partitions: usize,
+        rel: &Rel,
+        statement: &Arc<StatementContext>,
+    ) -> Option<Self> {
+        (partitions > 1 || has_hash_join(plan)).then(|| Fallback { rel: rel.clone(), statement: statement.clone() })
+    }
+
+    /// # Errors
+    /// As planning's.
+    pub async fn start(self) -> Result<SendableRecordBatchStream> {
+        tracing::debug!("a query has run out of memory: once more, with less");
+        let statement = Arc::new(self.statement.frugally());
+        prepare(&statement, &Env::default(), &self.rel, None, FRUGAL_PARTITIONS).await?.stream()
+    }
+}
+
+fn has_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<HashJoinExec>().is_some() || plan.children().into_iter().any(has_hash_join)
+}

@@ -1,0 +1,131 @@
+//! Indexes whose building beside writers is interrupted: by the end of the process, by the client, by a duplicate.
+
+use std::time::{Duration, Instant};
+
+use stratos_tests::client::{Server, rows, sqlstate};
+use stratos_tests::node::{Node, run};
+
+/// Enough that a build can be met on its way.
+const ROWS: u32 = 60_000;
+/// How long to wait for a build to be on its way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn fill(server: &Server) -> tokio_postgres::Client {
+    let client = server.connect().await;
+    let table = format!(
+        "CREATE TABLE t (id int PRIMARY KEY, n int);
+         INSERT INTO t SELECT i, i * 2 FROM generate_series(1, {ROWS}) AS i"
+    );
+    client.batch_execute(&table).await.unwrap();
+    client
+}
+
+/// Waits until the index is kept up by writers.
+async fn on_its_way(client: &tokio_postgres::Client) {
+    let since = Instant::now();
+    let state = "SELECT state FROM stratos_internal.indexes WHERE name = 'later'";
+    while rows(client, state).await.unwrap() != [["write only"]] {
+        assert!(since.elapsed() < PATIENCE, "the build is not seen");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn is_gone(client: &tokio_postgres::Client) {
+    let found = rows(client, "SELECT count(*) FROM stratos_internal.indexes WHERE name = 'later'").await.unwrap();
+    assert_eq!(found, [["0"]], "the index of a statement that failed is still there");
+}
+
+async fn can_be_made(client: &tokio_postgres::Client) {
+    client.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await.unwrap();
+    let found = rows(client, "SELECT id FROM t WHERE n = 5000").await.unwrap();
+    assert_eq!(found, [["2500"]]);
+    let twice = rows(client, "INSERT INTO t VALUES (-1, 5000)").await.unwrap_err();
+    assert_eq!(twice, "23505");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_takes_an_unfinished_index_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut node = Node::dev(&data);
+    let client = fill(node.server()).await;
+    let builder = node.server().connect().await;
+    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
+    on_its_way(&client).await;
+    // What writers put in on the way goes away with it.
+    client.batch_execute("UPDATE t SET n = n + 1 WHERE id % 100 = 0").await.unwrap();
+    node.kill();
+    assert!(built.await.unwrap().is_err());
+    let mut node = Node::dev(&data);
+    let client = node.server().connect().await;
+    is_gone(&client).await;
+    client.batch_execute("UPDATE t SET n = n - 1 WHERE id % 100 = 0").await.unwrap();
+    can_be_made(&client).await;
+    assert_eq!(node.stop().and_then(|status| status.code()), Some(0), "{}", node.log());
+    let checked = run(["check", "--data", data.to_str().unwrap()]);
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canceled_build_takes_its_index_away() {
+    let node = Node::start();
+    let client = fill(node.server()).await;
+    let builder = node.server().connect().await;
+    let cancel = builder.cancel_token();
+    let built = tokio::spawn(async move {
+        let result = builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await;
+        (result, builder)
+    });
+    on_its_way(&client).await;
+    cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    let (result, builder) = built.await.unwrap();
+    assert_eq!(sqlstate(&result.unwrap_err()), "57014");
+    is_gone(&client).await;
+
+    // Also one that waits for a writer, and one that is out of its time.
+    client.batch_execute("BEGIN; UPDATE t SET n = n WHERE id = 1").await.unwrap();
+    let asked = Instant::now();
+    builder.batch_execute("SET statement_timeout = '300ms'").await.unwrap();
+    let late = builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await.unwrap_err();
+    assert_eq!(sqlstate(&late), "57014");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    client.batch_execute("COMMIT").await.unwrap();
+    builder.batch_execute("SET statement_timeout = 0").await.unwrap();
+    // It is taken away as soon as the writer has ended.
+    let since = Instant::now();
+    while rows(&client, "SELECT count(*) FROM stratos_internal.indexes WHERE name = 'later'").await.unwrap() != [["0"]]
+    {
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    can_be_made(&builder).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_and_a_dropped_table_end_a_build() {
+    let node = Node::start();
+    let client = fill(node.server()).await;
+    client.batch_execute(&format!("UPDATE t SET n = 2 WHERE id = {ROWS}")).await.unwrap();
+    let error = client.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await.unwrap_err();
+    assert_eq!(sqlstate(&error), "23505");
+    is_gone(&client).await;
+    // The session sees the catalog as it is: nothing of the failed statement is left in it.
+    assert_eq!(rows(&client, "SELECT count(*) FROM pg_class WHERE relname = 'later'").await.unwrap(), [["0"]]);
+    client.batch_execute(&format!("UPDATE t SET n = {ROWS} * 2 WHERE id = {ROWS}")).await.unwrap();
+
+    let builder = node.server().connect().await;
+    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
+    on_its_way(&client).await;
+    client.batch_execute("TRUNCATE t; INSERT INTO t VALUES (1, 1), (2, 2)").await.unwrap();
+    built.await.unwrap().unwrap();
+    assert_eq!(rows(&client, "SELECT id FROM t WHERE n = 2").await.unwrap(), [["2"]]);
+    client.batch_execute("DROP INDEX later").await.unwrap();
+
+    client.batch_execute(&format!("INSERT INTO t SELECT i, i FROM generate_series(3, {ROWS}) AS i")).await.unwrap();
+    let builder = node.server().connect().await;
+    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
+    on_its_way(&client).await;
+    client.batch_execute("DROP TABLE t").await.unwrap();
+    assert_eq!(sqlstate(&built.await.unwrap().unwrap_err()), "42704");
+    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); CREATE INDEX later ON t (n)").await.unwrap();
+}

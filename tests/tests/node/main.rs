@@ -1,0 +1,11 @@
+//! A real node under what happens to nodes: directories that cannot be used, stops, disks that fail, more data than memory,
+//! tables that outgrow their shards, schema changes that are interrupted.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panics, and print what was seen")]
+
+mod disk;
+mod indexes;
+mod memory;
+mod splits;
+mod start;
+mod stop;
