@@ -31,7 +31,7 @@ pub async fn explain(rel: &Rel, statement: &Arc<StatementContext>, options: Expl
     let plan = prepared.plan.clone();
     let started = Instant::now();
     if options.analyze {
-        let mut stream = RowStream::start(rel.output(), prepared, statement);
+        let mut stream = RowStream::start(rel.output(), prepared, None, statement);
         while stream.next_batch().await?.is_some() {}
     }
     let executed = started.elapsed();
