@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -149,8 +149,9 @@ async fn wait_for_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Warnings, except openraft's: a change of leader is none to the operator of a single node.
-const DEFAULT_FILTER: &str = "warn,openraft=error";
+/// Warnings, except openraft's, since a change of leader is none to the operator of a single node, and rustls's, which tell how
+/// clients say goodbye.
+const DEFAULT_FILTER: &str = "warn,openraft=error,rustls=error";
 
 /// The filter as it was given, if it is one.
 fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
@@ -160,7 +161,8 @@ fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseErr
 /// Structured logs go to standard error; warnings only, unless asked for more.
 pub fn init_logging(filter: Option<&str>) {
     let filter = EnvFilter::new(filter.unwrap_or(DEFAULT_FILTER));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 fn say(text: &str) -> std::io::Result<()> {
