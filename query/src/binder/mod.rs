@@ -1,7 +1,7 @@
 //! From syntax to meaning: names are looked up, operators and functions chosen, implicit casts made explicit, with
 //! PostgreSQL 15's rules and error texts.
 //!
-//! - [`parse`]: text → [`ParsedStatement`]s (limits, syntax errors with positions)
+//! - [`parse()`]: text → [`ParsedStatement`]s (limits, syntax errors with positions)
 //! - [`bind`]: one SELECT, VALUES, INSERT, UPDATE or DELETE → [`BoundStatement`]
 //! - [`bind_scalar`]: a DEFAULT, CHECK or index expression over a table's columns
 //!

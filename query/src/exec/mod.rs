@@ -1,7 +1,7 @@
 //! Carrying out bound statements: rows written with their constraints, lookups by key without a query planner, jobs of DDL.
 //!
 //! - [`rules`]: what must hold for a table's rows, compiled once per plan
-//! - [`write`]: one row in, changed or out, with its index entries, constraints and foreign keys
+//! - [`mod@write`]: one row in, changed or out, with its index entries, constraints and foreign keys
 //! - [`dml`]: INSERT, UPDATE, DELETE
 //! - [`direct`]: statement shapes that are gets and writes by key
 //! - [`jobs`], [`online_index`]: what DDL does to rows

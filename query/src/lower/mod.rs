@@ -5,7 +5,7 @@
 //! DataFusion never sees a subquery: those that are joins become joins here, the others are functions that run their own
 //! plan, once per different row of outer values.
 //!
-//! - [`execute`]: statement in, batches out · [`explain`]: the plan in words
+//! - [`execute`]: statement in, batches out · [`explain()`]: the plan in words
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `deep`: expressions that are kept from DataFusion · `interrupt`: planning on threads of its own

@@ -4,7 +4,7 @@
 //! - [`Datum`]: one value; [`Numeric`] and [`Interval`] are ours, the rest are plain Rust
 //! - [`Error`] and [`ErrorKind`]: what a statement can answer with; the server maps kinds to SQLSTATEs
 //! - [`text`](Datum::from_text), [`binary`](Datum::from_binary): the two wire forms of every type
-//! - [`cast`]: conversions between types, and which of them Postgres applies unasked
+//! - [`mod@cast`]: conversions between types, and which of them Postgres applies unasked
 //! - [`datetime`]: calendar, zones, parsing, printing, arithmetic, `to_char`
 //! - [`json`]: validation, jsonb's canonical form, and what its operators need
 //! - [`key`] and [`row`]: the bytes that the store keeps

@@ -9,7 +9,7 @@
 //!  group n ─┘  (encoded, place known)         └─ next segment, deletion of old ones
 //! ```
 //!
-//! * [`format`]: the bytes. `segment`: the files. `recover`: reading them at the start.
+//! * [`mod@format`]: the bytes. `segment`: the files. `recover`: reading them at the start.
 //! * `index`: what is known of a group in memory. `queue`, `writer`: the way to the disk.
 //! * [`GroupLog`]: the log as one group sees it, which is what the consensus layer works with.
 //!
