@@ -18,6 +18,9 @@ use crate::{http, tls, wire};
 /// Why a node does not start or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// The disk has no room for the data.
+    #[error("cannot use {}: no space left on the device", .0.display())]
+    Full(PathBuf),
     /// An address is taken or is none.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -82,9 +85,7 @@ fn store_options(config: &Config) -> StoreOptions {
 pub async fn open_store(config: &Config) -> Result<Store, NodeError> {
     Store::open(store_options(config)).await.map_err(|error| match error {
         // The other errors of opening name the directory or file themselves.
-        stratos_replication::Error::DiskFull => {
-            NodeError::Directory { path: config.data_dir.clone(), source: std::io::ErrorKind::StorageFull.into() }
-        }
+        stratos_replication::Error::DiskFull => NodeError::Full(config.data_dir.clone()),
         other => NodeError::Store(other),
     })
 }
