@@ -2,7 +2,7 @@
 //! message, or let other sessions notice.
 //!
 //! `STRATOS_FUZZ_SEED` replays a run, `STRATOS_FUZZ_CASES` sets its length; a failure prints both and the case.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! Results are streams: neither side holds the whole of one, and the first row does not wait for the last.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::time::{Duration, Instant};
 

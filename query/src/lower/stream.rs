@@ -142,7 +142,6 @@ impl Stream for RowStream {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -32,7 +32,6 @@ fn invalid(bytes: &[u8]) -> Error {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -168,7 +168,6 @@ impl Connection {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
