@@ -137,9 +137,21 @@ pub fn encode_row(table: &Table, row: &[Datum]) -> Result<Vec<u8>> {
 /// # Errors
 /// Damaged bytes.
 pub fn decode_row(table: &Table, key: &[u8], value: &[u8]) -> Result<Vec<Datum>> {
+    decode_columns(table, key, value, |_| true)
+}
+
+/// Those columns of a row that are wanted, by their positions; the others are NULL.
+///
+/// # Errors
+/// Damaged bytes.
+pub fn decode_columns(table: &Table, key: &[u8], value: &[u8], wanted: impl Fn(usize) -> bool) -> Result<Vec<Datum>> {
     let reader = RowReader::new(value)?;
     let mut row = Vec::with_capacity(table.columns.len());
-    for column in &table.columns {
+    for (at, column) in table.columns.iter().enumerate() {
+        if !wanted(at) {
+            row.push(Datum::Null);
+            continue;
+        }
         let position = usize::try_from(column.attnum - 1).unwrap_or(0);
         row.push(match reader.field(position) {
             Some(Some(bytes)) => decode_field(column.ty.ty, bytes)?,

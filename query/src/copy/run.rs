@@ -132,7 +132,7 @@ impl Session {
         }
         self.ensure_block().used = true;
         let table = self.existing_table(table_name)?;
-        stored(self.ensure_block().store.begin_statement().await)?;
+        stored(self.ensure_block().store.begin_statement())?;
         self.lock_table(table.database, table.oid, LockMode::KeyShare).await?;
         // The catalog may have changed while the lock was awaited; from here on it cannot.
         let table = self.existing_table(table_name)?;

@@ -68,7 +68,8 @@ impl Assignments {
 /// Runs the query that feeds a data-changing statement.
 pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -> Result<crate::lower::RowStream> {
     let view = Arc::new(context.transaction.view());
-    crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime()).await
+    // On the heap, so that statements without a query are small to move about.
+    Box::pin(crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime())).await
 }
 
 /// Lets cancel requests and other tasks in between long row loops.

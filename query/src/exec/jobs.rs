@@ -304,10 +304,10 @@ async fn step(
 ) -> Result<()> {
     let wait = WaitPolicy::Wait { timeout: None };
     let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
-    stored(transaction.begin_statement().await)?;
+    stored(transaction.begin_statement())?;
     stored(transaction.lock(&keys::version(), LockMode::Update, wait).await)?;
     stored(transaction.lock_object(&keys::table(database, table), LockMode::Update, wait).await)?;
-    stored(transaction.begin_statement().await)?;
+    stored(transaction.begin_statement())?;
     let snapshot = engine.catalog_at(database, &transaction.view())?;
     let mut editor = SnapshotEditor::new(&snapshot);
     change(&mut editor)?;
@@ -334,7 +334,7 @@ async fn backfill(engine: &Arc<Engine>, database: u32, table: u32, index: u32, h
     loop {
         host.check_canceled()?;
         let mut transaction = engine.store().begin(Isolation::RepeatableRead, false);
-        stored(transaction.begin_statement().await)?;
+        stored(transaction.begin_statement())?;
         let mut cursor = transaction
             .view()
             .scan(stratos_replication::Span { start: start.clone(), end: whole.end.clone() }, Direction::Forward);

@@ -30,7 +30,7 @@ pub struct Prepared {
 struct CachedPlan {
     planned: Arc<Planned>,
     catalog_version: u64,
-    search_path: Vec<String>,
+    search_path: Arc<[String]>,
     /// Literals were read with these.
     format: Arc<FormatOptions>,
 }
@@ -40,7 +40,7 @@ pub struct Planned {
     /// What to do.
     pub action: Action,
     /// Types of the parameters.
-    pub params: Vec<PgType>,
+    pub params: Arc<[PgType]>,
     /// Columns of the result; empty when it gives no rows.
     pub output: Arc<[OutputColumn]>,
     /// The catalog that it was planned with.
@@ -85,6 +85,13 @@ pub enum Action {
     Utility(Box<Body>),
 }
 
+impl Planned {
+    /// Whether it reads one row at most, by its key.
+    pub fn is_of_one_row(&self) -> bool {
+        matches!(&self.action, Action::Direct { program, .. } if program.access().is_single())
+    }
+}
+
 impl Prepared {
     /// A statement that has not been planned.
     pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
@@ -99,7 +106,7 @@ impl Prepared {
         &self,
         engine: &Arc<Engine>,
         catalog: &Arc<Snapshot>,
-        path: &[String],
+        path: &Arc<[String]>,
         format: &Arc<FormatOptions>,
     ) -> Result<Option<Arc<Planned>>> {
         let Some(parsed) = &self.parsed else { return Ok(None) };
@@ -107,7 +114,7 @@ impl Prepared {
             && let Some(cached) = &*self.plan.lock()
             && cached.catalog_version == catalog.version
             && cached.planned.catalog.database == catalog.database
-            && cached.search_path == path
+            && (Arc::ptr_eq(&cached.search_path, path) || cached.search_path == *path)
             && (Arc::ptr_eq(&cached.format, format) || cached.format == *format)
         {
             return Ok(Some(cached.planned.clone()));
@@ -117,7 +124,7 @@ impl Prepared {
             *self.plan.lock() = Some(CachedPlan {
                 planned: planned.clone(),
                 catalog_version: catalog.version,
-                search_path: path.to_vec(),
+                search_path: path.clone(),
                 format: format.clone(),
             });
         }
@@ -154,7 +161,7 @@ pub fn plan_statement(
     if !binder::is_bound(statement) {
         let output = super::utility::output_of(statement);
         let action = Action::Utility(Box::new(parsed.body.clone()));
-        return Ok(Planned { action, params: Vec::new(), output: output.into(), catalog: catalog.clone() });
+        return Ok(Planned { action, params: Arc::default(), output: output.into(), catalog: catalog.clone() });
     }
     let context =
         BindContext { format: format.clone(), ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone())) };
@@ -163,7 +170,7 @@ pub fn plan_statement(
 }
 
 fn without_rows(action: Action, catalog: &Arc<Snapshot>) -> Planned {
-    Planned { action, params: Vec::new(), output: Arc::new([]), catalog: catalog.clone() }
+    Planned { action, params: Arc::default(), output: Arc::new([]), catalog: catalog.clone() }
 }
 
 /// Chooses how to carry out a bound statement.
@@ -199,5 +206,5 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
             Action::Change { tag: "DELETE", direct: DirectChange::compile(&source, &plan)?, plan, returns }
         }
     };
-    Ok(Planned { action, params, output: output.into(), catalog: catalog.clone() })
+    Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() })
 }

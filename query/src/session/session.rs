@@ -12,7 +12,8 @@ use super::context::EvalContext;
 use super::cursor::Cursor;
 use super::plan::{Planned, Prepared};
 use super::shared::{QUERY_BYTES_MAX, SessionShared};
-use super::transaction::{Block, isolation_from_name};
+use super::settings::Derived;
+use super::transaction::Block;
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
@@ -41,7 +42,7 @@ pub enum TransactionStatus {
 /// Types of a statement's parameters and columns.
 pub struct StatementDescription {
     /// Parameters.
-    pub params: Vec<PgType>,
+    pub params: Arc<[PgType]>,
     /// Columns; none when the statement gives no rows.
     pub columns: Option<Arc<[OutputColumn]>>,
 }
@@ -54,10 +55,19 @@ pub struct Session {
     pub(super) prepared: HashMap<String, Arc<Prepared>>,
     pub(super) cursors: HashMap<String, Cursor>,
     notices: Vec<Notice>,
-    reported: Vec<(&'static str, String)>,
+    /// The settings of which the client has been told.
+    reported: Arc<Derived>,
     /// The committed catalog as last looked at, and its generation.
     catalog: (u64, Arc<Snapshot>),
+    lookup: Option<Lookup>,
     statement_micros: i64,
+}
+
+/// The search path, and what it was made from.
+struct Lookup {
+    settings: Arc<Derived>,
+    catalog: Arc<Snapshot>,
+    path: Arc<[String]>,
 }
 
 impl Drop for Session {
@@ -69,7 +79,7 @@ impl Drop for Session {
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, shared: Arc<SessionShared>) -> Session {
         let catalog = shared.catalog.lock().clone();
-        let reported = shared.settings.lock().reported();
+        let reported = shared.settings.lock().derived().clone();
         Session {
             engine,
             shared,
@@ -80,6 +90,7 @@ impl Session {
             reported,
             // Generation 0 is never current, so the first statement looks.
             catalog: (0, catalog),
+            lookup: None,
             statement_micros: now_micros(),
         }
     }
@@ -115,16 +126,38 @@ impl Session {
 
     /// All settings that the client is to be told about, at its start.
     pub fn reported_settings(&self) -> Vec<(&'static str, String)> {
-        self.reported.clone()
+        self.reported.reported().to_vec()
     }
 
     /// Those of them that changed since the last call.
     pub fn take_changed_settings(&mut self) -> Vec<(&'static str, String)> {
-        let now = self.shared.settings.lock().reported();
-        let changed =
-            now.iter().zip(&self.reported).filter(|(new, old)| new != old).map(|(new, _)| new.clone()).collect();
+        let now = {
+            let settings = self.shared.settings.lock();
+            if Arc::ptr_eq(settings.derived(), &self.reported) {
+                return Vec::new();
+            }
+            settings.derived().clone()
+        };
+        let old = self.reported.reported();
+        let changed = now.reported().iter().zip(old).filter(|(new, old)| new != old).map(|(new, _)| new.clone());
+        let changed = changed.collect();
         self.reported = now;
         changed
+    }
+
+    /// The schemas in which names are looked up, existing ones only.
+    fn lookup_path(&mut self) -> Arc<[String]> {
+        let settings = self.shared.settings.lock().derived().clone();
+        let catalog = self.shared.catalog.lock().clone();
+        if let Some(known) = &self.lookup
+            && Arc::ptr_eq(&known.settings, &settings)
+            && Arc::ptr_eq(&known.catalog, &catalog)
+        {
+            return known.path.clone();
+        }
+        let path: Arc<[String]> = self.shared.search_path(false).into();
+        self.lookup = Some(Lookup { settings, catalog, path: path.clone() });
+        path
     }
 
     /// The catalog that the next statement is planned with.
@@ -190,8 +223,8 @@ impl Session {
     ///
     /// # Errors
     /// What planning the statement gives.
-    pub fn param_types(&mut self, prepared: &Prepared) -> Result<Vec<PgType>> {
-        Ok(self.plan(prepared)?.map_or_else(Vec::new, |planned| planned.params.clone()))
+    pub fn param_types(&mut self, prepared: &Prepared) -> Result<Arc<[PgType]>> {
+        Ok(self.plan(prepared)?.map_or_else(Arc::default, |planned| planned.params.clone()))
     }
 
     /// Runs a statement that stands inside another one.
@@ -273,7 +306,7 @@ impl Session {
     pub fn describe(&mut self, prepared: &Prepared) -> Result<StatementDescription> {
         let planned = self.plan(prepared)?;
         Ok(match planned {
-            None => StatementDescription { params: Vec::new(), columns: None },
+            None => StatementDescription { params: Arc::default(), columns: None },
             Some(planned) => {
                 StatementDescription { params: planned.params.clone(), columns: self.columns_of(&planned)? }
             }
@@ -293,7 +326,7 @@ impl Session {
     /// What planning the statement gives.
     pub(super) fn plan(&mut self, prepared: &Prepared) -> Result<Option<Arc<Planned>>> {
         let catalog = self.current_catalog()?;
-        let path = self.shared.search_path(false);
+        let path = self.lookup_path();
         let format = self.shared.settings.lock().format().clone();
         prepared.plan(&self.engine, &catalog, &path, &format)
     }
@@ -346,19 +379,36 @@ impl Session {
         self.shared.cancel.start_statement();
         let deadline = deadline_after(self.shared.settings.lock().statement_timeout_ms());
         *self.shared.deadline.lock() = deadline;
-        let shared = self.shared.clone();
         // The end of a transaction is not abandoned half way: what became of it has to be known.
         let ends_block =
             prepared.parsed.as_ref().is_some_and(|p| p.sql().is_some_and(super::utility::ends_failed_block));
-        let work = async {
-            self.refuse_if_failed(prepared)?;
-            self.run_planned(prepared, params, in_string).await
+        let result = match self.run_at_once(prepared, &params) {
+            Some(result) => result,
+            None => {
+                let shared = self.shared.clone();
+                // On the heap: the states of all kinds of statements together are large, and would be moved about.
+                let work = Box::pin(self.run_planned(prepared, params, in_string));
+                if ends_block { work.await } else { shared.cancel.guard(deadline, work).await }
+            }
         };
-        let result = if ends_block { work.await } else { shared.cancel.guard(deadline, work).await };
         if result.is_err() {
             self.fail();
         }
         result
+    }
+
+    /// Runs a statement that waits for nothing: rows by key. `None` leaves it to [`Session::run_planned`].
+    fn run_at_once(&mut self, prepared: &Prepared, params: &[Datum]) -> Option<Result<StatementResult>> {
+        if let Err(error) = self.refuse_if_failed(prepared) {
+            return Some(Err(error));
+        }
+        match self.plan(prepared) {
+            Err(error) => Some(Err(error)),
+            Ok(Some(planned)) if planned.is_of_one_row() && params.len() == planned.params.len() => {
+                self.execute_at_once(&planned, params)
+            }
+            Ok(_) => None,
+        }
     }
 
     async fn run_planned(
@@ -386,6 +436,9 @@ impl Session {
     /// # Errors
     /// The statement's; the transaction block has failed then.
     pub async fn fetch(&mut self, result: &mut ResultSet, rows_max: usize) -> Result<Option<RowBlock>> {
+        if let Some(ready) = result.next_ready(rows_max) {
+            return Ok(ready);
+        }
         let deadline = *self.shared.deadline.lock();
         let taken = self.shared.cancel.guard(deadline, result.next(rows_max)).await;
         if taken.is_err() {
@@ -406,8 +459,7 @@ impl Session {
         if self.block.is_none() {
             let (isolation, read_only) = {
                 let settings = self.shared.settings.lock();
-                let level = settings.get("default_transaction_isolation").unwrap_or_default();
-                (isolation_from_name(&level), settings.is_on("default_transaction_read_only"))
+                (settings.isolation(), settings.read_only())
             };
             self.start_block(isolation, read_only, false);
         }
@@ -445,7 +497,7 @@ impl Session {
                 self.rollback_block().await;
                 Ok(())
             }
-            Some(_) => self.commit_block().await,
+            Some(_) => Box::pin(self.commit_block()).await,
             None => {
                 self.forget_local_settings();
                 Ok(())

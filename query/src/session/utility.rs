@@ -251,7 +251,7 @@ impl Session {
         let context = self.bind_context(&planned.catalog, None);
         let eval = self.eval_context(&planned.catalog);
         let mut params = Vec::with_capacity(arguments.len());
-        for (argument, ty) in arguments.iter().zip(&planned.params) {
+        for (argument, ty) in arguments.iter().zip(planned.params.iter()) {
             params.push(binder::eval_constant(argument, (*ty).into(), &context, &eval)?);
         }
         self.execute(&prepared, planned, params, in_string).await

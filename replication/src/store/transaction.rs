@@ -137,7 +137,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `ShuttingDown`.
-    pub async fn begin_statement(&mut self) -> Result<()> {
+    pub fn begin_statement(&mut self) -> Result<()> {
         self.inner.check_open()?;
         self.finish_statement(true);
         if self.isolation == Isolation::ReadCommitted || !self.started {

@@ -14,6 +14,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Bytes of answers collected before they are written to the socket, unless the client has to be answered now.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// An output buffer larger than this is not kept.
+const OUTPUT_KEPT_BYTES: usize = 256 << 10;
 /// Bytes read from the socket at once.
 const READ_BUFFER_BYTES: usize = 16 << 10;
 /// A client that takes nothing for so long is dropped.
@@ -176,12 +178,16 @@ impl Connection {
             return Ok(());
         }
         let write = async {
-            self.stream.write_all_buf(&mut self.output).await?;
+            self.stream.write_all(&self.output).await?;
             self.stream.flush().await
         };
         match tokio::time::timeout(WRITE_TIMEOUT, write).await {
             Ok(result) => {
-                self.output.reserve(READ_BUFFER_BYTES);
+                // The buffer is used again, unless a long row has made it large.
+                if self.output.capacity() > OUTPUT_KEPT_BYTES {
+                    self.output = BytesMut::with_capacity(READ_BUFFER_BYTES);
+                }
+                self.output.clear();
                 Ok(result?)
             }
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),

@@ -12,7 +12,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, command_complete, formats, row_description};
+use super::encode::{Format, Formats, command_complete, put_row_description};
 use super::serve::Client;
 
 /// Portals that one session may have open.
@@ -77,11 +77,11 @@ impl Client {
                 ),
             ));
         }
-        let param_formats = formats(&bind.parameter_format_codes, types.len(), "parameter")?;
+        let param_formats = Formats::new(&bind.parameter_format_codes, types.len(), "parameter")?;
         let options = self.session.format_options();
         let mut params = Vec::with_capacity(types.len());
-        for (at, (value, ty)) in bind.parameters.iter().zip(&types).enumerate() {
-            params.push(match (value, param_formats[at]) {
+        for (at, (value, ty)) in bind.parameters.iter().zip(types.iter()).enumerate() {
+            params.push(match (value, param_formats.of(at)) {
                 (None, _) => Datum::Null,
                 (Some(bytes), Format::Binary) => Datum::from_binary(*ty, bytes)?,
                 (Some(bytes), Format::Text) => {
@@ -103,32 +103,27 @@ impl Client {
 
     pub(super) fn describe(&mut self, describe: &Describe) -> std::result::Result<Result<()>, ConnectionError> {
         let name = describe.name.clone().unwrap_or_default();
-        let described = match describe.target_type {
-            b'S' => self.session.prepared(&name).and_then(|p| self.session.describe(&p)).map(|d| (d, None)),
+        let (prepared, codes) = match describe.target_type {
+            b'S' => (self.session.prepared(&name), None),
             _ => match self.portals.get(&name) {
-                None => Err(no_portal(&name)),
-                Some(portal) => {
-                    let codes = portal.result_formats.clone();
-                    self.session.describe(&portal.prepared.clone()).map(|d| (d, Some(codes)))
-                }
+                None => (Err(no_portal(&name)), None),
+                Some(portal) => (Ok(portal.prepared.clone()), Some(portal.result_formats.as_slice())),
             },
         };
-        let (description, codes) = match described {
-            Ok(described) => described,
+        let description = match prepared.and_then(|prepared| self.session.describe(&prepared)) {
+            Ok(description) => description,
             Err(error) => return Ok(Err(error)),
         };
         if codes.is_none() {
             let oids = description.params.iter().map(|ty| ty.oid()).collect();
             self.connection.put(&PgWireBackendMessage::ParameterDescription(ParameterDescription::new(oids)))?;
         }
-        match description.columns {
-            None => self.connection.put(&PgWireBackendMessage::NoData(NoData::new()))?,
-            Some(columns) => match formats(&codes.unwrap_or_default(), columns.len(), "result column") {
-                Ok(formats) => self.connection.put(&row_description(&columns, &formats))?,
-                Err(error) => return Ok(Err(error)),
-            },
-        }
-        Ok(Ok(()))
+        let Some(columns) = description.columns else {
+            self.connection.put(&PgWireBackendMessage::NoData(NoData::new()))?;
+            return Ok(Ok(()));
+        };
+        let formats = Formats::new(codes.unwrap_or_default(), columns.len(), "result column");
+        Ok(formats.and_then(|formats| put_row_description(self.connection.output(), &columns, &formats)))
     }
 
     pub(super) async fn execute(&mut self, execute: Execute) -> std::result::Result<(), ConnectionError> {
@@ -172,7 +167,7 @@ impl Client {
                         self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
                         return Ok(Ok(()));
                     }
-                    Ok(StatementResult::CopyOut(copy)) => return self.send_copy_out(copy).await,
+                    Ok(StatementResult::CopyOut(copy)) => return Box::pin(self.send_copy_out(copy)).await,
                     Ok(StatementResult::CopyIn(copy)) => {
                         self.start_copy_in(CopyState::extended(copy))?;
                         return Ok(Ok(()));
@@ -180,7 +175,7 @@ impl Client {
                 }
             }
         };
-        let formats = match formats(&portal.result_formats, result.columns.len(), "result column") {
+        let formats = match Formats::new(&portal.result_formats, result.columns.len(), "result column") {
             Ok(formats) => formats,
             Err(error) => return Ok(Err(error)),
         };

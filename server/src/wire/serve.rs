@@ -136,13 +136,13 @@ impl Client {
             return Ok(Next::Close);
         }
         if self.copy.is_some() {
-            return self.handle_copy(message).await;
+            return Box::pin(self.handle_copy(message)).await;
         }
         if self.skip_to_sync && !matches!(message, M::Sync(_)) {
             return Ok(Next::Continue);
         }
         match message {
-            M::Query(query) => self.simple_query(&query.query).await?,
+            M::Query(query) => Box::pin(self.simple_query(&query.query)).await?,
             M::Parse(parse) => {
                 let result = self.parse(parse);
                 self.answer(result, PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;

@@ -7,7 +7,7 @@ use stratos_types::Result;
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, command_complete, put_row, row_description};
+use super::encode::{Format, Formats, command_complete, put_row, put_row_description};
 use super::serve::Client;
 
 /// Rows encoded between two looks at the socket.
@@ -88,9 +88,11 @@ impl Client {
     }
 
     async fn send_rows_simple(&mut self, mut result: ResultSet) -> std::result::Result<Result<()>, ConnectionError> {
-        let formats = vec![Format::Text; result.columns.len()];
+        let formats = Formats::All(Format::Text);
         self.tell_notices()?;
-        self.connection.put(&row_description(&result.columns, &formats))?;
+        if let Err(error) = put_row_description(self.connection.output(), &result.columns, &formats) {
+            return Ok(Err(error));
+        }
         if let Err(error) = self.send_rows(&mut result, &formats, usize::MAX).await? {
             return Ok(Err(error));
         }
@@ -104,7 +106,7 @@ impl Client {
     pub(super) async fn send_rows(
         &mut self,
         result: &mut ResultSet,
-        formats: &[Format],
+        formats: &Formats,
         rows_max: usize,
     ) -> std::result::Result<Result<usize>, ConnectionError> {
         let options = self.session.format_options();
