@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
-    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DataBlockIndexType, ErrorKind, FlushOptions, Options, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRawIterator, DataBlockIndexType, ErrorKind, FlushOptions, Options, Range, ReadOptions, ReadTier, Snapshot,
+    WriteBatch, WriteOptions,
 };
 
 use super::gc::is_garbage;
@@ -163,9 +163,16 @@ fn family_options(family: Family, sizes: RocksOptions, cache: &Cache, gc: &Arc<G
             options.set_memtable_whole_key_filtering(true);
             options.set_write_buffer_size(sizes.memtable_bytes);
         }
-        Family::History => options.set_write_buffer_size(sizes.memtable_bytes),
-        Family::Txns => table.set_bloom_filter(BLOOM_BITS_PER_KEY, false),
-        Family::Locks | Family::Meta => {}
+        // All families are flushed together, so the smallest memtable must not fill first: a large commit goes through the
+        // locks as a whole.
+        Family::History | Family::Locks => options.set_write_buffer_size(sizes.memtable_bytes),
+        Family::Txns => {
+            table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            // Every commit asks for a transaction that is almost never there.
+            options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+            options.set_memtable_whole_key_filtering(true);
+        }
+        Family::Meta => {}
     }
     options.set_block_based_table_factory(&table);
     if matches!(family, Family::Latest | Family::History | Family::Txns) {
