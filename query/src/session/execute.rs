@@ -63,7 +63,7 @@ impl Session {
         in_string: bool,
     ) -> Result<StatementResult> {
         match &planned.action {
-Action::Direct { general, .. } => match (self.execute_at_once(&planned, &params), general) {
+            Action::Direct { general, .. } => match (self.execute_at_once(&planned, &params), general) {
                 (Some(result), _) => result,
                 (None, Some(plan)) => Box::pin(self.run_query(&planned, plan, &params)).await,
                 (None, None) => Err(Error::internal("a key has several rows")),

@@ -11,8 +11,9 @@ use super::cancel::deadline_after;
 use super::context::EvalContext;
 use super::cursor::Cursor;
 use super::plan::{Planned, Prepared};
-use super::shared::{QUERY_BYTES_MAX, SessionShared};
+use super::recall::Recall;
 use super::settings::Derived;
+use super::shared::{QUERY_BYTES_MAX, SessionShared};
 use super::transaction::Block;
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
@@ -60,6 +61,7 @@ pub struct Session {
     /// The committed catalog as last looked at, and its generation.
     catalog: (u64, Arc<Snapshot>),
     lookup: Option<Lookup>,
+    pub(super) recall: Recall,
     statement_micros: i64,
 }
 
@@ -91,6 +93,7 @@ impl Session {
             // Generation 0 is never current, so the first statement looks.
             catalog: (0, catalog),
             lookup: None,
+            recall: Recall::default(),
             statement_micros: now_micros(),
         }
     }
@@ -375,6 +378,20 @@ impl Session {
     /// The statement's.
     pub async fn run(&mut self, prepared: &Prepared, params: Vec<Datum>, in_string: bool) -> Result<StatementResult> {
         let text = prepared.parsed.as_ref().map_or("", |p| p.text());
+        self.run_as(text, prepared, params, in_string).await
+    }
+
+    /// As [`Session::run`], for a statement of which others see `text` as the text.
+    ///
+    /// # Errors
+    /// The statement's.
+    pub async fn run_as(
+        &mut self,
+        text: &str,
+        prepared: &Prepared,
+        params: Vec<Datum>,
+        in_string: bool,
+    ) -> Result<StatementResult> {
         self.start_clock(text);
         self.shared.cancel.start_statement();
         let deadline = deadline_after(self.shared.settings.lock().statement_timeout_ms());

@@ -74,6 +74,16 @@ fn movement(direction: &FetchDirection) -> Result<Movement> {
     })
 }
 
+/// BEGIN, COMMIT, ROLLBACK and their other spellings: without anything that a plan could hold on to.
+pub(super) fn is_plain_block_statement(body: &Body) -> bool {
+    let Body::Sql(statement) = body else { return false };
+    match statement.as_ref() {
+        Statement::StartTransaction { .. } | Statement::Commit { .. } => true,
+        Statement::Rollback { savepoint, .. } => savepoint.is_none(),
+        _ => false,
+    }
+}
+
 impl Session {
     /// Columns of utility statements that depend on the session: FETCH and EXECUTE.
     pub(super) fn output_of_utility(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {

@@ -24,6 +24,17 @@ impl Client {
         // The unnamed portal and statement do not outlive a simple query.
         self.portals.remove("");
         self.session.close_prepared("");
+        if let Some((prepared, params)) = self.session.recall(sql) {
+            let told = match self.session.run_as(sql, &prepared, params, false).await {
+                Ok(result) => self.send_simple(result).await?,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                self.session.fail();
+                self.tell_error(&error)?;
+            }
+            return self.finish_string().await;
+        }
         match self.session.parse(sql) {
             Err(error) => {
                 self.session.fail();
