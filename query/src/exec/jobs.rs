@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, Isolation, LockMode, ScanCursor, WaitPolicy};
+use stratos_replication::{Direction, Isolation, LockMode, ScanCursor, Span, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::rules::TableRules;
@@ -15,8 +15,8 @@ use crate::engine::Engine;
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
 use crate::rows::{
-    INDEX_PREFIX_BYTES, StoredRow, decode_row, encode_row, index_entry, index_prefix, index_span, primary_key,
-    row_id_key,
+    INDEX_PREFIX_BYTES, IndexEntry, RowEncoder, StoredRow, decode_row, index_entry, index_prefix, index_span,
+    primary_key, row_id_key, storage_prefix,
 };
 use crate::session::Host;
 
@@ -114,6 +114,15 @@ fn index_of(table: &Table, oid: u32) -> Result<&Index> {
     table.indexes.iter().find(|i| i.oid == oid).ok_or_else(|| Error::internal("the index to build is gone"))
 }
 
+/// Writes an index entry; tells whether it is unique and its key was taken. `vacant` says that the snapshot has nothing there.
+fn put_entry(context: &mut StatementContext<'_>, entry: IndexEntry, vacant: bool) -> Result<bool> {
+    let unique = entry.unique;
+    if unique && !vacant && stored(context.transaction.get(&entry.key))?.is_some() {
+        return Ok(true);
+    }
+    Ok(stored(context.transaction.put_new(entry.key.into(), entry.value.into()))? && unique)
+}
+
 /// Fills an index in the transaction that makes it. Nobody else writes the table meanwhile.
 ///
 /// # Errors
@@ -124,15 +133,15 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
     let span = index_span(&table, table.primary_index());
     context.transaction.check_unchanged(span.clone());
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
+    let vacant = stored(context.transaction.is_vacant(index_span(&table, index)))?;
     loop {
         context.eval.host.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in &rows {
             let entry = index_entry(&table, index, &row.key, &row.values)?;
-            if entry.unique && stored(context.transaction.get(&entry.key))?.is_some() {
+            if put_entry(context, entry, vacant)? {
                 return Err(could_not_create(&table, index, &row.values, &context.eval.format));
             }
-            stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
         }
         if !more {
             return Ok(());
@@ -178,6 +187,8 @@ pub async fn rewrite(
     context.transaction.check_unchanged(span.clone());
     let rules = TableRules::new(to, &context.eval.catalog, &BindContext::for_rules(&context.eval.catalog))?;
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
+    let vacant = stored(context.transaction.is_vacant(Span::prefix(&storage_prefix(to.database, to.storage))))?;
+    let mut encoder = RowEncoder::new(to);
     loop {
         context.eval.host.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, from)?;
@@ -192,18 +203,18 @@ pub async fn rewrite(
             }
             rules.check_row(&values, context.eval)?;
             let key = new_key(context, from, to, &row.key, &values).await?;
-            if to.has_primary_key() && stored(context.transaction.get(&key))?.is_some() {
-                return Err(could_not_create(to, to.primary_index(), &values, &context.eval.format));
-            }
             for index in rules.maintained_indexes() {
                 let entry = index_entry(to, index, &key, &values)?;
-                if entry.unique && stored(context.transaction.get(&entry.key))?.is_some() {
+                if put_entry(context, entry, vacant)? {
                     return Err(could_not_create(to, index, &values, &context.eval.format));
                 }
-                stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
             }
-            let value = encode_row(to, &values)?;
-            stored(context.transaction.put(key.into(), value.into()))?;
+            let mut value = Vec::new();
+            encoder.encode(to, &values, &mut value)?;
+            let row = IndexEntry { key, value, unique: to.has_primary_key() };
+            if put_entry(context, row, vacant)? {
+                return Err(could_not_create(to, to.primary_index(), &values, &context.eval.format));
+            }
         }
         if !more {
             return Ok(());
@@ -335,9 +346,8 @@ async fn backfill(engine: &Arc<Engine>, database: u32, table: u32, index: u32, h
         host.check_canceled()?;
         let mut transaction = engine.store().begin(Isolation::RepeatableRead, false);
         stored(transaction.begin_statement())?;
-        let mut cursor = transaction
-            .view()
-            .scan(stratos_replication::Span { start: start.clone(), end: whole.end.clone() }, Direction::Forward);
+        let mut cursor =
+            transaction.view().scan(Span { start: start.clone(), end: whole.end.clone() }, Direction::Forward);
         let (rows, more) = next_rows(&mut cursor, &table)?;
         drop(cursor);
         let Some(last) = rows.last() else { return Ok(()) };
@@ -356,7 +366,7 @@ async fn backfill(engine: &Arc<Engine>, database: u32, table: u32, index: u32, h
             stored(transaction.put(entry.key.into(), entry.value.into()))?;
         }
         // A row of the chunk that changes before the commit makes it fail: its entry here would be stale.
-        transaction.check_unchanged(stratos_replication::Span { start: start.clone(), end: next.clone() });
+        transaction.check_unchanged(Span { start: start.clone(), end: next.clone() });
         match transaction.commit().await {
             Ok(_) => {
                 attempts = 0;

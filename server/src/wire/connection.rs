@@ -17,7 +17,11 @@ const WRITE_BUFFER_BYTES: usize = 64 << 10;
 /// An output buffer larger than this is not kept.
 const OUTPUT_KEPT_BYTES: usize = 256 << 10;
 /// Bytes read from the socket at once.
-const READ_BUFFER_BYTES: usize = 16 << 10;
+pub const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Bytes read at once while rows are arriving.
+pub const COPY_BUFFER_BYTES: usize = 256 << 10;
+/// Kind and length at the front of a message.
+const FRAME_HEADER_BYTES: usize = 5;
 /// A client that takes nothing for so long is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Messages that carry no data (Sync, Flush, Terminate and their kin) are never longer.
@@ -102,6 +106,25 @@ impl Connection {
         }
     }
 
+    /// Gives the data of the CopyData messages at the front that have arrived to `take`, until it is `bytes_max` bytes or more;
+    /// tells how many messages it were.
+    ///
+    /// # Errors
+    /// As [`Connection::buffered_message`].
+    pub fn take_copy_data(&mut self, bytes_max: usize, mut take: impl FnMut(&[u8])) -> Result<usize, ConnectionError> {
+        let (mut messages, mut bytes) = (0, 0);
+        while bytes < bytes_max
+            && let Some((b'd', length)) = self.frame()?
+            && self.input.len() >= length
+        {
+            take(&self.input[FRAME_HEADER_BYTES..length]);
+            self.input.advance(length);
+            messages += 1;
+            bytes += length;
+        }
+        Ok(messages)
+    }
+
     /// Kind and whole length (kind and length field included) of the frame at the front.
     fn frame(&self) -> Result<Option<(u8, usize)>, ConnectionError> {
         let Some(header) = self.input.first_chunk::<5>() else { return Ok(None) };
@@ -130,16 +153,16 @@ impl Connection {
             if let Some(message) = self.buffered_message()? {
                 return Ok(message);
             }
-            self.read().await?;
+            self.read(READ_BUFFER_BYTES).await?;
         }
     }
 
-    /// Waits for more bytes. Cancel-safe.
+    /// Waits for more bytes, and takes about `bytes` of them if there are so many. Cancel-safe.
     ///
     /// # Errors
     /// The socket's.
-    pub async fn read(&mut self) -> Result<(), ConnectionError> {
-        self.input.reserve(READ_BUFFER_BYTES);
+    pub async fn read(&mut self, bytes: usize) -> Result<(), ConnectionError> {
+        self.input.reserve(bytes);
         match self.stream.read_buf(&mut self.input).await? {
             0 => Err(ConnectionError::Closed),
             _ => Ok(()),
