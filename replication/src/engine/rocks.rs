@@ -72,8 +72,8 @@ impl RocksEngine {
     /// `AlreadyRunning` when another process has it open, `DiskFull`, `Io`, `Corruption`.
     pub fn open(dir: &Path, options: RocksOptions) -> Result<RocksEngine> {
         let gc = Arc::new(GcThresholds::default());
-        // Its lookups take no lock, unlike the LRU cache's.
-        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, BLOCK_BYTES);
+        // Its lookups take no lock, unlike the LRU cache's. Without an estimate of its entries' size its table grows as needed.
+        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
         let families = Family::ALL
             .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, options, &cache, &gc)));
         let db = DB::open_cf_descriptors(&database_options(), dir, families).map_err(|error| {
@@ -134,6 +134,11 @@ fn database_options() -> Options {
     // Without a log of its own the families would otherwise be on disk as of different moments.
     options.set_atomic_flush(true);
     options.set_max_background_jobs(BACKGROUND_JOBS);
+    // Compactions can wait for statements; flushes cannot.
+    if let Ok(mut environment) = Env::new() {
+        environment.lower_thread_pool_cpu_priority();
+        options.set_env(&environment);
+    }
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_bytes_per_sync(SYNC_BYTES);
     options.set_keep_log_file_num(INFO_LOGS_MAX);
