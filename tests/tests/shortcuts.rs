@@ -1,6 +1,6 @@
 //! Ways around the general path that must not be noticed: rows taken by the thousand, texts that come again with other
 //! integers. What is expected here is asked of PostgreSQL too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use stratos_tests::client::Server;
 use stratos_tests::frames::{Frames, frame, query};
