@@ -115,6 +115,8 @@ class Server:
         return {
             **os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "stratos", "PGDATABASE": "stratos",
             "PGCONNECT_TIMEOUT": "10", "LC_ALL": "C.UTF-8",
+            # The peer's data directory is made without certificates, and encryption is not what is compared.
+            "PGSSLMODE": "disable",
         }
 
     def run(self, command, timeout, text=None, check=True):

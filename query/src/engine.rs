@@ -431,7 +431,7 @@ impl Engine {
 /// Writes the first descriptors into a new store.
 async fn bootstrap(store: &Store) -> Result<()> {
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    stored(transaction.begin_statement().await)?;
+    stored(transaction.begin_statement())?;
     if stored(transaction.get(&keys::version()))?.is_some() {
         return Ok(());
     }

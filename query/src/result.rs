@@ -102,13 +102,22 @@ impl ResultSet {
         }
     }
 
+    /// As [`ResultSet::next`] where the rows are there already; `None` where they have to be waited for.
+    pub(crate) fn next_ready(&mut self, rows_max: usize) -> Option<Option<RowBlock>> {
+        let Source::Rows(rows) = &mut self.source else { return None };
+        let count = rows_max.min(rows.len());
+        let block = (count > 0).then(|| RowBlock::Rows(rows.drain(..count).collect()));
+        self.given += count as u64;
+        Some(block)
+    }
+
     /// At most `rows_max` further rows; `None` at the end.
     pub(crate) async fn next(&mut self, rows_max: usize) -> Result<Option<RowBlock>> {
+        if let Some(ready) = self.next_ready(rows_max) {
+            return Ok(ready);
+        }
         let block = match &mut self.source {
-            Source::Rows(rows) => {
-                let count = rows_max.min(rows.len());
-                (count > 0).then(|| RowBlock::Rows(rows.drain(..count).collect()))
-            }
+            Source::Rows(_) => None,
             Source::Stream(stream) => {
                 let batch = loop {
                     match self.pending.take() {

@@ -90,9 +90,17 @@ pub fn append_index_columns(out: &mut Vec<u8>, table: &Table, index: &Index, row
 /// Only if the descriptor contradicts itself.
 pub fn primary_key(table: &Table, row: &[Datum]) -> Result<Vec<u8>> {
     let mut key = Vec::with_capacity(INDEX_PREFIX_BYTES + 16);
-    key.extend_from_slice(&index_prefix(table, table.primary_index()));
-    append_index_columns(&mut key, table, table.primary_index(), row)?;
+    append_primary_key(&mut key, table, row)?;
     Ok(key)
+}
+
+/// As [`primary_key`], appended to `out`.
+///
+/// # Errors
+/// Only if the descriptor contradicts itself.
+pub fn append_primary_key(out: &mut Vec<u8>, table: &Table, row: &[Datum]) -> Result<()> {
+    out.extend_from_slice(&index_prefix(table, table.primary_index()));
+    append_index_columns(out, table, table.primary_index(), row)
 }
 
 /// The key of a row in a table without a primary key.
@@ -115,21 +123,47 @@ pub fn lives_in_key(table: &Table, attnum: i16) -> bool {
 /// # Errors
 /// A datum that does not fit its column's type.
 pub fn encode_row(table: &Table, row: &[Datum]) -> Result<Vec<u8>> {
-    let mut writer = RowWriter::new();
-    let mut next = 1;
-    for (column, value) in table.columns.iter().zip(row) {
-        while next < column.attnum {
-            writer.push_absent();
+    let mut out = Vec::new();
+    RowEncoder::new(table).encode(table, row, &mut out)?;
+    Ok(out)
+}
+
+/// Encodes many rows of one table.
+#[derive(Debug, Default)]
+pub struct RowEncoder {
+    writer: RowWriter,
+    /// For each column, whether its value is left to the key.
+    in_key: Vec<bool>,
+}
+
+impl RowEncoder {
+    /// An encoder for the rows of `table`.
+    pub fn new(table: &Table) -> RowEncoder {
+        let in_key = table.columns.iter().map(|column| lives_in_key(table, column.attnum)).collect();
+        RowEncoder { writer: RowWriter::new(), in_key }
+    }
+
+    /// Appends the value of a row of the encoder's table to `out`.
+    ///
+    /// # Errors
+    /// A datum that does not fit its column's type.
+    pub fn encode(&mut self, table: &Table, row: &[Datum], out: &mut Vec<u8>) -> Result<()> {
+        let mut next = 1;
+        for ((column, value), in_key) in table.columns.iter().zip(row).zip(&self.in_key) {
+            while next < column.attnum {
+                self.writer.push_absent();
+                next += 1;
+            }
+            if *in_key {
+                self.writer.push_absent();
+            } else {
+                self.writer.push(column.ty.ty, value)?;
+            }
             next += 1;
         }
-        if lives_in_key(table, column.attnum) {
-            writer.push_absent();
-        } else {
-            writer.push(column.ty.ty, value)?;
-        }
-        next += 1;
+        self.writer.finish_into(out);
+        Ok(())
     }
-    Ok(writer.finish())
 }
 
 /// The columns of a row from its key and value.
@@ -137,9 +171,21 @@ pub fn encode_row(table: &Table, row: &[Datum]) -> Result<Vec<u8>> {
 /// # Errors
 /// Damaged bytes.
 pub fn decode_row(table: &Table, key: &[u8], value: &[u8]) -> Result<Vec<Datum>> {
+    decode_columns(table, key, value, |_| true)
+}
+
+/// Those columns of a row that are wanted, by their positions; the others are NULL.
+///
+/// # Errors
+/// Damaged bytes.
+pub fn decode_columns(table: &Table, key: &[u8], value: &[u8], wanted: impl Fn(usize) -> bool) -> Result<Vec<Datum>> {
     let reader = RowReader::new(value)?;
     let mut row = Vec::with_capacity(table.columns.len());
-    for column in &table.columns {
+    for (at, column) in table.columns.iter().enumerate() {
+        if !wanted(at) {
+            row.push(Datum::Null);
+            continue;
+        }
         let position = usize::try_from(column.attnum - 1).unwrap_or(0);
         row.push(match reader.field(position) {
             Some(Some(bytes)) => decode_field(column.ty.ty, bytes)?,

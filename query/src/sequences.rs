@@ -124,7 +124,7 @@ impl Sequences {
     async fn reserve(&self, database: u32, sequence: &Sequence) -> Result<SequenceValue> {
         let key = keys::sequence_value(database, sequence.storage);
         let mut transaction = self.store.begin(Isolation::ReadCommitted, false);
-        stored(transaction.begin_statement().await)?;
+        stored(transaction.begin_statement())?;
         let wait = WaitPolicy::Wait { timeout: None };
         let current = match stored(transaction.lock(&key, LockMode::Update, wait).await)? {
             LockOutcome::Granted { current: Some(bytes), .. } => SequenceValue::decode(&bytes)?,
@@ -145,7 +145,7 @@ impl Sequences {
     async fn write(&self, database: u32, sequence: &Sequence, value: SequenceValue) -> Result<()> {
         let key = keys::sequence_value(database, sequence.storage);
         let mut transaction = self.store.begin(Isolation::ReadCommitted, false);
-        stored(transaction.begin_statement().await)?;
+        stored(transaction.begin_statement())?;
         stored(transaction.lock(&key, LockMode::Update, WaitPolicy::Wait { timeout: None }).await)?;
         stored(transaction.put(key, value.encode()))?;
         stored(transaction.commit().await)?;
@@ -161,7 +161,7 @@ impl Sequences {
         for ((database, storage), slot) in slots {
             let Some(standing) = slot.lock().take() else { continue };
             let mut transaction = self.store.begin(Isolation::ReadCommitted, false);
-            stored(transaction.begin_statement().await)?;
+            stored(transaction.begin_statement())?;
             let key = keys::sequence_value(database, storage);
             let wait = WaitPolicy::Wait { timeout: None };
             // A sequence that was dropped meanwhile has no value any more.

@@ -240,10 +240,17 @@ impl Check<'_> {
         let mut cursor = self.reads.cursor(Family::Locks, &[], None)?;
         cursor.seek_first()?;
         while let Some((key, stored)) = cursor.item() {
-            self.report.locks += 1;
-            match record::LockRecord::decode(&Bytes::copy_from_slice(stored)) {
+            match record::StoredLock::decode(&Bytes::copy_from_slice(stored)) {
                 None => self.found("locks", format!("the record of key {} is not a lock", hex(key))),
-                Some(lock) => self.lock(key, &lock)?,
+                Some(record::StoredLock::Key(lock)) => self.lock(key, &lock)?,
+                Some(record::StoredLock::Piece(piece)) => {
+                    if key != piece.first().as_ref() {
+                        self.found("locks", format!("a piece is not under its first key but under {}", hex(key)));
+                    }
+                    for (key, op) in &piece.writes {
+                        self.lock(key, &piece.lock(op))?;
+                    }
+                }
             }
             cursor.next()?;
         }
@@ -251,6 +258,7 @@ impl Check<'_> {
     }
 
     fn lock(&mut self, key: &[u8], lock: &record::LockRecord) -> Result<()> {
+        self.report.locks += 1;
         if self.map.find(key).is_none() {
             self.found("locks", format!("key {} is in no shard", hex(key)));
         }

@@ -5,6 +5,7 @@
 //! are marks in an undo log, so neither they nor their number make a read slower.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::api::{Key, SavepointId, Timestamp, Value};
@@ -66,17 +67,37 @@ impl Overlay {
     /// # Errors
     /// `TransactionTooLarge`; nothing is buffered then.
     pub fn write(&mut self, key: Key, value: Option<Value>, base: Timestamp) -> Result<()> {
-        let earlier = self.current.get(&key);
-        let base = earlier.or_else(|| self.kept.get(&key)).map_or(base, |write| write.base);
-        let before = earlier.map_or(0, |write| size(&key, write));
-        let write = Buffered { value, base };
-        let bytes = self.bytes - before + size(&key, &write);
-        if bytes > self.limit_bytes {
-            return Err(Error::TransactionTooLarge { limit_bytes: self.limit_bytes });
+        self.replace(key, value, base).map(|_| ())
+    }
+
+    /// As [`Overlay::write`]; tells whether a buffered write had given the key a value.
+    ///
+    /// # Errors
+    /// As [`Overlay::write`].
+    pub fn replace(&mut self, key: Key, value: Option<Value>, base: Timestamp) -> Result<bool> {
+        let kept = if self.kept.is_empty() { None } else { self.kept.get(&key) };
+        let mut had_value = kept.is_some_and(|write| write.value.is_some());
+        let mut write = Buffered { value, base: kept.map_or(base, |write| write.base) };
+        let new = size(&key, &write);
+        match self.current.entry(key) {
+            Entry::Vacant(place) => {
+                if self.bytes + new > self.limit_bytes {
+                    return Err(Error::TransactionTooLarge { limit_bytes: self.limit_bytes });
+                }
+                self.bytes += new;
+                place.insert(write);
+            }
+            Entry::Occupied(mut place) => {
+                let bytes = self.bytes - size(place.key(), place.get()) + new;
+                if bytes > self.limit_bytes {
+                    return Err(Error::TransactionTooLarge { limit_bytes: self.limit_bytes });
+                }
+                self.bytes = bytes;
+                write.base = place.get().base;
+                had_value = place.insert(write).value.is_some();
+            }
         }
-        self.bytes = bytes;
-        self.current.insert(key, write);
-        Ok(())
+        Ok(had_value)
     }
 
     /// The newest buffered write of the key, that of the running statement included.

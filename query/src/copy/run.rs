@@ -16,7 +16,7 @@ use crate::binder::ScalarBinder;
 use crate::catalog::{Snapshot, Table};
 use crate::eval::{Layout, Program};
 use crate::exec::rules::TableRules;
-use crate::exec::write::{Inserted, TableWriter, WriterState};
+use crate::exec::write::{TableWriter, WriterState};
 use crate::exec::{StatementContext, stored};
 use crate::ir::OutputColumn;
 use crate::result::{ResultSet, StatementResult};
@@ -24,6 +24,9 @@ use crate::session::{Prepared, Session};
 
 /// Longest record in bytes, as Postgres's limit on a string.
 const RECORD_BYTES_MAX: usize = 1 << 30;
+/// Rows that are written together, and the bytes of data after which no further one joins them.
+const RUN_ROWS_MAX: usize = 1024;
+const RUN_BYTES_MAX: usize = 256 << 10;
 
 /// Rows arriving for a table.
 pub struct CopyIn {
@@ -54,6 +57,18 @@ impl CopyIn {
     /// Number of fields in a record.
     pub fn column_count(&self) -> usize {
         self.columns.len()
+    }
+
+    /// Adds data from the client, for [`Session::copy_in_work`] to work on.
+    ///
+    /// # Errors
+    /// 54000 for a record beyond the limit.
+    pub fn feed(&mut self, data: &[u8]) -> Result<()> {
+        if self.buffer.len() + data.len() > RECORD_BYTES_MAX {
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "a record of COPY data is too long"));
+        }
+        self.buffer.extend_from_slice(data);
+        Ok(())
     }
 }
 
@@ -132,7 +147,7 @@ impl Session {
         }
         self.ensure_block().used = true;
         let table = self.existing_table(table_name)?;
-        stored(self.ensure_block().store.begin_statement().await)?;
+        stored(self.ensure_block().store.begin_statement())?;
         self.lock_table(table.database, table.oid, LockMode::KeyShare).await?;
         // The catalog may have changed while the lock was awaited; from here on it cannot.
         let table = self.existing_table(table_name)?;
@@ -216,17 +231,13 @@ impl Session {
         }))
     }
 
-    /// Takes data from the client.
+    /// Works on the data that was given to [`CopyIn::feed`].
     ///
     /// # Errors
     /// Malformed data, constraint violations, the store's errors; the COPY has failed then.
-    pub async fn copy_in_write(&mut self, copy: &mut CopyIn, data: &[u8]) -> Result<()> {
-        if copy.buffer.len() + data.len() > RECORD_BYTES_MAX {
-            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "a record of COPY data is too long"));
-        }
-        copy.buffer.extend_from_slice(data);
+    pub async fn copy_in_work(&mut self, copy: &mut CopyIn) -> Result<()> {
         let shared = self.shared().clone();
-        let work = self.copy_records(copy, false);
+        let work = Box::pin(self.copy_records(copy, false));
         let result = shared.cancel.guard(None, work).await;
         if result.is_err() {
             self.fail();
@@ -237,7 +248,7 @@ impl Session {
     /// The client has sent everything: gives the command tag.
     ///
     /// # Errors
-    /// As [`Session::copy_in_write`].
+    /// As [`Session::copy_in_work`].
     pub async fn copy_in_finish(&mut self, mut copy: CopyIn) -> Result<String> {
         let result = self.copy_records(&mut copy, true).await;
         if let Err(error) = result {
@@ -265,35 +276,53 @@ impl Session {
         let wait = self.wait_policy();
         let block = self.block.as_mut().ok_or_else(|| Error::internal("COPY outside of a transaction"))?;
         let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
-        let buffer = std::mem::take(&mut copy.buffer);
+        let mut buffer = std::mem::take(&mut copy.buffer);
         let rules = copy.rules.clone();
         let mut writer = TableWriter::resume(&rules, std::mem::take(&mut copy.writer));
         let mut at = 0;
+        let mut rows = Vec::new();
+        let mut lines = Vec::new();
         let result = loop {
-            if copy.ended {
-                at = buffer.len();
-                break Ok(());
-            }
-            match copy.next_row(&buffer[at..], last, &mut context) {
-                Err(error) => break Err(copy.in_context(error)),
-                Ok(Step::Incomplete) => break Ok(()),
-                Ok(Step::Skip(length)) => at += length,
-                Ok(Step::Row(row, length)) => {
-                    at += length;
-                    match writer.insert(&mut context, &row, None).await {
-                        Ok(Inserted::Yes) => copy.rows += 1,
-                        Ok(Inserted::Conflict(_)) => break Err(Error::internal("COPY tolerated a conflict")),
-                        Err(error) => break Err(copy.in_context(error)),
+            let from = at;
+            rows.clear();
+            lines.clear();
+            // What stops the taking of rows: an error, or the want of more data.
+            let stop = loop {
+                if copy.ended {
+                    at = buffer.len();
+                    break Some(Ok(()));
+                }
+                match copy.next_row(&buffer[at..], last, &mut context) {
+                    Err(error) => break Some(Err(copy.in_context(error))),
+                    Ok(Step::Incomplete) => break Some(Ok(())),
+                    Ok(Step::Skip(length)) => at += length,
+                    Ok(Step::Row(row, length)) => {
+                        at += length;
+                        rows.push(row);
+                        lines.push(copy.line);
+                        if rows.len() >= RUN_ROWS_MAX || at - from >= RUN_BYTES_MAX {
+                            break None;
+                        }
                     }
                 }
+            };
+            if let Err((row, error)) = writer.insert_many(&mut context, &rows).await {
+                copy.line = lines.get(row).copied().unwrap_or(copy.line);
+                break Err(copy.in_context(error));
             }
+            copy.rows += rows.len() as u64;
+            if let Some(stop) = stop {
+                break stop;
+            }
+            tokio::task::consume_budget().await;
         };
         let result = match result {
             Ok(()) if last => writer.finish(&mut context).await,
             other => other,
         };
         copy.writer = writer.suspend();
-        copy.buffer = buffer[at..].to_vec();
+        buffer.drain(..at);
+        copy.buffer = buffer;
         result?;
         if last && !copy.buffer.is_empty() {
             return Err(copy.in_context(Error::new(ErrorKind::BadCopyFileFormat, "unexpected end of COPY data")));

@@ -19,7 +19,7 @@ use crate::catalog::{IndexState, Table};
 use crate::eval::{Layout, Program};
 use crate::functions::Kernel;
 use crate::ir::{ColumnId, Expr, ExprKind, Rel};
-use crate::rows::{INDEX_PREFIX_BYTES, decode_row, index_prefix, row_key_of_entry};
+use crate::rows::{INDEX_PREFIX_BYTES, decode_columns, index_prefix, row_key_of_entry};
 use crate::session::EvalContext;
 
 /// Rows that a direct program looks at, and bytes of them, before it gives up in favour of the general form.
@@ -291,6 +291,8 @@ pub struct DirectSelect {
     output: Vec<Program>,
     /// Where the output is just these columns of the row.
     plain: Option<Vec<usize>>,
+    /// For each column of the table, whether the filter or the output looks at it.
+    wanted: Vec<bool>,
 }
 
 /// Columns of a statement, with their positions in the table.
@@ -330,7 +332,16 @@ impl DirectSelect {
         }
         let layout = row_layout(table, &columns);
         let plain = output.iter().map(|(_, e)| column_index_of(e, &columns)).collect();
+        let mut wanted = vec![false; table.columns.len()];
+        for expr in output.iter().map(|(_, e)| e).chain([predicate]) {
+            expr.walk(&mut |e| {
+                if let Some(slot) = column_index_of(e, &columns).and_then(|at| wanted.get_mut(at)) {
+                    *slot = true;
+                }
+            });
+        }
         Ok(Some(DirectSelect {
+            wanted,
             filter: Program::compile(predicate, &layout)?,
             output: output.iter().map(|(_, e)| Program::compile(e, &layout)).collect::<Result<_>>()?,
             plain,
@@ -395,7 +406,7 @@ impl DirectSelect {
         context: &EvalContext,
         rows: &mut Vec<Vec<Datum>>,
     ) -> Result<()> {
-        let row = decode_row(&self.access.table, key, value)?;
+        let row = decode_columns(&self.access.table, key, value, |at| self.wanted[at])?;
         if self.filter.run(&row, params, context)? != Datum::Bool(true) {
             return Ok(());
         }

@@ -68,7 +68,8 @@ impl Assignments {
 /// Runs the query that feeds a data-changing statement.
 pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -> Result<crate::lower::RowStream> {
     let view = Arc::new(context.transaction.view());
-    crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime()).await
+    // On the heap, so that statements without a query are small to move about.
+    Box::pin(crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime())).await
 }
 
 /// Lets cancel requests and other tasks in between long row loops.
@@ -198,7 +199,13 @@ impl InsertPlan {
             }
             InsertSource::Query(rel) => {
                 let mut source = source_rows(context, rel).await?;
+                let plain = self.conflict.is_none() && self.returning.is_none();
                 while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
+                    if plain {
+                        run.insert_all(context, &rows).await?;
+                        breathe(context).await?;
+                        continue;
+                    }
                     for source_row in rows {
                         let row = run_all(&self.values[0], &source_row, context)?;
                         run.insert(context, row).await?;
@@ -224,6 +231,25 @@ struct InsertRun<'a> {
 }
 
 impl InsertRun<'_> {
+    /// Inserts rows of the source, where nothing is asked but that.
+    async fn insert_all(&mut self, context: &mut StatementContext<'_>, source: &[Vec<Datum>]) -> Result<()> {
+        let mut rows = Vec::with_capacity(source.len());
+        let mut fault = None;
+        for source_row in source {
+            match run_all(&self.plan.values[0], source_row, context) {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    fault = Some(error);
+                    break;
+                }
+            }
+        }
+        // What is wrong with a row before the one that cannot be computed comes first.
+        self.writer.insert_many(context, &rows).await.map_err(|(_, error)| error)?;
+        self.changes.count += rows.len() as u64;
+        fault.map_or(Ok(()), Err)
+    }
+
     async fn insert(&mut self, context: &mut StatementContext<'_>, row: Vec<Datum>) -> Result<()> {
         let arbiters = self.plan.conflict.as_ref().map(|c| c.arbiters.as_slice());
         match self.writer.insert(context, &row, arbiters).await? {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, ScanCursor};
+use stratos_replication::{Direction, ScanCursor, Span};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::rules::TableRules;
@@ -14,8 +14,8 @@ use crate::ddl::{RewriteColumn, Validation};
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
 use crate::rows::{
-    INDEX_PREFIX_BYTES, StoredRow, decode_row, encode_row, index_entry, index_prefix, index_span, primary_key,
-    row_id_key,
+    INDEX_PREFIX_BYTES, IndexEntry, RowEncoder, StoredRow, decode_row, index_entry, index_prefix, index_span,
+    primary_key, row_id_key, storage_prefix,
 };
 
 /// Rows handled between two looks at the cancel switch, and in one transaction of an online build.
@@ -110,6 +110,15 @@ pub(super) fn index_of(table: &Table, oid: u32) -> Result<&Index> {
     table.indexes.iter().find(|i| i.oid == oid).ok_or_else(|| Error::internal("the index to build is gone"))
 }
 
+/// Writes an index entry; tells whether it is unique and its key was taken. `vacant` says that the snapshot has nothing there.
+fn put_entry(context: &mut StatementContext<'_>, entry: IndexEntry, vacant: bool) -> Result<bool> {
+    let unique = entry.unique;
+    if unique && !vacant && stored(context.transaction.get(&entry.key))?.is_some() {
+        return Ok(true);
+    }
+    Ok(stored(context.transaction.put_new(entry.key.into(), entry.value.into()))? && unique)
+}
+
 /// Fills an index in the transaction that makes it. Nobody else writes the table meanwhile.
 ///
 /// # Errors
@@ -120,15 +129,15 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
     let span = index_span(&table, table.primary_index());
     context.transaction.check_unchanged(span.clone());
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
+    let vacant = stored(context.transaction.is_vacant(index_span(&table, index)))?;
     loop {
         context.eval.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in &rows {
             let entry = index_entry(&table, index, &row.key, &row.values)?;
-            if entry.unique && stored(context.transaction.get(&entry.key))?.is_some() {
+            if put_entry(context, entry, vacant)? {
                 return Err(could_not_create(&table, index, &row.values, &context.eval.format));
             }
-            stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
         }
         if !more {
             return Ok(());
@@ -174,6 +183,8 @@ pub async fn rewrite(
     context.transaction.check_unchanged(span.clone());
     let rules = TableRules::new(to, &context.eval.catalog, &BindContext::for_rules(&context.eval.catalog))?;
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
+    let vacant = stored(context.transaction.is_vacant(Span::prefix(&storage_prefix(to.database, to.storage))))?;
+    let mut encoder = RowEncoder::new(to);
     loop {
         context.eval.check_canceled()?;
         let (rows, more) = next_rows(&mut cursor, from)?;
@@ -188,18 +199,18 @@ pub async fn rewrite(
             }
             rules.check_row(&values, context.eval)?;
             let key = new_key(context, from, to, &row.key, &values).await?;
-            if to.has_primary_key() && stored(context.transaction.get(&key))?.is_some() {
-                return Err(could_not_create(to, to.primary_index(), &values, &context.eval.format));
-            }
             for index in rules.maintained_indexes() {
                 let entry = index_entry(to, index, &key, &values)?;
-                if entry.unique && stored(context.transaction.get(&entry.key))?.is_some() {
+                if put_entry(context, entry, vacant)? {
                     return Err(could_not_create(to, index, &values, &context.eval.format));
                 }
-                stored(context.transaction.put(entry.key.into(), entry.value.into()))?;
             }
-            let value = encode_row(to, &values)?;
-            stored(context.transaction.put(key.into(), value.into()))?;
+            let mut value = Vec::new();
+            encoder.encode(to, &values, &mut value)?;
+            let row = IndexEntry { key, value, unique: to.has_primary_key() };
+            if put_entry(context, row, vacant)? {
+                return Err(could_not_create(to, to.primary_index(), &values, &context.eval.format));
+            }
         }
         if !more {
             return Ok(());

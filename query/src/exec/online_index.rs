@@ -124,10 +124,10 @@ async fn step(
     change: impl Fn(&mut SnapshotEditor) -> Result<Option<Job>>,
 ) -> Result<()> {
     let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
-    stored(transaction.begin_statement().await)?;
+    stored(transaction.begin_statement())?;
     stored(transaction.lock(&keys::version(), LockMode::Update, WAIT).await)?;
     stored(transaction.lock_object(&keys::table(target.database, target.table), LockMode::Update, WAIT).await)?;
-    stored(transaction.begin_statement().await)?;
+    stored(transaction.begin_statement())?;
     let snapshot = engine.catalog_at(target.database, &transaction.view())?;
     let mut editor = SnapshotEditor::new(&snapshot);
     let rest = change(&mut editor)?;
@@ -206,7 +206,7 @@ impl Build<'_> {
         if current.tables.get(&self.target.table).is_none_or(|now| now.version != self.table.version) {
             return Ok(None);
         }
-        stored(transaction.begin_statement().await)?;
+        stored(transaction.begin_statement())?;
         Ok(Some(transaction))
     }
 

@@ -58,7 +58,7 @@ pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Ve
                     })
                     .collect());
             }
-            None => stored(context.transaction.begin_statement().await)?,
+            None => stored(context.transaction.begin_statement())?,
         }
     }
     Err(Error::new(ErrorKind::SerializationFailure, "rows kept changing while they were being locked"))

@@ -1,13 +1,16 @@
 //! One row in, changed or out: its key and value, its index entries, its constraints.
 
-use bytes::Bytes;
-use stratos_replication::{LockMode, LockOutcome};
+use bytes::{Bytes, BytesMut};
+use stratos_replication::{LockMode, LockOutcome, Span};
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::TableRules;
 use super::{StatementContext, foreign_keys, stored};
 use crate::catalog::{Index, IndexState, Table};
-use crate::rows::{StoredRow, decode_row, encode_row, index_entry, primary_key, row_id_key, row_key_of_entry};
+use crate::rows::{
+    IndexEntry, RowEncoder, StoredRow, append_primary_key, decode_row, encode_row, index_entry, primary_key,
+    row_id_key, row_key_of_entry,
+};
 
 /// From this many row locks on, a transaction that inserts takes no more of them: it relies on the check at its commit.
 /// A bulk load would otherwise hold a lock in memory for every row.
@@ -53,10 +56,7 @@ async fn occupant(
 pub struct TableWriter<'a> {
     /// What must hold.
     pub rules: &'a TableRules,
-    locks_taken: usize,
-    row_ids: std::ops::Range<u64>,
-    /// Rows that refer to rows of their own table, which may come later in the statement.
-    self_referring: Vec<Vec<Datum>>,
+    state: WriterState,
 }
 
 /// What a [`TableWriter`] remembers between the pieces of one statement.
@@ -64,31 +64,66 @@ pub struct TableWriter<'a> {
 pub struct WriterState {
     locks_taken: usize,
     row_ids: std::ops::Range<u64>,
+    /// Rows that refer to rows of their own table, which may come later in the statement.
     self_referring: Vec<Vec<Datum>>,
+    bulk: Option<Bulk>,
 }
 
-/// How many row ids a statement takes from the store at once.
+/// What adding many rows uses again and again.
+#[derive(Debug)]
+struct Bulk {
+    encoder: RowEncoder,
+    scratch: Vec<u8>,
+    /// Keys and values are cut from here: a piece of memory of their own for each would cost more than the rows.
+    arena: BytesMut,
+}
+
+impl Bulk {
+    /// The bytes of `scratch`, which starts over.
+    fn cut(&mut self) -> Bytes {
+        if self.arena.capacity() - self.arena.len() < self.scratch.len() {
+            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(self.scratch.len()));
+        }
+        self.arena.extend_from_slice(&self.scratch);
+        self.scratch.clear();
+        self.arena.split().freeze()
+    }
+}
+
+/// A row of a run, ready to be written.
+struct ReadyRow {
+    key: Bytes,
+    value: Bytes,
+    /// Index entries with the positions of their indexes.
+    entries: Vec<(usize, IndexEntry)>,
+}
+
+/// The rows of a run that hold by themselves, and what is wrong with the one after them.
+struct Run {
+    rows: Vec<ReadyRow>,
+    fault: Option<Error>,
+}
+
+/// How many row ids a statement takes from the store at once, at least and at most.
 const ROW_ID_BLOCK: u64 = 64;
+const ROW_ID_BLOCK_MAX: u64 = 4096;
+/// Bytes of memory from which keys and values of many rows are cut.
+const ARENA_BYTES: usize = 64 << 10;
 
 impl<'a> TableWriter<'a> {
     /// A writer for the rows that `rules` are about.
     pub fn new(rules: &'a TableRules) -> Self {
-        TableWriter { rules, locks_taken: 0, row_ids: 0..0, self_referring: Vec::new() }
+        TableWriter { rules, state: WriterState::default() }
     }
 
     /// Goes on where another writer of the same statement stopped.
     pub fn resume(rules: &'a TableRules, state: WriterState) -> Self {
-        TableWriter {
-            rules,
-            locks_taken: state.locks_taken,
-            row_ids: state.row_ids,
-            self_referring: state.self_referring,
-        }
+        TableWriter { rules, state }
     }
 
     /// What the next writer of the statement has to know.
     pub fn suspend(self) -> WriterState {
-        WriterState { locks_taken: self.locks_taken, row_ids: self.row_ids, self_referring: self.self_referring }
+        self.state
     }
 
     /// The statement's rows are all written: checks what could not be checked row by row.
@@ -96,7 +131,7 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// 23503.
     pub async fn finish(&mut self, context: &mut StatementContext<'_>) -> Result<()> {
-        for row in std::mem::take(&mut self.self_referring) {
+        for row in std::mem::take(&mut self.state.self_referring) {
             foreign_keys::require_own_parents(context, self.rules, &row).await?;
         }
         Ok(())
@@ -111,11 +146,142 @@ impl<'a> TableWriter<'a> {
         if table.has_primary_key() {
             return primary_key(table, row);
         }
-        if self.row_ids.is_empty() {
-            self.row_ids = context.engine.row_ids().take(ROW_ID_BLOCK).await?;
+        Ok(row_id_key(table, self.new_row_id(context, 1).await?))
+    }
+
+    /// A row id, where about `wanted` will be needed.
+    async fn new_row_id(&mut self, context: &StatementContext<'_>, wanted: usize) -> Result<i64> {
+        if self.state.row_ids.is_empty() {
+            let count = (wanted as u64).clamp(ROW_ID_BLOCK, ROW_ID_BLOCK_MAX);
+            self.state.row_ids = context.engine.row_ids().take(count).await?;
         }
-        let id = self.row_ids.next().ok_or_else(|| Error::internal("no row id"))?;
-        Ok(row_id_key(table, i64::try_from(id).map_err(|_| Error::out_of_range("row id"))?))
+        let id = self.state.row_ids.next().ok_or_else(|| Error::internal("no row id"))?;
+        i64::try_from(id).map_err(|_| Error::out_of_range("row id"))
+    }
+
+    /// Adds rows as [`TableWriter::insert`] does one by one. An error comes with the number of rows before the one that it is
+    /// about.
+    ///
+    /// # Errors
+    /// As [`TableWriter::insert`].
+    pub async fn insert_many(
+        &mut self,
+        context: &mut StatementContext<'_>,
+        rows: &[Vec<Datum>],
+    ) -> std::result::Result<(), (usize, Error)> {
+        let mut done = 0;
+        // Row locks make others wait for this transaction, and parents are looked at one by one.
+        let one_by_one = |writer: &Self| {
+            let locks = writer.table().indexes.iter().any(|index| index.unique);
+            !writer.rules.outgoing.is_empty() || (locks && writer.state.locks_taken < INSERT_LOCKS_MAX)
+        };
+        while done < rows.len() && one_by_one(self) {
+            self.insert(context, &rows[done], None).await.map_err(|error| (done, error))?;
+            done += 1;
+        }
+        if done == rows.len() {
+            return Ok(());
+        }
+        let run = self.prepare_run(context, &rows[done..]).await.map_err(|error| (done, error))?;
+        let ready = run.rows.len();
+        self.write_run(context, &rows[done..], run.rows).map_err(|(at, error)| (done + at, error))?;
+        run.fault.map_or(Ok(()), |error| Err((done + ready, error)))
+    }
+
+    /// Checks rows by themselves and encodes them.
+    async fn prepare_run(&mut self, context: &mut StatementContext<'_>, rows: &[Vec<Datum>]) -> Result<Run> {
+        let table = self.table();
+        let mut run = Run { rows: Vec::with_capacity(rows.len()), fault: None };
+        for row in rows {
+            let row_id = match table.has_primary_key() {
+                true => None,
+                false => Some(self.new_row_id(context, rows.len()).await?),
+            };
+            match self.prepare(context, row, row_id) {
+                Ok(ready) => run.rows.push(ready),
+                Err(error) => {
+                    run.fault = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    fn prepare(&mut self, context: &StatementContext<'_>, row: &[Datum], row_id: Option<i64>) -> Result<ReadyRow> {
+        self.rules.check_row(row, context.eval)?;
+        let table = self.table();
+        let bulk = self.state.bulk.get_or_insert_with(|| Bulk {
+            encoder: RowEncoder::new(table),
+            scratch: Vec::new(),
+            arena: BytesMut::new(),
+        });
+        match row_id {
+            Some(id) => bulk.scratch.extend_from_slice(&row_id_key(table, id)),
+            None => append_primary_key(&mut bulk.scratch, table, row)?,
+        }
+        let key = bulk.cut();
+        bulk.encoder.encode(table, row, &mut bulk.scratch)?;
+        let value = bulk.cut();
+        let mut entries = Vec::new();
+        for (position, index) in table.indexes.iter().enumerate().skip(1) {
+            if index.state != IndexState::DeleteOnly {
+                entries.push((position, index_entry(table, index, &key, row)?));
+            }
+        }
+        Ok(ReadyRow { key, value, entries })
+    }
+
+    /// Writes prepared rows, each unless one of its unique keys is taken.
+    fn write_run(
+        &mut self,
+        context: &mut StatementContext<'_>,
+        rows: &[Vec<Datum>],
+        ready: Vec<ReadyRow>,
+    ) -> std::result::Result<(), (usize, Error)> {
+        let table = self.table();
+        // One look at the range of an index tells of all its new keys where nothing is there yet, as when a table is filled.
+        let mut vacant = vec![true; table.indexes.len()];
+        for (position, vacant) in vacant.iter_mut().enumerate() {
+            let keys = || {
+                ready.iter().filter_map(move |row| match position {
+                    0 => table.has_primary_key().then_some(row.key.as_ref()),
+                    _ => row
+                        .entries
+                        .iter()
+                        .find(|(at, entry)| *at == position && entry.unique)
+                        .map(|(_, entry)| entry.key.as_slice()),
+                })
+            };
+            if let (Some(first), Some(last)) = (keys().min(), keys().max()) {
+                let span = Span::new(first.to_vec(), Span::key(last).end);
+                *vacant = stored(context.transaction.is_vacant(span)).map_err(|error| (0, error))?;
+            }
+        }
+        for (at, row) in ready.into_iter().enumerate() {
+            let violation = |index: usize| {
+                (at, self.rules.unique_violation(&table.indexes[index], &rows[at], &context.eval.format))
+            };
+            if !vacant[0] && stored(context.transaction.get(&row.key)).map_err(|error| (at, error))?.is_some() {
+                return Err(violation(0));
+            }
+            if stored(context.transaction.put_new(row.key, row.value)).map_err(|error| (at, error))? {
+                return Err(violation(0));
+            }
+            for (index, entry) in row.entries {
+                let (key, value) = (Bytes::from(entry.key), Bytes::from(entry.value));
+                if entry.unique
+                    && !vacant[index]
+                    && stored(context.transaction.get(&key)).map_err(|error| (at, error))?.is_some()
+                {
+                    return Err(violation(index));
+                }
+                if stored(context.transaction.put_new(key, value)).map_err(|error| (at, error))? && entry.unique {
+                    return Err(violation(index));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds a row. With `on_conflict`, says which row stands in the way instead of failing, for the indexes at these
@@ -137,7 +303,7 @@ impl<'a> TableWriter<'a> {
 
         // All unique keys are looked at before anything is written, so that a tolerated conflict leaves nothing behind.
         if table.has_primary_key()
-            && occupant(context, &key, &mut self.locks_taken, on_conflict.is_some()).await?.is_some()
+            && occupant(context, &key, &mut self.state.locks_taken, on_conflict.is_some()).await?.is_some()
         {
             if tolerates(0) {
                 return Ok(Inserted::Conflict(Conflict { index: 0, row_key: key.into() }));
@@ -151,7 +317,8 @@ impl<'a> TableWriter<'a> {
             }
             let entry = index_entry(table, index, &key, row)?;
             if entry.unique
-                && let Some(value) = occupant(context, &entry.key, &mut self.locks_taken, on_conflict.is_some()).await?
+                && let Some(value) =
+                    occupant(context, &entry.key, &mut self.state.locks_taken, on_conflict.is_some()).await?
             {
                 if tolerates(position) {
                     let row_key = row_key_of_entry(table, index, &entry.key, &value)?;
@@ -169,7 +336,7 @@ impl<'a> TableWriter<'a> {
         }
         stored(context.transaction.put(key.into(), value.into()))?;
         if self.rules.refers_to_itself() {
-            self.self_referring.push(row.to_vec());
+            self.state.self_referring.push(row.to_vec());
         }
         Ok(Inserted::Yes)
     }
@@ -208,7 +375,7 @@ impl<'a> TableWriter<'a> {
             // Those who only hold on to the key must be kept out now.
             stored(context.transaction.lock(&old.key, LockMode::Update, context.wait).await)?;
         }
-        if moved && occupant(context, &new_key, &mut self.locks_taken, false).await?.is_some() {
+        if moved && occupant(context, &new_key, &mut self.state.locks_taken, false).await?.is_some() {
             return Err(self.rules.unique_violation(table.primary_index(), new, &context.eval.format));
         }
         for index in self.rules.maintained_indexes() {
@@ -220,7 +387,7 @@ impl<'a> TableWriter<'a> {
         let value = encode_row(table, new)?;
         stored(context.transaction.put(new_key, value.into()))?;
         if self.rules.refers_to_itself() {
-            self.self_referring.push(new.to_vec());
+            self.state.self_referring.push(new.to_vec());
         }
         foreign_keys::require_parents(context, self.rules, Some(&old.values), new).await
     }
@@ -242,7 +409,7 @@ impl<'a> TableWriter<'a> {
         if before.key != after.key {
             if after.unique
                 && index.state != IndexState::DeleteOnly
-                && occupant(context, &after.key, &mut self.locks_taken, false).await?.is_some()
+                && occupant(context, &after.key, &mut self.state.locks_taken, false).await?.is_some()
             {
                 return Err(self.rules.unique_violation(index, new, &context.eval.format));
             }

@@ -56,11 +56,12 @@ impl Session {
             }
             _ => {
                 self.block = None;
-                self.ensure_block();
-                let block = self.ensure_block();
-                let isolation = wanted.isolation.unwrap_or(block.store.isolation());
-                let read_only = wanted.read_only.unwrap_or(block.read_only);
-                self.start_block(isolation, read_only, true);
+                let (isolation, read_only) = {
+                    let settings = self.shared.settings.lock();
+                    (settings.isolation(), settings.read_only())
+                };
+                let isolation = wanted.isolation.unwrap_or(isolation);
+                self.start_block(isolation, wanted.read_only.unwrap_or(read_only), true);
                 Ok(())
             }
         }

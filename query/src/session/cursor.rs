@@ -2,6 +2,8 @@
 //!
 //! Cursors go forwards; a SCROLL cursor keeps the rows that it has given, so that it can go back among them.
 
+use std::sync::Arc;
+
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::session::{Session, StatementDescription};
@@ -111,7 +113,7 @@ impl Session {
     /// # Errors
     /// 34000.
     pub fn describe_cursor(&self, name: &str) -> Result<StatementDescription> {
-        Ok(StatementDescription { params: Vec::new(), columns: Some(self.cursor_columns(name)?) })
+        Ok(StatementDescription { params: Arc::default(), columns: Some(self.cursor_columns(name)?) })
     }
 
     /// `Close` of a portal that is a cursor; nothing when there is none.

@@ -8,6 +8,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use super::plan::{Action, Planned, Prepared, QueryPlan};
 use super::session::Session;
 use crate::catalog::{Table, keys};
+use crate::exec::direct::DirectSelect;
 use crate::exec::{Changes, StatementContext, stored};
 use crate::result::{ResultSet, StatementResult};
 
@@ -24,6 +25,36 @@ fn written_table(action: &Action) -> Option<&Arc<Table>> {
 }
 
 impl Session {
+    /// Carries out a statement that needs to wait for nothing; `None` when it may have to.
+    pub(super) fn execute_at_once(
+        &mut self,
+        planned: &Arc<Planned>,
+        params: &[Datum],
+    ) -> Option<Result<StatementResult>> {
+        let Action::Direct { program, .. } = &planned.action else { return None };
+        let rows = self.rows_by_key(planned, program, params).transpose()?;
+        Some(rows.map(|rows| StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows))))
+    }
+
+    fn rows_by_key(
+        &mut self,
+        planned: &Planned,
+        program: &DirectSelect,
+        params: &[Datum],
+    ) -> Result<Option<Vec<Vec<Datum>>>> {
+        let eval = self.eval_context(&planned.catalog);
+        let Some(block) = &mut self.block else {
+            // Alone, it needs no transaction: a snapshot is one.
+            return program.run(&self.engine.store().latest_view(), params, &eval);
+        };
+        block.used = true;
+        stored(block.store.begin_statement())?;
+        let view = block.store.view();
+        let rows = program.run(&view, params, &eval);
+        block.store.finish_statement(true);
+        rows
+    }
+
     pub(super) async fn execute(
         &mut self,
         prepared: &Arc<Prepared>,
@@ -32,35 +63,18 @@ impl Session {
         in_string: bool,
     ) -> Result<StatementResult> {
         match &planned.action {
-            Action::Direct { program, general } => {
-                let eval = self.eval_context(&planned.catalog);
-                let rows = match &mut self.block {
-                    // Alone, it needs no transaction: a snapshot is one.
-                    None => program.run(&self.engine.store().latest_view(), &params, &eval)?,
-                    Some(block) => {
-                        block.used = true;
-                        stored(block.store.begin_statement().await)?;
-                        let view = block.store.view();
-                        let rows = program.run(&view, &params, &eval);
-                        block.store.finish_statement(true);
-                        rows?
-                    }
-                };
-                match (rows, general) {
-                    (Some(rows), _) => {
-                        Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows)))
-                    }
-                    (None, Some(plan)) => self.run_query(&planned, plan, &params).await,
-                    (None, None) => Err(Error::internal("a key has several rows")),
-                }
-            }
-            Action::Query(plan) => self.run_query(&planned, plan, &params).await,
+            Action::Direct { general, .. } => match (self.execute_at_once(&planned, &params), general) {
+                (Some(result), _) => result,
+                (None, Some(plan)) => Box::pin(self.run_query(&planned, plan, &params)).await,
+                (None, None) => Err(Error::internal("a key has several rows")),
+            },
+            Action::Query(plan) => Box::pin(self.run_query(&planned, plan, &params)).await,
             Action::Insert(_) | Action::Change { .. } => self.run_change(prepared, planned, &params).await,
             Action::SchemaChange(ddl) => {
                 let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-                self.run_schema_change(ddl, text, in_string).await
+                Box::pin(self.run_schema_change(ddl, text, in_string)).await
             }
-            Action::Utility(body) => self.run_utility(prepared, &planned, body, params, in_string).await,
+            Action::Utility(body) => Box::pin(self.run_utility(prepared, &planned, body, params, in_string)).await,
         }
     }
 
@@ -78,7 +92,7 @@ impl Session {
         let eval = self.eval_context(&planned.catalog);
         let engine = self.engine.clone();
         let block = self.ensure_block();
-        stored(block.store.begin_statement().await)?;
+        stored(block.store.begin_statement())?;
         let view = Arc::new(block.store.view());
         let statement = crate::lower::statement(params, view, &eval, engine.runtime(), false);
         let stream = crate::lower::execute_in(&plan.query.rel, Some(&plan.template), &statement).await;
@@ -101,7 +115,7 @@ impl Session {
             let table = written_table(&planned.action).cloned();
             let block = self.ensure_block();
             block.used = true;
-            stored(block.store.begin_statement().await)?;
+            stored(block.store.begin_statement())?;
             if let Some(table) = &table {
                 let key = keys::table(table.database, table.oid);
                 stored(block.store.lock_object(&key, LockMode::KeyShare, wait).await)?;
@@ -158,7 +172,7 @@ impl Session {
         let engine = self.engine.clone();
         let wait = self.wait_policy();
         let block = self.ensure_block();
-        stored(block.store.begin_statement().await)?;
+        stored(block.store.begin_statement())?;
         let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
         let rows = crate::exec::row_locks::run(&mut context, rel).await;
         block.store.finish_statement(rows.is_ok());

@@ -124,7 +124,7 @@ impl Session {
         let engine = self.engine.clone();
         let block = self.ensure_block();
         block.used = true;
-        stored(block.store.begin_statement().await)?;
+        stored(block.store.begin_statement())?;
         let view = Arc::new(block.store.view());
         let statement = crate::lower::statement(params, view, &eval, engine.runtime(), !analyze);
         let lines = crate::lower::explain(rel, &statement, ExplainOptions { analyze }).await;

@@ -6,6 +6,7 @@
 //! - [`execute`]: carrying a planned statement out
 //! - [`block`], [`set`]: BEGIN, COMMIT and savepoints; SET and SHOW · [`utility`]: other statements about the session
 //! - [`schema_change`]: DDL and its jobs
+//! - [`recall`]: plans of simple queries that come again with other integers
 //! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
 //! - [`settings`], [`cancel`], [`shared`]: see there
 
@@ -19,6 +20,7 @@ mod explain;
 #[cfg(test)]
 mod no_session;
 mod plan;
+mod recall;
 mod schema_change;
 #[allow(clippy::module_inception, reason = "the session itself, among what belongs to it")]
 mod session;

@@ -30,7 +30,7 @@ pub struct Prepared {
 struct CachedPlan {
     planned: Arc<Planned>,
     catalog_version: u64,
-    search_path: Vec<String>,
+    search_path: Arc<[String]>,
     /// Literals were read with these.
     format: Arc<FormatOptions>,
 }
@@ -40,7 +40,7 @@ pub struct Planned {
     /// What to do.
     pub action: Action,
     /// Types of the parameters.
-    pub params: Vec<PgType>,
+    pub params: Arc<[PgType]>,
     /// Columns of the result; empty when it gives no rows.
     pub output: Arc<[OutputColumn]>,
     /// The catalog that it was planned with.
@@ -85,6 +85,13 @@ pub enum Action {
     Utility(Box<Body>),
 }
 
+impl Planned {
+    /// Whether it reads one row at most, by its key.
+    pub fn is_of_one_row(&self) -> bool {
+        matches!(&self.action, Action::Direct { program, .. } if program.access().is_single())
+    }
+}
+
 impl Prepared {
     /// A statement that has not been planned.
     pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
@@ -98,7 +105,7 @@ impl Prepared {
             name: name.to_owned(),
             statement: self.parsed.as_ref().map_or_else(String::new, |parsed| parsed.text().to_owned()),
             prepared_micros: self.prepared_micros,
-            params: plan.as_ref().map_or_else(Vec::new, |cached| cached.planned.params.clone()),
+            params: plan.as_ref().map_or_else(Vec::new, |cached| cached.planned.params.to_vec()),
             from_sql: self.from_sql,
         }
     }
@@ -112,7 +119,7 @@ impl Prepared {
     pub fn known_plan(
         &self,
         catalog: &Arc<Snapshot>,
-        path: &[String],
+        path: &Arc<[String]>,
         format: &Arc<FormatOptions>,
     ) -> Option<Arc<Planned>> {
         let plan = self.plan.lock();
@@ -120,7 +127,7 @@ impl Prepared {
             !catalog.private
                 && cached.catalog_version == catalog.version
                 && cached.planned.catalog.database == catalog.database
-                && cached.search_path == path
+                && (Arc::ptr_eq(&cached.search_path, path) || cached.search_path == *path)
                 && (Arc::ptr_eq(&cached.format, format) || cached.format == *format)
         });
         cached.map(|cached| cached.planned.clone())
@@ -134,7 +141,7 @@ impl Prepared {
         &self,
         engine: &Arc<Engine>,
         catalog: &Arc<Snapshot>,
-        path: &[String],
+        path: &Arc<[String]>,
         format: &Arc<FormatOptions>,
     ) -> Result<Option<Arc<Planned>>> {
         let Some(parsed) = &self.parsed else { return Ok(None) };
@@ -143,7 +150,7 @@ impl Prepared {
             *self.plan.lock() = Some(CachedPlan {
                 planned: planned.clone(),
                 catalog_version: catalog.version,
-                search_path: path.to_vec(),
+                search_path: path.clone(),
                 format: format.clone(),
             });
         }
@@ -187,14 +194,14 @@ pub fn plan_statement(
             Some(inner) => binder::bind(&inner, &context, declared)?.params,
             None => Vec::new(),
         };
-        return Ok(Planned { action, params, output: output.into(), catalog: catalog.clone() });
+        return Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() });
     }
     let bound = binder::bind(statement, &context, declared)?;
     plan_bound(engine, bound, catalog)
 }
 
 fn without_rows(action: Action, catalog: &Arc<Snapshot>) -> Planned {
-    Planned { action, params: Vec::new(), output: Arc::new([]), catalog: catalog.clone() }
+    Planned { action, params: Arc::default(), output: Arc::new([]), catalog: catalog.clone() }
 }
 
 /// Chooses how to carry out a bound statement.
@@ -230,5 +237,5 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
             Action::Change { tag: "DELETE", direct: DirectChange::compile(&source, &plan)?, plan, returns }
         }
     };
-    Ok(Planned { action, params, output: output.into(), catalog: catalog.clone() })
+    Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() })
 }

@@ -33,12 +33,12 @@ impl Session {
         let first = block.catalog.is_none();
         let wait = self.wait_policy();
         let block = self.ensure_block();
-        stored(block.store.begin_statement().await)?;
+        stored(block.store.begin_statement())?;
         let mut fresh = None;
         if first {
             stored(block.store.lock(&keys::version(), LockMode::Update, wait).await)?;
             // What the transaction before left must be seen: the statement starts over behind it.
-            stored(block.store.begin_statement().await)?;
+            stored(block.store.begin_statement())?;
             let view = block.store.view();
             fresh = Some(self.engine.catalog_at(self.shared.database, &view)?);
         }

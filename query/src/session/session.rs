@@ -12,8 +12,10 @@ use super::cancel::deadline_after;
 use super::context::EvalContext;
 use super::cursor::Cursor;
 use super::plan::{Planned, Prepared};
+use super::recall::Recall;
+use super::settings::Derived;
 use super::shared::{QUERY_BYTES_MAX, SessionShared};
-use super::transaction::{Block, isolation_from_name};
+use super::transaction::Block;
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
@@ -42,7 +44,7 @@ pub enum TransactionStatus {
 /// Types of a statement's parameters and columns.
 pub struct StatementDescription {
     /// Parameters.
-    pub params: Vec<PgType>,
+    pub params: Arc<[PgType]>,
     /// Columns; none when the statement gives no rows.
     pub columns: Option<Arc<[OutputColumn]>>,
 }
@@ -54,9 +56,12 @@ pub struct Session {
     pub(crate) block: Option<Block>,
     pub(super) cursors: HashMap<String, Cursor>,
     notices: Vec<Notice>,
-    reported: Vec<(&'static str, String)>,
+    /// The settings of which the client has been told.
+    reported: Arc<Derived>,
     /// The committed catalog as last looked at, and its generation.
     catalog: (u64, Arc<Snapshot>),
+    lookup: Option<Lookup>,
+    pub(super) recall: Recall,
     statement_micros: i64,
 }
 
@@ -69,6 +74,13 @@ async fn parse_text(engine: &Engine, sql: &str) -> Result<Vec<binder::ParsedStat
     away(engine.planning(), move || binder::parse(&sql)).await
 }
 
+/// The search path, and what it was made from.
+struct Lookup {
+    settings: Arc<Derived>,
+    catalog: Arc<Snapshot>,
+    path: Arc<[String]>,
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         self.engine.disconnect(self.shared.pid);
@@ -78,7 +90,7 @@ impl Drop for Session {
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, shared: Arc<SessionShared>) -> Session {
         let catalog = shared.catalog.lock().clone();
-        let reported = shared.settings.lock().reported();
+        let reported = shared.settings.lock().derived().clone();
         Session {
             engine,
             shared,
@@ -88,6 +100,8 @@ impl Session {
             reported,
             // Generation 0 is never current, so the first statement looks.
             catalog: (0, catalog),
+            lookup: None,
+            recall: Recall::default(),
             statement_micros: now_micros(),
         }
     }
@@ -123,16 +137,38 @@ impl Session {
 
     /// All settings that the client is to be told about, at its start.
     pub fn reported_settings(&self) -> Vec<(&'static str, String)> {
-        self.reported.clone()
+        self.reported.reported().to_vec()
     }
 
     /// Those of them that changed since the last call.
     pub fn take_changed_settings(&mut self) -> Vec<(&'static str, String)> {
-        let now = self.shared.settings.lock().reported();
-        let changed =
-            now.iter().zip(&self.reported).filter(|(new, old)| new != old).map(|(new, _)| new.clone()).collect();
+        let now = {
+            let settings = self.shared.settings.lock();
+            if Arc::ptr_eq(settings.derived(), &self.reported) {
+                return Vec::new();
+            }
+            settings.derived().clone()
+        };
+        let old = self.reported.reported();
+        let changed = now.reported().iter().zip(old).filter(|(new, old)| new != old).map(|(new, _)| new.clone());
+        let changed = changed.collect();
         self.reported = now;
         changed
+    }
+
+    /// The schemas in which names are looked up, existing ones only.
+    fn lookup_path(&mut self) -> Arc<[String]> {
+        let settings = self.shared.settings.lock().derived().clone();
+        let catalog = self.shared.catalog.lock().clone();
+        if let Some(known) = &self.lookup
+            && Arc::ptr_eq(&known.settings, &settings)
+            && Arc::ptr_eq(&known.catalog, &catalog)
+        {
+            return known.path.clone();
+        }
+        let path: Arc<[String]> = self.shared.search_path(false).into();
+        self.lookup = Some(Lookup { settings, catalog, path: path.clone() });
+        path
     }
 
     /// The catalog that the next statement is planned with.
@@ -212,8 +248,8 @@ impl Session {
     ///
     /// # Errors
     /// What planning the statement gives.
-    pub async fn param_types(&mut self, prepared: &Arc<Prepared>) -> Result<Vec<PgType>> {
-        Ok(self.plan(prepared).await?.map_or_else(Vec::new, |planned| planned.params.clone()))
+    pub async fn param_types(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<[PgType]>> {
+        Ok(self.plan(prepared).await?.map_or_else(Arc::default, |planned| planned.params.clone()))
     }
 
     /// Runs a statement that stands inside another one.
@@ -298,7 +334,7 @@ impl Session {
     pub async fn describe(&mut self, prepared: &Arc<Prepared>) -> Result<StatementDescription> {
         let planned = self.plan(prepared).await?;
         Ok(match planned {
-            None => StatementDescription { params: Vec::new(), columns: None },
+            None => StatementDescription { params: Arc::default(), columns: None },
             Some(planned) => {
                 StatementDescription { params: planned.params.clone(), columns: self.columns_of(&planned)? }
             }
@@ -317,19 +353,37 @@ impl Session {
     /// # Errors
     /// What planning the statement gives.
     pub(super) async fn plan(&mut self, prepared: &Arc<Prepared>) -> Result<Option<Arc<Planned>>> {
-        let catalog = self.current_catalog()?;
-        let path = self.shared.search_path(false);
-        let format = self.shared.settings.lock().format().clone();
+        if prepared.text_bytes() <= INLINE_BYTES_MAX {
+            return self.plan_here(prepared);
+        }
+        let (catalog, path, format) = self.plan_context()?;
         if let Some(planned) = prepared.known_plan(&catalog, &path, &format) {
             return Ok(Some(planned));
-        }
-        if prepared.text_bytes() <= INLINE_BYTES_MAX {
-            return prepared.plan(&self.engine, &catalog, &path, &format);
         }
         let (engine, prepared) = (self.engine.clone(), prepared.clone());
         let slots = engine.planning().clone();
         let shared = self.shared.clone();
         shared.guarded(away(&slots, move || prepared.plan(&engine, &catalog, &path, &format))).await
+    }
+
+    /// As [`Session::plan`], on the spot: for short statements.
+    ///
+    /// # Errors
+    /// What planning the statement gives.
+    pub(super) fn plan_here(&mut self, prepared: &Prepared) -> Result<Option<Arc<Planned>>> {
+        let (catalog, path, format) = self.plan_context()?;
+        match prepared.known_plan(&catalog, &path, &format) {
+            Some(planned) => Ok(Some(planned)),
+            None => prepared.plan(&self.engine, &catalog, &path, &format),
+        }
+    }
+
+    /// What plans are made in.
+    fn plan_context(&mut self) -> Result<(Arc<Snapshot>, Arc<[String]>, Arc<FormatOptions>)> {
+        let catalog = self.current_catalog()?;
+        let path = self.lookup_path();
+        let format = self.shared.settings.lock().format().clone();
+        Ok((catalog, path, format))
     }
 
     /// The clock of a statement starts, and cancel requests are meant for it from now on.
@@ -388,21 +442,55 @@ impl Session {
         in_string: bool,
     ) -> Result<StatementResult> {
         let text = prepared.parsed.as_ref().map_or("", |p| p.text());
+        self.run_as(text, prepared, params, in_string).await
+    }
+
+    /// As [`Session::run`], for a statement of which others see `text` as the text.
+    ///
+    /// # Errors
+    /// The statement's.
+    pub async fn run_as(
+        &mut self,
+        text: &str,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+        in_string: bool,
+    ) -> Result<StatementResult> {
         self.begin_statement(text);
         let deadline = *self.shared.deadline.lock();
-        let shared = self.shared.clone();
         // The end of a transaction is not abandoned half way: what became of it has to be known.
         let ends_block =
             prepared.parsed.as_ref().is_some_and(|p| p.sql().is_some_and(super::utility::ends_failed_block));
-        let work = async {
-            self.refuse_if_failed(prepared)?;
-            self.run_planned(prepared, params, in_string).await
+        let result = match self.run_at_once(prepared, &params) {
+            Some(result) => result,
+            None => {
+                let shared = self.shared.clone();
+                // On the heap: the states of all kinds of statements together are large, and would be moved about.
+                let work = Box::pin(self.run_planned(prepared, params, in_string));
+                if ends_block { work.await } else { shared.cancel.guard(deadline, work).await }
+            }
         };
-        let result = if ends_block { work.await } else { shared.cancel.guard(deadline, work).await };
         if result.is_err() {
             self.fail();
         }
         result
+    }
+
+    /// Runs a statement that waits for nothing: rows by key. `None` leaves it to [`Session::run_planned`].
+    fn run_at_once(&mut self, prepared: &Prepared, params: &[Datum]) -> Option<Result<StatementResult>> {
+        if let Err(error) = self.refuse_if_failed(prepared) {
+            return Some(Err(error));
+        }
+        if prepared.text_bytes() > INLINE_BYTES_MAX {
+            return None;
+        }
+        match self.plan_here(prepared) {
+            Err(error) => Some(Err(error)),
+            Ok(Some(planned)) if planned.is_of_one_row() && params.len() == planned.params.len() => {
+                self.execute_at_once(&planned, params)
+            }
+            Ok(_) => None,
+        }
     }
 
     async fn run_planned(
@@ -430,6 +518,9 @@ impl Session {
     /// # Errors
     /// The statement's; the transaction block has failed then.
     pub async fn fetch(&mut self, result: &mut ResultSet, rows_max: usize) -> Result<Option<RowBlock>> {
+        if let Some(ready) = result.next_ready(rows_max) {
+            return Ok(ready);
+        }
         let deadline = *self.shared.deadline.lock();
         let taken = self.shared.cancel.guard(deadline, result.next(rows_max)).await;
         if taken.is_err() {
@@ -451,8 +542,7 @@ impl Session {
         if self.block.is_none() {
             let (isolation, read_only) = {
                 let settings = self.shared.settings.lock();
-                let level = settings.get("default_transaction_isolation").unwrap_or_default();
-                (isolation_from_name(&level), settings.is_on("default_transaction_read_only"))
+                (settings.isolation(), settings.read_only())
             };
             self.start_block(isolation, read_only, false);
         }
@@ -489,7 +579,7 @@ impl Session {
                 self.rollback_block().await;
                 Ok(())
             }
-            Some(_) => self.commit_block().await,
+            Some(_) => Box::pin(self.commit_block()).await,
             None => {
                 self.forget_local_settings();
                 Ok(())

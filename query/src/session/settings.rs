@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use stratos_replication::Isolation;
 use stratos_types::{
     ByteaOutput, DateOrder, DateStyle, Error, ErrorKind, FormatOptions, IntervalStyle, Result, TimeZone,
 };
+
+use super::transaction::isolation_from_name;
 
 /// Version that we answer to `SHOW server_version`: the Postgres whose behaviour we follow.
 pub const SERVER_VERSION: &str = "15.0";
@@ -122,31 +125,59 @@ const CUSTOM_SETTINGS_MAX: usize = 256;
 /// Longest value in bytes.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// The settings of a session. Cheap enough to copy at the start of each transaction, which is how rollback restores them.
-#[derive(Debug, Clone, PartialEq)]
+/// The settings of a session. Copied at the start of each transaction, which is how rollback restores them: a copy shares
+/// everything until one of the two changes.
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Values that differ from the default, by the name as it is written in the table (or in lower case, for made-up ones).
-    values: BTreeMap<String, String>,
+    values: Arc<BTreeMap<String, String>>,
     /// Values of `SET LOCAL`: they shadow `values` until the transaction ends.
-    local: BTreeMap<String, String>,
+    local: Arc<BTreeMap<String, String>>,
     /// What RESET goes back to where it differs from the table: what the client asked for at its start.
-    session_defaults: BTreeMap<String, String>,
+    session_defaults: Arc<BTreeMap<String, String>>,
+    derived: Arc<Derived>,
+}
+
+/// What statements ask of the settings, in the form in which they need it. Made anew by every change, so that whoever
+/// keeps the pointer knows whether something has changed.
+#[derive(Debug, Default)]
+pub struct Derived {
     format: Arc<FormatOptions>,
     /// Milliseconds; 0 is none.
     statement_timeout_ms: u64,
     lock_timeout_ms: u64,
+    idle_in_transaction_timeout_ms: u64,
+    idle_session_timeout_ms: u64,
+    isolation: Isolation,
+    read_only: bool,
+    /// The schemas of `search_path`, with `$user` as it is written.
+    search_path: Vec<String>,
+    reported: Vec<(&'static str, String)>,
+}
+
+impl Derived {
+    /// Settings that the client is told about, with their values.
+    pub fn reported(&self) -> &[(&'static str, String)] {
+        &self.reported
+    }
+
+    /// The schemas of `search_path`, with `$user` as it is written.
+    pub fn search_path(&self) -> &[String] {
+        &self.search_path
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            values: BTreeMap::new(),
-            local: BTreeMap::new(),
-            session_defaults: BTreeMap::new(),
-            format: Arc::new(FormatOptions::default()),
-            statement_timeout_ms: 0,
-            lock_timeout_ms: 0,
-        }
+        let mut settings = Settings {
+            values: Arc::default(),
+            local: Arc::default(),
+            session_defaults: Arc::default(),
+            derived: Arc::default(),
+        };
+        // The table's defaults are valid values.
+        let _ = settings.derive();
+        settings
     }
 }
 
@@ -193,8 +224,8 @@ impl Settings {
     /// Unknown name (42704), a value that it does not take (22023), a setting that cannot be changed (55P02).
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, value) = self.checked(name, value)?;
-        self.local.remove(&name);
-        self.values.insert(name, value);
+        Arc::make_mut(&mut self.local).remove(&name);
+        Arc::make_mut(&mut self.values).insert(name, value);
         self.derive()
     }
 
@@ -204,7 +235,7 @@ impl Settings {
     /// As [`Settings::set`].
     pub fn set_local(&mut self, name: &str, value: &str) -> Result<()> {
         let (name, value) = self.checked(name, value)?;
-        self.local.insert(name, value);
+        Arc::make_mut(&mut self.local).insert(name, value);
         self.derive()
     }
 
@@ -216,7 +247,7 @@ impl Settings {
         if self.local.is_empty() {
             return Ok(());
         }
-        self.local.clear();
+        self.local = Arc::default();
         self.derive()
     }
 
@@ -254,7 +285,7 @@ impl Settings {
             Takes::Fixed => value.to_owned(),
             _ => canonical(setting, value)?,
         };
-        self.session_defaults.insert(setting.name.to_owned(), value);
+        Arc::make_mut(&mut self.session_defaults).insert(setting.name.to_owned(), value);
         self.derive()
     }
 
@@ -268,8 +299,8 @@ impl Settings {
             None if name.contains('.') => name.to_ascii_lowercase(),
             None => return Err(unknown(name)),
         };
-        self.local.remove(&name);
-        self.values.remove(&name);
+        Arc::make_mut(&mut self.local).remove(&name);
+        Arc::make_mut(&mut self.values).remove(&name);
         self.derive()
     }
 
@@ -278,8 +309,8 @@ impl Settings {
     /// # Errors
     /// Never for settings that were valid when they were set.
     pub fn reset_all(&mut self) -> Result<()> {
-        self.values.clear();
-        self.local.clear();
+        self.values = Arc::default();
+        self.local = Arc::default();
         self.derive()
     }
 
@@ -290,44 +321,44 @@ impl Settings {
         known.chain(custom.map(|(name, value)| (name.clone(), value.clone(), String::new()))).collect()
     }
 
-    /// Settings that the client is told about, with their values.
-    pub fn reported(&self) -> Vec<(&'static str, String)> {
-        SETTINGS.iter().filter(|s| s.reported).map(|s| (s.name, self.get_fixed(s.name).to_owned())).collect()
+    /// What statements ask of them. The same pointer means that nothing has changed.
+    pub fn derived(&self) -> &Arc<Derived> {
+        &self.derived
     }
 
     /// Text formats.
     pub fn format(&self) -> &Arc<FormatOptions> {
-        &self.format
+        &self.derived.format
     }
 
     /// `statement_timeout` in milliseconds; 0 is none.
     pub fn statement_timeout_ms(&self) -> u64 {
-        self.statement_timeout_ms
+        self.derived.statement_timeout_ms
     }
 
     /// `lock_timeout` in milliseconds; 0 is none.
     pub fn lock_timeout_ms(&self) -> u64 {
-        self.lock_timeout_ms
+        self.derived.lock_timeout_ms
     }
 
     /// `idle_in_transaction_session_timeout` in milliseconds; 0 is none.
     pub fn idle_in_transaction_timeout_ms(&self) -> u64 {
-        parse_millis(self.get_fixed("idle_in_transaction_session_timeout")).unwrap_or(0)
+        self.derived.idle_in_transaction_timeout_ms
     }
 
     /// `idle_session_timeout` in milliseconds; 0 is none.
     pub fn idle_session_timeout_ms(&self) -> u64 {
-        parse_millis(self.get_fixed("idle_session_timeout")).unwrap_or(0)
+        self.derived.idle_session_timeout_ms
     }
 
-    /// Whether a boolean setting is on.
-    pub fn is_on(&self, name: &'static str) -> bool {
-        self.get_fixed(name) == "on"
+    /// `default_transaction_isolation`.
+    pub fn isolation(&self) -> Isolation {
+        self.derived.isolation
     }
 
-    /// The schemas of `search_path`, with `$user` as it is written.
-    pub fn search_path(&self) -> Vec<String> {
-        split_path(self.get_fixed("search_path"))
+    /// `default_transaction_read_only`.
+    pub fn read_only(&self) -> bool {
+        self.derived.read_only
     }
 
     fn derive(&mut self) -> Result<()> {
@@ -349,11 +380,20 @@ impl Settings {
                 _ => ByteaOutput::Hex,
             },
         };
-        if *self.format != format {
-            self.format = Arc::new(format);
-        }
-        self.statement_timeout_ms = parse_millis(self.get_fixed("statement_timeout")).unwrap_or(0);
-        self.lock_timeout_ms = parse_millis(self.get_fixed("lock_timeout")).unwrap_or(0);
+        let format = if *self.derived.format == format { self.derived.format.clone() } else { Arc::new(format) };
+        let millis = |name| parse_millis(self.get_fixed(name)).unwrap_or(0);
+        let reported = SETTINGS.iter().filter(|s| s.reported).map(|s| (s.name, self.get_fixed(s.name).to_owned()));
+        self.derived = Arc::new(Derived {
+            format,
+            statement_timeout_ms: millis("statement_timeout"),
+            lock_timeout_ms: millis("lock_timeout"),
+            idle_in_transaction_timeout_ms: millis("idle_in_transaction_session_timeout"),
+            idle_session_timeout_ms: millis("idle_session_timeout"),
+            isolation: isolation_from_name(self.get_fixed("default_transaction_isolation")),
+            read_only: self.get_fixed("default_transaction_read_only") == "on",
+            search_path: split_path(self.get_fixed("search_path")),
+            reported: reported.collect(),
+        });
         Ok(())
     }
 }

@@ -178,11 +178,12 @@ impl Host for SessionShared {
     }
 
     fn search_path(&self, implicit: bool) -> Vec<String> {
-        let path = self.settings.lock().search_path();
+        let derived = self.settings.lock().derived().clone();
+        let path = derived.search_path();
         let catalog = self.catalog.lock().clone();
         let mut schemas = Vec::with_capacity(path.len() + 1);
         for name in path {
-            let name = if name == "$user" { self.user.clone() } else { name };
+            let name = if name == "$user" { self.user.clone() } else { name.clone() };
             let exists = name == "pg_catalog"
                 || name == "information_schema"
                 || catalog.schemas.values().any(|s| s.name == name);

@@ -87,6 +87,16 @@ fn movement(direction: &FetchDirection) -> Result<Movement> {
     })
 }
 
+/// BEGIN, COMMIT, ROLLBACK and their other spellings: without anything that a plan could hold on to.
+pub(super) fn is_plain_block_statement(body: &Body) -> bool {
+    let Body::Sql(statement) = body else { return false };
+    match statement.as_ref() {
+        Statement::StartTransaction { .. } | Statement::Commit { .. } => true,
+        Statement::Rollback { savepoint, .. } => savepoint.is_none(),
+        _ => false,
+    }
+}
+
 impl Session {
     /// Columns of utility statements that depend on the session: FETCH and EXECUTE.
     pub(super) fn output_of_utility(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
@@ -272,7 +282,7 @@ impl Session {
         let context = self.bind_context(&planned.catalog, None);
         let eval = self.eval_context(&planned.catalog);
         let mut params = Vec::with_capacity(arguments.len());
-        for (argument, ty) in arguments.iter().zip(&planned.params) {
+        for (argument, ty) in arguments.iter().zip(planned.params.iter()) {
             params.push(binder::eval_constant(argument, (*ty).into(), &context, &eval)?);
         }
         self.execute(&prepared, planned, params, in_string).await

@@ -155,9 +155,16 @@ impl RowWriter {
 
     /// The row's bytes; the writer starts over.
     pub fn finish(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.finish_into(&mut out);
+        out
+    }
+
+    /// Appends the row's bytes to `out`; the writer starts over and keeps its memory.
+    pub fn finish_into(&mut self, out: &mut Vec<u8>) {
         let wide = self.fields.len() > usize::from(u16::MAX);
         let columns = self.states.len();
-        let mut out = Vec::with_capacity(HEADER_LEN + columns * 5 + self.fields.len());
+        out.reserve(HEADER_LEN + columns * 5 + self.fields.len());
         out.push(VERSION);
         out.push(if wide { WIDE } else { 0 });
         out.extend_from_slice(&(columns as u16).to_le_bytes());
@@ -171,10 +178,10 @@ impl RowWriter {
                 out.extend_from_slice(&(*end as u16).to_le_bytes());
             }
         }
-        out.append(&mut self.fields);
+        out.extend_from_slice(&self.fields);
+        self.fields.clear();
         self.states.clear();
         self.ends.clear();
-        out
     }
 }
 

@@ -38,6 +38,7 @@ pub use meta::FORMAT_VERSION;
 pub(crate) use meta::{FORMAT_KEY, PrefixRecord, ShardState, kind, shard_key};
 use pending::Pending;
 use transaction::Attempt;
+pub(crate) use transaction::piece_ends;
 
 /// Hears of what was applied. Called on the applying thread after the state can be read: must be quick.
 pub trait ApplyObserver: Send + Sync + 'static {
@@ -182,15 +183,17 @@ impl StateMachine {
     /// Mirrors the stored locks of a span.
     fn load_locks(&self, span: &Span) -> Result<()> {
         let mut cursor = self.engine.cursor(Family::Locks, &span.start, Some(&span.end))?;
-        let mut found = Vec::new();
+        let (mut keys, mut pieces) = (Vec::new(), Vec::new());
         cursor.seek_first()?;
         while let Some((key, value)) = cursor.item() {
-            let lock = record::LockRecord::decode(&Bytes::copy_from_slice(value));
-            let lock = lock.ok_or_else(|| Error::corruption("the record of a lock cannot be decoded"))?;
-            found.push((Bytes::copy_from_slice(key), lock));
+            match record::StoredLock::decode(&Bytes::copy_from_slice(value)) {
+                Some(record::StoredLock::Key(lock)) => keys.push((Bytes::copy_from_slice(key), lock)),
+                Some(record::StoredLock::Piece(piece)) => pieces.push(piece),
+                None => return Err(Error::corruption("the record of a lock cannot be decoded")),
+            }
             cursor.next()?;
         }
-        self.locks.replace_span(span, found);
+        self.locks.replace_span(span, keys, pieces);
         Ok(())
     }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
 
-use super::locks::LockTable;
+use super::locks::{LockChanges, LockTable, first_in};
 use super::meta::{self, PrefixRecord, ShardState, kind};
 use super::{ApplyObserver, StateMachine};
 use crate::api::{Key, Span, Timestamp, TxnId, Value, statistics_prefix};
 use crate::command::{Op, TxnStatus};
 use crate::engine::{Batch, BatchOp, Engine, Family};
 use crate::error::{Error, Result};
-use crate::mvcc::record::{self, LockRecord};
+use crate::mvcc::record::{self, LockRecord, PieceRecord};
 use crate::target::LogPosition;
 use crate::watch::Watches;
 
@@ -43,7 +43,7 @@ pub(crate) struct Pending<'a> {
     /// Whether a later entry may look at the overlay. The last entry of a group need not fill it.
     pub(crate) tracked: bool,
     latest: BTreeMap<Key, (Timestamp, Option<Value>)>,
-    lock_changes: BTreeMap<Key, Option<Arc<LockRecord>>>,
+    lock_changes: LockChanges,
     statuses: BTreeMap<Vec<u8>, TxnStatus>,
     deltas: BTreeMap<Vec<u8>, Delta>,
     series: BTreeMap<String, u64>,
@@ -56,7 +56,7 @@ pub(crate) struct Pending<'a> {
 
 /// What remains to be done in memory once the batch is written.
 pub(crate) struct Written {
-    lock_changes: BTreeMap<Key, Option<Arc<LockRecord>>>,
+    lock_changes: LockChanges,
     statistics: Vec<(Vec<u8>, PrefixRecord)>,
     series: BTreeMap<String, u64>,
     reserved_until: Option<Timestamp>,
@@ -73,7 +73,7 @@ impl<'a> Pending<'a> {
             batch: Batch::new(),
             tracked: true,
             latest: BTreeMap::new(),
-            lock_changes: BTreeMap::new(),
+            lock_changes: LockChanges::default(),
             statuses: BTreeMap::new(),
             deltas: BTreeMap::new(),
             series: BTreeMap::new(),
@@ -178,44 +178,75 @@ impl<'a> Pending<'a> {
 
     /// The lock on `key`.
     pub(crate) fn lock(&self, key: &[u8]) -> Option<Arc<LockRecord>> {
-        match self.lock_changes.get(key) {
-            Some(change) => change.clone(),
-            None => self.locks.get(key),
+        if let Some(change) = self.lock_changes.keys.get(key) {
+            return change.clone();
         }
+        if self.lock_changes.pieces.is_empty() {
+            return self.locks.get(key);
+        }
+        match self.piece_on(key) {
+            Some(piece) => piece.op_on(key).map(|op| Arc::new(piece.lock(op))),
+            // A lock on the key alone, for the table's pieces have been looked at.
+            None => self.locks.get(key).filter(|_| self.locks.piece_on(key, |_| true).is_none()),
+        }
+    }
+
+    /// The piece that holds `key`.
+    pub(crate) fn piece_on(&self, key: &[u8]) -> Option<Arc<PieceRecord>> {
+        let new = self.lock_changes.piece_on(key).cloned();
+        new.or_else(|| self.locks.piece_on(key, |first| !self.lock_changes.pieces.contains_key(first)))
     }
 
     /// The first lock of the span that is not `txn`'s.
     pub(crate) fn foreign_lock_in(&self, span: &Span, txn: TxnId) -> Option<(Key, Arc<LockRecord>)> {
-        let old = self.locks.find_in_span(span, |key, lock| lock.txn != txn && !self.lock_changes.contains_key(key));
-        let new = self
-            .lock_changes
-            .range::<[u8], _>((Bound::Included(span.start.as_ref()), Bound::Unbounded))
+        let old = self.locks.foreign_in(span, txn, &self.lock_changes);
+        let from = (Bound::Included(span.start.as_ref()), Bound::Unbounded);
+        let new = self.lock_changes.keys.range::<[u8], _>(from);
+        let new = new
             .take_while(|(key, _)| span.contains(key))
             .filter_map(|(key, lock)| lock.as_ref().map(|lock| (key, lock)))
             .find(|(_, lock)| lock.txn != txn)
             .map(|(key, lock)| (key.clone(), Arc::clone(lock)));
-        match (old, new) {
-            (Some(old), Some(new)) => Some(if old.0 < new.0 { old } else { new }),
-            (old, new) => old.or(new),
-        }
+        let pieces = self.lock_changes.pieces.values().flatten().filter(|piece| piece.txn != txn);
+        let pieces = pieces.filter_map(|piece| first_in(piece, span));
+        old.into_iter().chain(new).chain(pieces).min_by(|(one, _), (other, _)| one.cmp(other))
     }
 
     /// The earliest start of a transaction that holds a lock in the shard.
     pub(crate) fn oldest_lock_start(&self) -> Option<Timestamp> {
         let span = &self.state.descriptor.span;
-        let old = self.locks.oldest_start_where(|key| span.contains(key) && !self.lock_changes.contains_key(key));
-        let new = self.lock_changes.values().flatten().map(|lock| lock.start_ts).min();
-        old.into_iter().chain(new).min()
+        let old = self.locks.oldest_start_where(|key| span.contains(key), &self.lock_changes);
+        let keys = self.lock_changes.keys.values().flatten().map(|lock| lock.start_ts);
+        let pieces = self.lock_changes.pieces.values().flatten().map(|piece| piece.start_ts);
+        old.into_iter().chain(keys).chain(pieces).min()
     }
 
     pub(crate) fn set_lock(&mut self, key: &Key, lock: LockRecord) {
         self.batch.put(Family::Locks, key, &lock.encode());
-        self.lock_changes.insert(key.clone(), Some(Arc::new(lock)));
+        self.lock_changes.keys.insert(key.clone(), Some(Arc::new(lock)));
     }
 
     pub(crate) fn remove_lock(&mut self, key: &Key) {
         self.batch.delete(Family::Locks, key);
-        self.lock_changes.insert(key.clone(), None);
+        self.lock_changes.keys.insert(key.clone(), None);
+    }
+
+    pub(crate) fn set_piece(&mut self, piece: PieceRecord) {
+        self.batch.put(Family::Locks, piece.first(), &piece.encode());
+        self.lock_changes.pieces.insert(piece.first().clone(), Some(Arc::new(piece)));
+    }
+
+    pub(crate) fn remove_piece(&mut self, piece: &PieceRecord) {
+        self.batch.delete(Family::Locks, piece.first());
+        self.lock_changes.pieces.insert(piece.first().clone(), None);
+    }
+
+    /// Whether it is known without a look at the keys that none from `first` to `last` has a version newer than `base`.
+    pub(crate) fn untouched(&self, first: &[u8], last: &[u8], base: Timestamp) -> bool {
+        let overlay = (Bound::Included(first), Bound::Included(last));
+        base >= self.gc_threshold()
+            && self.latest.range::<[u8], _>(overlay).all(|(_, (ts, _))| *ts <= base)
+            && self.prefixes_unchanged(&Span::new(first.to_vec(), Span::key(last).end), base)
     }
 
     /// How a transaction ended, as far as that is still kept.

@@ -131,7 +131,7 @@ impl StateMachine {
         if let Err(error) = imported {
             self.shards.write().remove(&id);
             self.remove_unfinished_imports()?;
-            self.locks.replace_span(&descriptor.span, Vec::new());
+            self.locks.replace_span(&descriptor.span, Vec::new(), Vec::new());
             let _structure = self.structure.lock();
             self.shards_changed();
             return Err(error);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::locks::LockChanges;
 use super::meta::{self, kind, shard_key, shard_key_with};
 use super::{PrefixRecord, Shard, ShardState, StateMachine};
 use crate::api::{
@@ -149,6 +150,7 @@ impl StateMachine {
             child.statistics.insert(prefix.clone(), inside);
             keep_statistics(&mut batch, &mut parent, prefix, outside);
         }
+        let cut = self.cut_pieces(&mut batch, &child.descriptor.span);
         put_descriptor(&mut batch, &parent.descriptor);
         put_descriptor(&mut batch, &child.descriptor);
         batch.put(Family::Meta, &shard_key(kind::GC_THRESHOLD, new_shard), &child.gc_threshold.0.to_be_bytes());
@@ -158,6 +160,7 @@ impl StateMachine {
             batch.put(Family::Meta, &shard_key(kind::MEMBERSHIP, new_shard), membership);
         }
         self.engine.write(&batch)?;
+        self.locks.change(cut);
         *shard.state.write() = parent;
         self.shards.write().insert(new_shard, Shard::new(child));
         self.shards_changed();
@@ -184,6 +187,25 @@ impl StateMachine {
         Ok(parts)
     }
 
+    /// Cuts the pieces that lie across an end of `span` there.
+    fn cut_pieces(&self, batch: &mut Batch, span: &Span) -> LockChanges {
+        let mut changes = LockChanges::default();
+        for piece in self.locks.pieces_over(span) {
+            if span.contains(piece.first()) && span.contains(piece.last()) {
+                continue;
+            }
+            let from = piece.writes.partition_point(|(key, _)| key < &span.start);
+            let to = piece.writes.partition_point(|(key, _)| key < &span.end);
+            let parts = [&piece.writes[..from], &piece.writes[from..to], &piece.writes[to..]];
+            for part in parts.into_iter().filter(|part| !part.is_empty()) {
+                let part = piece.with(part.to_vec());
+                batch.put(Family::Locks, part.first(), &part.encode());
+                changes.pieces.insert(part.first().clone(), Some(Arc::new(part)));
+            }
+        }
+        changes
+    }
+
     fn delete_range(
         &self,
         shard: &Arc<Shard>,
@@ -204,6 +226,7 @@ impl StateMachine {
         for Division { prefix, outside, .. } in self.divide_statistics(&state, span)? {
             keep_statistics(&mut batch, &mut state, prefix, outside);
         }
+        let cut = self.cut_pieces(&mut batch, span);
         for family in [Family::Latest, Family::History, Family::Locks] {
             batch.delete_range(family, &span.start, &span.end);
         }
@@ -211,7 +234,8 @@ impl StateMachine {
         self.engine.write(&batch)?;
         self.watches.note_span(span);
         state.applied = Some(position);
-        self.locks.replace_span(span, Vec::new());
+        self.locks.change(cut);
+        self.locks.replace_span(span, Vec::new(), Vec::new());
         *shard.state.write() = state;
         Ok(CommandResult::Done)
     }

@@ -3,10 +3,21 @@
 use std::sync::Arc;
 
 use super::pending::{Pending, Prior};
-use crate::api::{Key, Timestamp, TxnId, Value};
+use crate::api::{Key, Span, Timestamp, TxnId, Value};
 use crate::command::{Check, CommandResult, ConflictReason, Op, TxnStatus, Write};
 use crate::error::Result;
-use crate::mvcc::record::LockRecord;
+use crate::mvcc::record::{LockRecord, PieceRecord};
+
+/// A prewrite of at least this many keys locks them as one piece. In tests it is small, so that they meet pieces.
+const PIECE_WRITES_MIN: usize = if cfg!(test) { 3 } else { 64 };
+
+/// Keys of a prewrite by which all of its locks are resolved. A piece goes as one, but a split may have cut it in two.
+pub(crate) fn piece_ends(keys: Vec<Key>) -> Vec<Key> {
+    match keys.as_slice() {
+        [first, .., last] if keys.len() >= PIECE_WRITES_MIN => vec![first.clone(), last.clone()],
+        _ => keys,
+    }
+}
 
 /// The names of a transaction's commit that both kinds of commit share.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +101,9 @@ impl Pending<'_> {
         if let Some(refusal) = self.failed_check(attempt.txn, writes, checks)? {
             return Ok(refusal);
         }
+        if let (true, [first, .., last]) = (writes.len() >= PIECE_WRITES_MIN, writes) {
+            return self.prewrite_piece(attempt, primary, writes, (first, last));
+        }
         let mut fresh = Vec::with_capacity(writes.len());
         for write in writes {
             match self.lock(&write.key) {
@@ -112,6 +126,41 @@ impl Pending<'_> {
             };
             self.set_lock(&write.key, lock);
         }
+        Ok(CommandResult::Done)
+    }
+
+    /// Locks many keys as one.
+    fn prewrite_piece(
+        &mut self,
+        attempt: Attempt,
+        primary: &Key,
+        writes: &[Write],
+        (first, last): (&Write, &Write),
+    ) -> Result<CommandResult> {
+        if self.lock(&first.key).is_some_and(|lock| lock.txn == attempt.txn) {
+            // The same prewrite came before.
+            return Ok(CommandResult::Done);
+        }
+        let span = Span::new(first.key.clone(), Span::key(&last.key).end);
+        let foreign = self.foreign_lock_in(&span, attempt.txn).is_some();
+        let oldest_base = writes.iter().map(|write| write.base).min().unwrap_or_default();
+        if foreign || !self.untouched(&first.key, &last.key, oldest_base) {
+            for write in writes {
+                if foreign && let Some(refusal) = self.foreign_lock(&write.key, attempt.txn) {
+                    return Ok(refusal);
+                }
+                let prior = self.prior(&write.key)?;
+                if let Some(refusal) = self.outdated(write, prior, Timestamp::MAX) {
+                    return Ok(refusal);
+                }
+            }
+        }
+        self.set_piece(PieceRecord {
+            txn: attempt.txn,
+            start_ts: attempt.start_ts,
+            primary: primary.clone(),
+            writes: writes.iter().map(|write| (write.key.clone(), write.op.clone())).collect(),
+        });
         Ok(CommandResult::Done)
     }
 
@@ -146,7 +195,7 @@ impl Pending<'_> {
                 continue;
             };
             match status {
-                TxnStatus::Aborted(_) => self.remove_lock(key),
+                TxnStatus::Aborted(_) => self.drop_lock(key),
                 TxnStatus::Committed(commit_ts) => {
                     if let Some(refusal) = self.turn_into_version(key, &lock, commit_ts)? {
                         return Ok(refusal);
@@ -166,7 +215,7 @@ impl Pending<'_> {
             return Ok(self.wrong_shard());
         }
         if self.lock(primary).is_some_and(|lock| lock.txn == txn) {
-            self.remove_lock(primary);
+            self.drop_lock(primary);
         }
         self.set_status(primary, txn, TxnStatus::Aborted(now));
         Ok(CommandResult::Aborted)
@@ -311,7 +360,15 @@ impl Pending<'_> {
         Ok((!exists).then(|| conflict(key, ConflictReason::Missing)))
     }
 
-    /// Makes the locked write a version. Refuses when that would not be the newest one, which no order of
+    /// Forgets the lock on `key`, and with it the piece that it belongs to.
+    fn drop_lock(&mut self, key: &Key) {
+        match self.piece_on(key) {
+            Some(piece) => self.remove_piece(&piece),
+            None => self.remove_lock(key),
+        }
+    }
+
+    /// Makes the locked write a version, and with it the whole piece that it belongs to. Refuses when that would not be the newest one, which no order of
     /// commands leads to while commit timestamps are drawn after the prewrites.
     fn turn_into_version(
         &mut self,
@@ -319,14 +376,32 @@ impl Pending<'_> {
         lock: &Arc<LockRecord>,
         commit_ts: Timestamp,
     ) -> Result<Option<CommandResult>> {
+        let newer = || CommandResult::refused("a locked key has a version that is newer than the commit");
         let mark = self.batch.mark();
-        let prior = self.supersede(key, commit_ts)?;
-        if prior.is_some_and(|prior| prior.ts >= commit_ts) {
-            self.batch.rollback(mark);
-            return Ok(Some(CommandResult::refused("a locked key has a version that is newer than the commit")));
+        let Some(piece) = self.piece_on(key) else {
+            let prior = self.supersede(key, commit_ts)?;
+            if prior.is_some_and(|prior| prior.ts >= commit_ts) {
+                self.batch.rollback(mark);
+                return Ok(Some(newer()));
+            }
+            self.set_latest(key, &lock.op, commit_ts, prior);
+            self.remove_lock(key);
+            return Ok(None);
+        };
+        let mut priors = vec![None; piece.writes.len()];
+        if !self.is_empty_between(piece.first(), piece.last())? {
+            for ((key, _), prior) in piece.writes.iter().zip(&mut priors) {
+                *prior = self.supersede(key, commit_ts)?;
+                if prior.is_some_and(|prior| prior.ts >= commit_ts) {
+                    self.batch.rollback(mark);
+                    return Ok(Some(newer()));
+                }
+            }
         }
-        self.set_latest(key, &lock.op, commit_ts, prior);
-        self.remove_lock(key);
+        for ((key, op), prior) in piece.writes.iter().zip(priors) {
+            self.set_latest(key, op, commit_ts, prior);
+        }
+        self.remove_piece(&piece);
         Ok(None)
     }
 }

@@ -57,7 +57,7 @@ mod tests;
 use crate::api::{Key, ShardId, Span, Timestamp, TxnId, Value};
 
 pub use codec::DecodeError;
-pub(crate) use codec::{Reader, put_blob};
+pub(crate) use codec::{Reader, put_blob, put_uv};
 pub use result::{CommandResult, ConflictReason};
 
 /// Version of the binary form.

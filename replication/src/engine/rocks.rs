@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DataBlockIndexType, ErrorKind, FlushOptions, Options, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRawIterator, DataBlockIndexType, Env, ErrorKind, FlushOptions, Options, Range, ReadOptions, ReadTier, Snapshot,
+    WriteBatch, WriteOptions,
 };
 
 use super::gc::is_garbage;
@@ -27,6 +27,8 @@ const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
 const MEMTABLES_MAX: i32 = 4;
 /// Memtable bytes of the families of small items.
 const SMALL_MEMTABLE_BYTES: usize = 16 * 1024 * 1024;
+/// From this size on, a batch is written with a hint for each family.
+const HINTED_BATCH_BYTES: usize = 64 * 1024;
 /// Threads for flushes and compactions.
 const BACKGROUND_JOBS: i32 = 2;
 /// Open files; each costs a file descriptor and its index's bookkeeping.
@@ -59,6 +61,7 @@ pub struct RocksEngine {
     db: DB,
     gc: Arc<GcThresholds>,
     write_options: WriteOptions,
+    bulk_options: WriteOptions,
     read_options: ReadOptions,
 }
 
@@ -69,7 +72,8 @@ impl RocksEngine {
     /// `AlreadyRunning` when another process has it open, `DiskFull`, `Io`, `Corruption`.
     pub fn open(dir: &Path, options: RocksOptions) -> Result<RocksEngine> {
         let gc = Arc::new(GcThresholds::default());
-        let cache = Cache::new_lru_cache(options.cache_bytes);
+        // Its lookups take no lock, unlike the LRU cache's. Without an estimate of its entries' size its table grows as needed.
+        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
         let families = Family::ALL
             .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, options, &cache, &gc)));
         let db = DB::open_cf_descriptors(&database_options(), dir, families).map_err(|error| {
@@ -81,7 +85,10 @@ impl RocksEngine {
         })?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
-        Ok(RocksEngine { db, gc, write_options, read_options: ReadOptions::default() })
+        let mut bulk_options = WriteOptions::default();
+        bulk_options.disable_wal(true);
+        bulk_options.set_memtable_insert_hint_per_batch(true);
+        Ok(RocksEngine { db, gc, write_options, bulk_options, read_options: ReadOptions::default() })
     }
 
     fn family(&self, family: Family) -> &ColumnFamily {
@@ -127,6 +134,11 @@ fn database_options() -> Options {
     // Without a log of its own the families would otherwise be on disk as of different moments.
     options.set_atomic_flush(true);
     options.set_max_background_jobs(BACKGROUND_JOBS);
+    // Compactions can wait for statements; flushes cannot.
+    if let Ok(mut environment) = Env::new() {
+        environment.lower_thread_pool_cpu_priority();
+        options.set_env(&environment);
+    }
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_bytes_per_sync(SYNC_BYTES);
     options.set_keep_log_file_num(INFO_LOGS_MAX);
@@ -140,7 +152,8 @@ fn family_options(family: Family, sizes: RocksOptions, cache: &Cache, gc: &Arc<G
     table.set_block_size(BLOCK_BYTES);
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Every read needs them: looking them up in the cache each time would cost more than the search in them.
+    table.set_unpartitioned_pinning_tier(BlockBasedTablePinningTier::All);
     table.set_format_version(6);
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Lz4);
@@ -155,9 +168,16 @@ fn family_options(family: Family, sizes: RocksOptions, cache: &Cache, gc: &Arc<G
             options.set_memtable_whole_key_filtering(true);
             options.set_write_buffer_size(sizes.memtable_bytes);
         }
-        Family::History => options.set_write_buffer_size(sizes.memtable_bytes),
-        Family::Txns => table.set_bloom_filter(BLOOM_BITS_PER_KEY, false),
-        Family::Locks | Family::Meta => {}
+        // All families are flushed together, so the smallest memtable must not fill first: a large commit goes through the
+        // locks as a whole.
+        Family::History | Family::Locks => options.set_write_buffer_size(sizes.memtable_bytes),
+        Family::Txns => {
+            table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            // Every commit asks for a transaction that is almost never there.
+            options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+            options.set_memtable_whole_key_filtering(true);
+        }
+        Family::Meta => {}
     }
     options.set_block_based_table_factory(&table);
     if matches!(family, Family::Latest | Family::History | Family::Txns) {
@@ -217,6 +237,8 @@ impl Engine for RocksEngine {
     }
 
     fn write(&self, batch: &Batch) -> Result<()> {
+        // A large batch comes in runs of ascending keys, where the place of the last one tells that of the next.
+        let options = if batch.bytes() >= HINTED_BATCH_BYTES { &self.bulk_options } else { &self.write_options };
         let families = Family::ALL.map(|family| self.family(family));
         let mut writes = WriteBatch::with_capacity_bytes(batch.bytes() + 64);
         for (family, operation) in batch.operations() {
@@ -227,7 +249,7 @@ impl Engine for RocksEngine {
                 BatchOp::DeleteRange(start, end) => writes.delete_range_cf(handle, start, end),
             }
         }
-        self.db.write_opt(writes, &self.write_options).map_err(|error| rocks_error("writing", &error))
+        self.db.write_opt(writes, options).map_err(|error| rocks_error("writing", &error))
     }
 
     fn flush(&self) -> Result<()> {

@@ -5,15 +5,16 @@
 //! | latest  | key                             | commit ts u64, kind u8 (0 tombstone, 1 put), value        |
 //! | history | key, commit ts u64 inverted     | superseding ts u64, kind u8, value                        |
 //! | locks   | key                             | txn u128, start ts u64, kind u8 (0 delete, 1 put), primary uv length and bytes, value |
+//! | locks   | first key of a piece            | txn u128, start ts u64, kind u8 (2), primary blob, uv count, then each write in key order: key blob, kind u8 (0 delete, 1 put), with a put: value blob |
 //! | txns    | primary key, txn u128           | kind u8 (0 aborted, 1 committed), ts u64                  |
 //!
-//! Inverting the timestamp sorts the versions of a key newest first. Because no key is a prefix of another, all
+//! A piece is a lock on many keys at once (a `blob` is a uv length and the bytes). Inverting the timestamp sorts the versions of a key newest first. Because no key is a prefix of another, all
 //! versions of a key stand together.
 
 use bytes::Bytes;
 
 use crate::api::{Key, Timestamp, TxnId};
-use crate::command::{Op, Reader, TxnStatus, put_blob};
+use crate::command::{Op, Reader, TxnStatus, put_blob, put_uv};
 
 /// Bytes before the value of a version.
 pub const VERSION_HEADER_BYTES: usize = 9;
@@ -24,6 +25,9 @@ pub const TXN_SUFFIX_BYTES: usize = 16;
 
 const TOMBSTONE: u8 = 0;
 const PUT: u8 = 1;
+const PIECE: u8 = 2;
+/// Least bytes of a write in a piece: an empty key and a kind.
+const PIECE_WRITE_BYTES_MIN: usize = 2;
 
 /// A version as stored: its moment and its value, which is `None` for a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,18 +146,125 @@ impl LockRecord {
 
     /// The record of its bytes. `None`: not a record.
     pub fn decode(bytes: &Bytes) -> Option<LockRecord> {
+        match StoredLock::decode(bytes)? {
+            StoredLock::Key(lock) => Some(lock),
+            StoredLock::Piece(_) => None,
+        }
+    }
+}
+
+/// The writes of one prewrite, locked together: a large transaction has a few of them instead of a lock for each key. They
+/// are resolved together, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PieceRecord {
+    /// Whose it is.
+    pub txn: TxnId,
+    /// When that transaction's commit began.
+    pub start_ts: Timestamp,
+    /// Where that transaction is decided.
+    pub primary: Key,
+    /// What is written, in the order of the keys; never empty.
+    pub writes: Vec<(Key, Op)>,
+}
+
+impl PieceRecord {
+    /// The bytes of the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let bytes = |(key, op): &(Key, Op)| key.len() + if let Op::Put(value) = op { value.len() } else { 0 } + 8;
+        let mut out = Vec::with_capacity(64 + self.primary.len() + self.writes.iter().map(bytes).sum::<usize>());
+        out.extend_from_slice(&self.txn.0.to_be_bytes());
+        out.extend_from_slice(&self.start_ts.0.to_be_bytes());
+        out.push(PIECE);
+        put_blob(&mut out, &self.primary);
+        put_uv(&mut out, self.writes.len() as u64);
+        for (key, op) in &self.writes {
+            put_blob(&mut out, key);
+            match op {
+                Op::Delete => out.push(TOMBSTONE),
+                Op::Put(value) => {
+                    out.push(PUT);
+                    put_blob(&mut out, value);
+                }
+            }
+        }
+        out
+    }
+
+    /// The first key, under which the piece is stored.
+    pub fn first(&self) -> &Key {
+        &self.writes[0].0
+    }
+
+    /// The last key.
+    pub fn last(&self) -> &Key {
+        &self.writes[self.writes.len() - 1].0
+    }
+
+    /// What the piece does to a key, if it holds it.
+    pub fn op_on(&self, key: &[u8]) -> Option<&Op> {
+        if key < self.first().as_ref() || key > self.last().as_ref() {
+            return None;
+        }
+        let at = self.writes.binary_search_by(|(own, _)| own.as_ref().cmp(key)).ok()?;
+        Some(&self.writes[at].1)
+    }
+
+    /// The piece's writes from `start` (included) to `end` (excluded).
+    pub fn writes_in(&self, start: &[u8], end: &[u8]) -> &[(Key, Op)] {
+        let from = self.writes.partition_point(|(key, _)| key.as_ref() < start);
+        let to = self.writes.partition_point(|(key, _)| key.as_ref() < end);
+        self.writes.get(from..to).unwrap_or_default()
+    }
+
+    /// The lock on one of its keys.
+    pub fn lock(&self, op: &Op) -> LockRecord {
+        LockRecord { txn: self.txn, start_ts: self.start_ts, primary: self.primary.clone(), op: op.clone() }
+    }
+
+    /// The same locks on other writes.
+    pub fn with(&self, writes: Vec<(Key, Op)>) -> PieceRecord {
+        PieceRecord { txn: self.txn, start_ts: self.start_ts, primary: self.primary.clone(), writes }
+    }
+}
+
+/// What is stored among the locks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredLock {
+    /// A lock on one key.
+    Key(LockRecord),
+    /// A lock on many.
+    Piece(PieceRecord),
+}
+
+impl StoredLock {
+    /// The record of its bytes. `None`: not a record.
+    pub fn decode(bytes: &Bytes) -> Option<StoredLock> {
         let mut reader = Reader::new(bytes);
         let txn = TxnId(reader.u128().ok()?);
         let start_ts = Timestamp(reader.u64().ok()?);
         let kind = reader.u8().ok()?;
         let primary = reader.blob().ok()?;
+        if kind == PIECE {
+            let write = |reader: &mut Reader<'_>| {
+                let key = reader.blob()?;
+                Ok((key, if reader.u8()? == PUT { Op::Put(reader.blob()?) } else { Op::Delete }))
+            };
+            let writes = reader.list(PIECE_WRITE_BYTES_MIN, write).ok()?;
+            let sorted = writes.is_sorted_by(|(a, _), (b, _)| a < b);
+            return (sorted && !writes.is_empty() && reader.is_at_end()).then_some(StoredLock::Piece(PieceRecord {
+                txn,
+                start_ts,
+                primary,
+                writes,
+            }));
+        }
         let value = reader.rest();
         let op = match kind {
-            0 if value.is_empty() => Op::Delete,
-            1 => Op::Put(value),
+            TOMBSTONE if value.is_empty() => Op::Delete,
+            PUT => Op::Put(value),
             _ => return None,
         };
-        Some(LockRecord { txn, start_ts, primary, op })
+        Some(StoredLock::Key(LockRecord { txn, start_ts, primary, op }))
     }
 }
 
@@ -179,6 +290,19 @@ mod tests {
         let expected = [[0u8; 15].as_ref(), &[5], &[0; 7], &[6], &[1, 2], b"pk", b"v"].concat();
         assert_eq!(lock.encode(), expected);
         assert_eq!(LockRecord::decode(&Bytes::from(expected)), Some(lock));
+        let piece = PieceRecord {
+            txn: TxnId(5),
+            start_ts: Timestamp(6),
+            primary: Bytes::from_static(b"pk"),
+            writes: vec![
+                (Bytes::from_static(b"a"), Op::Put(Bytes::from_static(b"v"))),
+                (Bytes::from_static(b"b"), Op::Delete),
+            ],
+        };
+        let expected =
+            [[0u8; 15].as_ref(), &[5], &[0; 7], &[6], &[2, 2], b"pk", &[2, 1, b'a', 1, 1, b'v', 1, b'b', 0]].concat();
+        assert_eq!(piece.encode(), expected);
+        assert_eq!(StoredLock::decode(&Bytes::from(expected)), Some(StoredLock::Piece(piece)));
     }
 
     #[test]

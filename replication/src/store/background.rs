@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::commit::{clear_lock, submit};
 use super::{Inner, Store};
-use crate::api::{Span, Timestamp};
+use crate::api::Timestamp;
 use crate::command::{Command, CommandResult};
 use crate::error::Result;
 
@@ -81,8 +81,8 @@ impl Inner {
             return Ok(());
         }
         for shard in self.routing.all() {
-            let locks = self.data.locks_in(&shard.descriptor.span)?;
-            for lock in locks.into_iter().filter(|lock| !self.is_coordinating(lock.txn)).take(LEFTOVERS_PER_ROUND_MAX) {
+            let abandoned = |txn| !self.is_coordinating(txn);
+            for lock in self.data.locks_of(&shard.descriptor.span, &abandoned, LEFTOVERS_PER_ROUND_MAX) {
                 let met = CommandResult::Locked {
                     key: lock.key,
                     txn: lock.txn,
@@ -107,9 +107,7 @@ impl Inner {
         let now = self.now().await?;
         let mut threshold = now.saturating_sub(self.options.gc_window).min(self.oracle.watermark());
         threshold = threshold.min(self.pins.oldest().unwrap_or(Timestamp::MAX));
-        let everywhere = Span::new(&[0_u8][..], &[0xFF_u8; 16][..]);
-        let oldest_lock = self.data.locks_in(&everywhere)?.into_iter().map(|lock| lock.start_ts).min();
-        threshold = threshold.min(oldest_lock.unwrap_or(Timestamp::MAX));
+        threshold = threshold.min(self.data.oldest_lock_start().unwrap_or(Timestamp::MAX));
         let mut reached = true;
         for shard in self.routing.all() {
             let descriptor = &shard.descriptor;

@@ -13,6 +13,7 @@ use super::data::was_not_proposed;
 use super::routing::Shard;
 use super::transaction::HeldLocks;
 use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
+use crate::apply::piece_ends;
 use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write};
 use crate::error::{Error, Result};
 use crate::protocol::leader::Admission;
@@ -487,7 +488,8 @@ impl Driver {
             .into_iter()
             .map(|part| {
                 let chunks = chunked(part.writes);
-                let keys = chunks.iter().map(|chunk| chunk.iter().map(|write| write.key.clone()).collect()).collect();
+                let keys_of = |chunk: &Vec<Write>| piece_ends(chunk.iter().map(|write| write.key.clone()).collect());
+                let keys = chunks.iter().map(keys_of).collect();
                 DrivenPart { shard: part.shard, chunks, keys, checks: Arc::new(part.checks) }
             })
             .collect();

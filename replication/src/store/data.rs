@@ -82,6 +82,12 @@ pub trait Data: Send + Sync + 'static {
     /// The engine cannot read.
     fn locks_in(&self, span: &Span) -> Result<Vec<KeyLock>>;
 
+    /// Up to `limit` locks in a span that belong to `wanted` transactions. Of locks that are resolved together one is enough.
+    fn locks_of(&self, span: &Span, wanted: &dyn Fn(TxnId) -> bool, limit: usize) -> Vec<KeyLock>;
+
+    /// When the commit of the oldest transaction began that holds a lock.
+    fn oldest_lock_start(&self) -> Option<Timestamp>;
+
     /// What is recorded of a transaction at its primary key; `None`: nothing yet.
     ///
     /// # Errors

@@ -59,8 +59,17 @@ impl Data for StateMachine {
     }
 
     fn locks_in(&self, span: &Span) -> Result<Vec<KeyLock>> {
-        let locks = self.locks().in_span(span, usize::MAX);
+        let locks = self.locks().in_span(span);
         Ok(locks.into_iter().map(|(key, lock)| key_lock(key, &lock)).collect())
+    }
+
+    fn locks_of(&self, span: &Span, wanted: &dyn Fn(TxnId) -> bool, limit: usize) -> Vec<KeyLock> {
+        let locks = self.locks().of_transactions(span, wanted, limit);
+        locks.into_iter().map(|(key, lock)| key_lock(key, &lock)).collect()
+    }
+
+    fn oldest_lock_start(&self) -> Option<Timestamp> {
+        self.locks().oldest_start()
     }
 
     fn status(&self, primary: &[u8], txn: TxnId) -> Result<Option<TxnStatus>> {
@@ -69,7 +78,7 @@ impl Data for StateMachine {
 
     fn holds(&self, check: &Check, txn: TxnId) -> Result<bool> {
         // Locks before versions: one that is resolved between the two looks is seen as a version.
-        let foreign = |span: &Span| self.locks().find_in_span(span, |_, lock| lock.txn != txn);
+        let foreign = |span: &Span| self.locks().foreign_lock_in(span, txn);
         match check {
             Check::KeyUnchanged { key, base } => {
                 let span = Span::key(key);

@@ -1,6 +1,5 @@
 //! The snapshots that are in use: garbage collection stays below the oldest.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,10 +9,10 @@ use crate::api::Timestamp;
 /// Stripes, so that sessions on several cores do not meet at one mutex for every statement.
 const STRIPES: usize = 16;
 
-/// Counts the users of every snapshot.
+/// Counts the users of every snapshot. A stripe has as many snapshots as it has sessions at work, a few, in no order.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
-    stripes: [Mutex<BTreeMap<Timestamp, usize>>; STRIPES],
+    stripes: [Mutex<Vec<(Timestamp, usize)>>; STRIPES],
 }
 
 /// Keeps one snapshot readable as long as it lives.
@@ -28,23 +27,28 @@ impl Pins {
     /// Pins a snapshot; `spread` (such as a transaction's number) chooses the stripe.
     pub(crate) fn pin(self: &Arc<Self>, at: Timestamp, spread: u64) -> Arc<Pin> {
         let stripe = (spread % STRIPES as u64) as usize;
-        *self.stripes[stripe].lock().entry(at).or_default() += 1;
+        let mut pinned = self.stripes[stripe].lock();
+        match pinned.iter_mut().find(|(pinned, _)| *pinned == at) {
+            Some((_, count)) => *count += 1,
+            None => pinned.push((at, 1)),
+        }
+        drop(pinned);
         Arc::new(Pin { pins: self.clone(), at, stripe })
     }
 
     /// The oldest snapshot in use.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.stripes.iter().filter_map(|stripe| stripe.lock().keys().next().copied()).min()
+        self.stripes.iter().filter_map(|stripe| stripe.lock().iter().map(|(at, _)| *at).min()).min()
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut stripe = self.pins.stripes[self.stripe].lock();
-        if let Some(count) = stripe.get_mut(&self.at) {
-            *count -= 1;
-            if *count == 0 {
-                stripe.remove(&self.at);
+        if let Some(place) = stripe.iter().position(|(at, _)| *at == self.at) {
+            stripe[place].1 -= 1;
+            if stripe[place].1 == 0 {
+                stripe.swap_remove(place);
             }
         }
     }

@@ -11,8 +11,8 @@ use super::read_set::ReadSet;
 use super::shards::{DROPPED_PREFIX, encode_dropped};
 use super::view::ReadView;
 use crate::api::{
-    CommitInfo, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId, Value,
-    WaitPolicy,
+    CommitInfo, Direction, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId,
+    Value, WaitPolicy,
 };
 use crate::command::{Check, Op, Write};
 use crate::error::{Error, Result};
@@ -141,7 +141,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `ShuttingDown`.
-    pub async fn begin_statement(&mut self) -> Result<()> {
+    pub fn begin_statement(&mut self) -> Result<()> {
         self.inner.check_open()?;
         self.finish_statement(true);
         if self.isolation == Isolation::ReadCommitted || !self.started {
@@ -285,6 +285,28 @@ impl Transaction {
         self.write(key, Some(value))
     }
 
+    /// As [`Transaction::put`], for a key that the caller knows to be free in the snapshot; tells whether the transaction itself
+    /// has given it a value already, which is then replaced.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn put_new(&mut self, key: Key, value: Value) -> Result<bool> {
+        let base = self.base_of(&key)?;
+        self.overlay.replace(key, Some(value), base)
+    }
+
+    /// Whether the snapshot has no key in the span. What the transaction has written does not count.
+    ///
+    /// # Errors
+    /// `SnapshotTooOld`; the engine cannot read.
+    pub fn is_vacant(&self, span: Span) -> Result<bool> {
+        let view = ReadView::new(self.inner.clone(), self.read_ts, None, self.reads.clone(), self.pin.clone());
+        let mut cursor = view.scan(span, Direction::Forward);
+        let mut vacant = true;
+        while vacant && cursor.next_chunk(1, usize::MAX, &mut |_, _| vacant = false)? {}
+        Ok(vacant)
+    }
+
     /// Buffers a delete, as [`Transaction::put`].
     ///
     /// # Errors
@@ -308,6 +330,12 @@ impl Transaction {
     }
 
     fn write(&mut self, key: Key, value: Option<Value>) -> Result<()> {
+        let base = self.base_of(&key)?;
+        self.overlay.write(key, value, base)
+    }
+
+    /// The moment up to which a write to `key` knows what is there.
+    fn base_of(&mut self, key: &Key) -> Result<Timestamp> {
         if self.read_only {
             return Err(Error::ReadOnlyTransaction);
         }
@@ -315,8 +343,8 @@ impl Transaction {
             return Err(Error::KeyTooLong { bytes: key.len(), limit_bytes: KEY_BYTES_MAX });
         }
         self.rely_on_snapshot();
-        let base = self.bases.get(&key).copied().unwrap_or(self.read_ts);
-        self.overlay.write(key, value, base)
+        let locked = if self.bases.is_empty() { None } else { self.bases.get(key).copied() };
+        Ok(locked.unwrap_or(self.read_ts))
     }
 
     fn rely_on_snapshot(&mut self) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_types::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,10 +16,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Bytes of answers collected before they are written to the socket, unless the client has to be answered now.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// An output buffer larger than this is not kept.
+const OUTPUT_KEPT_BYTES: usize = 256 << 10;
 /// How long a client may take to read the last words to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read from the socket at once.
-const READ_BUFFER_BYTES: usize = 16 << 10;
+pub const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Bytes read at once while rows are arriving.
+pub const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// Memory taken for a long message before its bytes have come.
 const READ_AHEAD_BYTES_MAX: usize = 1 << 20;
 
@@ -97,6 +101,27 @@ impl Connection {
         }
     }
 
+    /// Gives the data of the CopyData messages at the front that have arrived to `take`, until it is `bytes_max` bytes or more;
+    /// tells how many messages it were.
+    ///
+    /// # Errors
+    /// As [`Connection::buffered_message`].
+    pub fn take_copy_data(&mut self, bytes_max: usize, mut take: impl FnMut(&[u8])) -> Result<usize, ConnectionError> {
+        let (mut messages, mut bytes) = (0, 0);
+        while bytes < bytes_max {
+            let header = frame::header(&self.input, self.message_bytes_max).map_err(ConnectionError::Protocol)?;
+            let Some((b'd', length)) = header else { break };
+            if self.input.len() < length {
+                break;
+            }
+            take(&self.input[HEADER_BYTES..length]);
+            self.input.advance(length);
+            messages += 1;
+            bytes += length;
+        }
+        Ok(messages)
+    }
+
     /// The next message, waiting for it.
     ///
     /// # Errors
@@ -106,16 +131,16 @@ impl Connection {
             if let Some(message) = self.buffered_message()? {
                 return Ok(message);
             }
-            self.read().await?;
+            self.read(READ_BUFFER_BYTES).await?;
         }
     }
 
-    /// Waits for more bytes. Cancel-safe.
+    /// Waits for more bytes, and takes about `bytes` of them if there are so many. Cancel-safe.
     ///
     /// # Errors
     /// The socket's.
-    pub async fn read(&mut self) -> Result<(), ConnectionError> {
-        self.input.reserve(READ_BUFFER_BYTES);
+    pub async fn read(&mut self, bytes: usize) -> Result<(), ConnectionError> {
+        self.input.reserve(bytes);
         match self.stream.read_buf(&mut self.input).await? {
             0 => Err(ConnectionError::Closed),
             _ => Ok(()),
@@ -152,6 +177,10 @@ impl Connection {
         }
         self.stream.write_all_buf(&mut self.output).await?;
         self.stream.flush().await?;
+        // The buffer is used again, unless a long row has made it large.
+        if self.output.capacity() > OUTPUT_KEPT_BYTES {
+            self.output = BytesMut::new();
+        }
         self.output.reserve(READ_BUFFER_BYTES);
         Ok(())
     }

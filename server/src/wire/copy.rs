@@ -10,6 +10,9 @@ use super::encode::command_complete;
 use super::serve::{Client, Next};
 use super::simple::{ROWS_PER_STEP, Remaining};
 
+/// Bytes of rows that are worked on before another look at the connection.
+const COPY_WORK_BYTES: usize = 512 << 10;
+
 /// A COPY FROM STDIN whose rows are arriving.
 pub struct CopyState {
     copy: CopyIn,
@@ -50,10 +53,10 @@ impl Client {
         use PgWireFrontendMessage as M;
         let Some(mut state) = self.copy.take() else { return Ok(Next::Continue) };
         match message {
-            M::CopyData(data) => match self.session.copy_in_write(&mut state.copy, &data.data).await {
-                Ok(()) => self.copy = Some(state),
-                Err(error) => self.copy_failed(state, error).await?,
-            },
+            M::CopyData(data) => {
+                let fed = state.copy.feed(&data.data);
+                self.work_on_copy(state, fed).await?;
+            }
             M::CopyDone(_) => {
                 let CopyState { copy, remaining } = state;
                 match self.session.copy_in_finish(copy).await {
@@ -82,6 +85,40 @@ impl Client {
             }
         }
         Ok(Next::Continue)
+    }
+
+    /// Takes all the rows that have arrived; whether there were any. Clients send a message for each row or so, and looking at
+    /// each on its own would cost more than its row.
+    pub(super) async fn take_copy_data(&mut self) -> std::result::Result<bool, ConnectionError> {
+        let Some(mut state) = self.copy.take() else { return Ok(false) };
+        let mut fed = Ok(());
+        let taken = self.connection.take_copy_data(COPY_WORK_BYTES, |data| {
+            if fed.is_ok() {
+                fed = state.copy.feed(data);
+            }
+        })?;
+        if taken == 0 {
+            self.copy = Some(state);
+            return Ok(false);
+        }
+        self.work_on_copy(state, fed).await?;
+        Ok(true)
+    }
+
+    async fn work_on_copy(
+        &mut self,
+        mut state: CopyState,
+        fed: Result<()>,
+    ) -> std::result::Result<(), ConnectionError> {
+        let worked = match fed {
+            Ok(()) => self.session.copy_in_work(&mut state.copy).await,
+            Err(error) => Err(error),
+        };
+        match worked {
+            Ok(()) => self.copy = Some(state),
+            Err(error) => self.copy_failed(state, error).await?,
+        }
+        Ok(())
     }
 
     pub(super) async fn copy_failed(

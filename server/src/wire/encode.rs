@@ -2,7 +2,6 @@
 
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::{
     CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as Wire,
 };
@@ -46,43 +45,86 @@ impl Format {
     }
 }
 
-/// The formats of `count` columns from a list of none (all text), one (for all) or one for each.
-///
-/// # Errors
-/// 08P01 for any other number.
-pub fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<Format>> {
-    match codes {
-        [] => Ok(vec![Format::Text; count]),
-        [one] => Ok(vec![Format::from_code(*one)?; count]),
-        each if each.len() == count => each.iter().map(|code| Format::from_code(*code)).collect(),
-        each => Err(Error::new(
-            ErrorKind::ProtocolViolation,
-            format!("bind message has {} {what} formats but {count} {what}s", each.len()),
-        )),
+/// The formats of a row's columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Formats {
+    /// The same for all.
+    All(Format),
+    /// One for each.
+    Each(Vec<Format>),
+}
+
+impl Formats {
+    /// The formats of `count` columns from a list of none (all text), one (for all) or one for each.
+    ///
+    /// # Errors
+    /// 08P01 for any other number.
+    pub fn new(codes: &[i16], count: usize, what: &str) -> Result<Formats> {
+        match codes {
+            [] => Ok(Formats::All(Format::Text)),
+            [one] => Ok(Formats::All(Format::from_code(*one)?)),
+            each if each.len() == count => {
+                each.iter().map(|code| Format::from_code(*code)).collect::<Result<_>>().map(Formats::Each)
+            }
+            each => Err(Error::new(
+                ErrorKind::ProtocolViolation,
+                format!("bind message has {} {what} formats but {count} {what}s", each.len()),
+            )),
+        }
+    }
+
+    /// The format of a column.
+    pub fn of(&self, column: usize) -> Format {
+        match self {
+            Formats::All(format) => *format,
+            Formats::Each(formats) => formats.get(column).copied().unwrap_or(Format::Text),
+        }
     }
 }
 
-/// `RowDescription`.
-pub fn row_description(columns: &[OutputColumn], formats: &[Format]) -> PgWireBackendMessage {
-    let fields = columns
-        .iter()
-        .zip(formats)
-        .map(|(column, format)| {
+/// Appends a message of kind `kind` whose content `put` appends.
+fn put_message(out: &mut BytesMut, kind: u8, put: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
+    let start = out.len();
+    out.put_u8(kind);
+    out.put_i32(0);
+    if let Err(error) = put(out) {
+        // Half a message would make the rest of the stream unreadable.
+        out.truncate(start);
+        return Err(error);
+    }
+    let length = i32::try_from(out.len() - start - 1)
+        .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "a row is too long for the protocol"))?;
+    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+fn put_count(out: &mut BytesMut, columns: usize) -> Result<()> {
+    out.put_i16(i16::try_from(columns).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?);
+    Ok(())
+}
+
+/// Appends a `RowDescription`.
+///
+/// # Errors
+/// More columns than the protocol can say.
+pub fn put_row_description(out: &mut BytesMut, columns: &[OutputColumn], formats: &Formats) -> Result<()> {
+    put_message(out, b'T', |out| {
+        put_count(out, columns.len())?;
+        for (at, column) in columns.iter().enumerate() {
             // What clients cannot know as a type of its own is text to them.
             let ty = if column.ty.ty == PgType::Unknown { PgType::Text } else { column.ty.ty };
             let (table, attnum) = column.origin.unwrap_or((0, 0));
-            FieldDescription::new(
-                column.name.clone(),
-                i32::from_be_bytes(table.to_be_bytes()),
-                attnum,
-                ty.oid(),
-                ty.len(),
-                column.ty.typmod,
-                format.code(),
-            )
-        })
-        .collect();
-    PgWireBackendMessage::RowDescription(RowDescription::new(fields))
+            out.put_slice(column.name.as_bytes());
+            out.put_u8(0);
+            out.put_u32(table);
+            out.put_i16(attnum);
+            out.put_u32(ty.oid());
+            out.put_i16(ty.len());
+            out.put_i32(column.ty.typmod);
+            out.put_i16(formats.of(at).code());
+        }
+        Ok(())
+    })
 }
 
 /// Appends a value with its length in front.
@@ -111,7 +153,7 @@ pub struct RowPrinter<'a> {
     /// The columns.
     pub columns: &'a [OutputColumn],
     /// Format of each.
-    pub formats: &'a [Format],
+    pub formats: &'a Formats,
     /// How values read in text.
     pub options: &'a FormatOptions,
     /// The catalog, where some columns print names.
@@ -124,27 +166,23 @@ pub struct RowPrinter<'a> {
 /// A row longer than the protocol can say.
 pub fn put_row(out: &mut BytesMut, block: &RowBlock, row: usize, printer: &RowPrinter<'_>) -> Result<()> {
     let RowPrinter { columns, formats, options, names } = printer;
-    let start = out.len();
-    out.put_u8(b'D');
-    out.put_i32(0);
-    out.put_i16(i16::try_from(columns.len()).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?);
-    for (at, (column, format)) in columns.iter().zip(*formats).enumerate() {
-        let ty = column.ty.ty;
-        if let (Some(names), Format::Text) = (names, format)
-            && prints_names(ty)
-        {
-            put_value(out, &with_names(names, block.datum(row, at, ty)?, ty), ty, Format::Text, options)?;
-            continue;
+    put_message(out, b'D', |out| {
+        put_count(out, columns.len())?;
+        for (at, column) in columns.iter().enumerate() {
+            let (ty, format) = (column.ty.ty, formats.of(at));
+            if let (Some(names), Format::Text) = (names, format)
+                && prints_names(ty)
+            {
+                put_value(out, &with_names(names, block.datum(row, at, ty)?, ty), ty, Format::Text, options)?;
+                continue;
+            }
+            match block {
+                RowBlock::Rows(rows) => put_value(out, &rows[row][at], ty, format, options)?,
+                RowBlock::Batch(_) => put_value(out, &block.datum(row, at, ty)?, ty, format, options)?,
+            }
         }
-        match block {
-            RowBlock::Rows(rows) => put_value(out, &rows[row][at], ty, *format, options)?,
-            RowBlock::Batch(_) => put_value(out, &block.datum(row, at, ty)?, ty, *format, options)?,
-        }
-    }
-    let length = i32::try_from(out.len() - start - 1)
-        .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "a row is too long for the protocol"))?;
-    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
-    Ok(())
+        Ok(())
+    })
 }
 
 /// `ErrorResponse` with the fields that Postgres gives.

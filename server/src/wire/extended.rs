@@ -13,7 +13,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, command_complete, formats, row_description};
+use super::encode::{Format, Formats, command_complete, put_row_description};
 use super::serve::Client;
 
 /// Portals that one session may have open.
@@ -78,12 +78,12 @@ impl Client {
                 ),
             ));
         }
-        let param_formats = formats(&bind.parameter_format_codes, types.len(), "parameter")?;
+        let param_formats = Formats::new(&bind.parameter_format_codes, types.len(), "parameter")?;
         let options = self.session.format_options();
         let names = self.session.names_for(types.iter().copied())?;
         let mut params = Vec::with_capacity(types.len());
-        for (at, (value, ty)) in bind.parameters.iter().zip(&types).enumerate() {
-            params.push(match (value, param_formats[at]) {
+        for (at, (value, ty)) in bind.parameters.iter().zip(types.iter()).enumerate() {
+            params.push(match (value, param_formats.of(at)) {
                 (None, _) => Datum::Null,
                 (Some(bytes), Format::Binary) => Datum::from_binary(*ty, bytes)?,
                 (Some(bytes), Format::Text) => {
@@ -112,8 +112,8 @@ impl Client {
                     self.session.describe_cursor(&name).map(|d| (d, Some(Vec::new()))).map_err(|_| no_portal(&name))
                 }
                 Some(portal) => {
-                    let codes = portal.result_formats.clone();
-                    self.session.describe(&portal.prepared.clone()).await.map(|d| (d, Some(codes)))
+                    let (prepared, codes) = (portal.prepared.clone(), portal.result_formats.clone());
+                    self.session.describe(&prepared).await.map(|d| (d, Some(codes)))
                 }
             },
         };
@@ -125,14 +125,12 @@ impl Client {
             let oids = description.params.iter().map(|ty| ty.oid()).collect();
             self.connection.put(&PgWireBackendMessage::ParameterDescription(ParameterDescription::new(oids)))?;
         }
-        match description.columns {
-            None => self.connection.put(&PgWireBackendMessage::NoData(NoData::new()))?,
-            Some(columns) => match formats(&codes.unwrap_or_default(), columns.len(), "result column") {
-                Ok(formats) => self.connection.put(&row_description(&columns, &formats))?,
-                Err(error) => return Ok(Err(error)),
-            },
-        }
-        Ok(Ok(()))
+        let Some(columns) = description.columns else {
+            self.connection.put(&PgWireBackendMessage::NoData(NoData::new()))?;
+            return Ok(Ok(()));
+        };
+        let formats = Formats::new(&codes.unwrap_or_default(), columns.len(), "result column");
+        Ok(formats.and_then(|formats| put_row_description(self.connection.output(), &columns, &formats)))
     }
 
     pub(super) async fn execute(&mut self, execute: Execute) -> std::result::Result<(), ConnectionError> {
@@ -182,7 +180,7 @@ impl Client {
                         self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
                         return Ok(Ok(()));
                     }
-                    Ok(StatementResult::CopyOut(copy)) => return self.send_copy_out(copy).await,
+                    Ok(StatementResult::CopyOut(copy)) => return Box::pin(self.send_copy_out(copy)).await,
                     Ok(StatementResult::CopyIn(copy)) => {
                         self.start_copy_in(CopyState::extended(copy))?;
                         return Ok(Ok(()));
@@ -190,7 +188,7 @@ impl Client {
                 }
             }
         };
-        let formats = match formats(&portal.result_formats, result.columns.len(), "result column") {
+        let formats = match Formats::new(&portal.result_formats, result.columns.len(), "result column") {
             Ok(formats) => formats,
             Err(error) => return Ok(Err(error)),
         };

@@ -8,7 +8,7 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_query::session::{Session, TransactionStatus};
 use stratos_types::{Error, ErrorKind};
 
-use super::connection::{Connection, ConnectionError};
+use super::connection::{COPY_BUFFER_BYTES, Connection, ConnectionError, READ_BUFFER_BYTES};
 use super::copy::CopyState;
 use super::encode::{error_response, notice_response, parameter_status, ready_for_query};
 use super::extended::Portal;
@@ -61,6 +61,10 @@ impl Client {
         self.tell_ready()?;
         let mut handled = 0;
         loop {
+            if self.copy.is_some() && Box::pin(self.take_copy_data()).await? {
+                tokio::task::consume_budget().await;
+                continue;
+            }
             let message = match self.connection.buffered_message() {
                 Ok(Some(message)) => message,
                 Ok(None) => {
@@ -132,7 +136,7 @@ impl Client {
         };
         tokio::select! {
             biased;
-            read = self.connection.read() => read,
+            read = self.connection.read(if copying { COPY_BUFFER_BYTES } else { READ_BUFFER_BYTES }) => read,
             error = interrupted => {
                 if error.kind() == ErrorKind::QueryCanceled {
                     return self.copy_canceled(error).await;
@@ -149,13 +153,13 @@ impl Client {
             return Ok(Next::Close);
         }
         if self.copy.is_some() {
-            return self.handle_copy(message).await;
+            return Box::pin(self.handle_copy(message)).await;
         }
         if self.skip_to_sync && !matches!(message, M::Sync(_)) {
             return Ok(Next::Continue);
         }
         match message {
-            M::Query(query) => self.simple_query(&query.query).await?,
+            M::Query(query) => Box::pin(self.simple_query(&query.query)).await?,
             M::Parse(parse) => {
                 let result = self.parse(parse).await;
                 self.answer(result, PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;

@@ -7,7 +7,7 @@ use stratos_types::Result;
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, RowPrinter, command_complete, put_row, row_description};
+use super::encode::{Format, Formats, RowPrinter, command_complete, put_row, put_row_description};
 use super::serve::Client;
 
 /// Rows encoded between two looks at the socket.
@@ -24,6 +24,17 @@ impl Client {
         // The unnamed portal and statement do not outlive a simple query.
         self.portals.remove("");
         self.session.close_prepared("");
+        if let Some((prepared, params)) = self.session.recall(sql) {
+            let told = match self.session.run_as(sql, &prepared, params, false).await {
+                Ok(result) => self.send_simple(result).await?,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                self.session.fail();
+                self.tell_error(&error)?;
+            }
+            return self.finish_string().await;
+        }
         match self.session.parse(sql).await {
             Err(error) => {
                 self.session.fail();
@@ -107,9 +118,11 @@ impl Client {
     }
 
     async fn send_rows_simple(&mut self, mut result: ResultSet) -> std::result::Result<Result<()>, ConnectionError> {
-        let formats = vec![Format::Text; result.columns.len()];
+        let formats = Formats::All(Format::Text);
         self.tell_notices()?;
-        self.connection.put(&row_description(&result.columns, &formats))?;
+        if let Err(error) = put_row_description(self.connection.output(), &result.columns, &formats) {
+            return Ok(Err(error));
+        }
         if let Err(error) = self.send_rows(&mut result, &formats, usize::MAX).await? {
             return Ok(Err(error));
         }
@@ -122,7 +135,7 @@ impl Client {
     pub(super) async fn send_rows(
         &mut self,
         result: &mut ResultSet,
-        formats: &[Format],
+        formats: &Formats,
         rows_max: usize,
     ) -> std::result::Result<Result<usize>, ConnectionError> {
         let options = self.session.format_options();

@@ -111,7 +111,7 @@ async fn costs() {
     let store = open(home.path()).await;
     let began = std::time::Instant::now();
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     let rows: u64 = 200_000;
     for number in 0..rows {
         let key = key(&format!("n{number:08}"));

@@ -45,7 +45,7 @@ fn number(value: Option<Value>) -> u64 {
 
 async fn put(store: &Store, pairs: &[(&str, u64)]) -> Timestamp {
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     for (name, new) in pairs {
         transaction.put(key(name), value(*new)).unwrap();
     }
@@ -76,7 +76,7 @@ fn names(cursor: &mut ScanCursor, rows: usize) -> Vec<String> {
 async fn increment(store: &Store, isolation: Isolation, name: &str) {
     loop {
         let mut transaction = store.begin(isolation, false);
-        transaction.begin_statement().await.unwrap();
+        transaction.begin_statement().unwrap();
         let key = key(name);
         let current = match transaction.lock(&key, LockMode::NoKeyUpdate, WAIT).await {
             Ok(LockOutcome::Granted { current, .. }) => current,
@@ -110,13 +110,13 @@ async fn a_statement_sees_the_writes_of_those_before_and_not_its_own() {
     let store = store().await;
     put(&store, &[("a", 1), ("c", 3), ("e", 5)]).await;
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     transaction.put(key("b"), value(2)).unwrap();
     transaction.delete(key("c")).unwrap();
     assert_eq!(transaction.view().get(&key("b")).unwrap(), None);
     assert_eq!(transaction.get(&key("b")).unwrap(), Some(value(2)));
     transaction.finish_statement(true);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     transaction.put(key("d"), value(4)).unwrap();
     let view = transaction.view();
     let everything = Span::prefix(&[2]);
@@ -138,16 +138,16 @@ async fn savepoints_undo_writes_and_locks() {
     let store = store().await;
     put(&store, &[("a", 1)]).await;
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     transaction.put(key("b"), value(2)).unwrap();
     transaction.finish_statement(true);
     let savepoint = transaction.savepoint();
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     transaction.lock(&key("a"), LockMode::Update, WAIT).await.unwrap();
     transaction.put(key("a"), value(9)).unwrap();
     transaction.finish_statement(true);
     let mut other = store.begin(Isolation::ReadCommitted, false);
-    other.begin_statement().await.unwrap();
+    other.begin_statement().unwrap();
     let refused = other.lock(&key("a"), LockMode::Update, WaitPolicy::NoWait).await;
     assert!(matches!(refused, Err(Error::LockNotAvailable)));
     let skipped = other.lock(&key("a"), LockMode::KeyShare, WaitPolicy::SkipLocked).await;
@@ -165,10 +165,10 @@ async fn repeatable_read_refuses_to_write_what_has_changed() {
     let store = store().await;
     put(&store, &[("a", 1)]).await;
     let mut transaction = store.begin(Isolation::RepeatableRead, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     assert_eq!(number(transaction.get(&key("a")).unwrap()), 1);
     put(&store, &[("a", 2)]).await;
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     assert_eq!(number(transaction.get(&key("a")).unwrap()), 1);
     let locked = transaction.lock(&key("a"), LockMode::Update, WAIT).await;
     assert!(matches!(locked, Err(Error::WriteConflict { .. })));
@@ -189,8 +189,8 @@ async fn write_skew_is_refused_under_serializable_only() {
             }
             let mut one = store.begin(isolation, false);
             let mut two = store.begin(isolation, false);
-            one.begin_statement().await.unwrap();
-            two.begin_statement().await.unwrap();
+            one.begin_statement().unwrap();
+            two.begin_statement().unwrap();
             for transaction in [&one, &two] {
                 let mut sum = 0;
                 let view = transaction.view();
@@ -215,7 +215,7 @@ async fn write_skew_is_refused_under_serializable_only() {
 async fn a_phantom_is_refused_under_serializable() {
     let store = store().await;
     let mut one = store.begin(Isolation::Serializable, false);
-    one.begin_statement().await.unwrap();
+    one.begin_statement().unwrap();
     let view = one.view();
     assert!(!view.scan(Span::prefix(&[2]), Direction::Backward).next_chunk(10, 100, &mut |_, _| ()).unwrap());
     put(&store, &[("m", 1)]).await;
@@ -231,7 +231,7 @@ async fn transactions_over_several_shards_are_atomic() {
     assert_eq!(store.shards().len(), 3);
     let info = {
         let mut transaction = store.begin(Isolation::ReadCommitted, false);
-        transaction.begin_statement().await.unwrap();
+        transaction.begin_statement().unwrap();
         transaction.put(key("a"), value(1)).unwrap();
         transaction.put(key("z"), value(2)).unwrap();
         transaction.commit().await.unwrap()
@@ -241,7 +241,7 @@ async fn transactions_over_several_shards_are_atomic() {
     assert_eq!(store.view_at(Timestamp(info.timestamp.0 - 1)).get(&key("z")).unwrap(), None);
     // A conflict in one of them undoes both.
     let mut transaction = store.begin(Isolation::RepeatableRead, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     transaction.put(key("a"), value(5)).unwrap();
     transaction.put(key("z"), value(5)).unwrap();
     put(&store, &[("z", 3)]).await;
@@ -256,7 +256,7 @@ async fn transactions_over_several_shards_are_atomic() {
 async fn a_transaction_larger_than_a_proposal_is_one_transaction() {
     let store = store().await;
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     let large = Bytes::from(vec![7_u8; 1 << 20]);
     for number in 0..20 {
         transaction.put(key(&format!("n{number:04}")), large.clone()).unwrap();
@@ -414,7 +414,7 @@ async fn a_snapshot_never_sees_half_a_transfer() {
                     continue;
                 }
                 let mut transaction = store.begin(Isolation::ReadCommitted, false);
-                transaction.begin_statement().await.unwrap();
+                transaction.begin_statement().unwrap();
                 let mut balances = Vec::new();
                 for name in [from, to] {
                     match transaction.lock(&key(name), LockMode::NoKeyUpdate, WAIT).await {
@@ -468,7 +468,7 @@ async fn a_deadlock_has_one_victim() {
         let (store, barrier) = (store.clone(), barrier.clone());
         tasks.push(tokio::spawn(async move {
             let mut transaction = store.begin(Isolation::ReadCommitted, false);
-            transaction.begin_statement().await.unwrap();
+            transaction.begin_statement().unwrap();
             transaction.lock(&key(first), LockMode::Update, WAIT).await.unwrap();
             barrier.wait().await;
             let second = transaction.lock(&key(second), LockMode::Update, WAIT).await;
@@ -534,7 +534,7 @@ async fn a_dropped_commit_blocks_nobody() {
     let store = store().await;
     for name in ["a", "b"] {
         let mut transaction = store.begin(Isolation::ReadCommitted, false);
-        transaction.begin_statement().await.unwrap();
+        transaction.begin_statement().unwrap();
         transaction.lock(&key(name), LockMode::Update, WAIT).await.unwrap();
         transaction.put(key(name), value(1)).unwrap();
         let commit = transaction.commit();

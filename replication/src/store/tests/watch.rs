@@ -28,7 +28,7 @@ fn some_span(rng: &mut StdRng) -> Span {
 
 async fn change(store: &Store, rng: &mut StdRng) {
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
-    transaction.begin_statement().await.unwrap();
+    transaction.begin_statement().unwrap();
     for _ in 0..rng.random_range(1..5) {
         match rng.random_bool(0.3) {
             true => transaction.delete(some_key(rng)).unwrap(),
@@ -95,7 +95,7 @@ async fn an_image_that_is_good_shows_what_a_scan_shows() {
                 11..14 => views.push(store.latest_view()),
                 14 => {
                     let mut transaction = store.begin(Isolation::RepeatableRead, false);
-                    transaction.begin_statement().await.unwrap();
+                    transaction.begin_statement().unwrap();
                     transaction.put(some_key(rng), value(0)).unwrap();
                     transaction.finish_statement(true);
                     views.push(transaction.view());
