@@ -197,14 +197,15 @@ impl Client {
         Ok(Next::Continue)
     }
 
-    /// A message that is malformed. One of the extended protocol ends what is pipelined up to Sync, as any of its errors; a
-    /// broken Sync is none.
+    /// A message that is malformed. One of the extended protocol ends what is pipelined up to Sync, as any of its errors; even
+    /// a broken Sync is one.
     async fn refuse_message(&mut self, error: Error, kind: u8) -> Result<(), ConnectionError> {
         if let Some(state) = self.copy.take() {
             return self.copy_failed(state, error).await;
         }
         match kind {
-            b'Q' | b'F' if !self.skip_to_sync => {
+            b'Q' | b'F' | b'S' if kind == b'S' || !self.skip_to_sync => {
+                self.skip_to_sync = false;
                 self.session.fail();
                 self.tell_error(&error)?;
                 self.finish_string().await
