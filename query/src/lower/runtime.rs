@@ -47,8 +47,11 @@ const SORT_RESERVE_DIVISOR: usize = 16;
 const SORT_RESERVE_BYTES_MAX: usize = 10 << 20;
 /// Partitions of a plan for little memory, which its parts share: the fewest with which joins that sort and merge are planned.
 pub(super) const FRUGAL_PARTITIONS: usize = 2;
-/// Rows of a batch in such a plan. A part that cannot hold a batch cannot go to disk either.
-const FRUGAL_BATCH_ROWS: usize = 1024;
+/// Rows of a batch in such a plan: one for so many bytes of the queries' memory, within bounds. A part that cannot hold a batch
+/// cannot go to disk either.
+const FRUGAL_ROW_BYTES: usize = 128 << 10;
+const FRUGAL_BATCH_ROWS_MIN: usize = 128;
+const FRUGAL_BATCH_ROWS_MAX: usize = 1024;
 
 /// The node's shared means for queries. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ struct Inner {
     env: Arc<RuntimeEnv>,
     /// What a sort that goes to disk keeps back for merging, in bytes.
     sort_reserve_bytes: usize,
+    /// Rows of a batch in plans for little memory.
+    frugal_batch_rows: usize,
     logical: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     cores: usize,
@@ -82,6 +87,8 @@ impl QueryRuntime {
             .map_err(error_from)?;
         Ok(QueryRuntime(Arc::new(Inner {
             env,
+            frugal_batch_rows: (options.query_memory_bytes / FRUGAL_ROW_BYTES)
+                .clamp(FRUGAL_BATCH_ROWS_MIN, FRUGAL_BATCH_ROWS_MAX),
             sort_reserve_bytes: (options.query_memory_bytes / SORT_RESERVE_DIVISOR).min(SORT_RESERVE_BYTES_MAX),
             logical: logical_rules(),
             physical: PhysicalOptimizer::new().rules,
@@ -124,7 +131,7 @@ impl QueryRuntime {
 
     pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
         let (partitions, batch_rows) =
-            if statement.frugal { (FRUGAL_PARTITIONS, FRUGAL_BATCH_ROWS) } else { (partitions, BATCH_ROWS) };
+            if statement.frugal { (FRUGAL_PARTITIONS, self.0.frugal_batch_rows) } else { (partitions, BATCH_ROWS) };
         let mut config = SessionConfig::new()
             .with_batch_size(batch_rows)
             .with_target_partitions(partitions)

@@ -292,7 +292,8 @@ impl ExecutionPlan for ScanExec {
         let plain_rows = self.access.index == 0 && self.direction == Direction::Forward && self.limit.is_none();
         let keeps = plain_rows && statement.source.view().is_some() && {
             let widths = self.schema.fields().iter().map(|field| field.data_type().primitive_width());
-            statement.runtime.segments().admits(self.rows, widths)
+            // Kept batches have the usual size, which a statement short of memory cannot afford.
+            !statement.frugal && statement.runtime.segments().admits(self.rows, widths)
         };
         let segments = keeps.then(|| Segments {
             table: index_prefix(&self.table, self.table.primary_index()),
