@@ -70,11 +70,11 @@ pub struct Engine {
     /// Changes whenever a transaction that changed the catalog commits.
     catalog_changes: watch::Receiver<u64>,
     oids: OidPool,
-    sequences: Sequences,
+    sequences: Arc<Sequences>,
     row_ids: RowIds,
     /// By OID and version of the table, and version of the catalog.
     rules: Mutex<Cache<(u32, u64, u64), Arc<TableRules>>>,
-    sessions: RwLock<HashMap<i32, Arc<SessionShared>>>,
+    sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>>,
     next_pid: AtomicI32,
     /// Long statements that may be parsed and bound at once.
     planning: Arc<Semaphore>,
@@ -114,13 +114,29 @@ impl CatalogReader for ViewReader<'_> {
     }
 }
 
-impl StoreFacts for Store {
+/// What system tables ask of the node.
+struct NodeFacts {
+    store: Store,
+    sequences: Arc<Sequences>,
+    sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>>,
+}
+
+impl StoreFacts for NodeFacts {
     fn statistics(&self, prefix: &[u8]) -> stratos_replication::PrefixStatistics {
-        Store::statistics(self, prefix)
+        self.store.statistics(prefix)
     }
 
     fn shards(&self) -> Vec<stratos_replication::ShardInfo> {
-        Store::shards(self)
+        self.store.shards()
+    }
+
+    fn sequence_value(&self, database: u32, storage: u32) -> Result<Option<keys::SequenceValue>> {
+        self.sequences.value(database, storage)
+    }
+
+    fn locks(&self) -> Vec<catalog::LockFacts> {
+        let sessions: Vec<Arc<SessionShared>> = self.sessions.read().values().cloned().collect();
+        sessions.iter().flat_map(|session| session.lock_facts()).collect()
     }
 }
 
@@ -143,12 +159,15 @@ impl Engine {
     /// # Errors
     /// The store's errors, a spill directory that cannot be made.
     pub async fn open(store: Store, options: EngineOptions) -> Result<Arc<Engine>> {
-        let runtime = QueryRuntime::new(&options, Some(Arc::new(store.clone())))?;
+        let sequences = Arc::new(Sequences::new(store.clone()));
+        let sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>> = Arc::default();
+        let facts = NodeFacts { store: store.clone(), sequences: sequences.clone(), sessions: sessions.clone() };
+        let runtime = QueryRuntime::new(&options, Some(Arc::new(facts)))?;
         let catalog_changes = store.watch_key(keys::version());
         bootstrap(&store).await?;
         ensure_shards(&store).await?;
         Ok(Arc::new(Engine {
-            sequences: Sequences::new(store.clone()),
+            sequences,
             row_ids: RowIds::new(store.clone()),
             store,
             options,
@@ -157,7 +176,7 @@ impl Engine {
             catalog_changes,
             oids: OidPool::default(),
             rules: Mutex::new(Cache::new(CACHED_RULES_MAX)),
-            sessions: RwLock::default(),
+            sessions,
             next_pid: AtomicI32::new(1),
             planning: Arc::new(Semaphore::new(LONG_STATEMENTS_AT_ONCE)),
             started_micros: crate::session::now_micros(),

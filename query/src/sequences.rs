@@ -103,17 +103,19 @@ impl Sequences {
         })
     }
 
-    /// Where the sequence stands, for `SELECT last_value, is_called FROM sequence`.
+    /// Where the sequence with this storage stands, for `SELECT last_value, is_called FROM sequence`; none when nothing is
+    /// stored yet.
     ///
     /// # Errors
     /// The store's errors.
-    pub fn value(&self, database: u32, sequence: &Sequence) -> Result<SequenceValue> {
-        if let Some(standing) = *self.slot(database, sequence).lock() {
-            return Ok(standing.value);
+    pub fn value(&self, database: u32, storage: u32) -> Result<Option<SequenceValue>> {
+        let slot = self.standing.lock().get(&(database, storage)).cloned();
+        if let Some(standing) = slot.and_then(|slot| *slot.lock()) {
+            return Ok(Some(standing.value));
         }
         let view = self.store.latest_view();
-        let value = stored(view.get(&keys::sequence_value(database, sequence.storage)))?;
-        value.map_or_else(|| Ok(start_of(sequence)), |bytes| SequenceValue::decode(&bytes))
+        let value = stored(view.get(&keys::sequence_value(database, storage)))?;
+        value.map(|bytes| SequenceValue::decode(&bytes)).transpose()
     }
 
     /// Forgets what is in memory of a sequence whose stored value a transaction is about to replace.

@@ -6,6 +6,7 @@ use stratos_types::ErrorKind;
 pub fn sqlstate(kind: ErrorKind) -> &'static str {
     use ErrorKind as K;
     match kind {
+        K::Warning => "01000",
         K::ConnectionFailure => "08006",
         K::ProtocolViolation => "08P01",
         K::FeatureNotSupported => "0A000",

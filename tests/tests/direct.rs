@@ -258,7 +258,6 @@ async fn changed(client: &Client, sql: &str, table: &str, form: &str) -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet: changes with subqueries"]
 async fn changes_agree() {
     let (node, postgres) = (Node::start(), Postgres::start());
     let (ours, theirs) = (prepare(node.server()).await, prepare(postgres.server()).await);

@@ -37,7 +37,6 @@ fn both(what: &str, run: impl Fn(&Server) -> Output) {
 }
 
 #[test]
-#[ignore = "not yet: MOVE"]
 fn psycopg() {
     let python = drivers().join("python/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/setup.sh test", python.display());

@@ -142,7 +142,6 @@ fn postgres_answers_as_the_files_say() {
 }
 
 #[test]
-#[ignore = "not yet: about 50 of 756 statements differ"]
 fn stratos_answers_as_postgres() {
     let node = Node::start();
     report(&failures(node.server()));

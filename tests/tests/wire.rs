@@ -428,7 +428,6 @@ async fn timeouts(server: &Server) {
 }
 
 #[test]
-#[ignore = "not yet: a SELECT list without columns"]
 fn a_node_and_its_clients() {
     let mut node = Node::start();
     let server = node.server().clone();

@@ -67,7 +67,7 @@ impl ColumnBuilder {
                     Inner::Timestamp(PrimitiveBuilder::with_capacity(capacity).with_data_type(arrow_type(ty)))
                 }
                 PgType::Uuid => Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, UUID_BYTES)),
-                PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz => {
+                PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Record => {
                     Inner::Binary(BinaryBuilder::with_capacity(capacity, capacity * 16))
                 }
                 other if other.is_oid_like() => Inner::Oid(PrimitiveBuilder::with_capacity(capacity)),
@@ -199,7 +199,7 @@ impl ColumnBuilder {
                 b.append_value(v).map_err(|e| Error::internal(format!("uuid column: {e}")))?
             }
             (Inner::Text(b), Datum::Text(v) | Datum::Jsonb(v)) => b.append_value(v),
-            (Inner::Text(b), Datum::Record(_)) => b.append_value(record_text(value)),
+            (Inner::Binary(b), Datum::Record(v)) => b.append_value(super::record::encode(v)?),
             (Inner::Binary(b), Datum::Bytea(v)) => b.append_value(v),
             (Inner::Binary(b), Datum::Numeric(v)) => b.append_value(v.to_sortable()),
             (Inner::Binary(b), Datum::Interval(v)) => b.append_value(v.to_sortable()),
@@ -263,9 +263,4 @@ pub fn scalar_of(ty: PgType, value: &Datum) -> Result<ScalarValue> {
     let array = if value.is_null() { new_null_array(&arrow_type(ty), 1) } else { array_of(ty, [value])? };
     ScalarValue::try_from_array(&array as &dyn Array, 0)
         .map_err(|e| Error::internal(format!("constant of type {ty}: {e}")))
-}
-
-/// `(1,"a b",)`: a composite value's text, with the default settings, because a column cannot keep the parts.
-fn record_text(value: &Datum) -> String {
-    value.to_text(PgType::Record, &stratos_types::FormatOptions::default())
 }

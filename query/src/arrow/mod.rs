@@ -1,10 +1,11 @@
 //! Values in columns: which Arrow type stands for which Postgres type, and the way between the two.
 //!
 //! numeric, interval and timetz have no Arrow type that keeps all of their values, so they travel as bytes whose order is
-//! the SQL order (`to_sortable`). Equality is on the value part of these bytes alone; see `lower::comparable`.
+//! the SQL order (`to_sortable`); so do composite values (`record`). Equality is on the value part of these bytes alone; see `lower::comparable`.
 
 mod build;
 mod read;
+mod record;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use stratos_types::PgType;
 
 pub use build::{ColumnBuilder, array_of, scalar_of};
 pub use read::{ColumnReader, datum_at, datum_of_scalar, rows_of};
+pub(crate) use record::order_key as record_order_key;
 
 /// The Arrow type that stands for a Postgres type inside a query.
 pub fn arrow_type(ty: PgType) -> DataType {
@@ -31,7 +33,7 @@ pub fn arrow_type(ty: PgType) -> DataType {
         PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
         PgType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         PgType::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
-        PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz => DataType::Binary,
+        PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Record => DataType::Binary,
         other if other.is_oid_like() => DataType::UInt32,
         _ => DataType::Utf8,
     }
@@ -43,7 +45,16 @@ pub(crate) const UUID_BYTES: i32 = 16;
 /// Whether equal values of the type may have different Arrow values, so that comparing, grouping and joining must go
 /// through a function that drops what equality ignores (a numeric's scale, an interval's form, -0.0, trailing blanks).
 pub fn needs_equality_key(ty: PgType) -> bool {
-    matches!(ty, PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Float4 | PgType::Float8 | PgType::Bpchar)
+    matches!(
+        ty,
+        PgType::Numeric
+            | PgType::Interval
+            | PgType::TimeTz
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Bpchar
+            | PgType::Record
+    )
 }
 
 /// The item field of a list of `element`s.

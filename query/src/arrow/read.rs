@@ -50,6 +50,7 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Result<Datum> {
         PgType::Numeric => Datum::Numeric(Numeric::from_sortable(binary(array, row).ok_or_else(wrong)?)?),
         PgType::Interval => Datum::Interval(Interval::from_sortable(binary(array, row).ok_or_else(wrong)?)?),
         PgType::TimeTz => Datum::TimeTz(TimeTz::from_sortable(binary(array, row).ok_or_else(wrong)?)?),
+        PgType::Record => super::record::decode(binary(array, row).ok_or_else(wrong)?)?,
         other if other.is_oid_like() => Datum::Oid(primitive!(UInt32Type)),
         PgType::Jsonb => Datum::Jsonb(string(array, row).ok_or_else(wrong)?.into()),
         _ => Datum::Text(string(array, row).ok_or_else(wrong)?.into()),

@@ -11,14 +11,42 @@ use super::resolve::{Choice, choose};
 use super::scope::{Place, fold_ident, name_parts, name_span};
 use super::table_function::returns_set;
 use super::{Binder, Clause};
-use crate::functions::{Aggregate, AggregateKind, ArgType, Function};
+use crate::functions::{Aggregate, AggregateKind, ArgType, CURRENT_SETTING_NOW, Function};
 use crate::ir::{AggregateCall, CaseBranch, Expr, ExprKind, SortKey};
 use stratos_types::cast_kind;
+
+/// Functions that SQL calls without parentheses and the parser takes for columns.
+pub(crate) fn is_keyword_function(name: &str) -> bool {
+    ["current_schema", "current_role"].iter().any(|keyword| name.eq_ignore_ascii_case(keyword))
+}
+
+/// Names of arguments that callers give by name.
+static NAMED_ARGS: &[(&str, &[&str])] = &[
+    ("make_interval", &["years", "months", "weeks", "days", "hours", "mins", "secs"]),
+    ("make_date", &["year", "month", "day"]),
+    ("make_time", &["hour", "min", "sec"]),
+    ("make_timestamp", &["year", "month", "mday", "hour", "min", "sec"]),
+    ("make_timestamptz", &["year", "month", "mday", "hour", "min", "sec", "timezone"]),
+    ("jsonb_set", &["jsonb_in", "path", "replacement", "create_if_missing"]),
+    ("jsonb_insert", &["jsonb_in", "path", "replacement", "insert_after"]),
+];
 
 /// Whether it is `ROW(…)`.
 pub(crate) fn is_row_constructor(function: &ast::Function) -> bool {
     matches!(name_parts(&function.name).as_deref(), Ok([name]) if name == "row")
         && matches!(function.args, FunctionArguments::List(_))
+}
+
+/// The fields of a `ROW(…)`.
+pub(crate) fn row_items(function: &ast::Function) -> Result<Vec<&ast::Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return Ok(Vec::new()) };
+    list.args
+        .iter()
+        .map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Ok(e),
+            _ => Err(Error::unsupported("this field of a row")),
+        })
+        .collect()
 }
 
 fn types(args: &[Expr]) -> Vec<PgType> {
@@ -62,6 +90,14 @@ impl Binder<'_> {
 
     /// A call of a plain function.
     pub(crate) fn call_named(&mut self, name: &str, args: Vec<Expr>, span: Span) -> Result<Expr> {
+        let places = vec![span; args.len()];
+        self.call_at(name, args, span, &places)
+    }
+
+    /// As [`Binder::call_named`], with the places of the arguments for errors in literals.
+    fn call_at(&mut self, name: &str, args: Vec<Expr>, span: Span, places: &[Span]) -> Result<Expr> {
+        let name = if name == "current_setting" && self.sets_config { CURRENT_SETTING_NOW } else { name };
+        self.sets_config |= name == "set_config";
         let actual = types(&args);
         let mut fitting: Vec<&'static Function> = Vec::new();
         let mut candidates: Vec<Vec<ArgType>> = Vec::new();
@@ -85,7 +121,7 @@ impl Binder<'_> {
             return self.cast(arg, ty.into(), span);
         }
         match choose(&actual, &candidates) {
-            Choice::One(i) => self.apply(fitting[i], &candidates[i], args, span),
+            Choice::One(i) => self.apply(fitting[i], &candidates[i], args, places),
             Choice::None => Err(self.undefined_function(name, &actual, span)),
             Choice::Ambiguous => Err(self.ambiguous_function(name, &actual, span)),
         }
@@ -208,11 +244,65 @@ impl Binder<'_> {
         if !qualified && let Some(expr) = self.syntax_function(base, args, span)? {
             return Ok(expr);
         }
-        let args: Vec<Expr> = args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
+        let mut places: Vec<Span> = args.iter().map(Spanned::span).collect();
+        let args = if args.iter().any(|a| !matches!(a, FunctionArg::Unnamed(_))) {
+            let args = self.named_args(base, args, span)?;
+            places = vec![span; args.len()];
+            args
+        } else {
+            args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?
+        };
         if returns_set(base) {
             return self.set_in_select(base, args, span);
         }
-        self.call_named(base, args, span)
+        if base == "pg_typeof"
+            && let [arg] = args.as_slice()
+            && arg.ty.ty == PgType::Unknown
+            && matches!(arg.kind, ExprKind::Literal(_))
+        {
+            return Ok(Expr::literal(Datum::Oid(PgType::Unknown.oid()), PgType::Regtype));
+        }
+        self.call_at(base, args, span, &places)
+    }
+
+    /// Arguments in the function's order where some are given by name (`make_interval(days => 3)`).
+    fn named_args(&mut self, function: &str, args: &[FunctionArg], span: Span) -> Result<Vec<Expr>> {
+        let found = NAMED_ARGS.iter().find(|(name, _)| *name == function);
+        let Some((_, names)) = found else {
+            return Err(self.at(Error::unsupported(format!("named argument of {function}")), span));
+        };
+        let mut bound: Vec<Option<Expr>> = vec![None; names.len()];
+        for (at, arg) in args.iter().enumerate() {
+            let (slot, value) = match arg {
+                FunctionArg::Unnamed(_) => (Some(at), self.plain_arg(arg)?),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(e), operator: _ }
+                | FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(name),
+                    arg: FunctionArgExpr::Expr(e),
+                    operator: _,
+                } => {
+                    let name = fold_ident(name);
+                    (names.iter().position(|known| *known == name), self.expr(e)?)
+                }
+                _ => return Err(self.at(Error::unsupported("this form of a named argument"), span)),
+            };
+            let Some(free) = slot.and_then(|slot| bound.get_mut(slot)).filter(|slot| slot.is_none()) else {
+                let types: Vec<PgType> = bound.iter().flatten().map(|e| e.ty.ty).chain([value.ty.ty]).collect();
+                return Err(self.undefined_function(function, &types, span));
+            };
+            *free = Some(value);
+        }
+        // Only make_interval has defaults between its arguments, and all of them are zero.
+        let given = bound.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        bound
+            .into_iter()
+            .take(given)
+            .map(|arg| match arg {
+                Some(arg) => Ok(arg),
+                None if function == "make_interval" => Ok(Expr::literal(Datum::Int4(0), PgType::Int4)),
+                None => Err(self.undefined_function(function, &[], span)),
+            })
+            .collect()
     }
 
     /// `COALESCE`, `NULLIF` and others that are syntax in Postgres.
@@ -265,7 +355,8 @@ impl Binder<'_> {
                 let left = self.plain_arg(first)?;
                 let right = self.plain_arg(second)?;
                 let place = self.position(span);
-                let (equals, left, right) = self.binary_operands("=", left, right, place)?;
+                let places = [first.span(), second.span()];
+                let (equals, left, right) = self.binary_operands_at("=", left, right, place, &places)?;
                 let ty = left.ty;
                 let when = Expr {
                     kind: ExprKind::Call { function: equals, args: vec![left.clone(), right] },
@@ -285,7 +376,7 @@ impl Binder<'_> {
                     let field = self.plain_arg(arg)?;
                     fields.push(self.known(field)?);
                 }
-                Ok(Some(Expr { kind: ExprKind::Row(fields), ty: PgType::Record.into() }))
+                Ok(Some(Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() }))
             }
             "grouping" => self.grouping_call(args, span).map(Some),
             "current_timestamp" | "current_time" | "localtime" | "localtimestamp" => {
@@ -303,7 +394,7 @@ impl Binder<'_> {
     }
 
     /// `CURRENT_DATE` and others that are called without parentheses.
-    fn keyword_function(&mut self, name: &str, precision: Option<i32>, span: Span) -> Result<Expr> {
+    pub(crate) fn keyword_function(&mut self, name: &str, precision: Option<i32>, span: Span) -> Result<Expr> {
         let precision = precision.map(|p| p.clamp(0, 6)).unwrap_or(-1);
         let mut clock = |ty: PgType| -> Result<Expr> {
             let now = self.call_named("now", Vec::new(), span)?;

@@ -74,6 +74,8 @@ impl Binder<'_> {
             ExprKind::Literal(Datum::Null) => Ok(Expr::literal(Datum::Null, to)),
             ExprKind::Literal(Datum::Text(text)) => {
                 match self.read_literal(&text, to).map_err(|e| self.at(e, span))? {
+                    // A bare number is so many of the last of the type's fields: it was read with them.
+                    Some(value) if to.ty == PgType::Interval => Ok(Expr::literal(value, to)),
                     Some(value) => Ok(with_modifier(Expr::literal(value, to.ty), to, explicit)),
                     None => Ok(Expr {
                         kind: ExprKind::Cast {
@@ -106,6 +108,7 @@ impl Binder<'_> {
             },
             // Words that mean the time of evaluation are read then.
             ty if reads_clock(ty, text) => None,
+            PgType::Interval => Some(Datum::from_text(to, text, &self.cx.format)?),
             ty => Some(Datum::from_text(ty.into(), text, &self.cx.format)?),
         })
     }

@@ -2,10 +2,10 @@
 
 use sqlparser::ast::{self, AccessExpr, Subscript};
 use sqlparser::tokenizer::Span;
-use stratos_types::{CastContext, ColumnType, Error, ErrorKind, PgType, Result};
+use stratos_types::{CastContext, ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
-use super::scope::Place;
+use super::scope::{Place, fold_ident};
 use crate::ir::{Expr, ExprKind};
 
 pub(crate) fn is_row(e: &ast::Expr) -> bool {
@@ -18,7 +18,7 @@ pub(crate) fn is_row(e: &ast::Expr) -> bool {
 }
 
 impl Binder<'_> {
-    pub(super) fn access(&mut self, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Expr> {
+    pub(crate) fn access(&mut self, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Expr> {
         let span = root.place();
         // `t.a[1]` comes as root `t` and a chain of `.a` and `[1]`.
         let mut idents = match root {
@@ -38,37 +38,43 @@ impl Binder<'_> {
         };
         for access in rest {
             value = match access {
+                AccessExpr::Dot(ast::Expr::Identifier(field)) => self.field(value, field, span)?,
                 AccessExpr::Dot(_) => {
-                    return Err(self.at(Error::unsupported("field of a composite value"), span));
+                    return Err(self.at(Error::unsupported("this form of a field"), span));
                 }
-                AccessExpr::Subscript(Subscript::Slice { lower_bound: _, upper_bound: _, stride: _ }) => {
-                    return Err(self.at(Error::unsupported("array slice"), span));
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
+                    if stride.is_some() {
+                        return Err(self.at(Error::unsupported("array slice with a stride"), span));
+                    }
+                    if value.ty.ty.element().is_none() {
+                        return Err(self.not_subscriptable(value.ty.ty, span));
+                    }
+                    let typmod = value.ty.typmod;
+                    let mut bounds = vec![value];
+                    for (bound, all) in [(lower_bound, 1), (upper_bound, i32::MAX)] {
+                        bounds.push(match bound {
+                            Some(bound) => self.subscript(bound)?,
+                            None => Expr::literal(Datum::Int4(all), PgType::Int4),
+                        });
+                    }
+                    let mut slice = self.call_named(crate::functions::ARRAY_SLICE, bounds, span)?;
+                    slice.ty.typmod = typmod;
+                    slice
+                }
+                AccessExpr::Subscript(Subscript::Index { index }) if value.ty.ty == PgType::Jsonb => {
+                    let key = self.expr(index)?;
+                    let key = self.cast(key, PgType::Text.into(), index.place())?;
+                    let path = ExprKind::Array(vec![key]);
+                    let texts = PgType::Text.array().unwrap_or(PgType::Text);
+                    let path = Expr { kind: path, ty: texts.into() };
+                    let place = self.position(span);
+                    self.operator("#>", Some(value), path, place)?
                 }
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let Some(element) = value.ty.ty.element() else {
-                        return Err(self.at(
-                            Error::new(
-                                ErrorKind::DatatypeMismatch,
-                                format!(
-                                    "cannot subscript type {} because it does not support subscripting",
-                                    value.ty.ty
-                                ),
-                            ),
-                            span,
-                        ));
+                        return Err(self.not_subscriptable(value.ty.ty, span));
                     };
-                    let at = index.place();
-                    let index = self.expr(index)?;
-                    let from = index.ty.ty;
-                    let index = self
-                        .coerce(index, PgType::Int4.into(), CastContext::Assignment, false, at)?
-                        .filter(|_| from.category() != stratos_types::TypeCategory::String)
-                        .ok_or_else(|| {
-                            self.at(
-                                Error::new(ErrorKind::DatatypeMismatch, "array subscript must have type integer"),
-                                at,
-                            )
-                        })?;
+                    let index = self.subscript(index)?;
                     let typmod = value.ty.typmod;
                     Expr {
                         kind: ExprKind::Subscript { array: Box::new(value), index: Box::new(index) },
@@ -80,10 +86,69 @@ impl Binder<'_> {
         Ok(value)
     }
 
+    fn not_subscriptable(&self, ty: PgType, span: Span) -> Error {
+        let message = format!("cannot subscript type {ty} because it does not support subscripting");
+        self.at(Error::new(ErrorKind::DatatypeMismatch, message), span)
+    }
+
+    /// A subscript of an array, or a bound of a slice.
+    fn subscript(&mut self, index: &ast::Expr) -> Result<Expr> {
+        let at = index.place();
+        let index = self.expr(index)?;
+        let from = index.ty.ty;
+        self.coerce(index, PgType::Int4.into(), CastContext::Assignment, false, at)?
+            .filter(|_| from.category() != stratos_types::TypeCategory::String)
+            .ok_or_else(|| {
+                self.at(Error::new(ErrorKind::DatatypeMismatch, "array subscript must have type integer"), at)
+            })
+    }
+
+    /// The fields of a composite value with their names.
+    pub(crate) fn fields(&self, value: Expr, span: Span) -> Result<Vec<(String, Expr)>> {
+        let ty = value.ty.ty;
+        match value.kind {
+            ExprKind::Row(fields, names) => Ok(fields
+                .into_iter()
+                .enumerate()
+                .map(|(i, field)| match names.as_ref().and_then(|names| names.get(i)) {
+                    Some(name) => (name.to_string(), field),
+                    None => (format!("f{}", i + 1), field),
+                })
+                .collect()),
+            _ if ty == PgType::Record => Err(self.at(Error::unsupported("field of a computed composite value"), span)),
+            _ => Err(self.at(
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!("column notation applied to type {ty}, which is not a composite type"),
+                ),
+                span,
+            )),
+        }
+    }
+
+    /// `(composite).field`.
+    fn field(&self, value: Expr, field: &ast::Ident, span: Span) -> Result<Expr> {
+        let name = fold_ident(field);
+        let ty = value.ty.ty;
+        if ty != PgType::Record {
+            let message = format!("column notation .{name} applied to type {ty}, which is not a composite type");
+            return Err(self.at(Error::new(ErrorKind::WrongObjectType, message), span));
+        }
+        if name == super::rewrite::STAR_MARKER {
+            let e = Error::new(ErrorKind::FeatureNotSupported, "row expansion via \"*\" is not supported here");
+            return Err(self.at(e, span));
+        }
+        let found = self.fields(value, span)?.into_iter().find(|(n, _)| *n == name);
+        found.map(|(_, field)| field).ok_or_else(|| {
+            let message = format!("could not identify column \"{name}\" in record data type");
+            self.at(Error::new(ErrorKind::UndefinedColumn, message), span)
+        })
+    }
+
     pub(super) fn array(&mut self, items: &ast::Array, span: Span) -> Result<Expr> {
         let ast::Array { elem, named } = items;
         if !named {
-            return Err(self.at(Error::unsupported("array literal without ARRAY"), span));
+            return Err(self.at(Error::unsupported("array of more than one dimension"), span));
         }
         if elem.is_empty() {
             return Err(Error::new(ErrorKind::IndeterminateDatatype, "cannot determine type of empty array")
@@ -131,6 +196,6 @@ impl Binder<'_> {
             let field = self.expr(item)?;
             fields.push(self.known(field)?);
         }
-        Ok(Expr { kind: ExprKind::Row(fields), ty: PgType::Record.into() })
+        Ok(Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() })
     }
 }

@@ -232,10 +232,8 @@ impl Binder<'_> {
             };
             let i = b.column_of(table, column, span)?;
             if bound.iter().any(|a| a.column == i) {
-                return Err(b.at(
-                    Error::new(ErrorKind::SyntaxError, format!("multiple assignments to same column \"{column}\"")),
-                    span,
-                ));
+                let message = format!("multiple assignments to same column \"{column}\"");
+                return Err(Error::new(ErrorKind::SyntaxError, message));
             }
             let value = match value {
                 Value::Ast(e) if is_default(e) => b.default_value(table, i)?,
@@ -276,6 +274,15 @@ impl Binder<'_> {
                                 add(self, name, Value::Ast(item))?;
                             }
                         }
+                        ast::Expr::Function(function) if super::call::is_row_constructor(function) => {
+                            let items = super::call::row_items(function)?;
+                            if items.len() != names.len() {
+                                return Err(columns_mismatch());
+                            }
+                            for (name, item) in names.iter().zip(items) {
+                                add(self, name, Value::Ast(item))?;
+                            }
+                        }
                         other => {
                             let [name] = names.as_slice() else {
                                 return Err(self.at(
@@ -300,6 +307,20 @@ impl Binder<'_> {
         if columns.len() != width {
             return Err(columns_mismatch());
         }
+        self.one_of_subquery(rel, columns, n)
+    }
+
+    /// A column of a subquery that a row is compared with.
+    pub(crate) fn column_of_row_subquery(&mut self, query: &ast::Query, n: usize, width: usize) -> Result<Expr> {
+        let (rel, columns) = self.subquery(query)?;
+        if columns.len() != width {
+            let what = if columns.len() < width { "few" } else { "many" };
+            return Err(Error::new(ErrorKind::SyntaxError, format!("subquery has too {what} columns")));
+        }
+        self.one_of_subquery(rel, columns, n)
+    }
+
+    fn one_of_subquery(&mut self, rel: Rel, columns: Vec<OutputColumn>, n: usize) -> Result<Expr> {
         let Some(column) = columns.into_iter().nth(n) else {
             return Err(columns_mismatch());
         };

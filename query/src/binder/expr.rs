@@ -31,6 +31,9 @@ impl Binder<'_> {
         use ast::Expr as E;
         let span = e.place();
         match e {
+            E::Identifier(ident) if ident.quote_style.is_none() && super::call::is_keyword_function(&ident.value) => {
+                self.keyword_function(&ident.value.to_ascii_lowercase(), None, ident.span)
+            }
             E::Identifier(ident) => self.column_named(ident),
             E::CompoundIdentifier(idents) => self.qualified_column(idents),
             E::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
@@ -51,7 +54,10 @@ impl Binder<'_> {
                 }
                 let place = match kind {
                     CastKind::Cast => self.cx.source.symbol_before(span, "cast"),
-                    CastKind::DoubleColon => self.cx.source.symbol_after(span, "::"),
+                    CastKind::DoubleColon => {
+                        let inner = sqlparser::ast::Spanned::span(expr.as_ref());
+                        self.cx.source.symbol_after(Span::new(inner.end, inner.end), "::")
+                    }
                     CastKind::TryCast | CastKind::SafeCast => {
                         return Err(Error::unsupported("TRY_CAST"));
                     }

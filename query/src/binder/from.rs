@@ -443,7 +443,15 @@ impl Binder<'_> {
                 let rel = Rel::Scan { alias: scope.name.clone(), table, columns, lock: None };
                 (rel, scope)
             }
-            Relation::System(table) => {
+            Relation::System(_) | Relation::Sequence(_) => {
+                let table = match relation {
+                    Relation::System(table) => table,
+                    Relation::Sequence(sequence) => {
+                        let schema = self.cx.catalog.schema_name(sequence.schema).unwrap_or_default();
+                        crate::system::sequence_table(&sequence, schema)
+                    }
+                    _ => return Err(Error::internal("neither a system table nor a sequence")),
+                };
                 let mut columns = Vec::new();
                 for (i, (column, ty)) in table.columns().iter().enumerate() {
                     let mut output = self.output(*column, *ty);
@@ -460,9 +468,6 @@ impl Binder<'_> {
                     out_of_reach: false,
                 };
                 (Rel::SystemScan { table, columns }, scope)
-            }
-            Relation::Sequence(_) => {
-                return Err(self.at(Error::unsupported("reading a sequence as a table"), span));
             }
             Relation::Index(..) => {
                 return Err(self.at(

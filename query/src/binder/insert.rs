@@ -8,8 +8,9 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
-use super::parse::{OVERRIDING_MARKER, parse_expr};
+use super::parse::parse_expr;
 use super::query::is_default;
+use super::rewrite::OVERRIDING_MARKER;
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
 use crate::catalog::{ConstraintKind, IndexState, Table};
@@ -171,6 +172,12 @@ impl Binder<'_> {
                 rows.push(self.insert_row(table, listed, Some(&row.content), overriding)?);
             }
             self.levels.pop();
+            if rows.iter().flatten().any(Expr::has_subquery) {
+                // The row evaluator has no subqueries: a query computes the rows.
+                let columns: Vec<_> = table.columns.iter().map(|c| self.output(c.name.clone(), c.ty)).collect();
+                let values = columns.iter().map(|c| Expr::column(c.id, c.ty)).collect();
+                return Ok((InsertSource::Query(Box::new(Rel::Values { columns, rows })), values));
+            }
             return Ok((InsertSource::Rows(rows), Vec::new()));
         }
         let rel = self.query(query, false)?;

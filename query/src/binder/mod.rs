@@ -13,6 +13,7 @@ mod call;
 mod coerce;
 mod composite;
 mod context;
+mod cursor_statement;
 mod dml;
 mod expr;
 mod from;
@@ -21,7 +22,9 @@ mod insert;
 mod operator;
 mod parse;
 mod query;
+mod refused;
 mod resolve;
+mod rewrite;
 mod scope;
 mod select;
 mod setop;
@@ -41,7 +44,9 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
+pub use cursor_statement::{CursorMove, Movement};
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
+pub(crate) use refused::{command_name, refusal};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
 pub use stored::{ScalarBinder, eval_constant};
@@ -149,6 +154,8 @@ pub(crate) struct Binder<'a> {
     pub levels: Vec<Level>,
     pub ctes: Vec<CteBinding>,
     pub depth: usize,
+    /// `set_config` was called further left.
+    pub sets_config: bool,
 }
 
 /// Binds a statement. `declared_params` are the types that Parse gave (`None`: to be inferred).
@@ -278,7 +285,16 @@ pub fn bind_scalar_ast(
 
 impl<'a> Binder<'a> {
     pub(crate) fn new(cx: &'a BindContext) -> Binder<'a> {
-        Binder { cx, next_column: 0, next_cte: 0, params: Vec::new(), levels: Vec::new(), ctes: Vec::new(), depth: 0 }
+        Binder {
+            cx,
+            next_column: 0,
+            next_cte: 0,
+            params: Vec::new(),
+            levels: Vec::new(),
+            ctes: Vec::new(),
+            depth: 0,
+            sets_config: false,
+        }
     }
 
     fn statement(&mut self, statement: &Statement) -> Result<(StatementKind, Vec<OutputColumn>)> {
@@ -296,11 +312,7 @@ impl<'a> Binder<'a> {
             Statement::Update(update) => self.update(update),
             Statement::Delete(delete) => self.delete(delete),
             Statement::Merge(_) => Err(Error::unsupported("MERGE")),
-            other => {
-                let text = other.to_string();
-                let verb = text.split_whitespace().next().unwrap_or("statement");
-                Err(Error::unsupported(verb.to_uppercase()))
-            }
+            other => Err(refusal(&other.to_string())),
         }
     }
 

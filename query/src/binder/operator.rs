@@ -139,7 +139,7 @@ impl Binder<'_> {
     }
 
     /// As [`Binder::operator`], with the places of the operands for errors in literals.
-    fn operator_at(
+    pub(crate) fn operator_at(
         &mut self,
         symbol: &str,
         left: Option<Expr>,
@@ -200,6 +200,14 @@ impl Binder<'_> {
                 return Ok(operators[i]);
             }
         }
+        // An array and an undecided operand: two arrays, where there is an operator for them (`array || '{1}'`).
+        if let [a, b] = actual
+            && (*a == PgType::Unknown) != (*b == PgType::Unknown)
+            && (a.element().is_some() || b.element().is_some())
+            && let Some(i) = candidates.iter().position(|c| c.iter().all(|f| *f == ArgType::AnyArray))
+        {
+            return Ok(operators[i]);
+        }
         let shown = || match actual {
             [one] => format!("{symbol} {one}"),
             [a, b] => format!("{a} {symbol} {b}"),
@@ -209,7 +217,11 @@ impl Binder<'_> {
             Choice::One(i) => Ok(operators[i]),
             Choice::None => Err(located(
                 Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {}", shown())).with_hint(
-                    "No operator matches the given name and argument types. You might need to add explicit type casts.",
+                    if actual.len() == 1 {
+                        "No operator matches the given name and argument type. You might need to add an explicit type cast."
+                    } else {
+                        "No operator matches the given name and argument types. You might need to add explicit type casts."
+                    },
                 ),
             )),
             Choice::Ambiguous => Err(located(
@@ -226,9 +238,9 @@ impl Binder<'_> {
         function: &'static Function,
         formal: &[ArgType],
         args: Vec<Expr>,
-        span: Span,
+        spans: &[Span],
     ) -> Result<Expr> {
-        let (args, ret) = self.settle_args(formal, function.ret, args, span)?;
+        let (args, ret) = self.settle_args_at(formal, function.ret, args, spans)?;
         Ok(Expr { kind: ExprKind::Call { function, args }, ty: ret.into() })
     }
 
@@ -243,7 +255,7 @@ impl Binder<'_> {
         self.settle_args_at(formal, ret, args, &spans)
     }
 
-    fn settle_args_at(
+    pub(crate) fn settle_args_at(
         &mut self,
         formal: &[ArgType],
         ret: crate::functions::ReturnType,

@@ -7,10 +7,12 @@ use sqlparser::ast::{BinaryOperator, Expr, Statement, VisitMut, VisitorMut};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::rewrite::rewrite;
 use super::source::SourceText;
+use super::{cursor_statement, refused};
 
 /// Longest query string, bytes.
 pub const MAX_SQL_BYTES: usize = 64 << 20;
@@ -22,11 +24,6 @@ pub const MAX_CHAIN: usize = 5_000;
 pub const MAX_TERMS: usize = 50_000;
 /// A chain of more ANDs or ORs than this is made a balanced tree before anybody walks it.
 const BALANCED_ABOVE: usize = 100;
-
-/// First part of the synthetic name in `FOR UPDATE OF` that carries a lock strength or a list, which the AST has no place for.
-pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
-/// Text of the synthetic hint comment that carries `OVERRIDING … VALUE`.
-pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -41,6 +38,8 @@ pub enum Body {
     Checkpoint,
     /// `COPY`.
     Copy(Box<crate::copy::CopyStatement>),
+    /// `FETCH` and `MOVE`.
+    Move(super::CursorMove),
 }
 
 /// One statement of a query string.
@@ -99,7 +98,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let start = source.byte_at(first.span.start).unwrap_or(0);
         let end = ends.get(ends.partition_point(|end| *end < start)).copied().unwrap_or(source.text().len());
         let text = source.text().get(start..end).unwrap_or("").trim_end();
-        if let Some(body) = extra(&first.token, text)? {
+        if let Some(body) = extra(&first.token, text, &source, start)? {
             while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
                 parser.next_token();
             }
@@ -108,7 +107,9 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         }
         let mut statement = match parser.parse_statement() {
             Ok(statement) => statement,
-            Err(e) => return Err(parser_error(&source, &e, &parser)),
+            Err(e) => {
+                return Err(refused::by_name(text).unwrap_or_else(|| parser_error(&source, &e, &parser)));
+            }
         };
         if long {
             let _: ControlFlow<()> = statement.visit(&mut Balance);
@@ -117,7 +118,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let end = match next.token {
             Token::EOF => source.text().len(),
             Token::SemiColon => source.byte_at(next.span.start).unwrap_or(source.text().len()),
-            _ => return Err(near(&source, &next)),
+            _ => return Err(refused::by_name(text).unwrap_or_else(|| near(&source, &next))),
         };
         let start = source.byte_at(first.span.start).unwrap_or(0);
         let text = source.text().get(start..end).unwrap_or("");
@@ -139,12 +140,13 @@ fn statement_ends(tokens: &[sqlparser::tokenizer::TokenWithSpan], source: &Sourc
 }
 
 /// Statements that sqlparser does not know, by their first word.
-fn extra(first: &Token, text: &str) -> Result<Option<Body>> {
+fn extra(first: &Token, text: &str, source: &SourceText, start: usize) -> Result<Option<Body>> {
     let Token::Word(word) = first else { return Ok(None) };
     match word.value.to_ascii_lowercase().as_str() {
         "alter" | "create" | "drop" | "comment" => {
             Ok(crate::ddl::parse_extra(text).transpose()?.map(|extra| Body::Ddl(Box::new(extra))))
         }
+        "fetch" | "move" => cursor_statement::parse(text, source, start).map(|moved| Some(Body::Move(moved))),
         "vacuum" => vacuum(text).map(Some),
         "copy" => Ok(Some(Body::Copy(Box::new(crate::copy::parse(text)?)))),
         "checkpoint" if text.len() == "checkpoint".len() => Ok(Some(Body::Checkpoint)),
@@ -350,180 +352,11 @@ fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
     }
 }
 
-fn keyword(token: &TokenWithSpan) -> Keyword {
-    match &token.token {
-        Token::Word(w) if w.quote_style.is_none() => w.keyword,
-        _ => Keyword::NoKeyword,
-    }
-}
-
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
-    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
-}
-
-fn word(value: &str, keyword: Keyword, quoted: bool, span: Span) -> TokenWithSpan {
-    TokenWithSpan {
-        token: Token::Word(Word { value: value.to_owned(), quote_style: quoted.then_some('"'), keyword }),
-        span,
-    }
-}
-
-fn plain(token: Token, span: Span) -> TokenWithSpan {
-    TokenWithSpan { token, span }
-}
-
-/// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `FOR NO KEY UPDATE`,
-/// `FOR UPDATE OF a, b`, `OVERRIDING … VALUE`. Refuses by name what cannot be said.
-fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
-    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
-    let mut insert_at: Option<usize> = None;
-    let mut statement_start = true;
-    let mut i = 0;
-    let refuse = |what: &str, token: &TokenWithSpan| {
-        let e = Error::unsupported(what);
-        match source.position(token.span) {
-            Some(p) => e.at(p),
-            None => e,
-        }
-    };
-    while let Some(token) = tokens.get(i) {
-        let next = tokens.get(i + 1);
-        let next_keyword = next.map_or(Keyword::NoKeyword, keyword);
-        let previous = out.last().map_or(Keyword::NoKeyword, keyword);
-        let span = token.span;
-        match keyword(token) {
-            Keyword::INSERT => insert_at = Some(out.len() + 1),
-            Keyword::TABLE
-                if statement_start
-                    || matches!(out.last().map(|t| &t.token), Some(Token::LParen))
-                        && !matches!(next.map(|t| &t.token), Some(Token::RParen | Token::Comma)) =>
-            {
-                out.push(word("SELECT", Keyword::SELECT, false, span));
-                out.push(plain(Token::Mul, span));
-                out.push(word("FROM", Keyword::FROM, false, span));
-                i += 1;
-                statement_start = false;
-                continue;
-            }
-            Keyword::ONLY
-                if matches!(next.map(|t| &t.token), Some(Token::Word(_)))
-                    && (matches!(previous, Keyword::FROM | Keyword::JOIN | Keyword::UPDATE | Keyword::USING)
-                        || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
-            {
-                i += 1;
-                continue;
-            }
-            Keyword::ROWS if previous != Keyword::NoKeyword && next_keyword == Keyword::FROM => {
-                return Err(refuse("ROWS FROM", token));
-            }
-            Keyword::VARIADIC if matches!(out.last().map(|t| &t.token), Some(Token::LParen | Token::Comma)) => {
-                return Err(refuse("VARIADIC argument", token));
-            }
-            Keyword::EXCLUDE
-                if next.is_some_and(|t| is_word(t, "ties") || is_word(t, "group") || is_word(t, "current"))
-                    && matches!(previous, Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING) =>
-            {
-                return Err(refuse("EXCLUDE in a window frame", token));
-            }
-            _ if is_word(token, "overriding") && insert_at.is_some() => {
-                let kind = next.map(|t| if is_word(t, "system") { "system" } else { "user" });
-                let value = tokens.get(i + 2).is_some_and(|t| is_word(t, "value"));
-                if let (Some(kind), Some(at), true) = (kind, insert_at, value) {
-                    let hint = Token::Whitespace(Whitespace::MultiLineComment(format!("+{OVERRIDING_MARKER}{kind}")));
-                    out.insert(at, plain(hint, Span::empty()));
-                    i += 3;
-                    continue;
-                }
-            }
-            Keyword::FOR => {
-                if let Some(used) = lock_clause(&tokens[i..], &mut out) {
-                    i += used;
-                    continue;
-                }
-            }
-            _ if is_word(token, "isnull")
-                && !matches!(
-                    out.last().map(|t| &t.token),
-                    None | Some(Token::Period | Token::LParen | Token::Comma)
-                ) =>
-            {
-                out.push(word("IS", Keyword::IS, false, span));
-                out.push(word("NULL", Keyword::NULL, false, span));
-                i += 1;
-                continue;
-            }
-            _ if is_word(token, "symmetric") && previous == Keyword::BETWEEN => {
-                // The parser has no place for it; a prefix operator that nobody else uses marks the lower bound.
-                out.push(plain(Token::AtDashAt, span));
-                i += 1;
-                continue;
-            }
-            _ if is_word(token, "asymmetric") && previous == Keyword::BETWEEN => {
-                i += 1;
-                continue;
-            }
-            _ => {}
-        }
-        statement_start = matches!(token.token, Token::SemiColon) || (statement_start && token.token == Token::LParen);
-        if token.token == Token::SemiColon {
-            insert_at = None;
-        }
-        out.push(token.clone());
-        i += 1;
-    }
-    Ok(out)
-}
-
-/// `FOR NO KEY UPDATE | KEY SHARE | UPDATE | SHARE [OF a, b.c]` where the parser would not do: how many tokens it took.
-fn lock_clause(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option<usize> {
-    let span = tokens.first()?.span;
-    let at = |i: usize| tokens.get(i).map_or(Keyword::NoKeyword, keyword);
-    let (strength, mut i) = match (at(1), at(2), at(3)) {
-        (Keyword::NO, Keyword::KEY, Keyword::UPDATE) => ("no key update", 4),
-        (Keyword::KEY, Keyword::SHARE, _) => ("key share", 3),
-        (Keyword::UPDATE, _, _) => ("update", 2),
-        (Keyword::SHARE, _, _) => ("share", 2),
-        _ => return None,
-    };
-    let mut names: Vec<&TokenWithSpan> = Vec::new();
-    if at(i) == Keyword::OF {
-        i += 1;
-        loop {
-            let name = tokens.get(i)?;
-            if !matches!(name.token, Token::Word(_)) {
-                return None;
-            }
-            names.push(name);
-            i += 1;
-            if matches!(tokens.get(i).map(|t| &t.token), Some(Token::Comma)) {
-                i += 1;
-            } else {
-                break;
-            }
-        }
-    }
-    if names.len() < 2 && matches!(strength, "update" | "share") {
-        return None;
-    }
-    out.push(tokens.first()?.clone());
-    out.push(word("UPDATE", Keyword::UPDATE, false, span));
-    out.push(word("OF", Keyword::OF, false, span));
-    out.push(word(LOCK_MARKER, Keyword::NoKeyword, true, span));
-    out.push(plain(Token::Period, span));
-    out.push(word(strength, Keyword::NoKeyword, true, span));
-    for name in names {
-        out.push(plain(Token::Period, span));
-        out.push(name.clone());
-    }
-    Some(i)
-}
-
 fn syntax(message: String) -> Error {
     Error::new(ErrorKind::SyntaxError, message)
 }
 
-fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
+pub(super) fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
     let Some(start) = source.byte_at(token.span.start) else {
         return at_end(source);
     };

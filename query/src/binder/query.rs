@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Span;
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::parse::LOCK_MARKER;
+use super::rewrite::LOCK_MARKER;
 use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident};
 use super::{Binder, Clause, Level};
 use crate::ir::{Expr, ExprKind, OutputColumn, Rel, RowLock, SortKey};

@@ -132,7 +132,8 @@ impl Binder<'_> {
         for field in &fields {
             self.note_reference(field, span);
         }
-        Expr { kind: ExprKind::Row(fields), ty: PgType::Record.into() }
+        let names = table.columns.iter().map(|c| Arc::from(c.name.as_str())).collect();
+        Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() }
     }
 
     fn find_unqualified(&mut self, name: &str, span: Span) -> Result<Option<Expr>> {

@@ -41,7 +41,7 @@ impl Binder<'_> {
         let expr = self.expr(inner)?;
         let expr = self.known(expr)?;
         match expr.kind {
-            ExprKind::Row(fields) => {
+            ExprKind::Row(fields, _) => {
                 Ok(all(fields.into_iter().map(|f| if null { is_null(f) } else { not(is_null(f)) }).collect()))
             }
             kind => {
@@ -114,7 +114,19 @@ impl Binder<'_> {
         right: Expr,
         place: Option<usize>,
     ) -> Result<(&'static Function, Expr, Expr)> {
-        let bound = self.operator(symbol, Some(left), right, place)?;
+        self.binary_operands_at(symbol, left, right, place, &[])
+    }
+
+    /// As [`Binder::binary_operands`], with the places of the operands for errors in literals.
+    pub(crate) fn binary_operands_at(
+        &mut self,
+        symbol: &str,
+        left: Expr,
+        right: Expr,
+        place: Option<usize>,
+        spans: &[Span],
+    ) -> Result<(&'static Function, Expr, Expr)> {
+        let bound = self.operator_at(symbol, Some(left), right, place, spans)?;
         match bound.kind {
             ExprKind::Call { function, mut args } if args.len() == 2 => {
                 let right = args.remove(1);
@@ -131,11 +143,28 @@ impl Binder<'_> {
             return Ok(None);
         }
         let a = self.row_fields(left)?;
+        let mut other = right;
+        while let ast::Expr::Nested(inner) = other {
+            other = inner;
+        }
+        if let (Some(fields), ast::Expr::Subquery(query)) = (&a, other) {
+            // Each column is a subquery of its own: the plan has no multi-column scalar subquery.
+            let mut pairs = Vec::with_capacity(fields.len());
+            for (n, field) in fields.iter().enumerate() {
+                pairs.push((field.clone(), self.column_of_row_subquery(query, n, fields.len())?));
+            }
+            return Ok(Some(pairs));
+        }
         let b = self.row_fields(right)?;
         match (a, b) {
             (Some(a), Some(b)) if a.len() == b.len() => Ok(Some(a.into_iter().zip(b).collect())),
-            (Some(_), Some(_)) => Err(self
-                .at(Error::new(ErrorKind::SyntaxError, "unequal number of entries in row expressions"), right.place())),
+            (Some(_), Some(_)) => {
+                let e = Error::new(ErrorKind::SyntaxError, "unequal number of entries in row expressions");
+                Err(match self.cx.source.symbol_before(right.place(), "(") {
+                    Some(place) => e.at(place),
+                    None => e,
+                })
+            }
             _ => Err(self.at(Error::unsupported("comparison of a row with something else"), right.place())),
         }
     }
@@ -152,7 +181,7 @@ impl Binder<'_> {
                 Ok(Some(fields))
             }
             other => match self.expr(other)?.kind {
-                ExprKind::Row(fields) => Ok(Some(fields)),
+                ExprKind::Row(fields, _) => Ok(Some(fields)),
                 _ => Ok(None),
             },
         }

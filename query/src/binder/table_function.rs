@@ -13,7 +13,7 @@ use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, TableFunctionKind};
 pub(crate) struct SetReturning {
     pub kind: TableFunctionKind,
     pub args: Vec<Expr>,
-    pub column: OutputColumn,
+    pub columns: Vec<OutputColumn>,
 }
 
 /// One signature.
@@ -149,15 +149,19 @@ impl Binder<'_> {
                 span,
             ));
         }
-        let mut call = self.table_call(name, args, span)?;
-        if call.columns.len() != 1 {
-            return Err(self.at(Error::unsupported(format!("composite result of {name} in a select list")), span));
-        }
-        let (_, ty) = call.columns.remove(0);
-        let column = self.output(name, ty);
-        let expr = Expr::column(column.id, ty);
+        let call = self.table_call(name, args, span)?;
+        let single = call.columns.len() == 1;
+        let named = |column: String| if single { name.to_owned() } else { column };
+        let columns: Vec<OutputColumn> = call.columns.into_iter().map(|(c, ty)| self.output(named(c), ty)).collect();
+        let mut fields: Vec<Expr> = columns.iter().map(|c| Expr::column(c.id, c.ty)).collect();
+        let expr = if single {
+            fields.remove(0)
+        } else {
+            let names = columns.iter().map(|c| c.name.as_str().into()).collect();
+            Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() }
+        };
         if let Some(level) = self.levels.last_mut() {
-            level.sets.push(SetReturning { kind: call.kind, args: call.args, column });
+            level.sets.push(SetReturning { kind: call.kind, args: call.args, columns });
         }
         Ok(expr)
     }
@@ -169,8 +173,9 @@ impl Binder<'_> {
             return Ok(input);
         }
         // A call whose argument is another call is joined after it.
-        let nested =
-            sets.iter().any(|s| s.args.iter().flat_map(Expr::columns).any(|c| sets.iter().any(|o| o.column.id == c)));
+        let nested = sets.iter().any(|s| {
+            s.args.iter().flat_map(Expr::columns).any(|c| sets.iter().flat_map(|o| &o.columns).any(|o| o.id == c))
+        });
         if nested || sets.len() == 1 {
             let mut rel = input;
             for set in sets {
@@ -179,7 +184,7 @@ impl Binder<'_> {
                     right: Box::new(Rel::TableFunction {
                         function: set.kind,
                         args: set.args,
-                        columns: vec![set.column],
+                        columns: set.columns,
                         ordinality: false,
                     }),
                     kind: JoinKind::Inner,
@@ -210,12 +215,9 @@ impl Binder<'_> {
     fn numbered(&mut self, set: SetReturning) -> (Rel, Expr) {
         let number = self.output("ordinality", PgType::Int8.into());
         let expr = Expr::column(number.id, number.ty);
-        let rel = Rel::TableFunction {
-            function: set.kind,
-            args: set.args,
-            columns: vec![set.column, number],
-            ordinality: true,
-        };
+        let mut columns = set.columns;
+        columns.push(number);
+        let rel = Rel::TableFunction { function: set.kind, args: set.args, columns, ordinality: true };
         (rel, expr)
     }
 

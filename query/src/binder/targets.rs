@@ -5,6 +5,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::Binder;
+use super::rewrite::STAR_MARKER;
 use super::scope::{Place, ScopeColumn, fold_ident, name_parts, name_span};
 use super::types::column_type;
 use crate::ir::{Expr, ExprKind};
@@ -23,11 +24,28 @@ impl Binder<'_> {
         let mut targets = Vec::with_capacity(items.len());
         for item in items {
             match item {
+                SelectItem::UnnamedExpr(ast::Expr::CompoundFieldAccess { root, access_chain })
+                    if matches!(access_chain.last(), Some(ast::AccessExpr::Dot(ast::Expr::Identifier(field)))
+                        if field.value == STAR_MARKER) =>
+                {
+                    let span = root.place();
+                    let value = self.access(root, &access_chain[..access_chain.len() - 1])?;
+                    for (name, field) in self.fields(value, span)? {
+                        targets.push(self.target(name, field, span));
+                    }
+                }
                 SelectItem::UnnamedExpr(e) => {
                     let expr = self.expr(e)?;
                     targets.push(self.target(column_name(e), expr, e.place()));
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
+                    if alias.quote_style == Some('\'') {
+                        let error = Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{alias}\""));
+                        return Err(match self.cx.source.symbol_after(expr.place(), &alias.to_string()) {
+                            Some(place) => error.at(place),
+                            None => error,
+                        });
+                    }
                     let bound = self.expr(expr)?;
                     targets.push(self.target(fold_ident(alias), bound, expr.place()));
                 }
@@ -152,6 +170,7 @@ fn named(e: &ast::Expr) -> Option<(String, bool)> {
         E::Ceil { .. } => strong("ceil"),
         E::Floor { .. } => strong("floor"),
         E::Position { .. } => strong("position"),
+        E::Substring { shorthand: true, .. } => strong("substr"),
         E::Substring { .. } => strong("substring"),
         E::Overlay { .. } => strong("overlay"),
         E::AtTimeZone { .. } => strong("timezone"),
@@ -169,6 +188,14 @@ fn subquery_name(body: &ast::SetExpr) -> Option<(String, bool)> {
         ast::SetExpr::Select(select) => match select.projection.first()? {
             SelectItem::UnnamedExpr(e) => named(e),
             SelectItem::ExprWithAlias { alias, .. } => Some((fold_ident(alias), true)),
+            SelectItem::Wildcard(_) => match select.from.as_slice() {
+                [ast::TableWithJoins { relation: ast::TableFactor::Derived { subquery, .. }, joins }]
+                    if joins.is_empty() =>
+                {
+                    subquery_name(&subquery.body)
+                }
+                _ => None,
+            },
             _ => None,
         },
         ast::SetExpr::Query(q) => subquery_name(&q.body),

@@ -80,7 +80,58 @@ pub fn column_type(ty: &DataType) -> Result<ColumnType> {
     }
 }
 
+/// Types of Postgres that are not here.
+const NOT_HERE: &[&str] = &[
+    "bit",
+    "varbit",
+    "money",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "xml",
+    "point",
+    "line",
+    "lseg",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "int4multirange",
+    "int8multirange",
+    "nummultirange",
+    "tsmultirange",
+    "tstzmultirange",
+    "datemultirange",
+    "tsvector",
+    "tsquery",
+    "jsonpath",
+    "pg_lsn",
+    "pg_snapshot",
+    "txid_snapshot",
+    "refcursor",
+    "tid",
+    "cid",
+    "xid8",
+    "regoper",
+    "regoperator",
+    "regprocedure",
+    "regconfig",
+    "regdictionary",
+    "regcollation",
+];
+
 fn missing(name: &str) -> Error {
+    let base = name.split(['(', ' ']).next().unwrap_or(name);
+    if NOT_HERE.contains(&base) {
+        return Error::unsupported(format!("type {name}"));
+    }
     Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
 }
 

@@ -37,8 +37,8 @@ pub struct SystemContext {
     pub role: String,
     /// Schemas in order of search, without the implicit ones: whether names need a schema when they print.
     pub search_path: Arc<Vec<String>>,
-    /// Name/value/description of the session's settings, for `pg_settings`.
-    pub settings: Arc<Vec<(String, String, String)>>,
+    /// The session's settings, for `pg_settings`.
+    pub settings: Arc<Vec<SettingFacts>>,
 }
 
 /// What system tables may ask of the store.
@@ -119,12 +119,43 @@ pub struct PreparedFacts {
     pub from_sql: bool,
 }
 
+/// A row of `pg_settings`.
+#[derive(Debug, Clone, Default)]
+pub struct SettingFacts {
+    /// Its name.
+    pub name: String,
+    /// Its value, numbers in its unit.
+    pub value: String,
+    /// `ms`, `kB`, …; empty for none.
+    pub unit: &'static str,
+    /// Group in Postgres's manual.
+    pub category: &'static str,
+    /// Short description.
+    pub about: &'static str,
+    /// When it can be changed: `user`, `postmaster`, ….
+    pub context: &'static str,
+    /// `bool`, `integer`, `real`, `enum`, `string`.
+    pub kind: &'static str,
+    /// Where the value comes from: `default`, `client`, `session`.
+    pub source: &'static str,
+    /// Least value; empty for none.
+    pub min: &'static str,
+    /// Greatest value; empty for none.
+    pub max: &'static str,
+    /// Values of an enumeration.
+    pub words: Vec<&'static str>,
+    /// Value before anybody sets it.
+    pub boot: String,
+    /// Value that RESET goes back to.
+    pub reset: String,
+}
+
 /// A table of pg_catalog and the like.
 pub trait SystemTable: Send + Sync + fmt::Debug {
     /// Schema that it lives in.
-    fn schema(&self) -> &'static str;
+    fn schema(&self) -> &str;
     /// Its name.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
     /// `pg_class.oid`; Postgres's own where Postgres has the table.
     fn oid(&self) -> u32;
     /// Columns in order, with types.

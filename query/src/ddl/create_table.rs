@@ -233,7 +233,13 @@ impl Ddl<'_, '_> {
         let serial = super::types::serial_type(&definition.data_type);
         let ty = match serial {
             Some(ty) => ty.into(),
-            None => column_type(&definition.data_type).map_err(|error| self.at(error, &definition.name))?,
+            None => column_type(&definition.data_type).map_err(|error| match &definition.data_type {
+                ast::DataType::Custom(name, _) => match name.0.first().and_then(|part| part.as_ident()) {
+                    Some(ident) => self.at(error, ident),
+                    None => error,
+                },
+                _ => self.at(error, &definition.name),
+            })?,
         };
         must_be_storable(&name, ty.ty)?;
         let position = push_column(table, name.clone(), ty)?;

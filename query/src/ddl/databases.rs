@@ -236,6 +236,7 @@ impl Ddl<'_, '_> {
                 Statement::CreateRole(create) => self.create_user(create),
                 other => Err(Error::internal(format!("not CREATE USER: {other}"))),
             },
+            Extra::Role(statement) => self.statement(statement),
             Extra::CommentOnConstraint { constraint, table, comment } => {
                 self.comment_on_constraint(&fold(constraint), table, comment.as_deref())
             }

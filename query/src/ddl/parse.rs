@@ -76,6 +76,8 @@ pub enum Extra {
     DropDatabaseForce,
     /// `CREATE USER`, as CREATE ROLE with LOGIN.
     CreateUser(Box<Statement>),
+    /// `CREATE`, `ALTER`, `DROP GROUP` and `ALTER USER`, as of a ROLE.
+    Role(Box<Statement>),
     /// `COMMENT ON CONSTRAINT … ON …`
     CommentOnConstraint {
         /// Which constraint.
@@ -122,7 +124,15 @@ pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
         ("alter", "database") => alter_database(&mut parser),
         ("alter", "table") => return alter_table(&mut parser),
         ("create", "database") => create_database(&mut parser),
-        ("create", "user") => return create_user(sql),
+        ("create", "user") if accept_words(&mut parser, &["mapping"]) => return None,
+        ("create", "user") => return as_role(sql, &second).map(|read| read.map(|s| Extra::CreateUser(Box::new(s)))),
+        // GROUP and USER are older words for ROLE; the parser has a USER of another system.
+        ("create" | "alter" | "drop", "group") | ("alter", "user") => {
+            if accept_words(&mut parser, &["mapping"]) {
+                return None;
+            }
+            return as_role(sql, &second).map(|read| read.map(|s| Extra::Role(Box::new(s))));
+        }
         ("drop", "database") => return drop_database(&mut parser),
         ("comment", "on") => {
             if word(&mut parser)? != "constraint" {
@@ -342,20 +352,24 @@ fn comment_on_constraint(parser: &mut Parser<'_>) -> Result<Extra, ParserError> 
     Ok(Extra::CommentOnConstraint { constraint, table, comment })
 }
 
-/// `CREATE USER …` is `CREATE ROLE … LOGIN`.
-fn create_user(sql: &str) -> Option<Result<Extra>> {
+/// A statement on a USER or GROUP, as one on a ROLE.
+fn as_role(sql: &str, written: &str) -> Option<Result<Statement>> {
     let dialect = PostgreSqlDialect {};
     let mut tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize().ok()?;
-    let user = tokens
+    let word = tokens
         .iter_mut()
-        .find(|t| matches!(t, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("user")))?;
-    *user = Token::make_keyword("ROLE");
+        .find(|t| matches!(t, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(written)))?;
+    *word = Token::make_keyword("ROLE");
     let mut parser = Parser::new(&dialect).with_tokens(tokens);
     let statement = match parser.parse_statement() {
         Ok(statement) => statement,
         Err(error) => return Some(Err(syntax_error(error))),
     };
-    Some(finish(Ok(Extra::CreateUser(Box::new(statement))), &mut parser))
+    accept(&mut parser, &Token::SemiColon);
+    Some(match parser.peek_token().token {
+        Token::EOF => Ok(statement),
+        other => Err(near(&other)),
+    })
 }
 
 fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {

@@ -48,7 +48,7 @@ pub fn with_names(ctx: &EvalContext, value: Datum, ty: PgType) -> Datum {
                 let text = if needs_catalog(*ty) { PgType::Text } else { *ty };
                 (text, with_names(ctx, value.clone(), *ty))
             };
-            Datum::Record(fields.iter().map(named).collect())
+            Datum::record(fields.iter().map(named).collect(), fields.names.clone())
         }
         other => other,
     }
@@ -83,6 +83,18 @@ pub fn to_text<'a>(ctx: &EvalContext, value: &'a Datum, ty: PgType) -> Result<Co
     let mut out = String::new();
     write_text(ctx, value, ty, &mut out)?;
     Ok(Cow::Owned(out))
+}
+
+/// A value cast to text, which is its output except for booleans.
+///
+/// # Errors
+/// As [`write_text`].
+pub fn cast_text<'a>(ctx: &EvalContext, value: &'a Datum, ty: PgType) -> Result<Cow<'a, str>> {
+    match value {
+        Datum::Bool(true) => Ok(Cow::Borrowed("true")),
+        Datum::Bool(false) => Ok(Cow::Borrowed("false")),
+        other => to_text(ctx, other, ty),
+    }
 }
 
 /// Converts a value; NULL stays NULL.

@@ -53,7 +53,7 @@ impl Program {
     /// Resolves the expression's columns.
     ///
     /// # Errors
-    /// Internal: a column that the layout lacks, or a subquery.
+    /// Internal: a column that the layout lacks; 0A000: a subquery.
     pub fn compile(expr: &Expr, layout: &Layout) -> Result<Program> {
         let mut expr = expr.clone();
         resolve(&mut expr, layout)?;
@@ -98,7 +98,8 @@ fn resolve(expr: &mut Expr, layout: &Layout) -> Result<()> {
             *id = ColumnId(*slot);
             Ok(())
         }
-        ExprKind::Subquery { .. } => Err(Error::internal("a subquery cannot be evaluated row by row")),
+        // Statements whose subqueries a query can compute do not come here with them.
+        ExprKind::Subquery { .. } => Err(Error::unsupported("a subquery in this place")),
         _ => expr.children_mut().into_iter().try_for_each(|e| resolve(e, layout)),
     }
 }

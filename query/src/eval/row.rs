@@ -251,12 +251,12 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 let value = position.and_then(|i| values.values.get(i));
                 Ok(value.cloned().unwrap_or(Datum::Null))
             }
-            ExprKind::Row(fields) => {
+            ExprKind::Row(fields, names) => {
                 let mut values = Vec::with_capacity(fields.len());
                 for field in fields {
                     values.push((field.ty.ty, self.value(field, depth)?.into_owned()));
                 }
-                Ok(Datum::Record(values.into()))
+                Ok(Datum::record(values, names.clone()))
             }
             ExprKind::Subquery { .. } => Err(Error::internal("a subquery cannot be evaluated row by row")),
             ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) | ExprKind::Call { .. } => {

@@ -322,7 +322,7 @@ impl DirectSelect {
     pub fn compile(rel: &Rel) -> Result<Option<DirectSelect>> {
         let Rel::Project { input, columns: output } = rel else { return Ok(None) };
         let Some((table, columns, predicate)) = filtered_scan(input) else { return Ok(None) };
-        if has_subquery(predicate) || output.iter().any(|(_, e)| has_subquery(e)) {
+        if predicate.has_subquery() || output.iter().any(|(_, e)| e.has_subquery()) {
             return Ok(None);
         }
         let Some(access) = Access::choose(table, &columns, predicate)? else { return Ok(None) };
@@ -425,13 +425,6 @@ fn column_index_of(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> 
     }
 }
 
-/// Whether the row evaluator cannot run the expression because a query is inside.
-pub fn has_subquery(expr: &Expr) -> bool {
-    let mut found = false;
-    expr.walk(&mut |e| found |= matches!(e.kind, ExprKind::Subquery { .. }));
-    found
-}
-
 /// UPDATE or DELETE of the rows that an [`Access`] finds.
 #[derive(Debug)]
 pub struct DirectChange {
@@ -446,7 +439,7 @@ impl DirectChange {
     /// Expressions that the row evaluator cannot run.
     pub fn compile(source: &Rel, plan: &Arc<ChangePlan>) -> Result<Option<DirectChange>> {
         let Some((table, columns, predicate)) = filtered_scan(source) else { return Ok(None) };
-        if has_subquery(predicate) {
+        if predicate.has_subquery() || plan.returns_query() {
             return Ok(None);
         }
         let access = Access::choose(table, &columns, predicate)?;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::LockMode;
+use stratos_replication::{LockMode, ReadView};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::foreign_keys::{Departed, after_departure};
@@ -26,8 +26,70 @@ fn compile_all(exprs: &[Expr], layout: &Layout) -> Result<Vec<Program>> {
     exprs.iter().map(|e| Program::compile(e, layout)).collect()
 }
 
-fn compile_returning(returning: &Option<Returning>, layout: &Layout) -> Result<Option<Vec<Program>>> {
-    returning.as_ref().map(|r| r.columns.iter().map(|(_, e)| Program::compile(e, layout)).collect()).transpose()
+/// RETURNING, compiled.
+#[derive(Debug)]
+enum Returns {
+    /// Row by row.
+    Rows(Vec<Program>),
+    /// With subqueries: the rows are kept as they are, and a query over them gives the result at the end.
+    Query { kept: Vec<OutputColumn>, columns: Vec<(OutputColumn, Expr)> },
+}
+
+impl Returns {
+    /// `kept`: the columns that a row has.
+    fn compile(returning: &Option<Returning>, kept: Vec<OutputColumn>) -> Result<Option<Returns>> {
+        let Some(returning) = returning else { return Ok(None) };
+        if returning.columns.iter().any(|(_, e)| e.has_subquery()) {
+            return Ok(Some(Returns::Query { kept, columns: returning.columns.clone() }));
+        }
+        let layout = Layout::new(kept.iter().map(|c| c.id));
+        let programs = returning.columns.iter().map(|(_, e)| Program::compile(e, &layout)).collect::<Result<_>>()?;
+        Ok(Some(Returns::Rows(programs)))
+    }
+
+    /// What is to be remembered of a row.
+    fn row(&self, row: &[Datum], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
+        match self {
+            Returns::Rows(programs) => run_all(programs, row, context),
+            Returns::Query { .. } => Ok(row.to_vec()),
+        }
+    }
+
+    /// The statement's snapshot, where the end will need it: subqueries of RETURNING do not see what the statement did.
+    fn snapshot(returning: &Option<Returns>, context: &StatementContext<'_>) -> Option<Arc<ReadView>> {
+        matches!(returning, Some(Returns::Query { .. })).then(|| Arc::new(context.transaction.view()))
+    }
+
+    /// Turns what was remembered into the result.
+    async fn finish(
+        returning: &Option<Returns>,
+        view: Option<Arc<ReadView>>,
+        context: &mut StatementContext<'_>,
+        changes: &mut Changes,
+    ) -> Result<()> {
+        let (Some(Returns::Query { kept, columns }), Some(view)) = (returning, view) else { return Ok(()) };
+        let literals = |row: Vec<Datum>| row.into_iter().zip(kept).map(|(v, c)| Expr::literal(v, c.ty)).collect();
+        let rows: Vec<Vec<Expr>> = std::mem::take(&mut changes.returned).into_iter().map(literals).collect();
+        let input = Box::new(Rel::Values { columns: kept.clone(), rows });
+        let rel = Rel::Project { input, columns: columns.clone() };
+        let runtime = context.engine.runtime();
+        let mut result = crate::lower::execute(&rel, context.params, view, context.eval, runtime).await?;
+        while let Some(rows) = result.next_rows(SOURCE_CHUNK_ROWS).await? {
+            changes.returned.extend(rows);
+        }
+        Ok(())
+    }
+}
+
+/// A table's columns under the identities that a statement gave them.
+fn columns_as(table: &Table, ids: &[ColumnId]) -> Vec<OutputColumn> {
+    let column = |(column, id): (&crate::catalog::Column, &ColumnId)| OutputColumn {
+        id: *id,
+        name: column.name.clone(),
+        ty: column.ty,
+        origin: None,
+    };
+    table.columns.iter().zip(ids).map(column).collect()
 }
 
 fn run_all(programs: &[Program], row: &[Datum], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
@@ -87,7 +149,7 @@ pub struct InsertPlan {
     /// Per row of VALUES, or once over the source's columns.
     values: Vec<Vec<Program>>,
     conflict: Option<ConflictPlan>,
-    returning: Option<Vec<Program>>,
+    returning: Option<Returns>,
 }
 
 #[derive(Debug)]
@@ -139,7 +201,7 @@ impl InsertPlan {
                 Some(ConflictPlan { arbiters, update })
             }
         };
-        let returning = compile_returning(&insert.returning, &Layout::new(insert.target.iter().copied()))?;
+        let returning = Returns::compile(&insert.returning, columns_as(&insert.table, &insert.target))?;
         Ok(InsertPlan { insert, rules, values, conflict, returning })
     }
 
@@ -183,6 +245,7 @@ impl InsertPlan {
     /// # Errors
     /// Constraint violations, evaluation errors, the store's errors.
     pub async fn run(&self, context: &mut StatementContext<'_>) -> Result<Changes> {
+        let view = Returns::snapshot(&self.returning, context);
         let mut run = InsertRun {
             plan: self,
             writer: TableWriter::new(&self.rules),
@@ -214,9 +277,10 @@ impl InsertPlan {
                 }
             }
         }
-        let InsertRun { changes, departed, mut writer, .. } = run;
+        let InsertRun { mut changes, departed, mut writer, .. } = run;
         writer.finish(context).await?;
         after_departure(context, &self.rules, departed).await?;
+        Returns::finish(&self.returning, view, context, &mut changes).await?;
         Ok(changes)
     }
 }
@@ -301,7 +365,7 @@ impl InsertRun<'_> {
         self.changes.count += 1;
         if let Some(returning) = &self.plan.returning {
             // A row that DO UPDATE touched later in the statement would be counted twice otherwise.
-            self.changes.returned.push(run_all(returning, row, context)?);
+            self.changes.returned.push(returning.row(row, context)?);
         }
         if self.plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) && self.plan.rules.table.has_primary_key() {
             self.updated_keys.insert(crate::rows::primary_key(&self.plan.rules.table, row)?.into());
@@ -316,7 +380,7 @@ const HOISTED_FIRST: u32 = 3 << 30;
 /// Lets the source compute the assigned values that contain subqueries: the row evaluator cannot.
 fn hoist(source: Rel, assignments: &mut [Assignment]) -> (Rel, bool) {
     let mut columns: Vec<(OutputColumn, Expr)> = Vec::new();
-    for assignment in assignments.iter_mut().filter(|a| super::direct::has_subquery(&a.value)) {
+    for assignment in assignments.iter_mut().filter(|a| a.value.has_subquery()) {
         let id = ColumnId(HOISTED_FIRST + u32::try_from(columns.len()).unwrap_or(0));
         let ty = assignment.value.ty;
         let value = std::mem::replace(&mut assignment.value, Expr::column(id, ty));
@@ -344,7 +408,7 @@ pub struct ChangePlan {
     /// None for DELETE.
     assignments: Option<Assignments>,
     /// Over the new row (UPDATE) or the old one (DELETE), then the others.
-    returning: Option<Vec<Program>>,
+    returning: Option<Returns>,
     lock_mode: LockMode,
 }
 
@@ -356,17 +420,18 @@ impl ChangePlan {
     pub fn update(mut update: Update, rules: Arc<TableRules>) -> Result<ChangePlan> {
         let (source, hoisted) = hoist(update.source, &mut update.assignments);
         update.source = source;
-        let asked = update.filter.as_ref().is_some_and(super::direct::has_subquery);
+        let asked = update.filter.as_ref().is_some_and(Expr::has_subquery);
         let filter = update.filter.as_ref().filter(|_| !asked);
         let places = Places::find(&update.source, &update.target, &rules)?;
         let old_layout = Layout::new(places.columns_of(&update.target).chain(places.others.iter().copied()));
-        let new_layout = Layout::new(update.new_row.iter().chain(&places.others).copied());
+        let mut kept = columns_as(&update.table, &update.new_row);
+        kept.extend(places.others_of(&update.source));
         Ok(ChangePlan {
             places,
             filter: filter.map(|f| Program::compile(f, &old_layout)).transpose()?,
             one_shot: hoisted || asked,
             assignments: Some(Assignments::compile(&update.assignments, &old_layout)?),
-            returning: compile_returning(&update.returning, &new_layout)?,
+            returning: Returns::compile(&update.returning, kept)?,
             source: update.source,
             rules,
             lock_mode: LockMode::NoKeyUpdate,
@@ -379,15 +444,17 @@ impl ChangePlan {
     /// Expressions that the row evaluator cannot run.
     pub fn delete(delete: Delete, rules: Arc<TableRules>) -> Result<ChangePlan> {
         let places = Places::find(&delete.source, &delete.target, &rules)?;
-        let layout = Layout::new(places.columns_of(&delete.target).chain(places.others.iter().copied()));
-        let asked = delete.filter.as_ref().is_some_and(super::direct::has_subquery);
+        let mut kept = columns_as(&delete.table, &delete.target);
+        kept.extend(places.others_of(&delete.source));
+        let layout = Layout::new(kept.iter().map(|c| c.id));
+        let asked = delete.filter.as_ref().is_some_and(Expr::has_subquery);
         let filter = delete.filter.as_ref().filter(|_| !asked);
         Ok(ChangePlan {
             places,
             one_shot: asked,
             filter: filter.map(|f| Program::compile(f, &layout)).transpose()?,
             assignments: None,
-            returning: compile_returning(&delete.returning, &layout)?,
+            returning: Returns::compile(&delete.returning, kept)?,
             source: delete.source,
             rules,
             lock_mode: LockMode::Update,
@@ -404,11 +471,17 @@ impl ChangePlan {
         &self.source
     }
 
+    /// Whether RETURNING needs a query at the end.
+    pub fn returns_query(&self) -> bool {
+        matches!(self.returning, Some(Returns::Query { .. }))
+    }
+
     /// Updates or deletes.
     ///
     /// # Errors
     /// Constraint violations, evaluation errors, the store's errors.
     pub async fn run(&self, context: &mut StatementContext<'_>) -> Result<Changes> {
+        let view = Returns::snapshot(&self.returning, context);
         let mut writer = TableWriter::new(&self.rules);
         let mut changes = Changes::default();
         let mut departed = Vec::new();
@@ -432,6 +505,7 @@ impl ChangePlan {
         if !self.rules.incoming.is_empty() {
             after_departure(context, &self.rules, departed).await?;
         }
+        Returns::finish(&self.returning, view, context, &mut changes).await?;
         Ok(changes)
     }
 
@@ -495,7 +569,7 @@ impl ChangePlan {
         if let Some(returning) = &self.returning {
             let mut row = new.clone().unwrap_or_else(|| stored.values.clone());
             row.extend(others);
-            changes.returned.push(run_all(returning, &row, context)?);
+            changes.returned.push(returning.row(&row, context)?);
         }
         if !self.rules.incoming.is_empty() {
             departed.push(Departed { old: stored.values, new });
@@ -546,6 +620,12 @@ impl Places {
             return Err(Error::internal("the target of a change does not list its table's columns"));
         }
         Ok(Places { columns, row_id, others, other_positions })
+    }
+
+    /// The source's other columns, with their types.
+    fn others_of(&self, source: &Rel) -> Vec<OutputColumn> {
+        let output = source.output();
+        self.other_positions.iter().filter_map(|at| output.get(*at).cloned()).collect()
     }
 
     fn columns_of<'a>(&self, target: &'a [ColumnId]) -> impl Iterator<Item = ColumnId> + use<'a> {

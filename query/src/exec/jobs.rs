@@ -18,6 +18,15 @@ use crate::rows::{
     primary_key, row_id_key, storage_prefix,
 };
 
+/// 23502 of a table whose rows cannot bear a new NOT NULL.
+fn contains_nulls(table: &Table, column: &str) -> Error {
+    let message = format!("column \"{column}\" of relation \"{}\" contains null values", table.name);
+    Error::new(ErrorKind::NotNullViolation, message)
+        .with_schema(table.schema_name.clone())
+        .with_table(table.name.clone())
+        .with_column(column)
+}
+
 /// Rows handled between two looks at the cancel switch, and in one transaction of an online build.
 const CHUNK_ROWS: usize = 500;
 const CHUNK_BYTES: usize = 4 << 20;
@@ -59,14 +68,7 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
                 Validation::NotNull { attnum } => {
                     let at = table.column_index(*attnum).ok_or_else(|| Error::internal("the column is gone"))?;
                     if row.values[at].is_null() {
-                        let name = &table.columns[at].name;
-                        return Err(Error::new(
-                            ErrorKind::NotNullViolation,
-                            format!("column \"{name}\" of relation \"{}\" contains null values", table.name),
-                        )
-                        .with_schema(table.schema_name.clone())
-                        .with_table(table.name.clone())
-                        .with_column(name.clone()));
+                        return Err(contains_nulls(&table, &table.columns[at].name));
                     }
                 }
                 Validation::Check { constraint } => {
@@ -196,6 +198,9 @@ pub async fn rewrite(
                     Source::Copied(at) => row.values[*at].clone(),
                     Source::Computed(program) => program.run(&row.values, &[], context.eval)?,
                 });
+            }
+            if let Some(at) = to.columns.iter().zip(&values).position(|(c, value)| c.not_null && value.is_null()) {
+                return Err(contains_nulls(to, &to.columns[at].name));
             }
             rules.check_row(&values, context.eval)?;
             let key = new_key(context, from, to, &row.key, &values).await?;

@@ -8,6 +8,9 @@ use super::args::{array, int4, type_of};
 use super::compare::{compare, compare_nullable};
 use crate::session::EvalContext;
 
+/// Name of the function that `a[2:3]` calls; Postgres has no such function, so the name is no identifier that anybody writes.
+pub const ARRAY_SLICE: &str = "array slice";
+
 fn build(element: PgType, values: Vec<Datum>) -> Result<Datum> {
     Ok(Datum::Array(Arc::new(ArrayDatum { element, values })))
 }
@@ -55,6 +58,17 @@ pub fn array_dims(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datu
 pub fn array_lower(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let empty = array(&a[0])?.values.is_empty() || int4(&a[1])? != 1;
     Ok(if empty { Datum::Null } else { Datum::Int4(lower_bound(types)) })
+}
+
+/// `a[low:high]`: what there is of it, counted from 1 again.
+pub fn slice(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let source = array(&a[0])?;
+    let first = i64::from(lower_bound(types));
+    let length = i64::try_from(source.values.len()).unwrap_or(i64::MAX);
+    let from = (i64::from(int4(&a[1])?) - first).clamp(0, length);
+    let to = (i64::from(int4(&a[2])?) - first + 1).clamp(from, length);
+    let values = source.values.get(from as usize..to as usize).unwrap_or_default();
+    build(source.element, values.to_vec())
 }
 
 /// `array_upper(a, dimension)`

@@ -87,7 +87,8 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
             let word = if *primary { "PRIMARY KEY" } else { "UNIQUE" };
             format!("{word} ({})", column_list(table, &attnums))
         }
-        ConstraintKind::Check(check) => format!("CHECK ({})", check.sql),
+        ConstraintKind::Check(check) if a.get(1).map_or(Ok(false), boolean)? => format!("CHECK ({})", check.sql),
+        ConstraintKind::Check(check) => format!("CHECK ({})", crate::system::deparse::check_text(table, &check.sql)),
         ConstraintKind::ForeignKey(key) => {
             let referenced = ctx.catalog.tables.get(&key.table);
             format!(

@@ -202,7 +202,7 @@ fn literal(s: &str) -> String {
 
 /// `quote_literal`
 pub fn quote_literal(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    let s = eval::to_text(ctx, &a[0], type_of(types, 0))?;
+    let s = eval::cast_text(ctx, &a[0], type_of(types, 0))?;
     Ok(Datum::text(literal(&s)))
 }
 

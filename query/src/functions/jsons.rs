@@ -186,6 +186,11 @@ pub fn to_json(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum
     json::to_json(&a[0], type_of(types, 0), &ctx.format).map(Datum::text)
 }
 
+/// `row_to_json(row, pretty)`, `array_to_json(array, pretty)`: a line for every field or element of the outermost level.
+pub fn to_json_lines(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    json::to_json_lines(&a[0], type_of(types, 0), boolean(&a[1])?, &ctx.format).map(Datum::text)
+}
+
 /// `to_jsonb`
 pub fn to_jsonb(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     jsonb(json::to_jsonb(&a[0], type_of(types, 0), &ctx.format)?)
@@ -195,23 +200,23 @@ fn pairs(types: &[PgType], a: &[Datum]) -> Vec<(PgType, Datum)> {
     types.iter().copied().zip(a.iter().cloned()).collect()
 }
 
-fn check_object(a: &[Datum]) -> Result<()> {
+fn check_object(a: &[Datum], name: &str) -> Result<()> {
     if !a.len().is_multiple_of(2) {
         return Err(Error::new(ErrorKind::InvalidParameterValue, "argument list must have even number of elements")
-            .with_hint("The arguments of json_build_object() must consist of alternating keys and values."));
+            .with_hint(format!("The arguments of {name}() must consist of alternating keys and values.")));
     }
     Ok(())
 }
 
 /// `json_build_object`
 pub fn build_object(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    check_object(a)?;
+    check_object(a, "json_build_object")?;
     json::build_object(&pairs(types, a), false, &ctx.format).map(Datum::text)
 }
 
 /// `jsonb_build_object`
 pub fn build_objectb(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    check_object(a)?;
+    check_object(a, "jsonb_build_object")?;
     jsonb(json::build_object(&pairs(types, a), true, &ctx.format)?)
 }
 

@@ -278,8 +278,19 @@ pub fn atan2d(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 }
 
 /// `random()`
-pub fn random(_: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Float8(rand::rng().random::<f64>()))
+pub fn random(ctx: &EvalContext, _: &[PgType], _: &[Datum]) -> Result<Datum> {
+    Ok(Datum::Float8(ctx.host.seeded_random().unwrap_or_else(|| rand::rng().random::<f64>())))
+}
+
+/// `setseed`
+pub fn setseed(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let seed = float(&a[0])?;
+    if !(-1.0..=1.0).contains(&seed) {
+        let message = format!("setseed parameter {seed} is out of allowed range [-1,1]");
+        return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+    }
+    ctx.host.seed_random(seed);
+    Ok(Datum::text(""))
 }
 
 /// `width_bucket(x, low, high, count)`

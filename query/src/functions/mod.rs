@@ -18,6 +18,7 @@ pub(crate) mod conformance;
 mod datetime;
 mod deparse;
 mod encoding;
+mod hashing;
 mod jsons;
 pub mod keywords;
 mod math;
@@ -29,8 +30,10 @@ mod table;
 mod text;
 pub mod window;
 
+pub use arrays::ARRAY_SLICE;
 pub use compare::compare;
 pub use registry::{BuiltIn, all, by_name, by_oid};
+pub use system::CURRENT_SETTING_NOW;
 pub(crate) use text::of_fair_length;
 
 use std::fmt;

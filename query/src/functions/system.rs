@@ -73,6 +73,10 @@ pub fn current_setting(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<D
     }
 }
 
+/// Name of `current_setting` where the statement itself may have changed the setting before: it cannot be evaluated early
+/// then. Postgres has no such function, so the name is no identifier that anybody writes.
+pub const CURRENT_SETTING_NOW: &str = "current setting now";
+
 /// `set_config(name, value, is_local)`
 pub fn set_config(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     if a[0].is_null() {

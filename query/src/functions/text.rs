@@ -129,6 +129,15 @@ pub fn concat_any(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Da
     out(result)
 }
 
+/// `text || any` and `any || text`: the other operand is cast to text, which a boolean's output is not.
+pub fn concat_cast(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let mut result = String::new();
+    for (value, ty) in a.iter().zip(types) {
+        result.push_str(&crate::eval::cast_text(ctx, value, *ty)?);
+    }
+    out(result)
+}
+
 /// `concat(any…)`: skips NULLs.
 pub fn concat_all(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     concat_any(ctx, types, a)

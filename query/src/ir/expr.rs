@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stratos_types::{ColumnType, Datum};
+use stratos_types::{ColumnType, Datum, FieldNames};
 
 use super::rel::Rel;
 use crate::functions::{Aggregate, Function};
@@ -107,8 +107,8 @@ pub enum ExprKind {
         /// int4.
         index: Box<Expr>,
     },
-    /// `ROW(…)`.
-    Row(Vec<Expr>),
+    /// `ROW(…)`, or a row of a relation with the names of its columns.
+    Row(Vec<Expr>, Option<FieldNames>),
     /// A subquery in an expression.
     Subquery {
         /// How it is used.

@@ -102,7 +102,7 @@ impl fmt::Display for Expr {
                 write!(f, "]:{}", self.ty)
             }
             ExprKind::Subscript { array, index } => write!(f, "{array}[{index}]"),
-            ExprKind::Row(items) => {
+            ExprKind::Row(items, _) => {
                 f.write_str("ROW(")?;
                 list(f, items)?;
                 f.write_str(")")

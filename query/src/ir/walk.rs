@@ -32,7 +32,7 @@ macro_rules! operands {
             | ExprKind::Coalesce(args)
             | ExprKind::Extremum { args, .. }
             | ExprKind::Array(args)
-            | ExprKind::Row(args) => args.$iter().collect(),
+            | ExprKind::Row(args, _) => args.$iter().collect(),
             ExprKind::Cast { arg, .. } | ExprKind::Not(arg) | ExprKind::IsNull(arg) => vec![arg],
             ExprKind::NotDistinct { left, right, .. } => vec![left, right],
             ExprKind::Case { branches, otherwise } => branches
@@ -150,6 +150,13 @@ impl Expr {
         operands!(self, iter_mut, as_deref_mut, mut)
     }
 
+    /// Whether the row evaluator cannot run the expression because a query is inside.
+    pub fn has_subquery(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |e| found |= matches!(e.kind, ExprKind::Subquery { .. }));
+        found
+    }
+
     /// Shows the expression and every expression inside it, parents first. Queries inside are not entered.
     pub fn walk(&self, show: &mut dyn FnMut(&Expr)) {
         show(self);
@@ -221,8 +228,8 @@ fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
         (K::And(a), K::And(b))
         | (K::Or(a), K::Or(b))
         | (K::Coalesce(a), K::Coalesce(b))
-        | (K::Array(a), K::Array(b))
-        | (K::Row(a), K::Row(b)) => all_same(a, b),
+        | (K::Array(a), K::Array(b)) => all_same(a, b),
+        (K::Row(a, names), K::Row(b, others)) => names == others && all_same(a, b),
         (K::Not(a), K::Not(b)) | (K::IsNull(a), K::IsNull(b)) => a.same(b),
         (K::NotDistinct { equals, left, right }, K::NotDistinct { equals: e, left: l, right: r }) => {
             equals == e && left.same(l) && right.same(r)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
-use datafusion::functions_aggregate::{average, bit_and_or_xor, bool_and_or, count, min_max, sum};
+use datafusion::functions_aggregate::{average, bit_and_or_xor, bool_and_or, count, first_last, min_max, sum};
 use datafusion::logical_expr::expr::{AggregateFunction, Case};
 use datafusion::logical_expr::{
     AggregateUDF, Expr as DfExpr, GroupingSet, LogicalPlan, LogicalPlanBuilder, cast as native_cast, ident, lit,
 };
-use stratos_types::{Datum, Error, PgType, Result};
+use stratos_types::{ColumnType, Datum, Error, PgType, Result};
 
 use super::accumulate::{PgAggregate, SortOrder, Strategy};
 use super::error::error_from;
@@ -36,6 +36,16 @@ fn key_is_no_value(ty: PgType) -> bool {
     needs_equality_key(ty) && !matches!(ty, PgType::Float4 | PgType::Float8)
 }
 
+/// The aggregate that gives a group of equal values the one to show: the first, as in Postgres. Where all look the same
+/// (numerics of one scale), any of them, for which there is a faster one.
+pub(super) fn representative(ty: ColumnType) -> Arc<AggregateUDF> {
+    let all_alike = ty.ty == PgType::Bpchar || ty.ty == PgType::Numeric && ty.typmod >= 0;
+    if !all_alike {
+        return first_last::first_value_udaf();
+    }
+    min_max::min_udaf()
+}
+
 impl Lowerer<'_> {
     pub(super) fn aggregate(
         &self,
@@ -57,7 +67,7 @@ impl Lowerer<'_> {
             let base = self.expr(e)?;
             if key_is_no_value(ty) {
                 let (key, any) = (self.fresh("k"), self.fresh("v"));
-                values.push(min_max::min_udaf().call(vec![base.clone()]).alias(any.clone()));
+                values.push(representative(e.ty).call(vec![base.clone()]).alias(any.clone()));
                 keys.push((key.clone(), comparable(base, ty)));
                 // A grouping set without this key has it NULL, and its value with it.
                 back.push(
@@ -74,8 +84,13 @@ impl Lowerer<'_> {
             }
         }
         for (c, call) in aggregates {
-            let lowered = self.aggregate_call(call)?;
             let name = column_name(c.id);
+            if let Some(extremum) = self.float_extremum(call, !group_by.is_empty())? {
+                back.push(ident(name.clone()));
+                values.push(extremum.alias(name));
+                continue;
+            }
+            let lowered = self.aggregate_call(call)?;
             let result = match &lowered.cast {
                 Some(ty) => native_cast(ident(name.clone()), ty.clone()).alias(name.clone()),
                 None => ident(name.clone()),
@@ -133,6 +148,29 @@ impl Lowerer<'_> {
             .and_then(LogicalPlanBuilder::build)
             .map_err(error_from)?;
         project(plan, back)
+    }
+
+    /// `min` and `max` of floats in groups. DataFusion's begin at the greatest and least finite number, which infinities
+    /// and NaN never displace; the first value in order is right for all.
+    fn float_extremum(&self, call: &AggregateCall, grouped: bool) -> Result<Option<DfExpr>> {
+        let kind = call.aggregate.kind;
+        let (true, AggregateKind::Min | AggregateKind::Max, [arg]) = (grouped, kind, call.args.as_slice()) else {
+            return Ok(None);
+        };
+        if !matches!(arg.ty.ty, PgType::Float4 | PgType::Float8) {
+            return Ok(None);
+        }
+        let value = self.expr(arg)?;
+        let order = comparable(value.clone(), arg.ty.ty).sort(kind == AggregateKind::Min, false);
+        let filter = call.filter.as_ref().map(|e| self.expr(e).map(Box::new)).transpose()?;
+        Ok(Some(DfExpr::AggregateFunction(AggregateFunction::new_udf(
+            first_last::first_value_udaf(),
+            vec![value],
+            false,
+            filter,
+            vec![order],
+            None,
+        ))))
     }
 
     /// An aggregate by DataFusion's implementation where the results agree, else by ours.

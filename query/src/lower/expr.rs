@@ -125,9 +125,9 @@ impl Lowerer<'_> {
                 self.row_op(RowOp::Array(element), &args, ty)?
             }
             ExprKind::Subscript { array, index } => self.row_op(RowOp::Subscript, &[array, index], ty)?,
-            ExprKind::Row(list) => {
+            ExprKind::Row(list, names) => {
                 let args: Vec<&Expr> = list.iter().collect();
-                self.row_op(RowOp::Row, &args, ty)?
+                self.row_op(RowOp::Row(names.clone()), &args, ty)?
             }
             ExprKind::Subquery { kind, query } => {
                 // It remembers its results.
@@ -408,7 +408,7 @@ pub(crate) fn may_fail(expr: &Expr) -> bool {
         | ExprKind::Or(list)
         | ExprKind::Coalesce(list)
         | ExprKind::Array(list)
-        | ExprKind::Row(list) => list.iter().any(may_fail),
+        | ExprKind::Row(list, _) => list.iter().any(may_fail),
         ExprKind::Extremum { args, .. } => args.iter().any(may_fail),
         ExprKind::NotDistinct { left, right, .. } => may_fail(left) || may_fail(right),
         ExprKind::Case { branches, otherwise } => {

@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use stratos_types::{Datum, Error, PgType, Result, sortable_key};
 
-use crate::arrow::arrow_type;
+use crate::arrow::{arrow_type, record_order_key};
 use crate::functions::{Function, Kernel};
 
 /// Checked arithmetic. `None` when the kernel fails, or gives a float that is not finite: the row implementation then
@@ -119,6 +119,14 @@ fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
             let mut out = BinaryBuilder::with_capacity(bytes.len(), bytes.value_data().len());
             for value in bytes {
                 out.append_option(value.map(sortable_key));
+            }
+            Arc::new(out.finish())
+        }
+        PgType::Record => {
+            let bytes = array.as_binary_opt::<i32>().ok_or_else(|| Error::internal("record column is not Binary"))?;
+            let mut out = BinaryBuilder::with_capacity(bytes.len(), bytes.value_data().len());
+            for value in bytes {
+                out.append_option(value.map(record_order_key));
             }
             Arc::new(out.finish())
         }

@@ -231,7 +231,9 @@ impl<'a> Lowerer<'a> {
             .map(|k| {
                 // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
                 let key = match k.expr.ty.ty {
-                    ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar) => comparable(self.expr(&k.expr)?, ty),
+                    ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar | PgType::Record) => {
+                        comparable(self.expr(&k.expr)?, ty)
+                    }
                     _ => self.expr(&k.expr)?,
                 };
                 Ok(key.sort(!k.descending, k.nulls_first))
@@ -297,7 +299,7 @@ impl<'a> Lowerer<'a> {
                 let key = self.fresh("k");
                 keys.push(comparable(column(c.id), c.ty.ty).alias(key));
                 let any = self.fresh("v");
-                values.push(datafusion::functions_aggregate::expr_fn::min(column(c.id)).alias(any.clone()));
+                values.push(super::aggregate::representative(c.ty).call(vec![column(c.id)]).alias(any.clone()));
                 back.push(datafusion::logical_expr::ident(any).alias(name));
             } else {
                 keys.push(column(c.id));

@@ -9,7 +9,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use stratos_types::{ArrayDatum, ColumnType, Datum, PgType, Result};
+use stratos_types::{ArrayDatum, ColumnType, Datum, FieldNames, PgType, Result};
 
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
@@ -38,8 +38,8 @@ pub(crate) enum RowOp {
     Array(PgType),
     /// `args[0][args[1]]`
     Subscript,
-    /// `ROW(…)`
-    Row,
+    /// `ROW(…)`, with the fields' names where they have some.
+    Row(Option<FieldNames>),
     /// GREATEST and LEAST.
     Extremum { greatest: bool, less: &'static Function },
     /// COALESCE whose arguments must not be evaluated twice.
@@ -150,7 +150,8 @@ impl RowOp {
             RowOp::NotDistinct(f) => format!("not_distinct_{}", f.oid),
             RowOp::Array(element) => format!("array_{}", element.oid()),
             RowOp::Subscript => "subscript".into(),
-            RowOp::Row => "row".into(),
+            RowOp::Row(None) => "row".into(),
+            RowOp::Row(Some(names)) => format!("row_{}", names.join(",")),
             RowOp::Extremum { greatest, less } => {
                 format!("{}_{}", if *greatest { "greatest" } else { "least" }, less.oid)
             }
@@ -198,7 +199,9 @@ impl RowOp {
                 }
                 _ => Datum::Null,
             },
-            RowOp::Row => Datum::Record(types.iter().copied().zip(values.iter().cloned()).collect()),
+            RowOp::Row(names) => {
+                Datum::record(types.iter().copied().zip(values.iter().cloned()).collect(), names.clone())
+            }
             RowOp::Extremum { greatest, less } => {
                 let mut best = Datum::Null;
                 for value in values.iter().filter(|v| !v.is_null()) {

@@ -116,9 +116,11 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
             let (Some((_, Datum::Array(array))), Some((_, Datum::Int4(1)))) = (args.first(), args.get(1)) else {
                 return Ok(none());
             };
-            let last = i32::try_from(array.values.len()).unwrap_or(i32::MAX);
+            let count = i32::try_from(array.values.len()).unwrap_or(i32::MAX);
             let reverse = matches!(args.get(2), Some((_, Datum::Bool(true))));
-            let mut values: Vec<Datum> = (1..=last).map(Datum::Int4).collect();
+            // The catalogs' vectors count from 0.
+            let first = i32::from(!matches!(args.first(), Some((PgType::Int2Vector | PgType::OidVector, _))));
+            let mut values: Vec<Datum> = (first..first.saturating_add(count)).map(Datum::Int4).collect();
             if reverse {
                 values.reverse();
             }
@@ -131,7 +133,14 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
         K::RegexpMatches => pattern::all_matches(&values_of(args)).map(one_column),
         K::JsonEach | K::JsonEachText => {
             let mut out = Vec::new();
-            for (key, member) in json::each(text_of(args))? {
+            let members = json::each(text_of(args)).map_err(|error| match args.first() {
+                Some((PgType::Jsonb, _)) => {
+                    let name = if kind == K::JsonEach { "jsonb_each" } else { "jsonb_each_text" };
+                    Error::new(ErrorKind::InvalidParameterValue, format!("cannot call {name} on a non-object"))
+                }
+                _ => error,
+            })?;
+            for (key, member) in members {
                 out.push(Ok(vec![Datum::text(key), member_datum(args, member, kind == K::JsonEachText)?]));
             }
             Ok(Box::new(out.into_iter()))

@@ -118,6 +118,7 @@ impl Session {
 
     pub(super) fn savepoint(&mut self, name: String) -> Result<StatementResult> {
         let settings = self.shared.settings.lock().clone();
+        let advisory = self.shared.advisory.mark();
         let block = self.explicit_block("SAVEPOINT")?;
         if block.savepoints.len() >= SAVEPOINTS_MAX {
             return Err(Error::new(ErrorKind::ProgramLimitExceeded, "too many savepoints in this transaction"));
@@ -129,6 +130,7 @@ impl Session {
             settings,
             catalog: block.catalog.clone(),
             jobs: block.jobs.len(),
+            advisory,
         });
         done("SAVEPOINT")
     }
@@ -157,8 +159,10 @@ impl Session {
         block.catalog = savepoint.catalog.clone();
         block.jobs.truncate(savepoint.jobs);
         block.failed = false;
+        let advisory = savepoint.advisory;
         let settings = savepoint.settings.clone();
         *self.shared.settings.lock() = settings;
+        self.shared.advisory.undo_to(advisory);
         self.publish_catalog();
         done("ROLLBACK")
     }

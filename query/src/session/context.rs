@@ -70,8 +70,8 @@ pub trait Host: Send + Sync {
     fn prepared_statements(&self) -> Vec<crate::catalog::PreparedFacts> {
         Vec::new()
     }
-    /// Name, value and description of all settings, for `pg_settings`.
-    fn all_settings(&self) -> Vec<(String, String, String)> {
+    /// All settings, for `pg_settings`.
+    fn all_settings(&self) -> Vec<crate::catalog::SettingFacts> {
         Vec::new()
     }
     /// `nextval`, by the sequence's OID.
@@ -101,6 +101,12 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// The cancellation itself.
     fn check_canceled(&self) -> Result<()>;
+    /// The next of the numbers that `setseed` made repeatable, if the session used it.
+    fn seeded_random(&self) -> Option<f64> {
+        None
+    }
+    /// `setseed`, from -1 to 1.
+    fn seed_random(&self, _seed: f64) {}
     /// The running transaction's number for `txid_current()`.
     fn transaction_id(&self) -> u64;
     /// `pg_advisory_…`, `pg_cancel_backend` and others that act on the node go by name.

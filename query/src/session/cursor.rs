@@ -7,6 +7,7 @@ use std::sync::Arc;
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::session::{Session, StatementDescription};
+use crate::binder::Movement;
 use crate::result::{ResultSet, RowBlock};
 
 /// Cursors that one session may have open.
@@ -28,19 +29,6 @@ pub struct Cursor {
     after_last: bool,
     /// WITH HOLD: lives on after the transaction.
     hold: bool,
-}
-
-/// Where FETCH and MOVE go.
-#[derive(Debug, Clone, Copy)]
-pub enum Movement {
-    /// So many rows forwards; `None` is all.
-    Forward(Option<u64>),
-    /// So many rows backwards; `None` is all.
-    Backward(Option<u64>),
-    /// To the row with this number, from the end when negative.
-    Absolute(i64),
-    /// So many rows from here.
-    Relative(i64),
 }
 
 fn not_scrollable() -> Error {

@@ -10,6 +10,7 @@
 //! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
 //! - [`settings`], [`cancel`], [`shared`]: see there
 
+mod advisory;
 mod away;
 mod block;
 pub mod cancel;
@@ -20,11 +21,14 @@ mod explain;
 #[cfg(test)]
 mod no_session;
 mod plan;
+mod random;
 mod recall;
 mod schema_change;
 #[allow(clippy::module_inception, reason = "the session itself, among what belongs to it")]
 mod session;
 mod set;
+mod setting_table;
+mod setting_value;
 mod settings;
 mod shared;
 mod transaction;
@@ -36,8 +40,9 @@ pub(crate) use no_session::NoSession;
 pub use plan::{Planned, Prepared};
 pub(crate) use schema_change::scram_verifier;
 pub use session::{Session, StatementDescription, TransactionStatus};
-pub use settings::{SERVER_VERSION, SERVER_VERSION_NUM, Settings};
-pub(crate) use settings::{parse_bool, quote_if_needed};
+pub use setting_table::{SERVER_VERSION, SERVER_VERSION_NUM};
+pub(crate) use setting_value::{parse_bool, quote_if_needed};
+pub use settings::Settings;
 pub(crate) use shared::Identity;
 pub use shared::{Activity, SessionShared};
 

@@ -22,6 +22,8 @@ pub struct Prepared {
     pub declared: Vec<Option<PgType>>,
     /// Unix microseconds.
     pub prepared_micros: i64,
+    /// A simple query: there is nobody to give parameters.
+    pub without_params: bool,
     /// Made by `PREPARE` rather than by the protocol.
     pub from_sql: bool,
     plan: Mutex<Option<CachedPlan>>,
@@ -95,7 +97,14 @@ impl Planned {
 impl Prepared {
     /// A statement that has not been planned.
     pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
-        Prepared { parsed, declared, prepared_micros: super::now_micros(), from_sql: false, plan: Mutex::new(None) }
+        Prepared {
+            parsed,
+            declared,
+            prepared_micros: super::now_micros(),
+            without_params: false,
+            from_sql: false,
+            plan: Mutex::new(None),
+        }
     }
 
     /// What `pg_prepared_statements` shows of it.
@@ -175,7 +184,7 @@ pub fn plan_statement(
             let ddl = DdlStatement::Extra(extra.as_ref().clone());
             return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
         }
-        Body::Vacuum(_) | Body::Checkpoint | Body::Copy(_) => {
+        Body::Vacuum(_) | Body::Checkpoint | Body::Copy(_) | Body::Move(_) => {
             return Ok(without_rows(Action::Utility(Box::new(parsed.body.clone())), catalog));
         }
         Body::Sql(statement) => statement,
@@ -226,15 +235,15 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
         }
         StatementKind::Update(update) => {
             let rules = engine.table_rules(&update.table, catalog)?;
-            let (source, returns) = (update.source.clone(), update.returning.is_some());
+            let returns = update.returning.is_some();
             let plan = Arc::new(ChangePlan::update(*update, rules)?);
-            Action::Change { tag: "UPDATE", direct: DirectChange::compile(&source, &plan)?, plan, returns }
+            Action::Change { tag: "UPDATE", direct: DirectChange::compile(plan.source(), &plan)?, plan, returns }
         }
         StatementKind::Delete(delete) => {
             let rules = engine.table_rules(&delete.table, catalog)?;
-            let (source, returns) = (delete.source.clone(), delete.returning.is_some());
+            let returns = delete.returning.is_some();
             let plan = Arc::new(ChangePlan::delete(*delete, rules)?);
-            Action::Change { tag: "DELETE", direct: DirectChange::compile(&source, &plan)?, plan, returns }
+            Action::Change { tag: "DELETE", direct: DirectChange::compile(plan.source(), &plan)?, plan, returns }
         }
     };
     Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() })

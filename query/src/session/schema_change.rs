@@ -26,8 +26,9 @@ impl Session {
     ) -> Result<StatementResult> {
         let block = self.ensure_block();
         if block.read_only {
-            return Err(super::execute::read_only("DDL"));
+            return Err(super::execute::read_only(&crate::binder::command_name(text)));
         }
+        let alone = !block.used && !block.explicit && !in_string;
         block.used = true;
         let explicit = block.explicit;
         let first = block.catalog.is_none();
@@ -94,6 +95,10 @@ impl Session {
             }
         }
         self.ensure_block().store.finish_statement(true);
+        if alone && !self.ensure_block().jobs.is_empty() {
+            // What comes after the commit may fail (a duplicate in a unique index): the client must not be told before.
+            self.commit_block().await?;
+        }
         Ok(StatementResult::Done(tag))
     }
 

@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use super::plan::{Planned, Prepared};
 use super::recall::Recall;
 use super::settings::Derived;
-use super::shared::{QUERY_BYTES_MAX, SessionShared};
+use super::shared::{NOTICES_MAX, QUERY_BYTES_MAX, SessionShared};
 use super::transaction::Block;
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
@@ -27,8 +27,6 @@ use crate::result::{ResultSet, RowBlock, StatementResult};
 
 /// Prepared statements that one session may have.
 const PREPARED_MAX: usize = 10_000;
-/// Notices that may wait for the client; further ones are dropped.
-const NOTICES_MAX: usize = 1_000;
 
 /// Whether the session is in a transaction block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +120,9 @@ impl Session {
 
     /// Notices since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.extend(self.shared.take_notices());
+        notices
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
@@ -271,7 +271,12 @@ impl Session {
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let statements = shared.guarded(parse_text(&self.engine, sql)).await?;
-        Ok(statements.into_iter().map(|parsed| Arc::new(Prepared::new(Some(parsed), Vec::new()))).collect())
+        let prepared = |parsed| {
+            let mut prepared = Prepared::new(Some(parsed), Vec::new());
+            prepared.without_params = true;
+            prepared
+        };
+        Ok(statements.into_iter().map(|parsed| Arc::new(prepared(parsed))).collect())
     }
 
     /// `Parse` of the extended protocol.
@@ -500,6 +505,17 @@ impl Session {
         in_string: bool,
     ) -> Result<StatementResult> {
         let Some(planned) = self.plan(prepared).await? else { return Ok(StatementResult::Empty) };
+        if prepared.without_params && !planned.params.is_empty() {
+            let error = Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1");
+            let place = prepared.parsed.as_ref().and_then(|p| {
+                let at = p.range.start + p.text().find("$1")?;
+                p.source.position_of_byte(at)
+            });
+            return Err(match place {
+                Some(place) => error.at(place),
+                None => error,
+            });
+        }
         if params.len() != planned.params.len() {
             return Err(Error::new(
                 ErrorKind::ProtocolViolation,
@@ -551,7 +567,8 @@ impl Session {
 
     pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
         let store = self.engine.store().begin(isolation, read_only);
-        self.shared.transaction_id.store((store.id().0 >> 64) as u64, Ordering::Relaxed);
+        *self.shared.transaction.lock() = Some(store.id());
+        self.shared.advisory.accompany(Some(store.id()));
         self.shared.read_only.store(read_only, Ordering::Relaxed);
         self.block = Some(Block {
             store,
@@ -582,6 +599,7 @@ impl Session {
             Some(_) => Box::pin(self.commit_block()).await,
             None => {
                 self.forget_local_settings();
+                self.shared.advisory.undo_to(0);
                 Ok(())
             }
         };
@@ -594,10 +612,15 @@ impl Session {
         let _ = self.shared.settings.lock().end_transaction();
     }
 
+    fn forget_transaction(&self) {
+        *self.shared.transaction.lock() = None;
+        self.shared.advisory.accompany(None);
+    }
+
     /// Commits the block, if there is one.
     pub(super) async fn commit_block(&mut self) -> Result<()> {
         let Some(block) = self.block.take() else { return Ok(()) };
-        self.shared.transaction_id.store(0, Ordering::Relaxed);
+        self.forget_transaction();
         self.shared.read_only.store(false, Ordering::Relaxed);
         let Block { store, catalog, jobs, settings_before, .. } = block;
         let mut result = match store.commit().await {
@@ -607,6 +630,7 @@ impl Session {
                 Err(self.commit_error(error, &seen))
             }
         };
+        self.shared.advisory.undo_to(0);
         if result.is_err() {
             *self.shared.settings.lock() = settings_before;
         }
@@ -650,11 +674,12 @@ impl Session {
     /// Rolls the block back, if there is one.
     pub(super) async fn rollback_block(&mut self) {
         let Some(block) = self.block.take() else { return };
-        self.shared.transaction_id.store(0, Ordering::Relaxed);
+        self.forget_transaction();
         self.shared.read_only.store(false, Ordering::Relaxed);
         *self.shared.settings.lock() = block.settings_before;
         self.forget_local_settings();
         block.store.rollback().await;
+        self.shared.advisory.undo_to(0);
         self.publish_catalog();
     }
 }

@@ -143,7 +143,7 @@ impl Session {
                 let level = scratch.show("default_transaction_isolation")?;
                 wanted.isolation = Some(super::transaction::isolation_from_name(&level));
             } else {
-                let parsed = super::settings::parse_bool(&value);
+                let parsed = super::setting_value::parse_bool(&value);
                 wanted.read_only = Some(parsed.ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidParameterValue,

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use stratos_replication::TxnId;
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
+use super::advisory::Advisory;
 use super::cancel::Cancel;
 use super::context::Host;
 use super::plan::Prepared;
+use super::random::Random;
 use super::settings::Settings;
 use crate::catalog::{PreparedFacts, Sequence, Snapshot};
+use crate::ddl::Notice;
 use crate::engine::Engine;
 
 /// What a session is doing, for `pg_stat_activity`.
@@ -28,6 +32,9 @@ pub struct Activity {
 
 /// How much of a statement's text `pg_stat_activity` shows, as Postgres's `track_activity_query_size`.
 pub const QUERY_BYTES_MAX: usize = 1024;
+
+/// Notices that may wait for the client; further ones are dropped.
+pub(super) const NOTICES_MAX: usize = 1_000;
 
 /// Values that sequences gave to this session.
 #[derive(Debug, Default)]
@@ -62,9 +69,13 @@ pub struct SessionShared {
     /// When the running statement must have ended.
     pub(super) deadline: Mutex<Option<tokio::time::Instant>>,
     sequences: Mutex<SequenceMemory>,
+    pub(super) advisory: Advisory,
+    /// From functions, until the session takes them.
+    notices: Mutex<Vec<Notice>>,
+    random: Mutex<Option<Random>>,
     pub(super) catalog: Mutex<Arc<Snapshot>>,
-    /// Number of the running transaction, 0 for none.
-    pub(super) transaction_id: std::sync::atomic::AtomicU64,
+    /// The running transaction.
+    pub(super) transaction: Mutex<Option<TxnId>>,
     /// The running transaction may not write (sequences too).
     pub(super) read_only: std::sync::atomic::AtomicBool,
 }
@@ -96,8 +107,11 @@ impl SessionShared {
             activity: Mutex::new(Activity { state: "idle", ..Activity::default() }),
             deadline: Mutex::default(),
             sequences: Mutex::default(),
+            advisory: Advisory::new(engine.store(), identity.database),
+            notices: Mutex::default(),
+            random: Mutex::default(),
             catalog: Mutex::new(catalog),
-            transaction_id: 0.into(),
+            transaction: Mutex::default(),
             read_only: false.into(),
         }
     }
@@ -156,6 +170,29 @@ impl SessionShared {
     pub(super) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let deadline = *self.deadline.lock();
         self.cancel.guard(deadline, work).await
+    }
+
+    /// The running transaction.
+    pub(super) fn running_transaction(&self) -> Option<TxnId> {
+        *self.transaction.lock()
+    }
+
+    /// A notice from inside a statement.
+    pub(super) fn notice(&self, notice: Notice) {
+        let mut notices = self.notices.lock();
+        if notices.len() < NOTICES_MAX {
+            notices.push(notice);
+        }
+    }
+
+    /// Notices since the last call.
+    pub(super) fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock())
+    }
+
+    /// Advisory locks that the session holds.
+    pub(crate) fn lock_facts(&self) -> Vec<crate::catalog::LockFacts> {
+        self.advisory.facts(self.pid)
     }
 
     /// Forgets what sequences gave (`DISCARD SEQUENCES`).
@@ -227,8 +264,8 @@ impl Host for SessionShared {
         facts
     }
 
-    fn all_settings(&self) -> Vec<(String, String, String)> {
-        self.settings.lock().all()
+    fn all_settings(&self) -> Vec<crate::catalog::SettingFacts> {
+        self.settings.lock().facts()
     }
 
     fn nextval(&self, sequence: u32) -> Result<i64> {
@@ -283,11 +320,23 @@ impl Host for SessionShared {
         self.check_statement()
     }
 
+    fn seeded_random(&self) -> Option<f64> {
+        self.random.lock().as_mut().map(Random::next)
+    }
+
+    fn seed_random(&self, seed: f64) {
+        *self.random.lock() = Some(Random::new(seed));
+    }
+
     fn transaction_id(&self) -> u64 {
-        self.transaction_id.load(std::sync::atomic::Ordering::Relaxed)
+        // The halves are a moment in microseconds and a count since then, so that the sum is unique and rises.
+        self.transaction.lock().map_or(0, |id| ((id.0 >> 64) as u64).wrapping_add(id.0 as u64))
     }
 
     fn node_function(&self, name: &str, args: &[Datum]) -> Result<Datum> {
-        self.engine()?.node_function(name, args)
+        match self.advisory.function(self, name, args) {
+            Some(result) => result,
+            None => self.engine()?.node_function(name, args),
+        }
     }
 }

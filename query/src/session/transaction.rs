@@ -22,6 +22,8 @@ pub struct NamedSavepoint {
     pub settings: Settings,
     pub catalog: Option<Arc<Snapshot>>,
     pub jobs: usize,
+    /// Advisory locks that the transaction had asked for.
+    pub advisory: usize,
 }
 
 /// See the module.

@@ -3,18 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use sqlparser::ast::{
-    self, CloseCursor, DiscardObject, Expr as AstExpr, FetchDirection, Ident, ObjectName, Reset, Statement, Value,
-};
+use sqlparser::ast::{self, CloseCursor, DiscardObject, Expr as AstExpr, Ident, ObjectName, Reset, Statement};
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::block::modes;
-use super::cursor::Movement;
 use super::plan::{Planned, Prepared};
 use super::session::Session;
 use super::set::{setting_name, show_name, shown_as};
-use crate::binder::{self, Body, ParsedStatement};
+use crate::binder::{self, Body, CursorMove, ParsedStatement};
 use crate::catalog::Relation;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn};
@@ -61,32 +58,6 @@ pub(super) fn done(tag: impl Into<String>) -> Result<StatementResult> {
     Ok(StatementResult::Done(tag.into()))
 }
 
-fn count_of(value: &ast::ValueWithSpan) -> Result<i64> {
-    match &value.value {
-        Value::Number(text, _) => text.parse().map_err(|_| Error::out_of_range("bigint")),
-        other => Err(Error::new(ErrorKind::SyntaxError, format!("unexpected {other}, a number was expected"))),
-    }
-}
-
-fn movement(direction: &FetchDirection) -> Result<Movement> {
-    let signed = |n: i64| {
-        if n >= 0 { Movement::Forward(Some(n.unsigned_abs())) } else { Movement::Backward(Some(n.unsigned_abs())) }
-    };
-    Ok(match direction {
-        FetchDirection::Next => Movement::Forward(Some(1)),
-        FetchDirection::Prior => Movement::Backward(Some(1)),
-        FetchDirection::First => Movement::Absolute(1),
-        FetchDirection::Last => Movement::Absolute(-1),
-        FetchDirection::Count { limit } => signed(count_of(limit)?),
-        FetchDirection::Absolute { limit } => Movement::Absolute(count_of(limit)?),
-        FetchDirection::Relative { limit } => Movement::Relative(count_of(limit)?),
-        FetchDirection::All | FetchDirection::ForwardAll => Movement::Forward(None),
-        FetchDirection::BackwardAll => Movement::Backward(None),
-        FetchDirection::Forward { limit } => signed(limit.as_ref().map_or(Ok(1), count_of)?),
-        FetchDirection::Backward { limit } => signed(-limit.as_ref().map_or(Ok(1), count_of)?),
-    })
-}
-
 /// BEGIN, COMMIT, ROLLBACK and their other spellings: without anything that a plan could hold on to.
 pub(super) fn is_plain_block_statement(body: &Body) -> bool {
     let Body::Sql(statement) = body else { return false };
@@ -101,9 +72,8 @@ impl Session {
     /// Columns of utility statements that depend on the session: FETCH and EXECUTE.
     pub(super) fn output_of_utility(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
         let super::plan::Action::Utility(body) = &planned.action else { return Ok(None) };
-        let Body::Sql(statement) = body.as_ref() else { return Ok(None) };
-        match statement.as_ref() {
-            Statement::Fetch { name, .. } => self.cursor_columns(&fold(name)).map(Some),
+        match body.as_ref() {
+            Body::Move(CursorMove { name, fetches: true, .. }) => self.cursor_columns(name).map(Some),
             _ => Ok(None),
         }
     }
@@ -121,6 +91,14 @@ impl Session {
             Body::Vacuum(tables) => return self.vacuum(tables),
             Body::Checkpoint => return done("CHECKPOINT"),
             Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
+            Body::Move(CursorMove { name, movement, fetches }) => {
+                let columns = self.cursor_columns(name)?;
+                let rows = self.move_cursor(name, *movement).await?;
+                if !fetches {
+                    return done(format!("MOVE {}", rows.len()));
+                }
+                return Ok(StatementResult::Rows(ResultSet::from_rows(columns, "FETCH", rows)));
+            }
             Body::Ddl(_) => return Err(Error::internal("DDL came as a utility statement")),
         };
         match statement {
@@ -175,22 +153,16 @@ impl Session {
                 done("DEALLOCATE")
             }
             Statement::Declare { stmts } => Box::pin(self.declare(prepared, planned, stmts, params, in_string)).await,
-            Statement::Fetch { name, direction, into, .. } => {
-                if into.is_some() {
-                    return Err(Error::unsupported("FETCH INTO"));
+            Statement::Close { cursor } => match cursor {
+                CloseCursor::All => {
+                    self.close_cursor(None)?;
+                    done("CLOSE CURSOR ALL")
                 }
-                let name = fold(name);
-                let columns = self.cursor_columns(&name)?;
-                let rows = self.move_cursor(&name, movement(direction)?).await?;
-                Ok(StatementResult::Rows(ResultSet::from_rows(columns, "FETCH", rows)))
-            }
-            Statement::Close { cursor } => {
-                match cursor {
-                    CloseCursor::All => self.close_cursor(None)?,
-                    CloseCursor::Specific { name } => self.close_cursor(Some(&fold(name)))?,
+                CloseCursor::Specific { name } => {
+                    self.close_cursor(Some(&fold(name)))?;
+                    done("CLOSE CURSOR")
                 }
-                done("CLOSE CURSOR")
-            }
+            },
             Statement::Discard { object_type } => self.discard(object_type, in_string),
             Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
@@ -208,11 +180,7 @@ impl Session {
                 // Row counts and sizes are exact at every commit: there is nothing to gather.
                 done("ANALYZE")
             }
-            other => {
-                let text = other.to_string();
-                let first: Vec<&str> = text.split_whitespace().take(2).collect();
-                Err(Error::unsupported(first.join(" ").to_uppercase()))
-            }
+            other => Err(binder::refusal(&other.to_string())),
         }
     }
 
@@ -339,6 +307,7 @@ impl Session {
                 self.close_cursor(None)?;
                 self.shared.prepared.lock().clear();
                 self.shared.discard_sequences();
+                self.shared.advisory.unlock_all();
                 self.shared.settings.lock().reset_all()?;
                 done("DISCARD ALL")
             }

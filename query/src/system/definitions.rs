@@ -26,10 +26,10 @@ pub(super) struct Definition {
 }
 
 impl SystemTable for Definition {
-    fn schema(&self) -> &'static str {
+    fn schema(&self) -> &str {
         self.schema
     }
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.name
     }
     fn oid(&self) -> u32 {

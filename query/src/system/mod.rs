@@ -13,17 +13,23 @@ mod internal;
 mod objects;
 mod relations;
 mod rows;
+mod sequence;
 mod shared;
 mod statics;
 mod statistics;
 
 use std::sync::Arc;
 
-use crate::catalog::SystemTable;
+use crate::catalog::{Sequence, SystemTable};
 
 /// The system table of that name, if there is one.
 pub fn find(schema: &str, name: &str) -> Option<Arc<dyn SystemTable>> {
     definitions::find(schema, name).map(|table| table as Arc<dyn SystemTable>)
+}
+
+/// A sequence as the table that SELECT reads.
+pub fn sequence_table(sequence: &Arc<Sequence>, schema: &str) -> Arc<dyn SystemTable> {
+    Arc::new(sequence::SequenceTable { sequence: Arc::clone(sequence), schema: schema.to_owned() })
 }
 
 /// The system table with that OID.

@@ -102,6 +102,10 @@ pub(super) fn int2_array(values: impl IntoIterator<Item = i16>) -> Datum {
     array(PgType::Int2, values.into_iter().map(Datum::Int2))
 }
 
+pub(super) fn text_array<'a>(values: impl IntoIterator<Item = &'a str>) -> Datum {
+    array(PgType::Text, values.into_iter().map(Datum::text))
+}
+
 pub(super) fn oid_array(values: impl IntoIterator<Item = u32>) -> Datum {
     array(PgType::Oid, values.into_iter().map(Datum::Oid))
 }

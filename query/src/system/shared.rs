@@ -2,7 +2,7 @@
 
 use stratos_types::{Datum, Result};
 
-use super::rows::{Rows, boolean, oid, optional_text, text};
+use super::rows::{Rows, boolean, oid, optional_text, text, text_array};
 use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, STRATOS_INTERNAL, SystemContext};
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
@@ -110,21 +110,25 @@ pub(super) fn pg_user(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()
 }
 
 pub(super) fn pg_settings(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for (name, value, description) in context.settings.iter() {
-        let kind = match value.as_str() {
-            "on" | "off" => "bool",
-            value if value.parse::<i64>().is_ok() => "integer",
-            value if value.parse::<f64>().is_ok() => "real",
-            _ => "string",
-        };
+    let given = |value: &str| if value.is_empty() { Datum::Null } else { text(value) };
+    for setting in context.settings.iter() {
         rows.push([
-            ("name", text(name)),
-            ("setting", text(value)),
-            ("category", text("Stratos")),
-            ("short_desc", text(description)),
-            ("context", text("user")),
-            ("vartype", text(kind)),
-            ("source", text("session")),
+            ("name", text(&setting.name)),
+            ("setting", text(&setting.value)),
+            ("unit", given(setting.unit)),
+            ("category", text(setting.category)),
+            ("short_desc", text(setting.about)),
+            ("context", text(setting.context)),
+            ("vartype", text(setting.kind)),
+            ("source", text(setting.source)),
+            ("min_val", given(setting.min)),
+            ("max_val", given(setting.max)),
+            (
+                "enumvals",
+                if setting.words.is_empty() { Datum::Null } else { text_array(setting.words.iter().copied()) },
+            ),
+            ("boot_val", text(&setting.boot)),
+            ("reset_val", text(&setting.reset)),
             ("pending_restart", boolean(false)),
         ]);
     }

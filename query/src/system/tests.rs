@@ -62,7 +62,11 @@ fn context() -> SystemContext {
         }]),
         role: "stratos".into(),
         search_path: Arc::new(vec!["public".into()]),
-        settings: Arc::new(vec![("DateStyle".into(), "ISO, MDY".into(), "dates".into())]),
+        settings: Arc::new(vec![crate::catalog::SettingFacts {
+            name: "DateStyle".into(),
+            value: "ISO, MDY".into(),
+            ..crate::catalog::SettingFacts::default()
+        }]),
     }
 }
 

@@ -123,7 +123,7 @@ fn record(mut bytes: &[u8], depth: u32) -> Result<Datum> {
     if !bytes.is_empty() {
         return Err(malformed("incorrect binary data format"));
     }
-    Ok(Datum::Record(Arc::from(fields)))
+    Ok(Datum::record(fields, None))
 }
 
 fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {

@@ -69,7 +69,27 @@ pub enum Datum {
     /// A one-dimensional array (lower bound 1), int2vector, oidvector.
     Array(Arc<ArrayDatum>),
     /// `ROW(…)`
-    Record(Arc<[(PgType, Datum)]>),
+    Record(Arc<RecordDatum>),
+}
+
+/// Names of a composite value's fields.
+pub type FieldNames = Arc<[Arc<str>]>;
+
+/// A composite value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordDatum {
+    /// The fields with their types.
+    pub fields: Vec<(PgType, Datum)>,
+    /// Their names, where it is a row of something that has names; else they are `f1`, `f2`, ….
+    pub names: Option<FieldNames>,
+}
+
+impl std::ops::Deref for RecordDatum {
+    type Target = [(PgType, Datum)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.fields
+    }
 }
 
 /// A one-dimensional array.
@@ -90,6 +110,11 @@ impl Datum {
     /// A string value.
     pub fn text(value: impl Into<Arc<str>>) -> Datum {
         Datum::Text(value.into())
+    }
+
+    /// A composite value.
+    pub fn record(fields: Vec<(PgType, Datum)>, names: Option<FieldNames>) -> Datum {
+        Datum::Record(Arc::new(RecordDatum { fields, names }))
     }
 
     /// The string inside, for the string-like types and json.

@@ -12,6 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ErrorKind {
+    // class 01
+    Warning,
     // class 08, 0A
     ConnectionFailure,
     ProtocolViolation,

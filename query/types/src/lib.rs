@@ -30,7 +30,7 @@ mod text;
 mod utf8;
 
 pub use cast::{CastContext, cast, cast_kind};
-pub use datum::{ArrayDatum, Datum, Interval, TimeTz};
+pub use datum::{ArrayDatum, Datum, FieldNames, Interval, RecordDatum, TimeTz};
 pub use error::{Error, ErrorKind, Result};
 pub use format::{ByteaOutput, DateOrder, DateStyle, FormatOptions, IntervalStyle, TimeZone};
 pub use numeric::{Numeric, NumericSum};

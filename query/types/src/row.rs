@@ -362,7 +362,7 @@ fn decode_nested(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
                 let ty = PgType::from_oid(take_u32(&mut bytes)?).ok_or_else(corrupt)?;
                 fields.push((ty, take_part(ty, &mut bytes, depth)?));
             }
-            Datum::Record(Arc::from(fields))
+            Datum::record(fields, None)
         }
         PgType::Void => return Err(corrupt()),
         ty if ty.is_oid_like() => Datum::Oid(field_u32(bytes)?),

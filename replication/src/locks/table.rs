@@ -64,6 +64,8 @@ pub struct LockTable {
     hasher: RandomState,
     /// At most one wait per transaction.
     waiting: Mutex<HashMap<TxnId, Waiting>>,
+    /// Pairs that are one party to the deadlock detector, both ways: what one of them waits for holds up the other.
+    companions: Mutex<HashMap<TxnId, TxnId>>,
     next_ticket: AtomicU64,
     held: AtomicUsize,
     waits: AtomicU64,
@@ -78,6 +80,7 @@ impl Default for LockTable {
             stripes,
             hasher: RandomState::new(),
             waiting: Mutex::default(),
+            companions: Mutex::default(),
             next_ticket: AtomicU64::new(1),
             held: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
@@ -182,10 +185,18 @@ impl LockTable {
             guard = WaitGuard { table: self, transaction, key, ticket, held_before, armed: true };
             waiting.insert(transaction, Waiting { ticket, key: Key::copy_from_slice(key), wake: Some(wake) });
             self.waits.fetch_add(1, Ordering::Relaxed);
-            let cycle = find_cycle(transaction, |member| match waiting.get(&member) {
-                Some(wait) => self.stripe(&wait.key).lock().blockers(member, &wait.key),
-                None => Vec::new(),
-            });
+            let cycle = {
+                let companions = self.companions.lock();
+                let party = |member: TxnId| companions.get(&member).map_or(member, |other| member.min(*other));
+                find_cycle(party(transaction), |member| {
+                    let both = [Some(member), companions.get(&member).copied()];
+                    let waits = both.into_iter().flatten().filter_map(|id| Some((id, waiting.get(&id)?)));
+                    waits
+                        .flat_map(|(id, wait)| self.stripe(&wait.key).lock().blockers(id, &wait.key))
+                        .map(party)
+                        .collect()
+                })
+            };
             if let Some(others) = cycle {
                 self.deadlocks.fetch_add(1, Ordering::Relaxed);
                 // The guard's drop takes the registry's mutex.
@@ -217,6 +228,22 @@ impl LockTable {
             self.held.fetch_sub(1, Ordering::Relaxed);
         }
         self.wake(grants);
+    }
+
+    /// Makes two transactions one party to the deadlock detector: a session's locks that outlive its transactions, and the
+    /// transaction that it is running.
+    pub fn join(&self, one: TxnId, other: TxnId) {
+        let mut companions = self.companions.lock();
+        companions.insert(one, other);
+        companions.insert(other, one);
+    }
+
+    /// Undoes [`LockTable::join`].
+    pub fn part(&self, one: TxnId) {
+        let mut companions = self.companions.lock();
+        if let Some(other) = companions.remove(&one) {
+            companions.remove(&other);
+        }
     }
 
     /// What the transaction holds on the key.
@@ -361,6 +388,24 @@ mod tests {
         assert!(matches!(three, Err(Error::Deadlock { others }) if others == vec![transaction(1), transaction(2)]));
         table.restore(transaction(3), &[3], None);
         two.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cycle_through_a_companion_is_found() {
+        let table = LockTable::default();
+        // Session A: transaction 1 and its long-lived locks 11. Session B: transaction 2 and 12.
+        table.join(transaction(1), transaction(11));
+        table.join(transaction(2), transaction(12));
+        table.acquire(transaction(1), b"row", LockMode::Update, wait()).await.unwrap();
+        table.acquire(transaction(12), b"name", LockMode::Update, wait()).await.unwrap();
+        let one = table.acquire(transaction(11), b"name", LockMode::Update, wait());
+        tokio::pin!(one);
+        assert!(futures::poll!(one.as_mut()).is_pending());
+        let two = table.acquire(transaction(2), b"row", LockMode::Update, wait()).await;
+        assert!(matches!(two, Err(Error::Deadlock { .. })));
+        table.part(transaction(12));
+        table.restore(transaction(12), b"name", None);
+        one.await.unwrap();
     }
 
     #[tokio::test]

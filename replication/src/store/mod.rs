@@ -26,6 +26,7 @@ pub mod data;
 mod machine;
 mod open;
 mod oracle;
+mod owner;
 mod pins;
 mod read_set;
 mod routing;
@@ -41,6 +42,7 @@ use oracle::Oracle;
 use pins::Pins;
 use routing::Routing;
 
+pub use owner::LockOwner;
 pub use transaction::Transaction;
 pub use view::{ReadView, ScanCursor};
 

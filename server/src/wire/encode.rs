@@ -214,7 +214,7 @@ pub fn error_response(error: &Error, severity: &str) -> PgWireBackendMessage {
 pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
     let (severity, code) = match notice.kind {
         None => ("NOTICE", "00000"),
-        Some(kind @ (ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)) => {
+        Some(kind @ (ErrorKind::Warning | ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)) => {
             ("WARNING", sqlstate(kind))
         }
         Some(kind) => ("NOTICE", sqlstate(kind)),

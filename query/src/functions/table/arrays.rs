@@ -21,6 +21,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(3168, "array_replace", &[ARRAY, ELEMENT, ELEMENT], ARRAY, arrays::array_replace).lax(),
     f(6172, "trim_array", &[ARRAY, I4], ARRAY, arrays::trim_array),
     f(1193, "array_fill", &[ELEMENT, I4S], ARRAY, arrays::array_fill).lax(),
+    f(9001, arrays::ARRAY_SLICE, &[ARRAY, I4, I4], ARRAY, arrays::slice),
     f(2748, "arraycontains", &[ARRAY, ARRAY], BOOL, arrays::contains),
     f(2749, "arraycontained", &[ARRAY, ARRAY], BOOL, arrays::contained),
     f(2747, "arrayoverlap", &[ARRAY, ARRAY], BOOL, arrays::overlap),

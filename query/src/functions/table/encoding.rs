@@ -1,7 +1,7 @@
 //! Digests, encodings, quoting, format.
 
-use super::super::{Function, encoding};
-use super::{ANY, BYTEA, ELEMENT, I4, NAME, TEXT, UUID, f};
+use super::super::{Function, encoding, hashing};
+use super::{ANY, BYTEA, ELEMENT, I4, I8, NAME, TEXT, UUID, f};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
@@ -22,6 +22,8 @@ pub static FUNCTIONS: &[Function] = &[
     f(1290, "quote_nullable", &[ELEMENT], TEXT, encoding::quote_nullable).stable().lax(),
     f(3539, "format", &[TEXT, ANY], TEXT, encoding::format).stable().lax().variadic(),
     f(3540, "format", &[TEXT], TEXT, encoding::format).stable().lax(),
+    f(400, "hashtext", &[TEXT], I4, hashing::hashtext),
+    f(448, "hashtextextended", &[TEXT, I8], I8, hashing::hashtextextended),
     f(438, "num_nulls", &[ANY], I4, encoding::num_nulls).lax().variadic(),
     f(440, "num_nonnulls", &[ANY], I4, encoding::num_nonnulls).lax().variadic(),
     f(3432, "gen_random_uuid", &[], UUID, encoding::gen_random_uuid).volatile(),

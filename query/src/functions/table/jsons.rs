@@ -39,6 +39,8 @@ pub static FUNCTIONS: &[Function] = &[
     f(3176, "to_json", &[ELEMENT], JSON, jsons::to_json).stable(),
     f(3153, "array_to_json", &[ARRAY], JSON, jsons::to_json).stable(),
     f(3155, "row_to_json", &[RECORD], JSON, jsons::to_json).stable(),
+    f(3156, "row_to_json", &[RECORD, BOOL], JSON, jsons::to_json_lines).stable(),
+    f(3154, "array_to_json", &[ARRAY, BOOL], JSON, jsons::to_json_lines).stable(),
     f(3787, "to_jsonb", &[ELEMENT], JSONB, jsons::to_jsonb).stable(),
     f(3200, "json_build_object", &[ANY], JSON, jsons::build_object).stable().lax().variadic(),
     f(3201, "json_build_object", &[], JSON, jsons::build_object).stable().lax(),

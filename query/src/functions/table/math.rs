@@ -1,7 +1,7 @@
 //! Math of double precision.
 
 use super::super::{Function, math};
-use super::{F8, I4, NUM, f};
+use super::{F8, I4, NUM, VOID, f};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
@@ -50,6 +50,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(1603, "atan2", &[F8, F8], F8, math::atan2),
     f(2734, "atan2d", &[F8, F8], F8, math::atan2d),
     f(1598, "random", &[], F8, math::random).volatile(),
+    f(1599, "setseed", &[F8], VOID, math::setseed).volatile(),
     f(320, "width_bucket", &[F8, F8, F8, I4], I4, math::width_bucket),
     f(2170, "width_bucket", &[NUM, NUM, NUM, I4], I4, math::width_bucket),
 ];

@@ -17,6 +17,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(1403, "current_schemas", &[BOOL], NAMES, system::current_schemas).stable(),
     f(2077, "current_setting", &[TEXT], TEXT, system::current_setting).stable(),
     f(3294, "current_setting", &[TEXT, BOOL], TEXT, system::current_setting).stable(),
+    f(9002, system::CURRENT_SETTING_NOW, &[TEXT, BOOL], TEXT, system::current_setting).volatile().optional(1),
     f(2078, "set_config", &[TEXT, TEXT, BOOL], TEXT, system::set_config).volatile().lax(),
     f(2026, "pg_backend_pid", &[], I4, system::backend_pid).stable(),
     f(1619, "pg_typeof", &[ANY], REGTYPE, system::typeof_).stable().lax(),

@@ -1,7 +1,7 @@
 //! JSON from SQL values: `to_json`, `json_build_object`, `json_build_array`.
 
 use super::{canonicalize, invalid, write_string};
-use crate::{DateStyle, Datum, FormatOptions, PgType, Result};
+use crate::{DateStyle, Datum, FormatOptions, PgType, RecordDatum, Result};
 
 fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOptions) {
     match value {
@@ -52,8 +52,7 @@ fn write_value(out: &mut String, value: &Datum, ty: PgType, options: &FormatOpti
                 if i > 0 {
                     out.push(',');
                 }
-                write_string(out, &format!("f{}", i + 1));
-                out.push(':');
+                write_field_name(out, fields, i);
                 write_value(out, field, *ty, options);
             }
             out.push('}');
@@ -70,6 +69,51 @@ pub fn to_json(value: &Datum, ty: PgType, options: &FormatOptions) -> Result<Str
     let mut out = String::new();
     write_value(&mut out, value, ty, options);
     Ok(out)
+}
+
+/// `row_to_json(row, pretty)` and `array_to_json(array, pretty)`: when `pretty`, each field or element of the outermost level
+/// begins a line.
+///
+/// # Errors
+/// None in practice.
+pub fn to_json_lines(value: &Datum, ty: PgType, pretty: bool, options: &FormatOptions) -> Result<String> {
+    if !pretty {
+        return to_json(value, ty, options);
+    }
+    let mut out = String::new();
+    match value {
+        Datum::Record(fields) => {
+            out.push('{');
+            for (i, (ty, field)) in fields.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(",\n ");
+                }
+                write_field_name(&mut out, fields, i);
+                write_value(&mut out, field, *ty, options);
+            }
+            out.push('}');
+        }
+        Datum::Array(array) => {
+            out.push('[');
+            for (i, element) in array.values.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(",\n ");
+                }
+                write_value(&mut out, element, array.element, options);
+            }
+            out.push(']');
+        }
+        other => write_value(&mut out, other, ty, options),
+    }
+    Ok(out)
+}
+
+fn write_field_name(out: &mut String, fields: &RecordDatum, i: usize) {
+    match fields.names.as_ref().and_then(|names| names.get(i)) {
+        Some(name) => write_string(out, name),
+        None => write_string(out, &format!("f{}", i + 1)),
+    }
+    out.push(':');
 }
 
 /// `to_jsonb`: the canonical text.

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use crate::{Error, ErrorKind, Numeric, Result};
 use parse::{Json, Scanner, parse};
 
-pub use build::{build_array, build_object, to_json, to_jsonb};
+pub use build::{build_array, build_object, to_json, to_json_lines, to_jsonb};
 pub use edit::{concat, delete_index, delete_key, delete_keys, delete_path, insert, set};
 
 /// Checks json text.
