@@ -129,7 +129,9 @@ async fn an_image_of_dropped_rows_is_never_good() {
     put(&store, &[("a", 1), ("b", 2)]).await;
     let span = Span::prefix(b"\x02");
     let watch = store.latest_view().watch(&span).unwrap();
-    store.drop_span(Span { start: key("a"), end: key("c") }).await.unwrap();
+    let mut transaction = store.begin(Isolation::ReadCommitted, false);
+    transaction.drop_span(&Span { start: key("a"), end: key("c") }).unwrap();
+    transaction.commit().await.unwrap();
     for _ in 0..200 {
         if watch.changed() == Timestamp(0) {
             return;
