@@ -293,7 +293,8 @@ impl ExecutionPlan for ScanExec {
         let keeps = plain_rows && statement.source.view().is_some() && {
             let widths = self.schema.fields().iter().map(|field| field.data_type().primitive_width());
             // Kept batches have the usual size, which a statement short of memory cannot afford.
-            !statement.frugal && statement.runtime.segments().admits(self.rows, widths)
+            let row_bytes = self.total.bytes.checked_div(self.total.rows).unwrap_or(0);
+            !statement.frugal && statement.runtime.segments().admits(self.rows, row_bytes, widths)
         };
         let segments = keeps.then(|| Segments {
             table: index_prefix(&self.table, self.table.primary_index()),

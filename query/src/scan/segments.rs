@@ -21,8 +21,9 @@ use crate::rows::INDEX_PREFIX_BYTES;
 pub(super) const SEGMENT_ROWS: usize = 64 * 1024;
 /// Tables with fewer rows are read from the store each time.
 pub(super) const TABLE_ROWS_MIN: u64 = 10_000;
-/// Assumed bytes of a value of varying length.
-const VARIABLE_BYTES: usize = 32;
+/// The part of the cache that one scan may fill, and one of columns of varying length: these are long, and seldom added up.
+const SHARE_DIVISOR: u64 = 2;
+const VARIABLE_SHARE_DIVISOR: u64 = 16;
 
 /// The prefix of a table's row keys.
 pub(super) type TablePrefix = [u8; INDEX_PREFIX_BYTES];
@@ -126,10 +127,17 @@ impl SegmentCache {
         SegmentCache { bytes_max, inner: Mutex::default() }
     }
 
-    /// Whether a scan of so many rows of the types fits in well enough to be kept.
-    pub(super) fn admits(&self, rows: u64, widths: impl Iterator<Item = Option<usize>>) -> bool {
-        let width: usize = widths.map(|width| width.unwrap_or(VARIABLE_BYTES)).sum();
-        rows >= TABLE_ROWS_MIN && rows.saturating_mul(width.max(1) as u64) <= self.bytes_max as u64 / 2
+    /// Whether a scan of so many rows fits in well enough to be kept: of columns with these widths, where a column of varying
+    /// length has none and counts as a whole row.
+    pub(super) fn admits(&self, rows: u64, row_bytes: u64, widths: impl Iterator<Item = Option<usize>>) -> bool {
+        let (mut width, mut divisor) = (0, SHARE_DIVISOR);
+        for column in widths {
+            if column.is_none() {
+                divisor = VARIABLE_SHARE_DIVISOR;
+            }
+            width += column.map_or(row_bytes, |bytes| bytes as u64);
+        }
+        rows >= TABLE_ROWS_MIN && rows.saturating_mul(width.max(1)) <= self.bytes_max as u64 / divisor
     }
 
     /// How a scan of `span` for the columns begins.

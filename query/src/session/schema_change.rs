@@ -95,10 +95,8 @@ impl Session {
             }
         }
         self.ensure_block().store.finish_statement(true);
-        if alone && !self.ensure_block().jobs.is_empty() {
-            // What comes after the commit may fail (a duplicate in a unique index): the client must not be told before.
-            self.commit_block().await?;
-        }
+        // What comes after the commit may fail (a duplicate in a unique index): the client must not be told before.
+        self.commits_alone = alone && !self.ensure_block().jobs.is_empty();
         Ok(StatementResult::Done(tag))
     }
 

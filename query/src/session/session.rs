@@ -60,6 +60,8 @@ pub struct Session {
     catalog: (u64, Arc<Snapshot>),
     lookup: Option<Lookup>,
     pub(super) recall: Recall,
+    /// The statement that has just run is to be committed before its client is told, because there are jobs to do then.
+    pub(super) commits_alone: bool,
     statement_micros: i64,
 }
 
@@ -100,6 +102,7 @@ impl Session {
             catalog: (0, catalog),
             lookup: None,
             recall: Recall::default(),
+            commits_alone: false,
             statement_micros: now_micros(),
         }
     }
@@ -474,6 +477,11 @@ impl Session {
                 let work = Box::pin(self.run_planned(prepared, params, in_string));
                 if ends_block { work.await } else { shared.cancel.guard(deadline, work).await }
             }
+        };
+        let result = match result {
+            // Not to be dropped half way either: the jobs look for cancel requests themselves, and clean up.
+            Ok(done) if std::mem::take(&mut self.commits_alone) => Box::pin(self.commit_block()).await.map(|()| done),
+            other => other,
         };
         if result.is_err() {
             self.fail();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use openraft::alias::SnapshotOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{InitializeError, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, ServerState, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
 
@@ -326,12 +326,16 @@ impl Groups {
             metrics.membership_config.nodes().map(|(id, _)| *id).collect()
         };
         let ids: std::collections::BTreeSet<u64> = voters.keys().copied().collect();
+        let refused = |error: RaftError<Types, ClientWriteError<Types>>| match error.forward_to_leader() {
+            Some(forward) => not_leader(shard, forward),
+            None => consensus_error(&error),
+        };
         for (id, peer) in voters {
             if !known.contains(&id) {
-                group.raft.add_learner(id, peer, true).await.map_err(|error| consensus_error(&error))?;
+                group.raft.add_learner(id, peer, true).await.map_err(refused)?;
             }
         }
-        group.raft.change_membership(ids, false).await.map_err(|error| consensus_error(&error))?;
+        group.raft.change_membership(ids, false).await.map_err(refused)?;
         Ok(())
     }
 
