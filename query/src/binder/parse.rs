@@ -246,6 +246,8 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
     let mut outer: Vec<Depth> = Vec::new();
     let mut level = Depth::default();
     let mut longest = 0;
+    // The parser takes back what nests too deeply, and reads a CASE inside as something else.
+    let mut cases = 0usize;
     for token in tokens {
         match &token.token {
             Token::LParen | Token::LBracket => outer.push(std::mem::take(&mut level)),
@@ -268,6 +270,8 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
                     level.terms += 1;
                     longest = longest.max(level.terms);
                 }
+                Keyword::CASE => cases += 1,
+                Keyword::END => cases = cases.saturating_sub(1),
                 Keyword::WHEN | Keyword::THEN | Keyword::ELSE => {
                     level.next_part();
                     level.terms = 0;
@@ -285,7 +289,7 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
             },
             _ => level.operators += 1,
         }
-        if level.operators + level.nested > MAX_CHAIN || level.terms > MAX_TERMS {
+        if level.operators + level.nested > MAX_CHAIN || level.terms > MAX_TERMS || cases > MAX_NESTING / 2 {
             return Err(too_complex());
         }
     }
