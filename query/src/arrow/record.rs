@@ -77,7 +77,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Datum> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panics")]
 mod tests {
     use super::*;
 

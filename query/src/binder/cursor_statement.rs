@@ -172,7 +172,7 @@ pub(super) fn parse(text: &str, source: &SourceText, start: usize) -> Result<Cur
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panics")]
 mod tests {
     use super::*;
 

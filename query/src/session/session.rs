@@ -74,6 +74,9 @@ async fn parse_text(engine: &Engine, sql: &str) -> Result<Vec<binder::ParsedStat
     away(engine.planning(), move || binder::parse(&sql)).await
 }
 
+/// What plans are made in: the catalog, the search path, and how literals are read.
+type PlanContext = (Arc<Snapshot>, Arc<[String]>, Arc<FormatOptions>);
+
 /// The search path, and what it was made from.
 struct Lookup {
     settings: Arc<Derived>,
@@ -387,7 +390,7 @@ impl Session {
     }
 
     /// What plans are made in.
-    fn plan_context(&mut self) -> Result<(Arc<Snapshot>, Arc<[String]>, Arc<FormatOptions>)> {
+    fn plan_context(&mut self) -> Result<PlanContext> {
         let catalog = self.current_catalog()?;
         let path = self.lookup_path();
         let format = self.shared.settings.lock().format().clone();
