@@ -317,7 +317,11 @@ fn find_children(context: &mut StatementContext<'_>, incoming: &Incoming, wanted
     let span = Span::prefix(&prefix);
     context.transaction.check_unchanged(span.clone());
     scan(&view, span, context.eval, |key, value| {
-        found.push(row_key_of_entry(child, index, key, value)?.into());
+        // The rows themselves are the entries of the primary index.
+        found.push(match position {
+            0 => Bytes::copy_from_slice(key),
+            _ => row_key_of_entry(child, index, key, value)?.into(),
+        });
         Ok(true)
     })?;
     Ok(found)
