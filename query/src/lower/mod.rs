@@ -24,6 +24,8 @@ mod frugal;
 mod interrupt;
 mod kernel;
 mod lateral;
+mod one_writer;
+mod pool;
 mod rel;
 mod runtime;
 mod stream;

@@ -8,7 +8,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -27,6 +27,8 @@ use super::error::error_from;
 use super::frugal::Fallback;
 use super::interrupt::{Interruptible, prepare_away};
 use super::lateral::LateralPlanner;
+use super::one_writer::OneWriter;
+use super::pool::QueryPool;
 use super::stream::RowStream;
 use super::{Env, Lowerer, PlanTemplate};
 use crate::catalog::{StoreFacts, Table};
@@ -81,7 +83,7 @@ impl QueryRuntime {
             .with_mode(DiskManagerMode::Directories(vec![options.spill_dir.clone()]))
             .with_max_temp_directory_size(options.spill_bytes_max);
         let env = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory_bytes)))
+            .with_memory_pool(Arc::new(QueryPool::new(options.query_memory_bytes)))
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(error_from)?;
@@ -91,7 +93,7 @@ impl QueryRuntime {
                 .clamp(FRUGAL_BATCH_ROWS_MIN, FRUGAL_BATCH_ROWS_MAX),
             sort_reserve_bytes: (options.query_memory_bytes / SORT_RESERVE_DIVISOR).min(SORT_RESERVE_BYTES_MAX),
             logical: logical_rules(),
-            physical: PhysicalOptimizer::new().rules,
+            physical: physical_rules(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             threads: options.query_threads.clone(),
             store,
@@ -196,6 +198,13 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(OptimizeProjections::new()),
     ];
     rules.into_iter().map(|rule| Arc::new(Interruptible(rule)) as Arc<dyn OptimizerRule + Send + Sync>).collect()
+}
+
+/// The optimizer's rules for operators, and ours.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.push(Arc::new(OneWriter));
+    rules
 }
 
 #[derive(Debug)]

@@ -9,6 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use stratos_tests::client::{Server, rows, sqlstate};
@@ -24,6 +26,10 @@ const ROWS_MAX: i64 = 800;
 /// Size of a disk that is to be full, and what is left of it for a node to fill.
 const DISK_BYTES: u64 = 640 << 20;
 const LEFT_BYTES: u64 = 190 << 20;
+/// What is left once it is full, however much the node cleans up meanwhile: less than the node wants by more than a file of it.
+const HELD_LEFT_BYTES: u64 = 48 << 20;
+/// How often that is looked after.
+const HOLD_EVERY: Duration = Duration::from_millis(2);
 /// How long a node takes to notice that the disk has space again.
 const NOTICE_MAX: Duration = Duration::from_secs(20);
 
@@ -190,28 +196,52 @@ impl SmallDisk {
 
     /// Takes space until so many bytes are left.
     fn fill(&self, left: u64) {
-        let free = free_bytes(self.filler.parent().unwrap());
-        let mut file = std::fs::File::create(&self.filler).unwrap();
-        let chunk = vec![0_u8; 1 << 20];
-        for _ in 0..free.saturating_sub(left).div_ceil(1 << 20) {
-            match std::io::Write::write_all(&mut file, &chunk) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return,
-                Err(error) => panic!("{error}"),
+        take_space(&self.filler, left);
+    }
+
+    /// Takes what the node gives back, too, until this is dropped.
+    fn hold(&self) -> Hold {
+        let filler = self.filler.clone();
+        take_space(&filler, HELD_LEFT_BYTES);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            while released.recv_timeout(HOLD_EVERY) == Err(RecvTimeoutError::Timeout) {
+                take_space(&filler, HELD_LEFT_BYTES);
             }
+        });
+        Hold { release: Some(release), thread: Some(thread) }
+    }
+}
+
+/// Space that is kept from a node.
+struct Hold {
+    release: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the space was not held");
+    }
+}
+
+/// Lets a file grow until so many bytes are left of its file system.
+fn take_space(file: &Path, left: u64) {
+    let mut filler = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+    let chunk = vec![0_u8; 1 << 20];
+    while fs4::available_space(file).unwrap() > left {
+        match std::io::Write::write_all(&mut filler, &chunk) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return,
+            Err(error) => panic!("{error}"),
         }
     }
 }
 
-/// Free bytes of a file system.
-fn free_bytes(path: &Path) -> u64 {
-    let output = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().last().unwrap().trim().parse().unwrap()
-}
-
 /// The file system is full: work is refused before anything breaks, and goes on when there is space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not yet: files that the node removes meanwhile may leave room for one more write, which the test does not expect"]
 async fn a_full_disk_refuses_writes_until_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut disk) = SmallDisk::mount(dir.path()) else {
@@ -229,6 +259,7 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     let (more, refused) = fill(&client, 1).await;
     acknowledged.extend(more);
     assert_eq!(refused.as_ref().map(|(_, state)| state.as_str()), Some("53100"), "{}", node.log());
+    let hold = disk.hold();
     for sql in [
         "UPDATE other SET n = 0 WHERE id = 5",
         "DELETE FROM other",
@@ -241,6 +272,7 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     }
     reads_go_on(node.server(), &client, &acknowledged).await;
 
+    drop(hold);
     std::fs::remove_file(&disk.filler).unwrap();
     let freed = Instant::now();
     while let Err(error) = client.execute("UPDATE other SET n = n WHERE id = 5", &[]).await {
