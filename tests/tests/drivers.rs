@@ -53,7 +53,6 @@ fn node_postgres() {
 }
 
 #[test]
-#[ignore = "not yet: DatabaseMetaData.getPrimaryKeys wants information_schema._pg_expandarray"]
 fn jdbc() {
     assert!(PathBuf::from(JDBC).exists(), "{JDBC} is missing: run scripts/setup.sh test");
     let classes = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::resolve::{Choice, choose};
 use super::scope::{Place, fold_ident, name_parts, name_span};
-use super::table_function::returns_set;
+use super::table_function::{PG_EXPANDARRAY, returns_set};
 use super::{Binder, Clause};
 use crate::functions::{Aggregate, AggregateKind, ArgType, CURRENT_SETTING_NOW, Function};
 use crate::ir::{AggregateCall, CaseBranch, Expr, ExprKind, SortKey};
@@ -156,6 +156,7 @@ impl Binder<'_> {
         let (qualified, base) = match parts.as_slice() {
             [name] => (false, name.as_str()),
             [schema, name] if schema == "pg_catalog" => (true, name.as_str()),
+            [schema, name] if schema == "information_schema" && name == PG_EXPANDARRAY => (true, PG_EXPANDARRAY),
             [_, _] => {
                 return Err(self.at(
                     Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", parts.join("."))),
@@ -252,7 +253,7 @@ impl Binder<'_> {
         } else {
             args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?
         };
-        if returns_set(base) {
+        if returns_set(base) && (base != PG_EXPANDARRAY || parts.len() > 1) {
             return self.set_in_select(base, args, span);
         }
         if base == "pg_typeof"

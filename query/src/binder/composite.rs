@@ -6,7 +6,8 @@ use stratos_types::{CastContext, ColumnType, Datum, Error, ErrorKind, PgType, Re
 
 use super::Binder;
 use super::scope::{Place, fold_ident};
-use crate::ir::{Expr, ExprKind};
+use crate::functions::RECORD_FIELD;
+use crate::ir::{ColumnId, Expr, ExprKind};
 
 pub(crate) fn is_row(e: &ast::Expr) -> bool {
     match e {
@@ -106,6 +107,15 @@ impl Binder<'_> {
     /// The fields of a composite value with their names.
     pub(crate) fn fields(&self, value: Expr, span: Span) -> Result<Vec<(String, Expr)>> {
         let ty = value.ty.ty;
+        if let ExprKind::Column(id) = value.kind
+            && let Some(fields) = self.composites.get(&id)
+        {
+            let field = |((name, ty), at): (&(String, ColumnType), i32)| {
+                let args = vec![value.clone(), Expr::literal(Datum::Int4(at), PgType::Int4)];
+                Ok((name.clone(), self.record_field(args, *ty)?))
+            };
+            return fields.iter().zip(0..).map(field).collect();
+        }
         match value.kind {
             ExprKind::Row(fields, names) => Ok(fields
                 .into_iter()
@@ -123,6 +133,30 @@ impl Binder<'_> {
                 ),
                 span,
             )),
+        }
+    }
+
+    fn record_field(&self, args: Vec<Expr>, ty: ColumnType) -> Result<Expr> {
+        let function = self.cx.registry.functions(RECORD_FIELD).into_iter().next();
+        let function = function.ok_or_else(|| Error::internal("no function for fields"))?;
+        Ok(Expr { kind: ExprKind::Call { function, args }, ty })
+    }
+
+    /// Remembers the fields of a column that is computed as a composite value, or passed on from one that is.
+    pub(crate) fn note_composite(&mut self, column: ColumnId, value: &Expr) {
+        if value.ty.ty != PgType::Record {
+            return;
+        }
+        let fields = match &value.kind {
+            ExprKind::Row(..) => self
+                .fields(value.clone(), Span::empty())
+                .map(|fields| fields.into_iter().map(|(name, field)| (name, field.ty)).collect())
+                .ok(),
+            ExprKind::Column(from) => self.composites.get(from).cloned(),
+            _ => None,
+        };
+        if let Some(fields) = fields {
+            self.composites.insert(column, fields);
         }
     }
 

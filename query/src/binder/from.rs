@@ -8,7 +8,7 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::context::Relation;
 use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
-use super::table_function::returns_set;
+use super::table_function::{PG_EXPANDARRAY, returns_set};
 use super::{Binder, Clause};
 use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, TableFunctionKind};
 
@@ -495,6 +495,7 @@ impl Binder<'_> {
         let base = match parts.as_slice() {
             [name] => name.clone(),
             [schema, name] if schema == "pg_catalog" => name.clone(),
+            [schema, name] if schema == "information_schema" && name == PG_EXPANDARRAY => name.clone(),
             _ => {
                 return Err(self.at(
                     Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", parts.join("."))),

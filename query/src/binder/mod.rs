@@ -37,6 +37,7 @@ mod types;
 mod window;
 mod with;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlparser::ast::Statement;
@@ -156,6 +157,8 @@ pub(crate) struct Binder<'a> {
     pub depth: usize,
     /// `set_config` was called further left.
     pub sets_config: bool,
+    /// Names and types of the fields of columns that hold composite values, where they are known.
+    pub composites: HashMap<ColumnId, Vec<(String, ColumnType)>>,
 }
 
 /// Binds a statement. `declared_params` are the types that Parse gave (`None`: to be inferred).
@@ -294,6 +297,7 @@ impl<'a> Binder<'a> {
             ctes: Vec::new(),
             depth: 0,
             sets_config: false,
+            composites: HashMap::new(),
         }
     }
 

@@ -217,6 +217,7 @@ impl Binder<'_> {
         for target in targets {
             let mut output = self.output(target.name, target.expr.ty);
             output.origin = target.origin;
+            self.note_composite(output.id, &target.expr);
             columns.push((output, target.expr));
         }
         let outputs: Vec<OutputColumn> = columns.iter().map(|(c, _)| c.clone()).collect();
@@ -257,6 +258,7 @@ impl Binder<'_> {
             for output in outputs.into_iter().take(visible) {
                 let mut own = self.output(output.name, output.ty);
                 own.origin = output.origin;
+                self.note_composite(own.id, &Expr::column(output.id, output.ty));
                 shown.push((own, output.id));
             }
             rel = Rel::Alias { input: Box::new(rel), columns: shown };

@@ -16,6 +16,9 @@ pub(crate) struct SetReturning {
     pub columns: Vec<OutputColumn>,
 }
 
+/// The elements of an array with their numbers: a function of information_schema that drivers call.
+pub(crate) const PG_EXPANDARRAY: &str = "_pg_expandarray";
+
 /// One signature.
 struct Signature {
     name: &'static str,
@@ -64,6 +67,7 @@ static SIGNATURES: &[Signature] = &[
     Signature { name: "json_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Json)], columns: &[one("", P::Text)] },
     Signature { name: "jsonb_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Jsonb)], columns: &[one("", P::Text)] },
     Signature { name: "pg_partition_ancestors", kind: K::PgPartitionAncestors, args: &[is(P::Regclass)], columns: &[one("relid", P::Regclass)] },
+    Signature { name: PG_EXPANDARRAY, kind: K::ExpandArray, args: &[ArgType::AnyArray], columns: &[("x", ReturnType::AnyElement), one("n", P::Int4)] },
     Signature { name: "pg_get_keywords", kind: K::PgGetKeywords, args: &[], columns: &[one("word", P::Text), one("catcode", P::Char), one("barelabel", P::Bool), one("catdesc", P::Text), one("baredesc", P::Text)] },
 ];
 

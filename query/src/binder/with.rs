@@ -9,14 +9,15 @@ use stratos_types::{ColumnType, Error, ErrorKind, Result};
 use super::Binder;
 use super::query::Tail;
 use super::scope::fold_ident;
-use crate::ir::{Cte, OutputColumn, Rel, StatementKind};
+use crate::ir::{ColumnId, Cte, Expr, OutputColumn, Rel, StatementKind};
 
 /// A CTE in sight.
 #[derive(Debug, Clone)]
 pub(crate) struct CteBinding {
     pub name: String,
     pub id: u32,
-    pub columns: Vec<(String, ColumnType)>,
+    /// Name and type, and the column of the definition.
+    pub columns: Vec<(String, ColumnType, ColumnId)>,
     /// Set while its non-recursive term is bound: it cannot be referred to yet.
     pub forbidden: bool,
 }
@@ -33,8 +34,12 @@ impl Binder<'_> {
                 span,
             ));
         }
-        let columns: Vec<OutputColumn> =
-            found.columns.iter().map(|(name, ty)| self.output(name.clone(), *ty)).collect();
+        let mut columns: Vec<OutputColumn> = Vec::with_capacity(found.columns.len());
+        for (name, ty, defined) in found.columns {
+            let column = self.output(name, ty);
+            self.note_composite(column.id, &Expr::column(defined, ty));
+            columns.push(column);
+        }
         Ok(Some((Rel::CteScan { cte: found.id, columns }, found.name)))
     }
 
@@ -57,7 +62,7 @@ impl Binder<'_> {
             self.ctes.push(CteBinding {
                 name: bound.name.clone(),
                 id: bound.id,
-                columns: bound.columns.iter().map(|c| (c.name.clone(), c.ty)).collect(),
+                columns: bound.columns.iter().map(|c| (c.name.clone(), c.ty, c.id)).collect(),
                 forbidden: false,
             });
             ctes.push(bound);
@@ -104,7 +109,7 @@ impl Binder<'_> {
             let columns = self.cte_columns(&first, &names, &name, span)?;
             if let Some(own) = self.ctes.last_mut() {
                 own.forbidden = false;
-                own.columns = columns.iter().map(|c| (c.name.clone(), c.ty)).collect();
+                own.columns = columns.iter().map(|c| (c.name.clone(), c.ty, c.id)).collect();
             }
             let second = self.body(right, &tail, false)?;
             self.ctes.truncate(visible);

@@ -11,6 +11,9 @@ use crate::session::EvalContext;
 /// Name of the function that `a[2:3]` calls; Postgres has no such function, so the name is no identifier that anybody writes.
 pub const ARRAY_SLICE: &str = "array slice";
 
+/// Name of the function that `(composite).field` calls where the composite is computed below. See [`ARRAY_SLICE`].
+pub const RECORD_FIELD: &str = "record field";
+
 fn build(element: PgType, values: Vec<Datum>) -> Result<Datum> {
     Ok(Datum::Array(Arc::new(ArrayDatum { element, values })))
 }
@@ -58,6 +61,15 @@ pub fn array_dims(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datu
 pub fn array_lower(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let empty = array(&a[0])?.values.is_empty() || int4(&a[1])? != 1;
     Ok(if empty { Datum::Null } else { Datum::Int4(lower_bound(types)) })
+}
+
+/// `(composite).field`, by the field's position from 0.
+pub fn record_field(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let (Datum::Record(record), Datum::Int4(at)) = (&a[0], &a[1]) else {
+        return Err(Error::internal("a field of what is no composite value"));
+    };
+    let field = usize::try_from(*at).ok().and_then(|at| record.fields.get(at));
+    field.map(|(_, value)| value.clone()).ok_or_else(|| Error::internal("a composite value without the field"))
 }
 
 /// `a[low:high]`: what there is of it, counted from 1 again.

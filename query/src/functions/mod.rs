@@ -30,7 +30,7 @@ mod table;
 mod text;
 pub mod window;
 
-pub use arrays::ARRAY_SLICE;
+pub use arrays::{ARRAY_SLICE, RECORD_FIELD};
 pub use compare::compare;
 pub use registry::{BuiltIn, all, by_name, by_oid};
 pub use system::CURRENT_SETTING_NOW;

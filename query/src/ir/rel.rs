@@ -250,6 +250,8 @@ pub enum TableFunctionKind {
     PgGetKeywords,
     /// `pg_partition_ancestors`: no table is a partition.
     PgPartitionAncestors,
+    /// `information_schema._pg_expandarray`
+    ExpandArray,
     ScalarCall,
 }
 

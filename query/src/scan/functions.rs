@@ -112,6 +112,13 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
     match kind {
         K::ScalarCall => Ok(Box::new(std::iter::once(Ok(args.iter().map(|(_, v)| v.clone()).collect())))),
         K::Unnest => Ok(unnest(args)),
+        K::ExpandArray => Ok(match args.first() {
+            Some((_, Datum::Array(array))) => {
+                let rows = array.values.clone().into_iter().zip(1_i32..);
+                Box::new(rows.map(|(value, n)| Ok(vec![value, Datum::Int4(n)])))
+            }
+            _ => none(),
+        }),
         K::GenerateSubscripts => {
             let (Some((_, Datum::Array(array))), Some((_, Datum::Int4(1)))) = (args.first(), args.get(1)) else {
                 return Ok(none());

@@ -1,7 +1,7 @@
 //! Arrays.
 
 use super::super::{Function, arrays};
-use super::{ARRAY, BOOL, ELEMENT, I4, I4S, TEXT, f};
+use super::{ARRAY, BOOL, ELEMENT, I4, I4S, RECORD, TEXT, f};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
@@ -22,6 +22,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(6172, "trim_array", &[ARRAY, I4], ARRAY, arrays::trim_array),
     f(1193, "array_fill", &[ELEMENT, I4S], ARRAY, arrays::array_fill).lax(),
     f(9001, arrays::ARRAY_SLICE, &[ARRAY, I4, I4], ARRAY, arrays::slice),
+    f(9003, arrays::RECORD_FIELD, &[RECORD, I4], TEXT, arrays::record_field),
     f(2748, "arraycontains", &[ARRAY, ARRAY], BOOL, arrays::contains),
     f(2749, "arraycontained", &[ARRAY, ARRAY], BOOL, arrays::contained),
     f(2747, "arrayoverlap", &[ARRAY, ARRAY], BOOL, arrays::overlap),
