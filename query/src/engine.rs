@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use stratos_replication::{Isolation, Span, Store};
-use stratos_types::{Datum, Error, ErrorKind, Result};
+use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 use tokio::sync::{Semaphore, watch};
 
 use crate::binder::BindContext;
@@ -136,7 +136,9 @@ impl StoreFacts for NodeFacts {
 
     fn locks(&self) -> Vec<catalog::LockFacts> {
         let sessions: Vec<Arc<SessionShared>> = self.sessions.read().values().cloned().collect();
-        sessions.iter().flat_map(|session| session.lock_facts()).collect()
+        let mut facts: Vec<catalog::LockFacts> = sessions.iter().flat_map(|session| session.lock_facts()).collect();
+        facts.extend(self.store.lock_waits().iter().flat_map(crate::session::wait_facts));
+        facts
     }
 }
 
@@ -149,6 +151,8 @@ pub struct Connect {
     pub database: String,
     /// Address of the client.
     pub client: String,
+    /// Address at which it was accepted.
+    pub server: String,
     /// Settings that the client asks for at its start.
     pub settings: Vec<(String, String)>,
 }
@@ -302,6 +306,7 @@ impl Engine {
             database_name: connect.database,
             database: database.oid,
             client: connect.client,
+            server: connect.server,
         };
         let shared = Arc::new(SessionShared::new(self, identity, settings, catalog));
         sessions.insert(pid, shared.clone());
@@ -403,6 +408,23 @@ impl Engine {
         match name {
             "pg_cancel_backend" => signal(|s| s.cancel.cancel()),
             "pg_terminate_backend" => signal(|s| s.cancel.terminate()),
+            "pg_blocking_pids" => {
+                let Some(Datum::Int4(pid)) = args.first() else { return Ok(Datum::Null) };
+                let sessions = self.sessions.read();
+                let waits = self.store.lock_waits();
+                let blockers = waits
+                    .iter()
+                    .filter(|wait| i64::from(wait.waiter.label) == i64::from(*pid))
+                    .flat_map(|wait| &wait.blockers);
+                let mut pids: Vec<i32> = blockers
+                    .filter_map(|blocker| sessions.values().find(|session| session.holds_as(*blocker)))
+                    .map(|session| session.pid)
+                    .collect();
+                pids.sort_unstable();
+                pids.dedup();
+                let values = pids.into_iter().map(Datum::Int4).collect();
+                Ok(Datum::Array(Arc::new(ArrayDatum { element: PgType::Int4, values })))
+            }
             "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(Datum::TimestampTz(self.started_micros)),
             other => Err(Error::unsupported(format_args!("function {other}()"))),
         }

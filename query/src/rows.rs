@@ -52,6 +52,13 @@ pub fn storage_prefix(database: u32, storage: u32) -> [u8; 9] {
     prefix
 }
 
+/// The database and the storage number in a key of a row or an index entry.
+pub fn storage_of(key: &[u8]) -> Option<(u32, u32)> {
+    let (&DATA_KEYSPACE, rest) = key.split_first()? else { return None };
+    let word = |at: usize| rest.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    Some((word(0)?, word(4)?))
+}
+
 /// The prefix of one index of a table; the rows are the primary one.
 pub fn index_prefix(table: &Table, index: &Index) -> [u8; INDEX_PREFIX_BYTES] {
     let mut prefix = [0; INDEX_PREFIX_BYTES];

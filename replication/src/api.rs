@@ -140,6 +140,15 @@ pub fn statistics_prefix(key: &[u8]) -> &[u8] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxnId(pub u128);
 
+impl TxnId {
+    /// A positive number for people to see. The halves are a moment and a count since then, so that the sum is unique and rises.
+    pub fn number(self) -> i64 {
+        let sum = ((self.0 >> 64) as u64).wrapping_add(self.0 as u64);
+        // The sign bit is free until the year 2041, and stays so.
+        (sum & i64::MAX as u64) as i64
+    }
+}
+
 impl fmt::Display for TxnId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:032x}", self.0)

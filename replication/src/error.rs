@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::api::{Key, ShardId, TxnId};
+use crate::api::{Key, ShardId};
+use crate::locks::Party;
 
 /// Result of the store's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -27,8 +28,8 @@ pub enum Error {
     /// Waiting for the lock would never end.
     #[error("deadlock detected")]
     Deadlock {
-        /// The other transactions of the circle, in waiting order.
-        others: Vec<TxnId>,
+        /// The transactions of the circle, each waiting for the next and the last for the first, which is the one refused.
+        circle: Vec<Party>,
     },
     /// The row is locked, and the caller did not want to wait.
     #[error("could not obtain lock on row")]

@@ -54,6 +54,7 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::InvalidSavepointSpecification => "3B001",
         K::InvalidCatalogName => "3D000",
         K::InvalidSchemaName => "3F000",
+        K::InvalidSchemaDefinition => "42P15",
         K::SerializationFailure => "40001",
         K::DeadlockDetected => "40P01",
         K::InsufficientPrivilege => "42501",

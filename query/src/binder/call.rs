@@ -157,6 +157,12 @@ impl Binder<'_> {
             [name] => (false, name.as_str()),
             [schema, name] if schema == "pg_catalog" => (true, name.as_str()),
             [schema, name] if schema == "information_schema" && name == PG_EXPANDARRAY => (true, PG_EXPANDARRAY),
+            [schema, _] if !self.cx.has_schema(schema) => {
+                return Err(self.at(
+                    Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema}\" does not exist")),
+                    span,
+                ));
+            }
             [_, _] => {
                 return Err(self.at(
                     Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", parts.join("."))),

@@ -73,6 +73,7 @@ impl Binder<'_> {
             }
             ExprKind::Literal(Datum::Null) => Ok(Expr::literal(Datum::Null, to)),
             ExprKind::Literal(Datum::Text(text)) => {
+                self.string_is(expr.ty, to);
                 match self.read_literal(&text, to).map_err(|e| self.at(e, span))? {
                     // A bare number is so many of the last of the type's fields: it was read with them.
                     Some(value) if to.ty == PgType::Interval => Ok(Expr::literal(value, to)),

@@ -137,6 +137,11 @@ impl BindContext {
         self.catalog.schemas.values().find(|s| s.name == name).map(|s| s.oid)
     }
 
+    /// Whether there is a schema of that name.
+    pub fn has_schema(&self, name: &str) -> bool {
+        matches!(name, "pg_catalog" | "information_schema" | "stratos_internal") || self.schema_oid(name).is_some()
+    }
+
     fn in_schema(&self, schema: &str, name: &str) -> Option<Relation> {
         if let Some(table) = self.system.table(schema, name) {
             return Some(Relation::System(table));

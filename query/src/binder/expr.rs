@@ -62,10 +62,17 @@ impl Binder<'_> {
                         return Err(Error::unsupported("TRY_CAST"));
                     }
                 };
-                let ty = column_type(data_type).map_err(|e| match data_type {
-                    ast::DataType::Custom(name, _) => self.at(e, name_span(name)),
-                    _ => self.at(e, span),
-                })?;
+                let ty = match (column_type(data_type), data_type) {
+                    (Ok(ty), _) => ty,
+                    // Every table is a type of its rows.
+                    (Err(_), ast::DataType::Custom(name, modifiers))
+                        if modifiers.is_empty() && is_null(expr) && self.names_table(name) =>
+                    {
+                        return Ok(Expr::literal(Datum::Null, PgType::Record));
+                    }
+                    (Err(e), ast::DataType::Custom(name, _)) => return Err(self.at(e, name_span(name))),
+                    (Err(e), _) => return Err(self.at(e, span)),
+                };
                 if let (E::Array(items), Some(element)) = (&**expr, ty.ty.element())
                     && items.elem.is_empty()
                 {
@@ -220,7 +227,11 @@ impl Binder<'_> {
     }
 
     pub(crate) fn value(&mut self, value: &Value, span: Span) -> Result<Expr> {
-        let unknown = |text: &str| Expr::literal(Datum::text(text), PgType::Unknown);
+        let ty = match value {
+            Value::Number(..) | Value::Boolean(_) | Value::Null | Value::Placeholder(_) => PgType::Unknown.into(),
+            _ => self.string_type(value, span),
+        };
+        let unknown = |text: &str| Expr::literal(Datum::text(text), ty);
         Ok(match value {
             Value::Number(text, _) => self.number(text, span)?,
             Value::SingleQuotedString(s)
@@ -249,6 +260,11 @@ impl Binder<'_> {
         }
         let literal = Expr::literal(Datum::text(digits), PgType::Unknown);
         self.implicit(literal, PgType::Numeric, span)
+    }
+
+    fn names_table(&self, name: &ast::ObjectName) -> bool {
+        let parts = name_parts(name).unwrap_or_default();
+        matches!(self.cx.relation(&parts), Ok(super::Relation::Table(_)))
     }
 
     fn interval(&mut self, interval: &ast::Interval) -> Result<Expr> {
@@ -360,6 +376,13 @@ impl Binder<'_> {
         let arg = self.expr(expr)?;
         self.call_named(name, vec![arg], span)
     }
+}
+
+fn is_null(mut e: &ast::Expr) -> bool {
+    while let ast::Expr::Nested(inner) = e {
+        e = inner;
+    }
+    matches!(e, ast::Expr::Value(value) if value.value == Value::Null)
 }
 
 /// Name of a field of EXTRACT, as the function takes it.

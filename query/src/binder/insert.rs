@@ -10,7 +10,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::parse::parse_expr;
 use super::query::is_default;
-use super::rewrite::OVERRIDING_MARKER;
+use super::rewrite::{OVERRIDING_MARKER, PREDICATE_MARKER};
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
 use crate::catalog::{ConstraintKind, IndexState, Table};
@@ -382,12 +382,18 @@ impl Binder<'_> {
             Some(ConflictTarget::Columns(columns)) => {
                 let mut wanted: Vec<i16> = Vec::with_capacity(columns.len());
                 for ident in columns {
+                    if let Some(predicate) = ident.value.strip_prefix(PREDICATE_MARKER) {
+                        self.conflict_predicate(predicate, ident.span, target)?;
+                        continue;
+                    }
                     let name = fold_ident(ident);
                     let i = table.column_named(&name).ok_or_else(|| {
-                        self.at(
-                            Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist")),
-                            ident.span,
-                        )
+                        let error = Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"));
+                        // Postgres points to the beginning of the list.
+                        match self.cx.source.symbol_before(ident.span, "(") {
+                            Some(position) => error.at(position),
+                            None => error,
+                        }
                     })?;
                     wanted.push(table.columns[i].attnum);
                 }
@@ -434,6 +440,20 @@ impl Binder<'_> {
         };
         self.levels.pop();
         Ok(OnConflict { arbiters, update: Some(update), excluded, filter })
+    }
+
+    /// The predicate of ON CONFLICT's target says which partial indexes serve. All indexes here hold all rows, and serve
+    /// whatever it says; but it must mean something.
+    fn conflict_predicate(&mut self, text: &str, place: Span, target: &ScopeTable) -> Result<()> {
+        // Its parts get the places that they have in the statement.
+        let count = |n: u64| usize::try_from(n).unwrap_or(0).saturating_sub(1);
+        let indent = "\n".repeat(count(place.start.line)) + &" ".repeat(count(place.start.column));
+        let (predicate, _) = parse_expr(&(indent + text))?;
+        let level = Level { scope: Scope::of(target.clone()), clause: Some(Clause::Where), ..Level::default() };
+        self.levels.push(level);
+        let bound = self.expr(&predicate);
+        self.levels.pop();
+        bound.map(|_| ())
     }
 
     /// A scan of a whole table, for UPDATE and DELETE.

@@ -36,6 +36,7 @@ mod targets;
 mod types;
 mod window;
 mod with;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, pa
 pub(crate) use refused::{command_name, refusal};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
+pub(crate) use stored::string_of;
 pub use stored::{ScalarBinder, eval_constant};
 pub use types::column_type;
 
@@ -159,6 +161,8 @@ pub(crate) struct Binder<'a> {
     pub sets_config: bool,
     /// Names and types of the fields of columns that hold composite values, where they are known.
     pub composites: HashMap<ColumnId, Vec<(String, ColumnType)>>,
+    /// The string constants of an expression that is to be stored; none are kept for others.
+    strings: Option<stored::Strings>,
 }
 
 /// Binds a statement. `declared_params` are the types that Parse gave (`None`: to be inferred).
@@ -233,7 +237,17 @@ pub fn bind_scalar_ast(
     used: ScalarUse,
 ) -> Result<Expr> {
     let own = BindContext { source, ..context.clone() };
-    let mut binder = Binder::new(&own);
+    scalar(&mut Binder::new(&own), ast, table, target, used)
+}
+
+/// Binds one scalar expression with a binder that has bound nothing yet.
+fn scalar(
+    binder: &mut Binder<'_>,
+    ast: &sqlparser::ast::Expr,
+    table: Option<&Arc<Table>>,
+    target: Option<(&str, ColumnType)>,
+    used: ScalarUse,
+) -> Result<Expr> {
     let clause = match used {
         ScalarUse::Default => Clause::Default,
         ScalarUse::Check => Clause::Check,
@@ -265,7 +279,7 @@ pub fn bind_scalar_ast(
             ScalarUse::Check => "cannot use subquery in check constraint",
             ScalarUse::Index => "cannot use subquery in index expression",
         };
-        return Err(Error::new(ErrorKind::FeatureNotSupported, what));
+        return Err(binder.at(Error::new(ErrorKind::FeatureNotSupported, what), span));
     }
     if !binder.params.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
@@ -298,6 +312,7 @@ impl<'a> Binder<'a> {
             depth: 0,
             sets_config: false,
             composites: HashMap::new(),
+            strings: None,
         }
     }
 

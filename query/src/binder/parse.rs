@@ -111,6 +111,15 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
                 return Err(refused::by_name(text).unwrap_or_else(|| parser_error(&source, &e, &parser)));
             }
         };
+        // DESCRIBE of another system; Postgres explains statements.
+        if let Statement::ExplainTable { table_name, .. } = &statement {
+            let explain = matches!(&first.token, Token::Word(w) if w.keyword == Keyword::EXPLAIN);
+            let wrong = match table_name.0.first().and_then(|part| part.as_ident()).filter(|_| explain) {
+                Some(name) => TokenWithSpan { token: Token::make_word(&name.value, name.quote_style), span: name.span },
+                None => first,
+            };
+            return Err(near(&source, &wrong));
+        }
         if long {
             let _: ControlFlow<()> = statement.visit(&mut Balance);
         }
@@ -380,15 +389,44 @@ fn at_end(source: &SourceText) -> Error {
     syntax("syntax error at end of input".into()).at(source.text().chars().count() + 1)
 }
 
+/// Where the dollar-quoted string begins that has no end: at a `$tag$` that does not come again.
+fn open_dollar(text: &str) -> Option<usize> {
+    let mut from = 0;
+    while let Some(start) = text.get(from..)?.find('$').map(|at| from + at) {
+        let name: usize =
+            text[start + 1..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum();
+        let end = start + 1 + name;
+        if !text.get(end..)?.starts_with('$') {
+            from = start + 1;
+            continue;
+        }
+        let tag = text.get(start..=end)?;
+        match text.get(end + 1..)?.find(tag) {
+            Some(closed) => from = end + 1 + closed + tag.len(),
+            None => return Some(start),
+        }
+    }
+    None
+}
+
 fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
     let byte = source.byte_at(at).unwrap_or(0);
-    let rest = source.text().get(byte..).unwrap_or("");
     let lower = message.to_ascii_lowercase();
+    // What is not closed is reported where it was opened; the tokenizer says where the text ended.
+    let opened = if lower.contains("dollar") {
+        open_dollar(source.text())
+    } else if lower.contains("comment") {
+        source.text().find("/*")
+    } else {
+        None
+    };
+    let byte = opened.unwrap_or(byte);
+    let rest = source.text().get(byte..).unwrap_or("");
     let text = if lower.contains("dollar") {
         format!("unterminated dollar-quoted string at or near \"{rest}\"")
     } else if lower.contains("comment") {
         format!("unterminated /* comment at or near \"{rest}\"")
-    } else if lower.contains("delimited identifier") || lower.contains("quoted identifier") {
+    } else if lower.contains("close delimiter") {
         format!("unterminated quoted identifier at or near \"{rest}\"")
     } else if lower.contains("unterminated") {
         format!("unterminated quoted string at or near \"{rest}\"")

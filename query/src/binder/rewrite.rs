@@ -2,9 +2,10 @@
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
-use stratos_types::{Error, Result};
+use stratos_types::{Error, ErrorKind, Result};
 
 use super::source::SourceText;
+use super::words::settle_words;
 
 /// First part of the synthetic name in `FOR UPDATE OF` that carries a lock strength or a list, which the AST has no place for.
 pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
@@ -12,6 +13,8 @@ pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
 pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
 /// Field name that stands for the star of `(composite).*`.
 pub(crate) const STAR_MARKER: &str = "\u{1}star";
+/// Beginning of the synthetic column name that carries the predicate of `ON CONFLICT (…) WHERE`.
+pub(crate) const PREDICATE_MARKER: &str = "\u{1}where ";
 /// Name of the relation that a parenthesised VALUES becomes; Postgres's own.
 const VALUES_NAME: &str = "*VALUES*";
 
@@ -150,13 +153,22 @@ struct Open {
     in_from: bool,
     /// The parenthesis closes a `(VALUES …)` that was made a relation.
     values: bool,
+    /// A SELECT was read, and its FROM.
+    select: bool,
+    from: bool,
+    /// A set operation was read.
+    set_operation: bool,
+    /// LIMIT, OFFSET or FETCH was read.
+    limited: bool,
+    /// Locking clauses that stood before LIMIT: the parser wants them behind it.
+    locks: Vec<TokenWithSpan>,
 }
 
 /// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `FOR NO KEY UPDATE`,
-/// `FOR UPDATE OF a, b`, `OVERRIDING … VALUE`, `(row).*`, `(VALUES …)` as an expression, a SELECT of nothing, options of
-/// sequences in any order. Refuses by name what cannot be said.
+/// `FOR UPDATE OF a, b`, `FOR UPDATE` before LIMIT, `OVERRIDING … VALUE`, `ON CONFLICT (…) WHERE`, `(row).*`, `(VALUES …)` as
+/// an expression, a SELECT of nothing, options of sequences in any order. Refuses by name what cannot be said.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let tokens = without_space(tokens, source)?;
+    let tokens = settle_words(without_space(tokens, source)?, source)?;
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut open = vec![Open::default()];
     let mut insert_at: Option<usize> = None;
@@ -175,6 +187,11 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
         let next_keyword = next.map_or(Keyword::NoKeyword, keyword);
         let previous = out.last().map_or(Keyword::NoKeyword, keyword);
         let span = token.span;
+        let ends_query = matches!(token.token, Token::RParen | Token::SemiColon | Token::EOF)
+            || matches!(keyword(token), Keyword::ON | Keyword::RETURNING);
+        if ends_query && let Some(level) = open.last_mut() {
+            out.append(&mut level.locks);
+        }
         match &token.token {
             Token::LParen if next_keyword == Keyword::VALUES => {
                 let in_from = open.last().is_some_and(|o| o.in_from);
@@ -185,7 +202,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                     out.push(plain(Token::Mul, span));
                     out.push(word("FROM", Keyword::FROM, false, span));
                 }
-                open.push(Open { in_from: false, values });
+                open.push(Open { values, ..Open::default() });
             }
             Token::LParen => open.push(Open::default()),
             Token::RParen => {
@@ -209,15 +226,18 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
         }
         if let Some(level) = open.last_mut() {
             match keyword(token) {
-                Keyword::FROM => level.in_from = true,
-                Keyword::SELECT
-                | Keyword::WHERE
+                Keyword::FROM => (level.in_from, level.from) = (true, true),
+                Keyword::SELECT => {
+                    (level.in_from, level.from, level.limited) = (false, false, false);
+                    level.select = true;
+                }
+                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => level.set_operation = true,
+                Keyword::LIMIT | Keyword::OFFSET | Keyword::FETCH => (level.in_from, level.limited) = (false, true),
+                Keyword::WHERE
                 | Keyword::ON
                 | Keyword::GROUP
                 | Keyword::HAVING
                 | Keyword::ORDER
-                | Keyword::LIMIT
-                | Keyword::OFFSET
                 | Keyword::RETURNING
                 | Keyword::SET => level.in_from = false,
                 _ => {}
@@ -315,7 +335,12 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 i += 1;
                 continue;
             }
-            Keyword::ROWS if previous != Keyword::NoKeyword && next_keyword == Keyword::FROM => {
+            Keyword::ROWS
+                if next_keyword == Keyword::FROM
+                    && matches!(tokens.get(i + 2).map(|t| &t.token), Some(Token::LParen))
+                    && (matches!(previous, Keyword::FROM | Keyword::JOIN | Keyword::LATERAL)
+                        || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
+            {
                 return Err(refuse("ROWS FROM", token));
             }
             Keyword::VARIADIC if matches!(out.last().map(|t| &t.token), Some(Token::LParen | Token::Comma)) => {
@@ -338,12 +363,56 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 }
             }
             Keyword::FOR => {
-                if let Some(used) = lock_clause(&tokens[i..], &mut out) {
+                let mut locks = Vec::new();
+                let mut end = i;
+                while let Some(used) = lock_clause(tokens.get(end..).unwrap_or_default(), &mut locks) {
+                    end += used;
+                }
+                if end > i
+                    && let Some(level) = open.last_mut()
+                {
+                    let named = locks.iter().any(|t| keyword(t) == Keyword::OF);
+                    let after = tokens.get(end).map_or(Keyword::NoKeyword, keyword);
+                    if level.select && !level.from && level.set_operation {
+                        return Err(Error::new(
+                            ErrorKind::FeatureNotSupported,
+                            "FOR UPDATE is not allowed with UNION/INTERSECT/EXCEPT",
+                        ));
+                    } else if level.select && !level.from && !named {
+                        // There is no row to lock.
+                    } else if !level.limited && matches!(after, Keyword::LIMIT | Keyword::OFFSET | Keyword::FETCH) {
+                        level.locks = locks;
+                    } else {
+                        out.append(&mut locks);
+                    }
+                    i = end;
+                    statement_start = false;
+                    continue;
+                }
+            }
+            // The parser wants the word that says from where next to what is trimmed.
+            Keyword::FROM
+                if matches!(previous, Keyword::BOTH | Keyword::LEADING | Keyword::TRAILING)
+                    && out.len() > 1
+                    && matches!(out[out.len() - 2].token, Token::LParen) =>
+            {
+                i += 1;
+                continue;
+            }
+            Keyword::SESSION if previous == Keyword::RESET && next_keyword == Keyword::AUTHORIZATION => {
+                out.push(word("session_authorization", Keyword::NoKeyword, false, span));
+                i += 2;
+                continue;
+            }
+            Keyword::CONFLICT if matches!(next.map(|t| &t.token), Some(Token::LParen)) => {
+                if let Some((target, used)) = conflict_target(&tokens[i..], source) {
+                    out.extend(target);
                     i += used;
                     continue;
                 }
             }
             _ if is_word(token, "isnull")
+                && previous != Keyword::AS
                 && !matches!(
                     out.last().map(|t| &t.token),
                     None | Some(Token::Period | Token::LParen | Token::Comma)
@@ -373,13 +442,45 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
         out.push(token.clone());
         i += 1;
     }
+    if let Some(level) = open.last_mut() {
+        out.append(&mut level.locks);
+    }
     Ok(out)
 }
 
-/// `FOR NO KEY UPDATE | KEY SHARE | UPDATE | SHARE [OF a, b.c]` where the parser would not do: how many tokens it took.
+/// `ON CONFLICT (columns) WHERE predicate`: the predicate goes into the list of columns, as one more whose name is the text
+/// of the predicate, at its place in the source. How many tokens it took.
+fn conflict_target(tokens: &[TokenWithSpan], source: &SourceText) -> Option<(Vec<TokenWithSpan>, usize)> {
+    let close = tokens.iter().position(|t| t.token == Token::RParen)?;
+    if tokens.get(close + 1).map(keyword) != Some(Keyword::WHERE) {
+        return None;
+    }
+    let mut depth = 0usize;
+    let end = (close + 2..tokens.len()).find(|at| {
+        match tokens[*at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && keyword(&tokens[*at]) == Keyword::DO
+    })?;
+    let (start, stop) = (tokens.get(close + 2)?.span, tokens.get(end)?.span.start);
+    let text = source.text().get(source.byte_at(start.start)?..source.byte_at(stop)?)?;
+    let mut target = tokens.get(..close)?.to_vec();
+    target.push(plain(Token::Comma, start));
+    target.push(word(&format!("{PREDICATE_MARKER}{text}"), Keyword::NoKeyword, true, start));
+    target.push(tokens.get(close)?.clone());
+    Some((target, end))
+}
+
+/// `FOR NO KEY UPDATE | KEY SHARE | UPDATE | SHARE [OF a, b.c] [NOWAIT | SKIP LOCKED]`, in the parser's language: how many
+/// tokens it took.
 fn lock_clause(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option<usize> {
     let span = tokens.first()?.span;
     let at = |i: usize| tokens.get(i).map_or(Keyword::NoKeyword, keyword);
+    if at(0) != Keyword::FOR {
+        return None;
+    }
     let (strength, mut i) = match (at(1), at(2), at(3)) {
         (Keyword::NO, Keyword::KEY, Keyword::UPDATE) => ("no key update", 4),
         (Keyword::KEY, Keyword::SHARE, _) => ("key share", 3),
@@ -387,6 +488,7 @@ fn lock_clause(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option
         (Keyword::SHARE, _, _) => ("share", 2),
         _ => return None,
     };
+    let words = i;
     let mut names: Vec<&TokenWithSpan> = Vec::new();
     if at(i) == Keyword::OF {
         i += 1;
@@ -399,23 +501,36 @@ fn lock_clause(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option
             i += 1;
             if matches!(tokens.get(i).map(|t| &t.token), Some(Token::Comma)) {
                 i += 1;
+            } else if matches!(tokens.get(i).map(|t| &t.token), Some(Token::Period)) {
+                return None;
             } else {
                 break;
             }
         }
     }
+    let waits = match (at(i), at(i + 1)) {
+        (Keyword::NOWAIT, _) => 1,
+        (Keyword::SKIP, Keyword::LOCKED) => 2,
+        _ => 0,
+    };
     if names.len() < 2 && matches!(strength, "update" | "share") {
-        return None;
-    }
-    out.push(tokens.first()?.clone());
-    out.push(word("UPDATE", Keyword::UPDATE, false, span));
-    out.push(word("OF", Keyword::OF, false, span));
-    out.push(word(LOCK_MARKER, Keyword::NoKeyword, true, span));
-    out.push(plain(Token::Period, span));
-    out.push(word(strength, Keyword::NoKeyword, true, span));
-    for name in names {
+        out.extend_from_slice(tokens.get(..words)?);
+        if let Some(name) = names.first() {
+            out.push(word("OF", Keyword::OF, false, span));
+            out.push((*name).clone());
+        }
+    } else {
+        out.push(tokens.first()?.clone());
+        out.push(word("UPDATE", Keyword::UPDATE, false, span));
+        out.push(word("OF", Keyword::OF, false, span));
+        out.push(word(LOCK_MARKER, Keyword::NoKeyword, true, span));
         out.push(plain(Token::Period, span));
-        out.push(name.clone());
+        out.push(word(strength, Keyword::NoKeyword, true, span));
+        for name in names {
+            out.push(plain(Token::Period, span));
+            out.push(name.clone());
+        }
     }
-    Some(i)
+    out.extend_from_slice(tokens.get(i..i + waits)?);
+    Some(i + waits)
 }

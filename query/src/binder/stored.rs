@@ -1,14 +1,19 @@
 //! Expressions of descriptors (DEFAULT, CHECK, USING) and constants of utility statements: bound, and evaluated where they
 //! have to be.
+//!
+//! A stored expression is bound anew at each use, by whoever uses it. What a string constant of a time type means depends
+//! on settings and may name the moment (`'today'`); Postgres reads it once, when the definition is made. So the binder
+//! notes what becomes of an expression's strings ([`Strings`]), and the definition keeps their values.
 
 use std::sync::Arc;
 
 use sqlparser::ast::{self, Expr as AstExpr, Statement};
-use stratos_types::{ColumnType, Datum, Error, ErrorKind, Result};
+use sqlparser::tokenizer::Span;
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result, TypeCategory};
 
-use super::{BindContext, ScalarUse, bind, bind_scalar, bind_scalar_ast};
+use super::{BindContext, Binder, ScalarUse, bind, bind_scalar, bind_scalar_ast, scalar};
 use crate::catalog::{Column, Snapshot, Table};
-use crate::ddl::{DefaultValue, ExpressionBinder};
+use crate::ddl::{Constant, DefaultValue, ExpressionBinder};
 use crate::eval::{Layout, Program};
 use crate::functions::Volatility;
 use crate::ir::{Expr, ExprKind};
@@ -22,6 +27,50 @@ pub fn eval_constant(expr: &AstExpr, ty: ColumnType, context: &BindContext, eval
     let source = context.source.clone();
     let bound = bind_scalar_ast(expr, source, context, None, Some(("?column?", ty)), ScalarUse::Default)?;
     Program::compile(&bound, &Layout::default())?.run(&[], &[], eval)
+}
+
+/// String constants of an expression in the order in which they were met: where each stands, and the type that it turned out
+/// to have. A constant of type `unknown` carries its number here as its type's modifier, which nothing else uses.
+#[derive(Debug, Default)]
+pub(super) struct Strings(Vec<(Span, String, Option<ColumnType>)>);
+
+impl Binder<'_> {
+    /// The type of a string constant that nothing decided yet.
+    pub(super) fn string_type(&mut self, value: &ast::Value, span: Span) -> ColumnType {
+        let mut ty = ColumnType::from(PgType::Unknown);
+        if let (Some(strings), Some(text)) = (&mut self.strings, string_of(value)) {
+            ty.typmod = i32::try_from(strings.0.len()).unwrap_or(-1);
+            strings.0.push((span, text.to_owned(), None));
+        }
+        ty
+    }
+
+    /// A string constant is of type `to`.
+    pub(super) fn string_is(&mut self, unknown: ColumnType, to: ColumnType) {
+        if let (Some(strings), Ok(number)) = (&mut self.strings, usize::try_from(unknown.typmod))
+            && let Some((_, _, ty)) = strings.0.get_mut(number)
+        {
+            *ty = Some(to);
+        }
+    }
+}
+
+/// The text of a string constant.
+pub(crate) fn string_of(value: &ast::Value) -> Option<&str> {
+    match value {
+        ast::Value::SingleQuotedString(text)
+        | ast::Value::EscapedStringLiteral(text)
+        | ast::Value::UnicodeStringLiteral(text)
+        | ast::Value::NationalStringLiteral(text) => Some(text),
+        ast::Value::DollarQuotedString(quoted) => Some(&quoted.value),
+        _ => None,
+    }
+}
+
+/// Whether what a text of that type means depends on settings or on the clock.
+fn is_time(ty: PgType) -> bool {
+    let scalar = ty.element().unwrap_or(ty);
+    matches!(scalar.category(), TypeCategory::DateTime | TypeCategory::Timespan)
 }
 
 /// Binds the expressions of descriptors in one catalog.
@@ -38,6 +87,29 @@ impl ScalarBinder {
 
     fn in_catalog(&self, snapshot: &Snapshot) -> BindContext {
         BindContext { catalog: Arc::new(snapshot.clone()), ..self.context.clone() }
+    }
+
+    /// Binds an expression that is to be stored. Gives the values of its constants of time types.
+    fn constants(
+        &self,
+        snapshot: &Snapshot,
+        expression: &AstExpr,
+        table: Option<&Arc<Table>>,
+        target: Option<(&str, ColumnType)>,
+        used: ScalarUse,
+    ) -> Result<Vec<Constant>> {
+        let context = self.in_catalog(snapshot);
+        let mut binder = Binder::new(&context);
+        binder.strings = Some(Strings::default());
+        scalar(&mut binder, expression, table, target, used)?;
+        let mut constants = Vec::new();
+        for (span, text, ty) in binder.strings.take().unwrap_or_default().0 {
+            let Some(ty) = ty.filter(|ty| is_time(ty.ty)) else { continue };
+            let read = binder.cast(Expr::literal(Datum::text(text.as_str()), PgType::Unknown), ty, span)?;
+            let value = Program::compile(&read, &Layout::default())?.run(&[], &[], &self.eval)?;
+            constants.push(Constant { span, text, ty, value: value.to_text(ty.ty, &FormatOptions::default()) });
+        }
+        Ok(constants)
     }
 
     /// The value of a column that a row does not give: identity, DEFAULT, or none for NULL.
@@ -76,17 +148,18 @@ fn is_volatile(expr: &Expr) -> bool {
 }
 
 impl ExpressionBinder for ScalarBinder {
-    fn bind_default(&self, snapshot: &Snapshot, column: &str, ty: ColumnType, expression: &AstExpr) -> Result<()> {
-        let context = self.in_catalog(snapshot);
-        let source = context.source.clone();
-        bind_scalar_ast(expression, source, &context, None, Some((column, ty)), ScalarUse::Default).map(|_| ())
+    fn bind_default(
+        &self,
+        snapshot: &Snapshot,
+        column: &str,
+        ty: ColumnType,
+        expression: &AstExpr,
+    ) -> Result<Vec<Constant>> {
+        self.constants(snapshot, expression, None, Some((column, ty)), ScalarUse::Default)
     }
 
-    fn bind_check(&self, snapshot: &Snapshot, table: &Table, expression: &AstExpr) -> Result<()> {
-        let context = self.in_catalog(snapshot);
-        let source = context.source.clone();
-        let table = Arc::new(table.clone());
-        bind_scalar_ast(expression, source, &context, Some(&table), None, ScalarUse::Check).map(|_| ())
+    fn bind_check(&self, snapshot: &Snapshot, table: &Table, expression: &AstExpr) -> Result<Vec<Constant>> {
+        self.constants(snapshot, expression, Some(&Arc::new(table.clone())), None, ScalarUse::Check)
     }
 
     fn bind_using(
@@ -96,9 +169,7 @@ impl ExpressionBinder for ScalarBinder {
         column: &str,
         ty: ColumnType,
         expression: Option<&AstExpr>,
-    ) -> Result<()> {
-        let context = self.in_catalog(snapshot);
-        let source = context.source.clone();
+    ) -> Result<Vec<Constant>> {
         let shared = Arc::new(table.clone());
         let own;
         let ast = match expression {
@@ -108,18 +179,17 @@ impl ExpressionBinder for ScalarBinder {
                 &own
             }
         };
-        bind_scalar_ast(ast, source, &context, Some(&shared), Some((column, ty)), ScalarUse::Index).map(|_| ()).map_err(
-            |error| {
-                if expression.is_some() || error.kind() != ErrorKind::DatatypeMismatch {
-                    return error;
-                }
-                Error::new(
-                    ErrorKind::DatatypeMismatch,
-                    format!("column \"{column}\" cannot be cast automatically to type {}", ty.ty),
-                )
-                .with_hint(format!("You might need to specify \"USING {column}::{ty}\"."))
-            },
-        )
+        self.constants(snapshot, ast, Some(&shared), Some((column, ty)), ScalarUse::Index).map_err(|error| {
+            if error.kind() != ErrorKind::DatatypeMismatch {
+                return error;
+            }
+            let (subject, hint) = match expression {
+                Some(_) => ("result of USING clause for column", "You might need to add an explicit cast.".to_owned()),
+                None => ("column", format!("You might need to specify \"USING {column}::{ty}\".")),
+            };
+            let message = format!("{subject} \"{column}\" cannot be cast automatically to type {}", ty.ty);
+            Error::new(ErrorKind::DatatypeMismatch, message).with_hint(hint)
+        })
     }
 
     fn evaluate_default(&self, snapshot: &Snapshot, ty: ColumnType, expression: &AstExpr) -> Result<DefaultValue> {

@@ -7,6 +7,8 @@ use super::{Database, Role, Schema, keys};
 
 /// OID of the first database.
 pub const DEFAULT_DATABASE: u32 = 5;
+/// OID of the database that clients connect to by default when they have nothing particular in mind.
+pub const MAINTENANCE_DATABASE: u32 = 6;
 /// OID of the first role, as Postgres's bootstrap superuser.
 pub const BOOTSTRAP_ROLE: u32 = 10;
 /// OID of `public`, in every database, as in Postgres.
@@ -16,12 +18,16 @@ pub const FIRST_USER_OID: u32 = 16384;
 /// Name of the first database and of the first role.
 const DEFAULT_NAME: &str = "stratos";
 
-/// The first descriptors: a database and a superuser, both `stratos`, and the schema `public`.
+/// Name of the other database, as such clients expect it.
+const MAINTENANCE_NAME: &str = "postgres";
+
+/// The first descriptors: a database and a superuser, both `stratos`, the database `postgres`, and their schemas `public`.
 ///
 /// # Errors
 /// None that input could cause: a descriptor that cannot be written as JSON.
 pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
     let database = Database { oid: DEFAULT_DATABASE, name: DEFAULT_NAME.into(), owner: BOOTSTRAP_ROLE };
+    let other = Database { oid: MAINTENANCE_DATABASE, name: MAINTENANCE_NAME.into(), owner: BOOTSTRAP_ROLE };
     let role = Role {
         oid: BOOTSTRAP_ROLE,
         name: DEFAULT_NAME.into(),
@@ -34,8 +40,10 @@ pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
     Ok(vec![
         (keys::version(), Bytes::copy_from_slice(&1u64.to_be_bytes())),
         (keys::database(database.oid), json(&database)?),
+        (keys::database(other.oid), json(&other)?),
         (keys::role(role.oid), json(&role)?),
         (keys::schema(DEFAULT_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
+        (keys::schema(MAINTENANCE_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
     ])
 }
 

@@ -110,7 +110,7 @@ impl Ddl<'_, '_> {
                 let always = match generated_as {
                     Some(GeneratedAs::Always) => true,
                     Some(GeneratedAs::ByDefault) => false,
-                    _ => return Err(Error::unsupported("generated columns")),
+                    _ => return Err(Error::unsupported("generated column")),
                 };
                 self.add_identity(altering, position, always, sequence_options.as_deref().unwrap_or(&[]))?;
             }
@@ -202,7 +202,7 @@ impl Ddl<'_, '_> {
     ) -> Result<()> {
         let new_type = column_type(data_type)?;
         let old = altering.table.columns[position].clone();
-        self.context.binder.bind_using(self.snapshot(), &altering.from, &old.name, new_type, using)?;
+        let constants = self.context.binder.bind_using(self.snapshot(), &altering.from, &old.name, new_type, using)?;
         if let Some(default) = &old.default {
             let expression = parse_expression(&default.sql)?;
             self.context.binder.bind_default(self.snapshot(), &old.name, new_type, &expression).map_err(|_| {
@@ -253,7 +253,12 @@ impl Ddl<'_, '_> {
         if !in_place {
             altering.rewrite = true;
             let expression = match using {
-                Some(expression) => expression.to_string(),
+                Some(expression) => {
+                    // It is bound anew when the rows are written.
+                    let mut expression = expression.clone();
+                    super::expressions::freeze(&mut expression, &constants);
+                    expression.to_string()
+                }
                 None => crate::catalog::quote_identifier(&old.name),
             };
             altering.columns.retain(|c| c.attnum != old.attnum);

@@ -58,9 +58,21 @@ impl Ddl<'_, '_> {
         let shown = self.shown(&Relation::Table(Arc::clone(&altering.from)));
         let what = format!("column {name} of table {shown}");
 
-        // Other tables' references to the column, and other tables' defaults from its sequences, stand in the way.
+        // References to the column, and defaults from its sequences, stand in the way; a key that the column itself is part
+        // of goes with it.
         let mut blocking = Vec::new();
         let mut lost_keys = Vec::new();
+        for constraint in &altering.table.constraints {
+            if let ConstraintKind::ForeignKey(key) = &constraint.kind
+                && key.table == table_oid
+                && key.referenced.contains(&attnum)
+                && !key.columns.contains(&attnum)
+            {
+                let dependent = format!("constraint {} on table {shown}", constraint.name);
+                let line = format!("{dependent} depends on {what}");
+                blocking.push((dependent, Some(line)));
+            }
+        }
         for (other, position) in self.snapshot().referencing(table_oid) {
             let constraint = &other.constraints[position];
             if other.oid == table_oid {
@@ -80,14 +92,19 @@ impl Ddl<'_, '_> {
             }
         }
         let sequences = self.snapshot().sequences_of(table_oid, Some(attnum));
-        let lost_defaults = self.defaults_using(&sequences, &BTreeSet::from([table_oid]));
+        let mut lost_defaults = self.defaults_using(&sequences, &BTreeSet::new());
+        lost_defaults.retain(|(table, lost, _)| (table.oid, *lost) != (table_oid, attnum));
         blocking.extend(self.default_blockers(&lost_defaults));
         self.settle(&what, &blocking, cascade)?;
         for (table, constraint) in lost_keys {
             self.remove_constraint(table, constraint)?;
         }
         for (table, attnum, _) in lost_defaults {
-            self.remove_default(table.oid, attnum)?;
+            if table.oid != table_oid {
+                self.remove_default(table.oid, attnum)?;
+            } else if let Some(column) = altering.table.columns.iter_mut().find(|c| c.attnum == attnum) {
+                column.default = None;
+            }
         }
         for sequence in sequences {
             self.editor.remove_sequence(sequence.oid);

@@ -84,11 +84,11 @@ pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Resul
                 let always = match generated_as {
                     GeneratedAs::Always => true,
                     GeneratedAs::ByDefault => false,
-                    GeneratedAs::ExpStored => return Err(Error::unsupported("generated columns")),
+                    GeneratedAs::ExpStored => return Err(Error::unsupported("generated column")),
                 };
                 wishes.identity = Some((always, sequence_options.as_deref().unwrap_or(&[])));
             }
-            ColumnOption::Generated { .. } => return Err(Error::unsupported("generated columns")),
+            ColumnOption::Generated { .. } => return Err(Error::unsupported("generated column")),
             ColumnOption::Collation(name) => {
                 let collation = super::display_name(name);
                 // Text is always ordered by bytes, which is what these three are called.
@@ -238,7 +238,7 @@ impl Ddl<'_, '_> {
                     Some(ident) => self.at(error, ident),
                     None => error,
                 },
-                _ => self.at(error, &definition.name),
+                _ => self.behind(error, &definition.name),
             })?,
         };
         must_be_storable(&name, ty.ty)?;

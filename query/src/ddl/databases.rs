@@ -1,11 +1,11 @@
 //! Databases and schemas.
 
 use bytes::Bytes;
-use sqlparser::ast::{AlterSchema, AlterSchemaOperation, ObjectName, Owner, SchemaName, Statement};
+use sqlparser::ast::{AlterSchema, AlterSchemaOperation, Ident, ObjectName, Owner, SchemaName, Statement};
 use stratos_types::{Error, ErrorKind, Result};
 
-use super::parse::Extra;
-use super::{Ddl, Job, fold, single_name};
+use super::parse::{DdlStatement, Extra};
+use super::{Ddl, DdlContext, Job, fold, single_name, split_name};
 use crate::catalog::{Database, Schema, keys};
 
 fn reserved_schema(name: &str) -> Result<()> {
@@ -25,16 +25,18 @@ impl Ddl<'_, '_> {
         };
         const TAG: &str = "CREATE SCHEMA";
         if with.is_some() || options.is_some() || default_collate_spec.is_some() || clone.is_some() {
-            return Err(Error::unsupported("options of CREATE SCHEMA"));
+            return Err(Error::unsupported("this option of CREATE SCHEMA"));
         }
         let (name, owner) = match schema_name {
             SchemaName::Simple(name) => (single_name(name)?, self.context.role),
             SchemaName::UnnamedAuthorization(role) => {
-                let role = fold(role);
+                let role = self.role_by_word(role)?;
                 let oid = self.role_oid(&role)?;
                 (role, oid)
             }
-            SchemaName::NamedAuthorization(name, role) => (single_name(name)?, self.role_oid(&fold(role))?),
+            SchemaName::NamedAuthorization(name, role) => {
+                (single_name(name)?, self.role_oid(&self.role_by_word(role)?)?)
+            }
         };
         reserved_schema(&name)?;
         if self.snapshot().schema_oid(&name).is_some() {
@@ -48,6 +50,52 @@ impl Ddl<'_, '_> {
         let oid = self.oid()?;
         self.editor.put_schema(Schema { oid, name, owner })?;
         Ok(TAG)
+    }
+
+    /// The name of a role, which may be given by a word for the session's.
+    fn role_by_word(&self, role: &Ident) -> Result<String> {
+        let name = fold(role);
+        let word = matches!(name.as_str(), "current_user" | "current_role" | "session_user");
+        if word && role.quote_style.is_none() { Ok(self.role()?.name.clone()) } else { Ok(name) }
+    }
+
+    /// CREATE SCHEMA with elements: each as a statement of its own, with the new schema first on the path.
+    pub(super) fn create_schema_with(&mut self, schema: &Statement, elements: &[Statement]) -> Result<&'static str> {
+        let Statement::CreateSchema { schema_name, if_not_exists, .. } = schema else {
+            return Err(Error::internal("not CREATE SCHEMA"));
+        };
+        if *if_not_exists {
+            let message = "CREATE SCHEMA IF NOT EXISTS cannot include schema elements";
+            return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+        }
+        let name = match schema_name {
+            SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => single_name(name)?,
+            SchemaName::UnnamedAuthorization(role) => self.role_by_word(role)?,
+        };
+        let tag = self.create_schema(schema)?;
+        let mut path = vec![name.clone()];
+        path.extend(self.context.search_path.iter().filter(|other| **other != name).cloned());
+        let context = DdlContext { search_path: &path, in_transaction_block: true, ..*self.context };
+        for element in elements {
+            let written = match element {
+                Statement::CreateTable(create) => Some(&create.name),
+                Statement::CreateSequence { name, .. } => Some(name),
+                Statement::CreateIndex(create) => Some(&create.table_name),
+                _ => None,
+            };
+            let own = written.map(split_name).transpose()?.and_then(|(schema, _)| schema);
+            if let Some(other) = own.filter(|own| own.name != name) {
+                return Err(Error::new(
+                    ErrorKind::InvalidSchemaDefinition,
+                    format!("CREATE specifies a schema ({}) different from the one being created ({name})", other.name),
+                ));
+            }
+            let statement = DdlStatement::Sql(Box::new(element.clone()));
+            let done = super::execute(&statement, self.editor, &context)?;
+            self.notices.extend(done.notices);
+            self.jobs.extend(done.jobs);
+        }
+        Ok(tag)
     }
 
     pub(super) fn alter_schema(&mut self, alter: &AlterSchema) -> Result<&'static str> {
@@ -224,6 +272,7 @@ impl Ddl<'_, '_> {
     pub(super) fn extra(&mut self, extra: &Extra) -> Result<&'static str> {
         match extra {
             Extra::AlterSequence { if_exists, name, changes } => self.alter_sequence(name, *if_exists, changes),
+            Extra::CreateSchema { schema, elements } => self.create_schema_with(schema, elements),
             Extra::SplitAt { table, values } => self.split_at(table, values),
             Extra::SetSchema { if_exists, name, schema } => self.set_schema(name, *if_exists, schema),
             Extra::AlterIdentity { table, column, always, if_exists } => {

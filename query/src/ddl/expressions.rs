@@ -12,26 +12,34 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Span, Tokenizer};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::{Ddl, fold};
+use crate::binder::{column_type, string_of};
 use crate::catalog::{Column, Relation, Snapshot, Table, quote_identifier};
 
 /// What the binder does for DDL.
 pub trait ExpressionBinder {
-    /// Checks a DEFAULT expression: it can be assigned to a column of that type.
+    /// Checks a DEFAULT expression: it can be assigned to a column of that type. Gives its constants of time types.
     ///
     /// # Errors
     /// 42804 `column "…" is of type … but default expression is of type …`, 22P02 for a constant that does not read, others
     /// of the binder's.
-    fn bind_default(&self, snapshot: &Snapshot, column: &str, ty: ColumnType, expression: &Expr) -> Result<()>;
-    /// Checks a CHECK condition over a table's columns: it is boolean.
+    fn bind_default(
+        &self,
+        snapshot: &Snapshot,
+        column: &str,
+        ty: ColumnType,
+        expression: &Expr,
+    ) -> Result<Vec<Constant>>;
+    /// Checks a CHECK condition over a table's columns: it is boolean. Gives its constants of time types.
     ///
     /// # Errors
     /// 42804 `argument of CHECK must be type boolean, not type …`, others of the binder's.
-    fn bind_check(&self, snapshot: &Snapshot, table: &Table, expression: &Expr) -> Result<()>;
+    fn bind_check(&self, snapshot: &Snapshot, table: &Table, expression: &Expr) -> Result<Vec<Constant>>;
     /// Checks the expression of `ALTER COLUMN … TYPE … USING` over the table's columns as they were. Without `expression`,
-    /// whether the column casts to the type by assignment.
+    /// whether the column casts to the type by assignment. Gives its constants of time types.
     ///
     /// # Errors
     /// 42804 `column "…" cannot be cast automatically to type …` with Postgres's hint, others of the binder's.
@@ -42,7 +50,7 @@ pub trait ExpressionBinder {
         column: &str,
         ty: ColumnType,
         expression: Option<&Expr>,
-    ) -> Result<()>;
+    ) -> Result<Vec<Constant>>;
     /// The value that rows stored before get for a new column with this default.
     ///
     /// # Errors
@@ -53,6 +61,19 @@ pub trait ExpressionBinder {
     /// # Errors
     /// The binder's.
     fn query_columns(&self, snapshot: &Snapshot, query: &ast::Query) -> Result<Vec<(String, ColumnType)>>;
+}
+
+/// A string constant of a time type: what it means is decided when the definition is made, by the settings and the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Constant {
+    /// Where it stands.
+    pub span: Span,
+    /// As written.
+    pub text: String,
+    /// The type that it turned out to have.
+    pub ty: ColumnType,
+    /// The value, as every session reads it.
+    pub value: String,
 }
 
 /// See [`ExpressionBinder::evaluate_default`].
@@ -70,16 +91,16 @@ pub enum DefaultValue {
 pub struct Syntactic;
 
 impl ExpressionBinder for Syntactic {
-    fn bind_default(&self, _: &Snapshot, _: &str, _: ColumnType, _: &Expr) -> Result<()> {
-        Ok(())
+    fn bind_default(&self, _: &Snapshot, _: &str, _: ColumnType, _: &Expr) -> Result<Vec<Constant>> {
+        Ok(Vec::new())
     }
 
-    fn bind_check(&self, _: &Snapshot, _: &Table, _: &Expr) -> Result<()> {
-        Ok(())
+    fn bind_check(&self, _: &Snapshot, _: &Table, _: &Expr) -> Result<Vec<Constant>> {
+        Ok(Vec::new())
     }
 
-    fn bind_using(&self, _: &Snapshot, _: &Table, _: &str, _: ColumnType, _: Option<&Expr>) -> Result<()> {
-        Ok(())
+    fn bind_using(&self, _: &Snapshot, _: &Table, _: &str, _: ColumnType, _: Option<&Expr>) -> Result<Vec<Constant>> {
+        Ok(Vec::new())
     }
 
     fn evaluate_default(&self, _: &Snapshot, _: ColumnType, _: &Expr) -> Result<DefaultValue> {
@@ -94,7 +115,7 @@ impl ExpressionBinder for Syntactic {
 /// Depth to which stored expressions may nest; they were parsed once with the session's limit, so this only guards.
 const EXPRESSION_DEPTH_MAX: usize = 200;
 
-/// Parses a stored expression.
+/// Parses a stored expression. Its parts stand nowhere: they are no places in a statement.
 ///
 /// # Errors
 /// XX001 when it does not parse: the catalog is damaged.
@@ -103,8 +124,8 @@ pub fn parse_expression(sql: &str) -> Result<Expr> {
         Error::new(ErrorKind::DataCorrupted, format!("a stored expression does not parse: {error}"))
     };
     let dialect = PostgreSqlDialect {};
-    let mut parser =
-        Parser::new(&dialect).with_recursion_limit(EXPRESSION_DEPTH_MAX).try_with_sql(sql).map_err(damaged)?;
+    let tokens = Tokenizer::new(&dialect, sql).tokenize().map_err(|error| damaged(error.into()))?;
+    let mut parser = Parser::new(&dialect).with_recursion_limit(EXPRESSION_DEPTH_MAX).with_tokens(tokens);
     parser.parse_expr().map_err(damaged)
 }
 
@@ -217,6 +238,42 @@ fn normalize(expression: &mut Expr) {
                 }
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// Puts values in the places of constants of time types, each with its type, whose name is that which Postgres prints.
+pub(super) fn freeze(expression: &mut Expr, constants: &[Constant]) {
+    let typed = |constant: &Constant| {
+        let data_type = DataType::Custom(ast::ObjectName::from(vec![Ident::new(constant.ty.to_string())]), Vec::new());
+        (typed_literal(&constant.value, data_type), constant.ty)
+    };
+    let find = |value: &ast::ValueWithSpan| {
+        let text = string_of(&value.value)?;
+        constants.iter().find(|constant| constant.span == value.span && constant.text == text)
+    };
+    // The values that were put in by now; expressions are visited after what is in them.
+    let mut put: Vec<(Expr, ColumnType)> = Vec::new();
+    let _: ControlFlow<()> = visit_expressions_mut(expression, |e| {
+        let frozen = match e {
+            Expr::Value(value) => find(value).map(typed),
+            Expr::TypedString(ast::TypedString { value, .. }) => find(value).map(typed),
+            // The type that was written around the constant is the value's own.
+            Expr::Cast { expr, data_type, .. } => put
+                .iter()
+                .find(|(value, ty)| {
+                    value == expr.as_ref() && column_type(data_type).is_ok_and(|written| written == *ty)
+                })
+                .cloned(),
+            Expr::Interval(interval) => put.iter().find(|(value, _)| *value == *interval.value).cloned(),
+            _ => None,
+        };
+        if let Some((value, ty)) = frozen {
+            *e = value.clone();
+            if !put.contains(&(value, ty)) {
+                put.push((e.clone(), ty));
+            }
         }
         ControlFlow::Continue(())
     });
@@ -378,8 +435,9 @@ impl Ddl<'_, '_> {
             let error = Error::new(ErrorKind::FeatureNotSupported, "cannot use column reference in DEFAULT expression");
             return Err(self.at(error, &ident));
         }
-        self.context.binder.bind_default(self.snapshot(), column, ty, expression)?;
+        let constants = self.context.binder.bind_default(self.snapshot(), column, ty, expression)?;
         let mut stored = expression.clone();
+        freeze(&mut stored, &constants);
         normalize(&mut stored);
         let snapshot = self.snapshot();
         map_sequences(&mut stored, snapshot, self.context.search_path, &mut |r| Some(qualified(snapshot, r)));
@@ -404,7 +462,8 @@ impl Ddl<'_, '_> {
             })?;
         let mut stored = expression.clone();
         normalize(&mut stored);
-        self.context.binder.bind_check(self.snapshot(), table, &stored)?;
+        let constants = self.context.binder.bind_check(self.snapshot(), table, expression)?;
+        freeze(&mut stored, &constants);
         Ok((stored_text(&mut stored), columns))
     }
 }

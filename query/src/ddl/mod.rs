@@ -35,7 +35,7 @@ use stratos_types::{Error, ErrorKind, Result};
 use crate::catalog::{CatalogReader, NAME_BYTES_MAX, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table};
 
 pub use expressions::{
-    DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
+    Constant, DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
 };
 pub(crate) use expressions::{name_in_string, sequences_in as sequences_named_in};
 pub use indexes::{abandon_index, advance_index};
@@ -191,6 +191,17 @@ impl Ddl<'_, '_> {
         }
     }
 
+    /// The error, with the position of what stands behind a name.
+    pub fn behind(&self, error: Error, ident: &Ident) -> Error {
+        match self.position(ident.span.end) {
+            0 => error,
+            position => {
+                let space = self.context.text.chars().skip(position - 1).take_while(|c| c.is_whitespace()).count();
+                error.at(position + space)
+            }
+        }
+    }
+
     /// The role that runs the statement.
     pub fn role(&self) -> Result<&Arc<Role>> {
         self.snapshot().roles.get(&self.context.role).ok_or_else(|| Error::internal("the session's role is gone"))
@@ -228,7 +239,7 @@ impl Ddl<'_, '_> {
 
     fn schema_oid(&self, schema: &SchemaRef) -> Result<u32> {
         if schema.name == "pg_temp" {
-            return Err(Error::unsupported("temporary tables"));
+            return Err(Error::unsupported("temporary table"));
         }
         self.snapshot().schema_oid(&schema.name).ok_or_else(|| {
             let error = Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{}\" does not exist", schema.name));

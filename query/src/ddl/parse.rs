@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Owner, SequenceOptions, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use stratos_types::{Error, ErrorKind, Result};
@@ -72,6 +73,13 @@ pub enum Extra {
         /// Other options, by name in lower case with their value.
         options: Vec<(String, String)>,
     },
+    /// `CREATE SCHEMA` with what is to be in it.
+    CreateSchema {
+        /// The schema.
+        schema: Box<Statement>,
+        /// CREATE TABLE, INDEX, SEQUENCE, in the order in which Postgres makes them.
+        elements: Vec<Statement>,
+    },
     /// `DROP DATABASE … WITH (FORCE)` is refused by name.
     DropDatabaseForce,
     /// `CREATE USER`, as CREATE ROLE with LOGIN.
@@ -124,6 +132,7 @@ pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
         ("alter", "database") => alter_database(&mut parser),
         ("alter", "table") => return alter_table(&mut parser),
         ("create", "database") => create_database(&mut parser),
+        ("create", "schema") => return schema_with_elements(sql),
         ("create", "user") if accept_words(&mut parser, &["mapping"]) => return None,
         ("create", "user") => return as_role(sql, &second).map(|read| read.map(|s| Extra::CreateUser(Box::new(s)))),
         // GROUP and USER are older words for ROLE; the parser has a USER of another system.
@@ -331,6 +340,57 @@ fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
         }
     }
     Ok(Extra::CreateDatabase { name, owner: database_owner, options })
+}
+
+/// `CREATE SCHEMA … CREATE TABLE … CREATE INDEX …`; none without elements, which the parser knows.
+fn schema_with_elements(sql: &str) -> Option<Result<Extra>> {
+    let dialect = PostgreSqlDialect {};
+    let tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize_with_location().ok()?;
+    let mut depth = 0usize;
+    let mut pieces = vec![Vec::new()];
+    for token in tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(w) if depth == 0 && w.keyword == Keyword::CREATE && w.quote_style.is_none() => {
+                pieces.push(Vec::new());
+            }
+            _ => {}
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(token);
+        }
+    }
+    // What stands before the first CREATE is nothing.
+    if pieces.len() < 3 {
+        return None;
+    }
+    let mut statements = Vec::with_capacity(pieces.len());
+    for piece in pieces.drain(1..) {
+        let mut parser = Parser::new(&dialect).with_tokens_with_locations(piece);
+        let statement = match parser.parse_statement() {
+            Ok(statement) => statement,
+            Err(error) => return Some(Err(syntax_error(error))),
+        };
+        match parser.peek_token().token {
+            Token::EOF | Token::SemiColon => statements.push(statement),
+            other => return Some(Err(near(&other))),
+        }
+    }
+    let schema = Box::new(statements.remove(0));
+    // Postgres makes sequences first and indexes last, whatever the order in which they are written.
+    let order = |statement: &Statement| match statement {
+        Statement::CreateSequence { .. } => Some(0),
+        Statement::CreateTable(_) => Some(1),
+        Statement::CreateIndex(_) => Some(2),
+        _ => None,
+    };
+    if let Some(other) = statements.iter().find(|statement| order(statement).is_none()) {
+        let name = crate::binder::command_name(&other.to_string());
+        return Some(Err(Error::unsupported(format_args!("{name} as an element of CREATE SCHEMA"))));
+    }
+    statements.sort_by_key(order);
+    Some(Ok(Extra::CreateSchema { schema, elements: statements }))
 }
 
 fn drop_database(parser: &mut Parser<'_>) -> Option<Result<Extra>> {

@@ -134,7 +134,7 @@ impl Ddl<'_, '_> {
                 }
             }
             AlterRoleOperation::AddMember { .. } | AlterRoleOperation::DropMember { .. } => {
-                return Err(Error::unsupported("membership in roles"));
+                return Err(Error::unsupported("role membership"));
             }
             AlterRoleOperation::Set { .. } | AlterRoleOperation::Reset { .. } => {
                 return Err(Error::unsupported("ALTER ROLE SET"));

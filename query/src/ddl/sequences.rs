@@ -195,7 +195,7 @@ impl Ddl<'_, '_> {
         };
         const TAG: &str = "CREATE SEQUENCE";
         if *temporary {
-            return Err(Error::unsupported("temporary sequences"));
+            return Err(Error::unsupported("temporary sequence"));
         }
         let (schema, name) = self.creation_schema(name)?;
         if self.snapshot().relations.contains_key(&(schema, name.clone())) {

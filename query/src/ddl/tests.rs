@@ -292,7 +292,7 @@ fn unsupported_clauses_are_named() {
     for (sql, message) in [
         ("create temp table d(a int)", "TEMPORARY is not supported"),
         ("create table d(a int) partition by range (a)", "PARTITION BY is not supported"),
-        ("create table d(a int generated always as (1+1) stored)", "generated columns is not supported"),
+        ("create table d(a int generated always as (1+1) stored)", "generated column is not supported"),
         ("create table d(a int unique deferrable)", "DEFERRABLE is not supported"),
         (
             "create table d(a int) with (autovacuum_enabled=false)",

@@ -105,9 +105,23 @@ pub fn store_error(error: stratos_replication::Error) -> stratos_types::Error {
             ErrorKind::SerializationFailure,
             "could not serialize access due to read/write dependencies among transactions",
         )
+        .with_detail("Reason code: Canceled because another transaction changed what this one has read.")
         .with_hint("The transaction might succeed if retried."),
-        Store::Deadlock { .. } => Error::new(ErrorKind::DeadlockDetected, "deadlock detected")
-            .with_hint("The transactions that wait for each other end when one of them is retried."),
+        Store::Deadlock { circle } => {
+            let next = circle.iter().cycle().skip(1);
+            let lines: Vec<String> = circle
+                .iter()
+                .zip(next)
+                .map(|(waiter, blocker)| {
+                    let number = blocker.transaction.number();
+                    let (waiter, blocker) = (waiter.label, blocker.label);
+                    format!(
+                        "Process {waiter} waits for ShareLock on transaction {number}; blocked by process {blocker}."
+                    )
+                })
+                .collect();
+            Error::new(ErrorKind::DeadlockDetected, "deadlock detected").with_detail(lines.join("\n"))
+        }
         Store::LockNotAvailable => Error::new(ErrorKind::LockNotAvailable, "could not obtain lock on row"),
         Store::LockTimeout => Error::new(ErrorKind::LockNotAvailable, "canceling statement due to lock timeout"),
         Store::TransactionTooLarge { .. } => {

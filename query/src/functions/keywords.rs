@@ -466,6 +466,11 @@ pub static KEYWORDS: &[(&str, u8, bool)] = &[
     ("zone", b'U', true),
 ];
 
+/// Whether a lower-case word may be no name without quotes, except as a label after AS.
+pub fn is_reserved(word: &str) -> bool {
+    KEYWORDS.binary_search_by(|(other, ..)| (*other).cmp(word)).is_ok_and(|i| KEYWORDS[i].1 == b'R')
+}
+
 /// Whether a name that is a plain lower-case identifier can be written without quotes: no key word, or an unreserved one.
 pub fn needs_no_quotes(name: &str) -> bool {
     match KEYWORDS.binary_search_by(|(word, ..)| (*word).cmp(name)) {

@@ -312,7 +312,12 @@ fn size_pretty_int(bytes: i64) -> Result<Datum> {
 
 /// `txid_current()`
 pub fn txid_current(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Int8(ctx.host.transaction_id() as i64))
+    Ok(Datum::Int8(ctx.host.transaction_id()?))
+}
+
+/// `txid_current_if_assigned()`
+pub fn txid_if_assigned(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
+    Ok(ctx.host.assigned_transaction_id().map_or(Datum::Null, Datum::Int8))
 }
 
 /// `pg_column_size(any)`: roughly, what the value takes.
@@ -396,10 +401,11 @@ node_functions! {
     pg_reload_conf pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
     pg_advisory_unlock_shared pg_advisory_unlock_all pg_advisory_xact_lock
     pg_advisory_xact_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
-    pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared
+    pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared pg_blocking_pids
+    inet_client_addr inet_client_port inet_server_addr inet_server_port
 }
 
-/// `pg_blocking_pids(pid)`
+/// `pg_safe_snapshot_blocking_pids(pid)`: nobody waits for a snapshot.
 pub fn no_pids(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Array(Arc::new(ArrayDatum { element: PgType::Int4, values: Vec::new() })))
 }

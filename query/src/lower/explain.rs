@@ -4,10 +4,17 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::common::JoinType;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::utils::JoinFilter;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::sorts::sort::SortExec;
 use stratos_types::Result;
 
 use super::context::StatementContext;
+use super::explain_text::Names;
 use super::runtime::prepare_top;
 use super::stream::RowStream;
 use crate::ir::Rel;
@@ -36,7 +43,7 @@ pub async fn explain(rel: &Rel, statement: &Arc<StatementContext>, options: Expl
     }
     let executed = started.elapsed();
     let mut lines = Vec::new();
-    node(&plan, 0, options, &mut lines);
+    node(&plan, 0, options, &Names::of(rel), &mut lines);
     if options.analyze {
         lines.push(format!("Planning Time: {:.3} ms", millis(planned)));
         lines.push(format!("Execution Time: {:.3} ms", millis(executed)));
@@ -61,17 +68,17 @@ const PLUMBING: &[&str] = &[
 /// How deep a plan is printed.
 const DEPTH_MAX: usize = 256;
 
-fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, lines: &mut Vec<String>) {
+fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, names: &Names, lines: &mut Vec<String>) {
     let name = plan.name();
     let children = plan.children();
     if depth > DEPTH_MAX {
         return;
     }
     if let ([child], true) = (children.as_slice(), PLUMBING.contains(&name)) {
-        return node(child, depth, options, lines);
+        return node(child, depth, options, names, lines);
     }
     let mut details = Vec::new();
-    let mut line = title(plan, &mut details);
+    let mut line = title(plan, names, &mut details);
     let mut shown = plan.clone();
     // A filter belongs to what it filters.
     if name == "FilterExec"
@@ -79,8 +86,8 @@ fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, li
         && below.children().is_empty()
     {
         details.clear();
-        line = title(&below, &mut details);
-        details.push(format!("Filter: {}", filter_text(plan)));
+        line = title(&below, names, &mut details);
+        details.extend(filter_text(plan, names));
         shown = below;
     }
     let (head, indent) = if depth == 0 {
@@ -112,7 +119,7 @@ fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, li
         lines.push(format!("{indent}{detail}"));
     }
     for child in shown.children() {
-        node(child, depth + 1, options, lines);
+        node(child, depth + 1, options, names, lines);
     }
 }
 
@@ -139,78 +146,74 @@ fn one_line(plan: &dyn ExecutionPlan) -> String {
     datafusion::physical_plan::displayable(plan).one_line().to_string().trim_end().to_owned()
 }
 
-fn filter_text(plan: &Arc<dyn ExecutionPlan>) -> String {
-    let text = one_line(plan.as_ref());
-    text.strip_prefix("FilterExec: ").unwrap_or(&text).to_owned()
+/// `Filter: …` of a filter.
+fn filter_text(plan: &Arc<dyn ExecutionPlan>, names: &Names) -> Option<String> {
+    let any: &dyn std::any::Any = plan.as_ref();
+    let filter = any.downcast_ref::<FilterExec>()?;
+    Some(format!("Filter: {}", names.physical(filter.predicate(), filter.input(), None, 0)))
 }
 
-fn title(plan: &Arc<dyn ExecutionPlan>, details: &mut Vec<String>) -> String {
+/// `Hash Left Join`
+fn join_title(kind: &str, join: JoinType) -> String {
+    let how = match join {
+        JoinType::Inner => "",
+        JoinType::Left => "Left ",
+        JoinType::Right => "Right ",
+        JoinType::Full => "Full ",
+        JoinType::LeftSemi | JoinType::RightSemi => "Semi ",
+        JoinType::LeftAnti | JoinType::RightAnti => "Anti ",
+        JoinType::LeftMark | JoinType::RightMark => "Mark ",
+    };
+    // Postgres has no word for an inner one of these.
+    if kind == "Nested Loop" && how.is_empty() { kind.to_owned() } else { format!("{kind} {how}Join") }
+}
+
+fn title(plan: &Arc<dyn ExecutionPlan>, names: &Names, details: &mut Vec<String>) -> String {
     let any: &dyn std::any::Any = plan.as_ref();
     if let Some(scan) = any.downcast_ref::<ScanExec>() {
-        let conditions = scan.conditions();
-        if !conditions.is_empty() {
-            details.push(format!("Index Cond: {}", conditions.join(" AND ")));
-        }
-        let backward = if scan.is_backward() { " Backward" } else { "" };
-        return match scan.index_name() {
-            Some(index) if scan.is_index_only() => {
-                format!("Index Only Scan{backward} using {index} on {}", scan.table_name())
-            }
-            Some(index) => {
-                format!("Index Scan{backward} using {index} on {}", scan.table_name())
-            }
-            None => format!("Seq Scan{backward} on {}", scan.table_name()),
-        };
+        return scan_title(scan, details);
     }
-    let text = one_line(plan.as_ref());
-    let rest = text.split_once(": ").map_or("", |(_, rest)| rest);
-    let joined = |kind: &str| {
-        let how = rest.split("join_type=").nth(1).and_then(|s| s.split([',', ' ']).next()).unwrap_or("Inner");
-        match how {
-            "Inner" => kind.to_owned(),
-            "LeftSemi" | "RightSemi" => format!("{kind} Semi"),
-            "LeftAnti" | "RightAnti" => format!("{kind} Anti"),
-            other => format!("{kind} {other}"),
+    if plan.name() == "FilterExec" {
+        details.extend(filter_text(plan, names));
+        return "Result".to_owned();
+    }
+    if let Some(aggregate) = any.downcast_ref::<AggregateExec>() {
+        let mode = match aggregate.mode() {
+            AggregateMode::Partial | AggregateMode::PartialReduce => "Partial ",
+            AggregateMode::Final | AggregateMode::FinalPartitioned => "Finalize ",
+            AggregateMode::Single | AggregateMode::SinglePartitioned => "",
+        };
+        let keys: Vec<String> =
+            aggregate.group_expr().expr().iter().map(|(key, _)| names.key(key, aggregate.input())).collect();
+        if keys.is_empty() {
+            return format!("{mode}Aggregate");
         }
-    };
+        details.push(format!("Group Key: {}", keys.join(", ")));
+        return format!("{mode}HashAggregate");
+    }
+    if let Some(sort) = any.downcast_ref::<SortExec>() {
+        details.push(format!("Sort Key: {}", names.ordering(sort.expr(), sort.input())));
+        if let Some(rows) = sort.fetch() {
+            details.push(format!("Top Rows: {rows}"));
+        }
+        return "Sort".to_owned();
+    }
+    if let Some(join) = any.downcast_ref::<HashJoinExec>() {
+        details.push(format!("Hash Cond: {}", names.equalities(join.on(), join.left(), join.right())));
+        details.extend(join.filter().map(|filter| join_filter(filter, names, plan)));
+        return join_title("Hash", *join.join_type());
+    }
+    if let Some(join) = any.downcast_ref::<SortMergeJoinExec>() {
+        details.push(format!("Merge Cond: {}", names.equalities(join.on(), join.left(), join.right())));
+        details.extend(join.filter().as_ref().map(|filter| join_filter(filter, names, plan)));
+        return join_title("Merge", join.join_type());
+    }
+    if let Some(join) = any.downcast_ref::<NestedLoopJoinExec>() {
+        details.extend(join.filter().map(|filter| join_filter(filter, names, plan)));
+        return join_title("Nested Loop", *join.join_type());
+    }
     match plan.name() {
-        "FilterExec" => {
-            details.push(format!("Filter: {rest}"));
-            "Result".to_owned()
-        }
-        "AggregateExec" => {
-            let keys = rest.split("gby=[").nth(1).and_then(|s| s.split(']').next()).unwrap_or("");
-            let mode = if rest.contains("mode=Partial") {
-                "Partial "
-            } else if rest.contains("mode=Final") {
-                "Finalize "
-            } else {
-                ""
-            };
-            if keys.is_empty() {
-                format!("{mode}Aggregate")
-            } else {
-                details.push(format!("Group Key: {keys}"));
-                format!("{mode}HashAggregate")
-            }
-        }
-        "SortExec" => {
-            details.push(format!("Sort Key: {rest}"));
-            "Sort".to_owned()
-        }
         "SortPreservingMergeExec" => "Gather Merge".to_owned(),
-        "HashJoinExec" => {
-            details.push(format!("Hash Cond: {rest}"));
-            format!("{} Join", joined("Hash"))
-        }
-        "SortMergeJoinExec" => {
-            details.push(format!("Merge Cond: {rest}"));
-            format!("{} Join", joined("Merge"))
-        }
-        "NestedLoopJoinExec" => {
-            details.push(format!("Join Filter: {rest}"));
-            format!("{} Join", joined("Nested Loop"))
-        }
         "CrossJoinExec" => "Nested Loop".to_owned(),
         "LateralExec" => "Nested Loop (lateral)".to_owned(),
         "UnionExec" | "InterleaveExec" => "Append".to_owned(),
@@ -218,7 +221,26 @@ fn title(plan: &Arc<dyn ExecutionPlan>, details: &mut Vec<String>) -> String {
         "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg".to_owned(),
         "EmptyExec" | "PlaceholderRowExec" => "Result".to_owned(),
         "DataSourceExec" => "Values Scan".to_owned(),
-        "SourceExec" => text,
+        "SourceExec" => one_line(plan.as_ref()),
         other => other.to_owned(),
+    }
+}
+
+fn join_filter(filter: &JoinFilter, names: &Names, plan: &Arc<dyn ExecutionPlan>) -> String {
+    format!("Join Filter: {}", names.physical(filter.expression(), plan, None, 0))
+}
+
+fn scan_title(scan: &ScanExec, details: &mut Vec<String>) -> String {
+    let conditions = scan.conditions();
+    if !conditions.is_empty() {
+        details.push(format!("Index Cond: {}", conditions.join(" AND ")));
+    }
+    let backward = if scan.is_backward() { " Backward" } else { "" };
+    match scan.index_name() {
+        Some(index) if scan.is_index_only() => {
+            format!("Index Only Scan{backward} using {index} on {}", scan.table_name())
+        }
+        Some(index) => format!("Index Scan{backward} using {index} on {}", scan.table_name()),
+        None => format!("Seq Scan{backward} on {}", scan.table_name()),
     }
 }

@@ -19,6 +19,7 @@ mod cte;
 mod deep;
 mod error;
 mod explain;
+mod explain_text;
 mod expr;
 mod frugal;
 mod interrupt;

@@ -95,6 +95,21 @@ impl RowFunction {
         ScalarUDF::new_from_impl(function).call(args)
     }
 
+    /// What it does.
+    pub(super) fn operation(&self) -> &RowOp {
+        &self.op
+    }
+
+    /// Types of its arguments.
+    pub(super) fn arguments(&self) -> &[PgType] {
+        &self.args
+    }
+
+    /// Type of its result.
+    pub(super) fn result(&self) -> PgType {
+        self.ret
+    }
+
     fn is_volatile(&self) -> bool {
         self.signature.volatility == Volatility::Volatile
     }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use stratos_replication::{LockMode, LockOwner, Store, TxnId, WaitPolicy};
+use stratos_replication::{LockMode, LockOwner, LockWait, Store, TxnId, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::shared::SessionShared;
@@ -38,6 +38,14 @@ impl Name {
             }
             _ => None,
         }
+    }
+
+    /// The name and its database, of a key of the lock table.
+    fn of_key(key: &[u8]) -> Option<(u32, Name)> {
+        let (&KEY_SPACE, rest) = key.split_first()? else { return None };
+        let word = |at: usize| rest.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        let sub = i16::from_be_bytes(rest.get(12..14)?.try_into().ok()?);
+        Some((word(0)?, Name { class: word(4)?, object: word(8)?, sub }))
     }
 
     fn key(self, database: u32) -> Vec<u8> {
@@ -102,8 +110,8 @@ struct Request {
 }
 
 impl Advisory {
-    pub(super) fn new(store: &Store, database: u32) -> Advisory {
-        Advisory { database, owner: store.lock_owner(), state: Mutex::default() }
+    pub(super) fn new(store: &Store, database: u32, pid: i32) -> Advisory {
+        Advisory { database, owner: store.lock_owner(pid.unsigned_abs()), state: Mutex::default() }
     }
 
     /// Carries out one of the functions; `None` when the name is none of them.
@@ -237,6 +245,11 @@ impl Advisory {
         }
     }
 
+    /// Who holds these locks in the lock table.
+    pub(super) fn owner(&self) -> TxnId {
+        self.owner.id()
+    }
+
     /// For `pg_locks`.
     pub(super) fn facts(&self, pid: i32) -> Vec<LockFacts> {
         let state = self.state.lock();
@@ -250,14 +263,44 @@ impl Advisory {
                 facts.push(LockFacts {
                     kind: "advisory",
                     database: self.database,
-                    relation: None,
                     object: Some((name.class, name.object, name.sub)),
                     pid,
                     mode,
                     granted: true,
+                    ..LockFacts::default()
                 });
             }
         }
         facts
     }
+}
+
+/// A wait as `pg_locks` shows it: for a name, or, as Postgres has it, for the end of the transaction that holds a row.
+pub(crate) fn wait_facts(wait: &LockWait) -> Vec<LockFacts> {
+    let pid = i32::try_from(wait.waiter.label).unwrap_or(0);
+    if let Some((database, name)) = Name::of_key(&wait.key) {
+        return vec![LockFacts {
+            kind: "advisory",
+            database,
+            object: Some((name.class, name.object, name.sub)),
+            pid,
+            mode: if wait.mode == LockMode::Share { "ShareLock" } else { "ExclusiveLock" },
+            ..LockFacts::default()
+        }];
+    }
+    let transaction = wait.blockers.first().map(|blocker| blocker.number());
+    let mut facts =
+        vec![LockFacts { kind: "transactionid", transaction, pid, mode: "ShareLock", ..LockFacts::default() }];
+    if let Some((database, storage)) = crate::rows::storage_of(&wait.key) {
+        facts.push(LockFacts {
+            kind: "tuple",
+            database,
+            storage: Some(storage),
+            pid,
+            mode: "ExclusiveLock",
+            granted: true,
+            ..LockFacts::default()
+        });
+    }
+    facts
 }

@@ -107,8 +107,13 @@ pub trait Host: Send + Sync {
     }
     /// `setseed`, from -1 to 1.
     fn seed_random(&self, _seed: f64) {}
-    /// The running transaction's number for `txid_current()`.
-    fn transaction_id(&self) -> u64;
+    /// The running transaction's number for `txid_current()`; positive.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    fn transaction_id(&self) -> Result<i64>;
+    /// That number if the transaction has written or was asked for it.
+    fn assigned_transaction_id(&self) -> Option<i64>;
     /// `pg_advisory_…`, `pg_cancel_backend` and others that act on the node go by name.
     ///
     /// # Errors

@@ -147,6 +147,7 @@ impl Session {
 
     fn refuse_write_when_read_only(&mut self, action: &Action) -> Result<()> {
         if !self.ensure_block().read_only {
+            self.shared.note_write();
             return Ok(());
         }
         let what = match action {
@@ -168,6 +169,7 @@ impl Session {
         if self.ensure_block().read_only {
             return Err(read_only("SELECT FOR UPDATE"));
         }
+        self.shared.note_write();
         let eval = self.eval_context(&planned.catalog);
         let engine = self.engine.clone();
         let wait = self.wait_policy();

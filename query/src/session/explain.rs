@@ -52,7 +52,12 @@ fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
                 is_on(option)?;
             }
             "format" if option.arg.as_ref().is_some_and(|a| a.to_string().eq_ignore_ascii_case("text")) => {}
-            other => return Err(Error::unsupported(format_args!("EXPLAIN option {}", other.to_uppercase()))),
+            other @ ("buffers" | "format" | "settings" | "wal") => {
+                return Err(Error::unsupported(format_args!("EXPLAIN option {}", other.to_uppercase())));
+            }
+            other => {
+                return Err(Error::new(ErrorKind::SyntaxError, format!("unrecognized EXPLAIN option \"{other}\"")));
+            }
         }
     }
     Ok((wanted, statement))

@@ -34,6 +34,7 @@ mod shared;
 mod transaction;
 mod utility;
 
+pub(crate) use advisory::wait_facts;
 pub use context::{EvalContext, Host};
 #[cfg(test)]
 pub(crate) use no_session::NoSession;

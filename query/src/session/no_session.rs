@@ -63,8 +63,11 @@ impl Host for NoSession {
     fn check_canceled(&self) -> Result<()> {
         Ok(())
     }
-    fn transaction_id(&self) -> u64 {
-        1
+    fn transaction_id(&self) -> Result<i64> {
+        Ok(1)
+    }
+    fn assigned_transaction_id(&self) -> Option<i64> {
+        None
     }
     fn node_function(&self, _: &str, _: &[Datum]) -> Result<Datum> {
         Ok(Datum::Null)

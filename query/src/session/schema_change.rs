@@ -10,7 +10,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::Host;
 use super::session::Session;
-use crate::binder::ScalarBinder;
+use crate::binder::{ScalarBinder, SourceText};
 use crate::catalog::{SnapshotEditor, keys};
 use crate::ddl::{self, DdlContext, DdlStatement, Job};
 use crate::exec::{StatementContext, jobs, online_index, stored};
@@ -28,6 +28,8 @@ impl Session {
         if block.read_only {
             return Err(super::execute::read_only(&crate::binder::command_name(text)));
         }
+        self.shared.note_write();
+        let block = self.ensure_block();
         let alone = !block.used && !block.explicit && !in_string;
         block.used = true;
         let explicit = block.explicit;
@@ -55,7 +57,7 @@ impl Session {
         let eval = self.eval_context(&catalog);
         let outcome = {
             let view = self.ensure_block().store.view();
-            let binder = ScalarBinder::new(self.bind_context(&catalog, None), eval);
+            let binder = ScalarBinder::new(self.bind_context(&catalog, Some(Arc::new(SourceText::new(text)))), eval);
             let (pid, shared_engine) = (self.shared.pid, engine.clone());
             engine.with_reader(&view, |reader| {
                 let context = DdlContext {

@@ -577,9 +577,9 @@ impl Session {
     }
 
     pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
-        let store = self.engine.store().begin(isolation, read_only);
-        *self.shared.transaction.lock() = Some(store.id());
-        self.shared.advisory.accompany(Some(store.id()));
+        let mut store = self.engine.store().begin(isolation, read_only);
+        store.set_label(self.shared.pid.unsigned_abs());
+        self.shared.set_running(Some(store.id()));
         self.shared.read_only.store(read_only, Ordering::Relaxed);
         self.block = Some(Block {
             store,
@@ -610,6 +610,7 @@ impl Session {
             Some(_) => Box::pin(self.commit_block()).await,
             None => {
                 self.forget_local_settings();
+                self.shared.forget_lone_number();
                 self.shared.advisory.undo_to(0);
                 Ok(())
             }
@@ -624,8 +625,7 @@ impl Session {
     }
 
     fn forget_transaction(&self) {
-        *self.shared.transaction.lock() = None;
-        self.shared.advisory.accompany(None);
+        self.shared.set_running(None);
     }
 
     /// Commits the block, if there is one.

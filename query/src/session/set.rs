@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{ContextModifier, Expr as AstExpr, Ident, ObjectName, Set, Value};
+use sqlparser::ast::{
+    ContextModifier, Expr as AstExpr, Ident, ObjectName, Set, SetSessionAuthorizationParam,
+    SetSessionAuthorizationParamKind, Value,
+};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::block::{Modes, modes};
@@ -120,14 +123,45 @@ impl Session {
             Set::SetTransaction { modes: wanted, snapshot: None, session: false } => {
                 self.set_transaction(modes(wanted)?)?;
             }
-            Set::SetRole { context_modifier: None, role_name } => match role_name {
-                None => {}
-                Some(name) if fold(name) == self.shared.user || fold(name) == "none" => {}
-                Some(_) => return Err(Error::unsupported("SET ROLE to another role")),
-            },
+            Set::SetRole {
+                context_modifier: scope @ (None | Some(ContextModifier::Local | ContextModifier::Session)),
+                role_name,
+            } => {
+                if matches!(scope, Some(ContextModifier::Local)) {
+                    self.warn_of_local();
+                }
+                if let Some(name) = role_name.as_ref().map(fold).filter(|name| name != "none") {
+                    self.must_be_user(&name, "SET ROLE")?;
+                }
+            }
+            Set::SetSessionAuthorization(SetSessionAuthorizationParam { scope, kind }) => {
+                if matches!(scope, ContextModifier::Local) {
+                    self.warn_of_local();
+                }
+                if let SetSessionAuthorizationParamKind::User(name) = kind {
+                    self.must_be_user(&fold(name), "SET SESSION AUTHORIZATION")?;
+                }
+            }
             other => return Err(Error::unsupported(format_args!("SET in the form \"{other}\""))),
         }
         done("SET")
+    }
+
+    fn warn_of_local(&mut self) {
+        if self.block.as_ref().is_none_or(|b| !b.explicit) {
+            self.warning(ErrorKind::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+        }
+    }
+
+    /// A session acts as the role that logged in, and as no other.
+    fn must_be_user(&mut self, name: &str, statement: &str) -> Result<()> {
+        if name == self.shared.user {
+            return Ok(());
+        }
+        if self.current_catalog()?.role_named(name).is_none() {
+            return Err(Error::new(ErrorKind::InvalidParameterValue, format!("role \"{name}\" does not exist")));
+        }
+        Err(Error::unsupported(format_args!("{statement} to another role")))
     }
 
     fn assign(&mut self, name: &str, value: Option<String>, local: bool) -> Result<()> {
@@ -153,8 +187,8 @@ impl Session {
             }
             return self.set_transaction(wanted);
         }
-        if local && self.block.as_ref().is_none_or(|b| !b.explicit) {
-            self.warning(ErrorKind::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+        if local {
+            self.warn_of_local();
         }
         let mut settings = self.shared.settings.lock();
         match value {
@@ -179,6 +213,8 @@ impl Session {
             ("transaction_isolation", None) => self.shared.settings.lock().show("default_transaction_isolation")?,
             ("transaction_read_only", Some(block)) => if block.read_only { "on" } else { "off" }.to_owned(),
             ("transaction_read_only", None) => self.shared.settings.lock().show("default_transaction_read_only")?,
+            ("role", _) => "none".to_owned(),
+            ("session_authorization", _) => self.shared.user.clone(),
             _ => self.shared.settings.lock().show(name)?,
         };
         let columns = Arc::new([text_column(&shown_as(name))]);

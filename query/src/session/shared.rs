@@ -58,6 +58,8 @@ pub struct SessionShared {
     pub database: u32,
     /// Address of the client.
     pub client: String,
+    /// Address at which it was accepted.
+    pub server: String,
     /// Unix microseconds.
     pub connected_micros: i64,
     /// Stops the running statement.
@@ -76,6 +78,10 @@ pub struct SessionShared {
     pub(super) catalog: Mutex<Arc<Snapshot>>,
     /// The running transaction.
     pub(super) transaction: Mutex<Option<TxnId>>,
+    /// The running transaction wrote or was asked for its number, which then shows.
+    numbered: std::sync::atomic::AtomicBool,
+    /// The number of a statement that runs without a transaction and asked for one.
+    lone: Mutex<Option<TxnId>>,
     /// The running transaction may not write (sequences too).
     pub(super) read_only: std::sync::atomic::AtomicBool,
 }
@@ -88,6 +94,7 @@ pub(crate) struct Identity {
     pub(crate) database_name: String,
     pub(crate) database: u32,
     pub(crate) client: String,
+    pub(crate) server: String,
 }
 
 impl SessionShared {
@@ -100,6 +107,7 @@ impl SessionShared {
             database_name: identity.database_name,
             database: identity.database,
             client: identity.client,
+            server: identity.server,
             connected_micros: super::now_micros(),
             cancel: Cancel::default(),
             settings: Mutex::new(settings),
@@ -107,11 +115,13 @@ impl SessionShared {
             activity: Mutex::new(Activity { state: "idle", ..Activity::default() }),
             deadline: Mutex::default(),
             sequences: Mutex::default(),
-            advisory: Advisory::new(engine.store(), identity.database),
+            advisory: Advisory::new(engine.store(), identity.database, identity.pid),
             notices: Mutex::default(),
             random: Mutex::default(),
             catalog: Mutex::new(catalog),
             transaction: Mutex::default(),
+            numbered: false.into(),
+            lone: Mutex::default(),
             read_only: false.into(),
         }
     }
@@ -177,6 +187,27 @@ impl SessionShared {
         *self.transaction.lock()
     }
 
+    /// Another transaction runs now, or none.
+    pub(super) fn set_running(&self, transaction: Option<TxnId>) {
+        *self.transaction.lock() = transaction;
+        *self.lone.lock() = None;
+        self.numbered.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.advisory.accompany(transaction);
+    }
+
+    /// The end of a statement that ran without a transaction.
+    pub(super) fn forget_lone_number(&self) {
+        // Hardly any statement asks for a number.
+        if self.numbered.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            *self.lone.lock() = None;
+        }
+    }
+
+    /// The running transaction writes: it has a number for all to see.
+    pub(super) fn note_write(&self) {
+        self.numbered.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// A notice from inside a statement.
     pub(super) fn notice(&self, notice: Notice) {
         let mut notices = self.notices.lock();
@@ -190,15 +221,40 @@ impl SessionShared {
         std::mem::take(&mut *self.notices.lock())
     }
 
-    /// Advisory locks that the session holds.
+    /// Locks that the session holds: names, and that on its transaction's end.
     pub(crate) fn lock_facts(&self) -> Vec<crate::catalog::LockFacts> {
-        self.advisory.facts(self.pid)
+        let mut facts = self.advisory.facts(self.pid);
+        if let Some(number) = self.assigned_transaction_id() {
+            facts.push(crate::catalog::LockFacts {
+                kind: "transactionid",
+                transaction: Some(number),
+                pid: self.pid,
+                mode: "ExclusiveLock",
+                granted: true,
+                ..Default::default()
+            });
+        }
+        facts
+    }
+
+    /// Whether a holder of locks is this session.
+    pub(crate) fn holds_as(&self, holder: TxnId) -> bool {
+        self.advisory.owner() == holder || self.running_transaction() == Some(holder)
     }
 
     /// Forgets what sequences gave (`DISCARD SEQUENCES`).
     pub(super) fn discard_sequences(&self) {
         *self.sequences.lock() = SequenceMemory::default();
     }
+}
+
+/// The address of `address:port`, as `inet` prints it.
+fn address(socket: &str) -> Datum {
+    socket.parse::<std::net::SocketAddr>().map_or(Datum::Null, |socket| Datum::text(socket.ip().to_string()))
+}
+
+fn port(socket: &str) -> Datum {
+    socket.parse::<std::net::SocketAddr>().map_or(Datum::Null, |socket| Datum::Int4(i32::from(socket.port())))
 }
 
 impl Host for SessionShared {
@@ -328,12 +384,33 @@ impl Host for SessionShared {
         *self.random.lock() = Some(Random::new(seed));
     }
 
-    fn transaction_id(&self) -> u64 {
-        // The halves are a moment in microseconds and a count since then, so that the sum is unique and rises.
-        self.transaction.lock().map_or(0, |id| ((id.0 >> 64) as u64).wrapping_add(id.0 as u64))
+    fn transaction_id(&self) -> Result<i64> {
+        let running = *self.transaction.lock();
+        let id = match running {
+            Some(id) => id,
+            None => {
+                let engine = self.engine()?;
+                *self.lone.lock().get_or_insert_with(|| engine.store().next_transaction_id())
+            }
+        };
+        self.note_write();
+        Ok(id.number())
+    }
+
+    fn assigned_transaction_id(&self) -> Option<i64> {
+        let numbered = self.numbered.load(std::sync::atomic::Ordering::Relaxed);
+        let id = (*self.transaction.lock()).or(*self.lone.lock());
+        id.filter(|_| numbered).map(TxnId::number)
     }
 
     fn node_function(&self, name: &str, args: &[Datum]) -> Result<Datum> {
+        match name {
+            "inet_client_addr" => return Ok(address(&self.client)),
+            "inet_client_port" => return Ok(port(&self.client)),
+            "inet_server_addr" => return Ok(address(&self.server)),
+            "inet_server_port" => return Ok(port(&self.server)),
+            _ => {}
+        }
         match self.advisory.function(self, name, args) {
             Some(result) => result,
             None => self.engine()?.node_function(name, args),

@@ -127,6 +127,9 @@ impl Session {
                 let mut settings = self.shared.settings.lock();
                 match &reset.reset {
                     Reset::ALL => settings.reset_all()?,
+                    // Nothing but what it would be reset to can be set.
+                    Reset::ConfigurationParameter(name)
+                        if matches!(setting_name(name).as_str(), "role" | "session_authorization") => {}
                     Reset::ConfigurationParameter(name) => settings.reset(&setting_name(name))?,
                 }
                 done("RESET")

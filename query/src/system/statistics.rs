@@ -64,10 +64,15 @@ pub(super) fn pg_locks(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
             Some((class, object, sub)) => (oid(class), oid(object), Datum::Int2(sub)),
             None => (Datum::Null, Datum::Null, Datum::Null),
         };
+        let relation = lock.storage.filter(|_| lock.database == context.catalog.database).and_then(|storage| {
+            context.catalog.tables.values().find(|table| table.storage == storage).map(|table| table.oid)
+        });
         rows.push([
             ("locktype", text(lock.kind)),
-            ("database", oid(lock.database)),
-            ("relation", lock.relation.map_or(Datum::Null, oid)),
+            ("database", if lock.database == 0 { Datum::Null } else { oid(lock.database) }),
+            ("relation", relation.map_or(Datum::Null, oid)),
+            // An xid has 32 bits, the lower ones of the number.
+            ("transactionid", lock.transaction.map_or(Datum::Null, |number| oid(number as u32))),
             ("classid", class),
             ("objid", object),
             ("objsubid", sub),

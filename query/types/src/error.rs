@@ -65,6 +65,7 @@ pub enum ErrorKind {
     InvalidSavepointSpecification,
     InvalidCatalogName,
     InvalidSchemaName,
+    InvalidSchemaDefinition,
     // class 40
     SerializationFailure,
     DeadlockDetected,

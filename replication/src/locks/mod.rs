@@ -11,4 +11,4 @@ pub mod deadlock;
 pub mod stripe;
 pub mod table;
 
-pub use table::{LockTable, LockTableStatistics};
+pub use table::{LockTable, LockTableStatistics, LockWait, Party};

@@ -50,9 +50,39 @@ pub struct LockTableStatistics {
     pub deadlocks: u64,
 }
 
+/// Who asks for a lock, and what those who see it waiting call it: the number of its session, 0 for nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Party {
+    /// The transaction.
+    pub transaction: TxnId,
+    /// Its label.
+    pub label: u32,
+}
+
+impl From<TxnId> for Party {
+    fn from(transaction: TxnId) -> Self {
+        Party { transaction, label: 0 }
+    }
+}
+
+/// Somebody who waits for a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockWait {
+    /// Who waits.
+    pub waiter: Party,
+    /// For which key.
+    pub key: Key,
+    /// For which mode.
+    pub mode: LockMode,
+    /// For whom: holders, and those before it in the queue.
+    pub blockers: Vec<TxnId>,
+}
+
 #[derive(Debug)]
 struct Waiting {
     ticket: Ticket,
+    label: u32,
+    mode: LockMode,
     key: Key,
     wake: Option<oneshot::Sender<()>>,
 }
@@ -140,28 +170,24 @@ impl LockTable {
     /// close a cycle. A dropped future leaves nothing behind.
     pub async fn acquire(
         &self,
-        transaction: TxnId,
+        party: impl Into<Party>,
         key: &[u8],
         mode: LockMode,
         policy: WaitPolicy,
     ) -> Result<Acquired> {
-        if let Some(acquired) = self.try_acquire(transaction, key, mode)? {
+        let party = party.into();
+        if let Some(acquired) = self.try_acquire(party.transaction, key, mode)? {
             return Ok(acquired);
         }
         match policy {
             WaitPolicy::NoWait => Err(Error::LockNotAvailable),
             WaitPolicy::SkipLocked => Ok(Acquired::Skipped),
-            WaitPolicy::Wait { timeout } => self.wait(transaction, key, mode, timeout).await,
+            WaitPolicy::Wait { timeout } => self.wait(party, key, mode, timeout).await,
         }
     }
 
-    async fn wait(
-        &self,
-        transaction: TxnId,
-        key: &[u8],
-        mode: LockMode,
-        timeout: Option<Duration>,
-    ) -> Result<Acquired> {
+    async fn wait(&self, party: Party, key: &[u8], mode: LockMode, timeout: Option<Duration>) -> Result<Acquired> {
+        let Party { transaction, label } = party;
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let (wake, woken) = oneshot::channel();
         let mut guard;
@@ -183,7 +209,8 @@ impl LockTable {
                 }
             }
             guard = WaitGuard { table: self, transaction, key, ticket, held_before, armed: true };
-            waiting.insert(transaction, Waiting { ticket, key: Key::copy_from_slice(key), wake: Some(wake) });
+            waiting
+                .insert(transaction, Waiting { ticket, label, mode, key: Key::copy_from_slice(key), wake: Some(wake) });
             self.waits.fetch_add(1, Ordering::Relaxed);
             let cycle = {
                 let companions = self.companions.lock();
@@ -198,11 +225,17 @@ impl LockTable {
                 })
             };
             if let Some(others) = cycle {
+                let companions = self.companions.lock().clone();
+                let label = |member: &TxnId| {
+                    let wait = waiting.get(member).or_else(|| waiting.get(companions.get(member)?));
+                    Party { transaction: *member, label: wait.map_or(0, |wait| wait.label) }
+                };
+                let circle = std::iter::once(&transaction).chain(&others).map(label).collect();
                 self.deadlocks.fetch_add(1, Ordering::Relaxed);
                 // The guard's drop takes the registry's mutex.
                 drop(waiting);
                 drop(guard);
-                return Err(Error::Deadlock { others });
+                return Err(Error::Deadlock { circle });
             }
         }
         let granted = match timeout {
@@ -244,6 +277,20 @@ impl LockTable {
         if let Some(other) = companions.remove(&one) {
             companions.remove(&other);
         }
+    }
+
+    /// Everybody who waits now.
+    pub fn waits(&self) -> Vec<LockWait> {
+        let waiting = self.waiting.lock();
+        waiting
+            .iter()
+            .map(|(transaction, wait)| LockWait {
+                waiter: Party { transaction: *transaction, label: wait.label },
+                key: wait.key.clone(),
+                mode: wait.mode,
+                blockers: self.stripe(&wait.key).lock().blockers(*transaction, &wait.key),
+            })
+            .collect()
     }
 
     /// What the transaction holds on the key.
@@ -365,7 +412,8 @@ mod tests {
         tokio::pin!(first);
         assert!(futures::poll!(first.as_mut()).is_pending());
         let second = table.acquire(transaction(2), b"k", LockMode::Update, wait()).await;
-        assert!(matches!(second, Err(Error::Deadlock { others }) if others == vec![transaction(1)]));
+        let circle = vec![transaction(2).into(), transaction(1).into()];
+        assert!(matches!(second, Err(Error::Deadlock { circle: found }) if found == circle));
         table.restore(transaction(2), b"k", None);
         first.await.unwrap();
         assert_eq!(table.held(transaction(1), b"k"), Some(LockMode::Update));
@@ -379,13 +427,19 @@ mod tests {
         }
         // A bystander shares key 2, so the wait for it has two blockers, one of them running.
         table.acquire(transaction(9), &[2], LockMode::KeyShare, wait()).await.unwrap();
-        let one = table.acquire(transaction(1), &[2], LockMode::Update, wait());
-        let two = table.acquire(transaction(2), &[3], LockMode::Update, wait());
+        let party = |number: u64| Party { transaction: transaction(number), label: number as u32 * 10 };
+        let one = table.acquire(party(1), &[2], LockMode::Update, wait());
+        let two = table.acquire(party(2), &[3], LockMode::Update, wait());
         tokio::pin!(one, two);
         assert!(futures::poll!(one.as_mut()).is_pending());
         assert!(futures::poll!(two.as_mut()).is_pending());
-        let three = table.acquire(transaction(3), &[1], LockMode::Update, wait()).await;
-        assert!(matches!(three, Err(Error::Deadlock { others }) if others == vec![transaction(1), transaction(2)]));
+        let mut waits = table.waits();
+        waits.sort_by_key(|wait| wait.waiter.label);
+        assert_eq!(waits.iter().map(|wait| wait.waiter).collect::<Vec<_>>(), [party(1), party(2)]);
+        assert_eq!(waits[0].blockers, [transaction(2), transaction(9)]);
+        let three = table.acquire(party(3), &[1], LockMode::Update, wait()).await;
+        let circle = vec![party(3), party(1), party(2)];
+        assert!(matches!(three, Err(Error::Deadlock { circle: found }) if found == circle));
         table.restore(transaction(3), &[3], None);
         two.await.unwrap();
     }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::api::{Isolation, Key, PrefixStatistics, ShardId, ShardInfo, StoreOptions, Timestamp, TxnId, Value};
 use crate::command::{Command, CommandResult};
 use crate::error::{Error, Result};
-use crate::locks::LockTable;
+use crate::locks::{LockTable, LockWait};
 
 mod background;
 mod commit;
@@ -236,6 +236,16 @@ impl Store {
     /// Begins a transaction. Its snapshot is taken by the first statement (at every statement under read committed).
     pub fn begin(&self, isolation: Isolation, read_only: bool) -> Transaction {
         Transaction::new(self.inner.clone(), self.inner.next_txn_id(), isolation, read_only)
+    }
+
+    /// Everybody who waits for a row lock or a name now.
+    pub fn lock_waits(&self) -> Vec<LockWait> {
+        self.inner.locks.waits()
+    }
+
+    /// An id that no transaction has or will have, greater than those before.
+    pub fn next_transaction_id(&self) -> TxnId {
+        self.inner.next_txn_id()
     }
 
     /// A moment that every acknowledged commit is at or below.

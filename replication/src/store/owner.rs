@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use super::{Inner, Store};
 use crate::api::{Key, LockMode, TxnId, WaitPolicy};
 use crate::error::Result;
-use crate::locks::table::Acquired;
+use crate::locks::table::{Acquired, Party};
 
 /// Holds locks on names until it lets go of them. Dropping it releases them all.
 pub struct LockOwner {
     inner: Arc<Inner>,
     id: TxnId,
+    label: u32,
     held: Mutex<HashMap<Key, LockMode>>,
 }
 
@@ -24,13 +25,18 @@ impl std::fmt::Debug for LockOwner {
 }
 
 impl Store {
-    /// An owner that holds nothing yet.
-    pub fn lock_owner(&self) -> LockOwner {
-        LockOwner { inner: self.inner.clone(), id: self.inner.next_txn_id(), held: Mutex::default() }
+    /// An owner that holds nothing yet; `label` is what those who see it waiting call it.
+    pub fn lock_owner(&self, label: u32) -> LockOwner {
+        LockOwner { inner: self.inner.clone(), id: self.inner.next_txn_id(), label, held: Mutex::default() }
     }
 }
 
 impl LockOwner {
+    /// Its name in the lock table.
+    pub fn id(&self) -> TxnId {
+        self.id
+    }
+
     /// Whose transaction waits for whatever this owner waits for, so that a deadlock over both kinds of locks is found.
     pub fn accompany(&self, transaction: Option<TxnId>) {
         self.inner.locks.part(self.id);
@@ -44,7 +50,8 @@ impl LockOwner {
     /// # Errors
     /// `Deadlock`, `LockTimeout`, `LockNotAvailable`.
     pub async fn acquire(&self, key: &[u8], mode: LockMode, wait: WaitPolicy) -> Result<bool> {
-        match self.inner.locks.acquire(self.id, key, mode, wait).await? {
+        let party = Party { transaction: self.id, label: self.label };
+        match self.inner.locks.acquire(party, key, mode, wait).await? {
             Acquired::Skipped => Ok(false),
             Acquired::Held { .. } => {
                 let mut held = self.held.lock();

@@ -16,7 +16,7 @@ use crate::api::{
 };
 use crate::command::{Check, Op, Write};
 use crate::error::{Error, Result};
-use crate::locks::table::Acquired;
+use crate::locks::table::{Acquired, Party};
 use crate::overlay::Overlay;
 
 /// The row locks of one transaction, in the order in which they were taken. Released when dropped.
@@ -59,6 +59,7 @@ struct Mark {
 pub struct Transaction {
     inner: Arc<Inner>,
     id: TxnId,
+    label: u32,
     isolation: Isolation,
     read_only: bool,
     read_ts: Timestamp,
@@ -98,6 +99,7 @@ impl Transaction {
             held: HeldLocks { inner: inner.clone(), txn: id, taken: Vec::new(), oldest: None },
             inner,
             id,
+            label: 0,
             isolation,
             read_only,
             read_ts,
@@ -115,6 +117,15 @@ impl Transaction {
     /// Its name in locks, logs and errors.
     pub fn id(&self) -> TxnId {
         self.id
+    }
+
+    /// What those who see it waiting call it: its session's number.
+    pub fn set_label(&mut self, label: u32) {
+        self.label = label;
+    }
+
+    fn party(&self) -> Party {
+        Party { transaction: self.id, label: self.label }
     }
 
     /// How much it sees of others.
@@ -221,7 +232,7 @@ impl Transaction {
         if self.read_only {
             return Err(Error::ReadOnlyTransaction);
         }
-        match self.inner.locks.acquire(self.id, key, mode, wait).await? {
+        match self.inner.locks.acquire(self.party(), key, mode, wait).await? {
             Acquired::Skipped => return Ok(LockOutcome::Skipped),
             Acquired::Held { previous, grown: true } => {
                 self.held.taken.push((Key::copy_from_slice(key), previous));
@@ -254,7 +265,7 @@ impl Transaction {
     /// # Errors
     /// `Deadlock`, `LockTimeout`, `LockNotAvailable`.
     pub async fn lock_object(&mut self, key: &[u8], mode: LockMode, wait: WaitPolicy) -> Result<LockOutcome> {
-        match self.inner.locks.acquire(self.id, key, mode, wait).await? {
+        match self.inner.locks.acquire(self.party(), key, mode, wait).await? {
             Acquired::Skipped => return Ok(LockOutcome::Skipped),
             Acquired::Held { previous, grown: true } => {
                 self.held.taken.push((Key::copy_from_slice(key), previous));

@@ -84,6 +84,7 @@ async fn start(
     socket: TcpStream,
     peer: SocketAddr,
 ) -> Result<Option<(Connection, Session)>, ConnectionError> {
+    let accepted_at = socket.local_addr()?;
     let mut secure = false;
     let mut first = [0u8];
     let direct_tls = socket.peek(&mut first).await? > 0 && first[0] == TLS_HANDSHAKE;
@@ -134,7 +135,7 @@ async fn start(
             _ => {
                 let packet = input.split_to(length);
                 let mut connection = Connection::new(stream, input, options.message_bytes_max);
-                return match establish(engine, options, &mut connection, packet, peer).await {
+                return match establish(engine, options, &mut connection, packet, (peer, accepted_at)).await {
                     Ok(session) => Ok(Some((connection, session))),
                     Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
                         connection.put(&error_response(&error, "FATAL"))?;
@@ -155,7 +156,7 @@ async fn establish(
     options: &WireOptions,
     connection: &mut Connection,
     mut packet: BytesMut,
-    peer: SocketAddr,
+    (peer, accepted_at): (SocketAddr, SocketAddr),
 ) -> Result<Session, ConnectionError> {
     let mut context = DecodeContext::default();
     context.awaiting_frontend_ssl = false;
@@ -193,7 +194,13 @@ async fn establish(
     if !(options.trust_loopback && peer.ip().is_loopback()) {
         authenticate(engine, connection, &user).await?;
     }
-    let connect = Connect { user, database, client: peer.to_string(), settings: settings(parameters) };
+    let connect = Connect {
+        user,
+        database,
+        client: peer.to_string(),
+        server: accepted_at.to_string(),
+        settings: settings(parameters),
+    };
     let mut session = engine.connect(connect).map_err(ConnectionError::Fatal)?;
     connection.put(&PgWireBackendMessage::Authentication(Authentication::Ok))?;
     for (name, value) in session.reported_settings() {
