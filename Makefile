@@ -28,6 +28,7 @@ test-pending: ## Tests of what is known not to work yet
 
 test-long: ## The long versions of the crash, simulation and fuzzing tests
 	@scripts/setup.sh test
+	cargo build --locked --workspace --all-targets
 	STRATOS_TEST_LONG=1 cargo test --locked --workspace
 
 check: ## Format, lints, docs, dependency audit, crate arrows; changes nothing

@@ -25,6 +25,8 @@ need make command -v make
 need curl command -v curl
 # bindgen reads RocksDB's C header through libclang.
 need libclang-dev has_file '/usr/lib/llvm-*/lib/libclang*.so*'
+# And through the compiler's own headers, which come in another package (libclang-common-*-dev).
+need libclang-dev has_file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h'
 if [ "$purpose" != run ]; then
     need python3-venv python3 -c 'import venv, ensurepip'
 fi
@@ -47,14 +49,22 @@ if [ "${#missing[@]}" -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
-if ! command -v cargo >/dev/null 2>&1 && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
-    echo "setup: installing the Rust toolchain"
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
-fi
+# rustup takes the version that rust-toolchain.toml names; the cargo of a distribution does not.
 export PATH="$HOME/.cargo/bin:$PATH"
 channel="$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)"
-if command -v rustup >/dev/null 2>&1 && ! rustup toolchain list | grep -q "^$channel"; then
-    rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt
+if ! command -v rustup >/dev/null 2>&1 && ! cargo --version 2>/dev/null | grep -qF "cargo $channel"; then
+    echo "setup: installing the Rust toolchain"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs \
+        | RUSTUP_INIT_SKIP_PATH_CHECK=yes sh -s -- -y --profile minimal --default-toolchain none
+fi
+if command -v rustup >/dev/null 2>&1; then
+    if ! rustup toolchain list | grep -q "^$channel"; then
+        rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt
+    fi
+    for component in clippy rustfmt; do
+        rustup component list --toolchain "$channel" --installed | grep -q "^$component" \
+            || rustup component add --toolchain "$channel" "$component"
+    done
 fi
 
 if [ "$purpose" = check ] && ! command -v cargo-deny >/dev/null 2>&1; then

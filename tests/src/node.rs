@@ -19,7 +19,8 @@ const START_PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to stop: its own grace for running statements is shorter.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Path of the `stratos` binary: `STRATOS_BIN`, or that beside the running test, built when it is missing.
+/// Path of the `stratos` binary: `STRATOS_BIN`, or that beside the running test, built when it is missing. One that is older
+/// than what it was built from fails the test: it would say nothing of the sources.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -39,8 +40,24 @@ pub fn binary() -> &'static Path {
                 .expect("cargo runs");
             assert!(status.success(), "the stratos binary cannot be built");
         }
+        if let Some(newer) = newer_source(&path) {
+            panic!("{} is older than {}: run cargo build", path.display(), newer.display());
+        }
         path
     })
+}
+
+/// Stands for a space in a path while the list is taken apart.
+const SPACE: &str = "\u{1}";
+
+/// A source that has changed since the binary was built from it. Cargo lists them in a file beside the binary.
+fn newer_source(binary: &Path) -> Option<PathBuf> {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let built = modified(binary)?;
+    let list = std::fs::read_to_string(binary.with_extension("d")).ok()?;
+    let sources = list.split_once(": ")?.1.replace(r"\ ", SPACE);
+    let mut sources = sources.split_whitespace().map(|path| PathBuf::from(path.replace(SPACE, " ")));
+    sources.find(|source| modified(source).is_some_and(|changed| changed > built))
 }
 
 /// The root of the workspace.

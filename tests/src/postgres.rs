@@ -79,7 +79,10 @@ impl Postgres {
             let admin = Server { port, user: "stratos".into(), database: "postgres".into(), password: None };
             let until = Instant::now() + START_PATIENCE;
             while process.ended().is_none() && Instant::now() < until {
-                if admin.psql(&["-qc", "CREATE DATABASE stratos"]).status.success() {
+                // The port may have become somebody else's: what answers must be ours.
+                let answers = admin.psql(&["-qAtc", "SHOW data_directory"]);
+                let is_ours = Path::new(String::from_utf8_lossy(&answers.stdout).trim()) == data;
+                if is_ours && admin.psql(&["-qc", "CREATE DATABASE stratos"]).status.success() {
                     let server = Server { database: "stratos".into(), ..admin };
                     return Postgres { _process: process, server, _dir: dir };
                 }
