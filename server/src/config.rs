@@ -205,6 +205,8 @@ impl Config {
             ("cache_mb", self.cache_mb as u64, 1, 1 << 20),
             ("column_cache_mb", self.column_cache_mb as u64, 0, 1 << 20),
             ("query_memory_mb", self.query_memory_mb as u64, 16, 1 << 20),
+            ("spill_gb_max", self.spill_gb_max, 0, 1 << 20),
+            ("gc_window_seconds", self.gc_window_seconds, 1, 365 * 24 * 3600),
             ("transaction_mb_max", self.transaction_mb_max as u64, 1, 1 << 16),
             ("shard_split_mb", self.shard_split_mb, 1, 1 << 24),
             ("shutdown_grace_seconds", self.shutdown_grace_seconds, 0, 3600),
@@ -255,6 +257,10 @@ mod tests {
         assert!(syntax.contains("invalid configuration: ") && syntax.contains("line 1"), "{syntax}");
         let bounds = parse("connections_max = 0").unwrap_err().to_string();
         assert!(bounds.contains("connections_max is 0"), "{bounds}");
+        for wrong in ["gc_window_seconds = 0", "gc_window_seconds = 99999999999", "spill_gb_max = 99999999999"] {
+            let bounds = parse(wrong).unwrap_err().to_string();
+            assert!(bounds.contains("it must be"), "{bounds}");
+        }
         let half = parse("tls_key = \"k\"").unwrap_err().to_string();
         assert!(half.contains("go together"), "{half}");
     }

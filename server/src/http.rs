@@ -1,6 +1,11 @@
 //! Health and metrics over HTTP.
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -8,8 +13,12 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use stratos_query::engine::Engine;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, Sleep};
+
+use crate::accept::Pause;
 
 /// Whether the node serves.
 #[derive(Clone, Default)]
@@ -72,8 +81,91 @@ pub async fn serve(
         // The node is gone if the sender is.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+    if let Err(error) = axum::serve(Limited::new(listener), router).with_graceful_shutdown(until).await {
         tracing::warn!(%error, "the HTTP listener ended");
+    }
+}
+
+/// Connections that may be open at once; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a client may take for a request, its headers included, and for what it says next.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A listener within these limits.
+struct Limited {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Limited {
+    fn new(listener: TcpListener) -> Limited {
+        Limited { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    }
+}
+
+impl axum::serve::Listener for Limited {
+    type Io = Guest<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Guest<TcpStream>, SocketAddr) {
+        let mut pause = Pause::default();
+        loop {
+            // The semaphore is never closed.
+            let place = self.places.clone().acquire_owned().await.ok();
+            match self.listener.accept().await {
+                Ok((stream, peer)) => return (Guest::new(stream, REQUEST_TIMEOUT, place), peer),
+                Err(error) => pause.after(&error).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that is lost when its client says no whole request for too long.
+struct Guest<S> {
+    stream: S,
+    patience: Duration,
+    until: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Guest<S> {
+    fn new(stream: S, patience: Duration, place: Option<OwnedSemaphorePermit>) -> Guest<S> {
+        Guest { stream, patience, until: Box::pin(tokio::time::sleep(patience)), _place: place }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guest<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if matches!(written, Poll::Ready(Ok(_))) {
+            // An answer: the next request has its own time.
+            let until = Instant::now() + self.patience;
+            self.until.as_mut().reset(until);
+        } else if written.is_pending() && self.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -101,4 +193,37 @@ async fn render(State(shared): State<Shared>) -> (StatusCode, String) {
         metrics::gauge!("stratos_store_logical_bytes").set(shards.iter().map(|s| s.bytes).sum::<u64>() as f64);
     }
     (StatusCode::OK, handle.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_no_whole_request_is_not_listened_to() {
+        let patience = Duration::from_millis(300);
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let mut guest = Guest::new(ours, patience, None);
+        let talk = tokio::spawn(async move {
+            // A byte now and then is no request.
+            while theirs.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let started = Instant::now();
+        let error = loop {
+            if let Err(error) = guest.read_u8().await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() >= patience);
+        // An answer gives time for another request.
+        guest.write_all(b"y").await.unwrap();
+        guest.read_u8().await.unwrap();
+        drop(guest);
+        talk.await.unwrap();
+    }
 }

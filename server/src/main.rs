@@ -1,5 +1,6 @@
 //! `stratos`: one binary for every role of a node.
 //!
+//! - [`accept`]: listeners that cannot accept
 //! - [`cli`]: the command line
 //! - [`config`]: a node's configuration from file, environment and flags
 //! - [`node`]: assembly, start and stop of a node
@@ -8,6 +9,7 @@
 //! - [`tls`]: the node's certificate
 //! - [`sqlstate`]: conditions to SQLSTATEs
 
+mod accept;
 mod check;
 mod cli;
 mod config;

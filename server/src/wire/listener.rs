@@ -8,11 +8,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::startup::{WireOptions, run};
+use crate::accept::Pause;
 
 /// Sockets that may be open beyond the sessions: those still authenticating, and those told that there are too many.
 const SOCKETS_BEYOND_SESSIONS: usize = 64;
-/// Pause after an accept that failed, for instance for want of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Accepts until told to stop.
 pub async fn listen(
@@ -21,6 +20,7 @@ pub async fn listen(
     options: Arc<WireOptions>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut pause = Pause::default();
     let places = Arc::new(Semaphore::new(engine.options().connections_max + SOCKETS_BEYOND_SESSIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -30,6 +30,7 @@ pub async fn listen(
         };
         match accepted {
             Ok((socket, peer)) => {
+                pause = Pause::default();
                 metrics::counter!("stratos_sql_connections_total").increment(1);
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -42,17 +43,27 @@ pub async fn listen(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+                tokio::select! {
+                    () = pause.after(&error) => {}
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
             }
         }
     }
 }
 
-/// A client whose machine vanished is noticed after about five minutes.
+/// A client that takes nothing for so long, or whose machine does not answer, is given up.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);
+/// When a silent client is asked whether it is there, and how often.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+/// Lets the system notice clients that have gone. It sees what reaches them: one that reads slowly stays.
 fn keep_alive(socket: &tokio::net::TcpStream) {
-    let probe = socket2::TcpKeepalive::new().with_time(Duration::from_secs(240)).with_interval(Duration::from_secs(15));
-    if let Err(error) = socket2::SockRef::from(socket).set_tcp_keepalive(&probe) {
-        tracing::debug!(%error, "cannot set TCP keepalive");
+    let socket = socket2::SockRef::from(socket);
+    let probe = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let set = socket.set_tcp_keepalive(&probe).and_then(|()| socket.set_tcp_user_timeout(Some(GIVEN_UP_AFTER)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "cannot have the system look after the connection");
     }
 }
