@@ -35,6 +35,23 @@ pub fn prints_names(ty: PgType) -> bool {
     needs_catalog(ty) || ty.element().is_some_and(needs_catalog) || ty == PgType::Record
 }
 
+/// The type of what [`with_names`] makes of a type's values.
+fn with_names_type(ty: PgType) -> PgType {
+    match ty.element() {
+        _ if needs_catalog(ty) => PgType::Text,
+        Some(element) if needs_catalog(element) => PgType::Array(Scalar::Text),
+        _ => ty,
+    }
+}
+
+/// A value that prints as it should without the catalog, and its type.
+pub fn named<'a>(ctx: &EvalContext, value: &'a Datum, ty: PgType) -> (Cow<'a, Datum>, PgType) {
+    if !prints_names(ty) {
+        return (Cow::Borrowed(value), ty);
+    }
+    (Cow::Owned(with_names(ctx, value.clone(), ty)), with_names_type(ty))
+}
+
 /// A value with the names in the place of the OIDs of its reg* types: its text output is the value's.
 pub fn with_names(ctx: &EvalContext, value: Datum, ty: PgType) -> Datum {
     match value {
@@ -44,10 +61,7 @@ pub fn with_names(ctx: &EvalContext, value: Datum, ty: PgType) -> Datum {
             Datum::Array(Arc::new(ArrayDatum { element: PgType::Text, values }))
         }
         Datum::Record(fields) => {
-            let named = |(ty, value): &(PgType, Datum)| {
-                let text = if needs_catalog(*ty) { PgType::Text } else { *ty };
-                (text, with_names(ctx, value.clone(), *ty))
-            };
+            let named = |(ty, value): &(PgType, Datum)| (with_names_type(*ty), with_names(ctx, value.clone(), *ty));
             Datum::record(fields.iter().map(named).collect(), fields.names.clone())
         }
         other => other,
@@ -107,9 +121,14 @@ pub fn cast(ctx: &EvalContext, value: &Datum, from: PgType, to: ColumnType, expl
     }
     match value {
         Datum::Text(s) if needs_catalog(to.ty) => catalog_info::reg_from_text(ctx, to.ty, s),
-        Datum::Oid(oid) if needs_catalog(from) && (to.ty.is_string()) => {
-            let name = catalog_info::reg_text(ctx, from, *oid);
-            stratos_types::cast(&Datum::text(name), PgType::Text, to, explicit, &ctx.format)
+        value if prints_names(from) && (to.ty.is_string() || to.ty.element().is_some_and(PgType::is_string)) => {
+            let (value, from) = named(ctx, value, from);
+            stratos_types::cast(&value, from, to, explicit, &ctx.format)
+        }
+        Datum::Array(names) if from.element().is_some_and(PgType::is_string) && prints_names(to.ty) => {
+            let Some(element) = to.ty.element() else { return Ok(value.clone()) };
+            let values = names.values.iter().map(|name| cast(ctx, name, names.element, element.into(), explicit));
+            Ok(Datum::Array(Arc::new(ArrayDatum { element, values: values.collect::<Result<_>>()? })))
         }
         Datum::Text(s) if from.is_string() && is_date_or_time(to.ty) => {
             Datum::from_text_at(to, s, &ctx.format, ctx.transaction_micros)

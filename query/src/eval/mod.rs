@@ -10,6 +10,6 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-pub use cast::{cast, cast_text, from_text, prints_names, to_text, with_names, write_text};
+pub use cast::{cast, cast_text, from_text, named, prints_names, to_text, with_names, write_text};
 pub use program::{Layout, Program};
 pub use row::{ColumnSource, call, eval, eval_condition};

@@ -3,6 +3,7 @@
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result, json};
 
 use super::args::{array, boolean, int4, text, type_of};
+use crate::eval::named;
 use crate::session::EvalContext;
 
 /// A member as a value of the type it was taken from.
@@ -183,21 +184,28 @@ pub fn strip_nulls(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> 
 
 /// `to_json`, `array_to_json`, `row_to_json`
 pub fn to_json(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    json::to_json(&a[0], type_of(types, 0), &ctx.format).map(Datum::text)
+    let (value, ty) = named(ctx, &a[0], type_of(types, 0));
+    json::to_json(&value, ty, &ctx.format).map(Datum::text)
 }
 
 /// `row_to_json(row, pretty)`, `array_to_json(array, pretty)`: a line for every field or element of the outermost level.
 pub fn to_json_lines(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    json::to_json_lines(&a[0], type_of(types, 0), boolean(&a[1])?, &ctx.format).map(Datum::text)
+    let (value, ty) = named(ctx, &a[0], type_of(types, 0));
+    json::to_json_lines(&value, ty, boolean(&a[1])?, &ctx.format).map(Datum::text)
 }
 
 /// `to_jsonb`
 pub fn to_jsonb(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    jsonb(json::to_jsonb(&a[0], type_of(types, 0), &ctx.format)?)
+    let (value, ty) = named(ctx, &a[0], type_of(types, 0));
+    jsonb(json::to_jsonb(&value, ty, &ctx.format)?)
 }
 
-fn pairs(types: &[PgType], a: &[Datum]) -> Vec<(PgType, Datum)> {
-    types.iter().copied().zip(a.iter().cloned()).collect()
+fn pairs(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Vec<(PgType, Datum)> {
+    let pair = |(ty, value): (&PgType, &Datum)| {
+        let (value, ty) = named(ctx, value, *ty);
+        (ty, value.into_owned())
+    };
+    types.iter().zip(a).map(pair).collect()
 }
 
 fn check_object(a: &[Datum], name: &str) -> Result<()> {
@@ -211,23 +219,23 @@ fn check_object(a: &[Datum], name: &str) -> Result<()> {
 /// `json_build_object`
 pub fn build_object(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     check_object(a, "json_build_object")?;
-    json::build_object(&pairs(types, a), false, &ctx.format).map(Datum::text)
+    json::build_object(&pairs(ctx, types, a), false, &ctx.format).map(Datum::text)
 }
 
 /// `jsonb_build_object`
 pub fn build_objectb(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     check_object(a, "jsonb_build_object")?;
-    jsonb(json::build_object(&pairs(types, a), true, &ctx.format)?)
+    jsonb(json::build_object(&pairs(ctx, types, a), true, &ctx.format)?)
 }
 
 /// `json_build_array`
 pub fn build_array(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    json::build_array(&pairs(types, a), false, &ctx.format).map(Datum::text)
+    json::build_array(&pairs(ctx, types, a), false, &ctx.format).map(Datum::text)
 }
 
 /// `jsonb_build_array`
 pub fn build_arrayb(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
-    jsonb(json::build_array(&pairs(types, a), true, &ctx.format)?)
+    jsonb(json::build_array(&pairs(ctx, types, a), true, &ctx.format)?)
 }
 
 /// `json_object(text[])` of alternating keys and values, and `json_object(keys, values)`

@@ -404,12 +404,13 @@ fn json_step(
     let first = out.is_none();
     let ty = |i: usize| types.get(i).copied().unwrap_or(PgType::Unknown);
     let value_text = |value: &Datum, ty: PgType| {
+        let (value, ty) = eval::named(ctx, value, ty);
         if value.is_null() {
             Ok("null".to_owned())
         } else if ret == PgType::Jsonb {
-            json::to_jsonb(value, ty, &ctx.format)
+            json::to_jsonb(&value, ty, &ctx.format)
         } else {
-            json::to_json(value, ty, &ctx.format)
+            json::to_json(&value, ty, &ctx.format)
         }
     };
     if kind == K::JsonAgg {
