@@ -137,7 +137,7 @@ impl Binder<'_> {
             let name = fold_ident(ident);
             let in_from = self.levels.last().is_some_and(|l| l.scope.star.iter().any(|c| c.name == name));
             if !in_from {
-                chosen = targets.iter().position(|t| t.name == name);
+                chosen = self.target_named(ident, targets, Clause::GroupBy)?;
             }
         }
         if let Some(i) = chosen {

@@ -41,6 +41,9 @@ pub(crate) fn symbol(op: &BinaryOperator) -> Result<String> {
     })
 }
 
+/// Operators of the level at which an expression has one operator.
+const COMPARISONS: [&str; 6] = ["=", "<>", "<", ">", "<=", ">="];
+
 impl Binder<'_> {
     /// A chain of ANDs or ORs, flattened.
     pub(super) fn logic(&mut self, e: &ast::Expr, and: bool) -> Result<Expr> {
@@ -79,6 +82,16 @@ impl Binder<'_> {
             let p = self.operator_position(&s, op, right.place());
             chain.push((right, s, p));
             first = left;
+        }
+        // Comparisons do not associate: the second one is where the sentence breaks off.
+        let mut compared = false;
+        for (_, symbol, place) in chain.iter().rev() {
+            let compares = COMPARISONS.contains(&symbol.as_str());
+            if compares && compared {
+                let error = Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{symbol}\""));
+                return Err(place.iter().fold(error, |error, place| error.at(*place)));
+            }
+            compared = compares;
         }
         let mut result = self.expr(first)?;
         for (right, symbol, place) in chain.into_iter().rev() {

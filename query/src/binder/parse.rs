@@ -84,6 +84,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
+    check_numbers(&tokens, &source)?;
     let long = check_chains(&tokens)? > BALANCED_ABOVE;
     let tokens = rewrite(tokens, &source)?;
     let ends = statement_ends(&tokens, &source);
@@ -205,6 +206,7 @@ pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
+    check_numbers(&tokens, &source)?;
     let long = check_chains(&tokens)? > BALANCED_ABOVE;
     let tokens = rewrite(tokens, &source)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
@@ -217,6 +219,21 @@ pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
         return Err(near(&source, &next));
     }
     Ok((expr, source))
+}
+
+/// Postgres 15 knows no digits in groups.
+fn check_numbers(tokens: &[TokenWithSpan], source: &SourceText) -> Result<()> {
+    let grouped = tokens.iter().find_map(|token| match &token.token {
+        Token::Number(digits, _) if digits.contains('_') => Some((digits, token.span)),
+        _ => None,
+    });
+    let Some((digits, at)) = grouped else { return Ok(()) };
+    let error =
+        Error::new(ErrorKind::SyntaxError, format!("trailing junk after numeric literal at or near \"{digits}\""));
+    Err(match source.position(at) {
+        Some(position) => error.at(position),
+        None => error,
+    })
 }
 
 fn too_complex() -> Error {

@@ -310,30 +310,22 @@ impl Binder<'_> {
         Ok(on)
     }
 
+    /// The target of a name; several of a name must be the same.
+    pub(crate) fn target_named(&self, ident: &ast::Ident, targets: &[Target], clause: Clause) -> Result<Option<usize>> {
+        let name = fold_ident(ident);
+        let mut of_name = targets.iter().enumerate().filter(|(_, target)| target.name == name);
+        let Some((found, first)) = of_name.next() else { return Ok(None) };
+        if of_name.all(|(_, other)| first.expr.same(&other.expr)) {
+            return Ok(Some(found));
+        }
+        let ambiguous = format!("{} \"{name}\" is ambiguous", clause.place());
+        Err(self.at(Error::new(ErrorKind::AmbiguousColumn, ambiguous), ident.span))
+    }
+
     /// The target that an ORDER BY or DISTINCT ON item means; a new hidden one where there is none.
     fn target_of(&mut self, e: &ast::Expr, targets: &mut Vec<Target>, visible: usize, clause: Clause) -> Result<usize> {
         if let ast::Expr::Identifier(ident) = e {
-            let name = fold_ident(ident);
-            let mut found: Option<usize> = None;
-            for (i, target) in targets.iter().take(visible).enumerate() {
-                if target.name != name {
-                    continue;
-                }
-                match found {
-                    Some(first) if !targets[first].expr.same(&target.expr) => {
-                        return Err(self.at(
-                            Error::new(
-                                ErrorKind::AmbiguousColumn,
-                                format!("{} \"{name}\" is ambiguous", clause.place()),
-                            ),
-                            ident.span,
-                        ));
-                    }
-                    Some(_) => {}
-                    None => found = Some(i),
-                }
-            }
-            if let Some(i) = found {
+            if let Some(i) = self.target_named(ident, &targets[..visible], clause)? {
                 return Ok(i);
             }
         }
