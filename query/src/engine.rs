@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::catalog::{
     self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, Visit, keys,
 };
+use crate::ddl::Notice;
 use crate::exec::rules::TableRules;
 use crate::exec::{online_index, stored};
 use crate::lower::QueryRuntime;
@@ -61,6 +62,9 @@ const CACHED_RULES_MAX: usize = 4096;
 /// Long statements that are parsed and bound at once; further ones wait.
 const LONG_STATEMENTS_AT_ONCE: usize = 4;
 
+/// Bytes of the node's secret.
+const SECRET_BYTES: usize = 32;
+
 /// The SQL side of a node.
 pub struct Engine {
     store: Store,
@@ -76,6 +80,10 @@ pub struct Engine {
     rules: Mutex<Cache<(u32, u64, u64), Arc<TableRules>>>,
     sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>>,
     next_pid: AtomicI32,
+    /// No session is opened any more. Changes under the lock of `sessions`, so that a stop sees every session there is.
+    stopping: AtomicBool,
+    /// From which the salts of roles come that are not there.
+    salt_secret: [u8; SECRET_BYTES],
     /// Long statements that may be parsed and bound at once.
     planning: Arc<Semaphore>,
     started_micros: i64,
@@ -170,6 +178,7 @@ impl Engine {
         let catalog_changes = store.watch_key(keys::version());
         bootstrap(&store).await?;
         ensure_shards(&store).await?;
+        let salt_secret = ensure_secret(&store).await?;
         Ok(Arc::new(Engine {
             sequences,
             row_ids: RowIds::new(store.clone()),
@@ -182,6 +191,8 @@ impl Engine {
             rules: Mutex::new(Cache::new(CACHED_RULES_MAX)),
             sessions,
             next_pid: AtomicI32::new(1),
+            stopping: AtomicBool::new(false),
+            salt_secret,
             planning: Arc::new(Semaphore::new(LONG_STATEMENTS_AT_ONCE)),
             started_micros: crate::session::now_micros(),
         }))
@@ -266,30 +277,41 @@ impl Engine {
         Ok(self.latest_catalog(catalog::DEFAULT_DATABASE)?.role_named(name).cloned())
     }
 
+    /// The salt shown to who wants to log in as a role that has no password or is not there: always the same for a name, as
+    /// that of a role with a password is, so that the two cannot be told apart.
+    pub fn salt_of_nobody(&self, name: &str) -> [u8; crate::scram::SALT_BYTES] {
+        crate::scram::derived_salt(&self.salt_secret, name)
+    }
+
     /// Opens a session for a role that has been authenticated.
     ///
     /// # Errors
-    /// Unknown role (28000) or database (3D000), too many connections (53300), bad settings.
+    /// Unknown role or one that may not log in (28000), unknown database (3D000), too many connections (53300), bad settings,
+    /// a node that is stopping (57P03).
     pub fn connect(self: &Arc<Self>, connect: Connect) -> Result<Session> {
+        let refused = |what: &str| {
+            Error::new(ErrorKind::InvalidAuthorizationSpecification, format!("role \"{}\" {what}", connect.user))
+        };
         let shared = self.latest_catalog(catalog::DEFAULT_DATABASE)?;
-        let role = shared.role_named(&connect.user).filter(|role| role.login).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidAuthorizationSpecification,
-                format!("role \"{}\" does not exist", connect.user),
-            )
-        })?;
+        let role = shared.role_named(&connect.user).ok_or_else(|| refused("does not exist"))?;
+        if !role.login {
+            return Err(refused("is not permitted to log in"));
+        }
         let database = shared.database_named(&connect.database).ok_or_else(|| {
             Error::new(ErrorKind::InvalidCatalogName, format!("database \"{}\" does not exist", connect.database))
         })?;
         let mut settings = Settings::default();
-        settings.set_session_default("session_authorization", &connect.user)?;
-        settings.set_session_default("is_superuser", if role.superuser { "on" } else { "off" })?;
-        settings.set_session_default("max_connections", &self.options.connections_max.to_string())?;
+        settings.tell("session_authorization", &connect.user)?;
+        settings.tell("is_superuser", if role.superuser { "on" } else { "off" })?;
+        settings.tell("max_connections", &self.options.connections_max.to_string())?;
         for (name, value) in &connect.settings {
             settings.set_session_default(name, value)?;
         }
         let catalog = self.latest_catalog(database.oid)?;
         let mut sessions = self.sessions.write();
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::CannotConnectNow, "the database system is shutting down"));
+        }
         if sessions.len() >= self.options.connections_max {
             return Err(Error::new(ErrorKind::TooManyConnections, "sorry, too many clients already"));
         }
@@ -362,6 +384,7 @@ impl Engine {
                     query_start_micros: activity.query_start_micros,
                     state: activity.state,
                     query: activity.query,
+                    is_visible: true,
                 }
             })
             .collect();
@@ -395,19 +418,29 @@ impl Engine {
         Some((statistics.rows, statistics.bytes))
     }
 
-    /// Functions that act on the node or on other sessions.
-    pub(crate) fn node_function(&self, name: &str, args: &[Datum]) -> Result<Datum> {
-        let signal = |act: fn(&SessionShared)| {
+    /// Functions that act on the node or on other sessions, for `caller`.
+    pub(crate) fn node_function(&self, caller: &SessionShared, name: &str, args: &[Datum]) -> Result<Datum> {
+        let signal = |done_to: [&str; 2], act: fn(&SessionShared)| {
             let Some(Datum::Int4(pid)) = args.first() else { return Ok(Datum::Null) };
             let target = self.sessions.read().get(pid).cloned();
-            if let Some(target) = &target {
-                act(target);
+            match &target {
+                Some(target) => {
+                    caller.may_signal(target, done_to)?;
+                    act(target);
+                }
+                None => caller.notice(Notice {
+                    kind: Some(ErrorKind::Warning),
+                    message: format!("PID {pid} is not a PostgreSQL backend process"),
+                    detail: None,
+                }),
             }
             Ok(Datum::Bool(target.is_some()))
         };
         match name {
-            "pg_cancel_backend" => signal(|s| s.cancel.cancel()),
-            "pg_terminate_backend" => signal(|s| s.cancel.terminate()),
+            "pg_cancel_backend" => signal(["cancel superuser query", "query is being canceled"], |s| s.cancel.cancel()),
+            "pg_terminate_backend" => {
+                signal(["terminate superuser process", "process is being terminated"], |s| s.cancel.terminate())
+            }
             "pg_blocking_pids" => {
                 let Some(Datum::Int4(pid)) = args.first() else { return Ok(Datum::Null) };
                 let sessions = self.sessions.read();
@@ -453,6 +486,10 @@ impl Engine {
     /// # Errors
     /// The store's errors.
     pub async fn shutdown(&self, grace: Duration) -> Result<()> {
+        {
+            let _no_session_opens_meanwhile = self.sessions.write();
+            self.stopping.store(true, Ordering::Relaxed);
+        }
         let deadline = tokio::time::Instant::now() + grace;
         while self.active_count() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -481,6 +518,20 @@ async fn bootstrap(store: &Store) -> Result<()> {
     }
     stored(transaction.commit().await)?;
     Ok(())
+}
+
+/// The node's secret; a store that has none gets one.
+async fn ensure_secret(store: &Store) -> Result<[u8; SECRET_BYTES]> {
+    let mut transaction = store.begin(Isolation::ReadCommitted, false);
+    stored(transaction.begin_statement())?;
+    if let Some(secret) = stored(transaction.get(&keys::salt_secret()))? {
+        return <[u8; SECRET_BYTES]>::try_from(secret.as_ref())
+            .map_err(|_| Error::new(ErrorKind::DataCorrupted, "the node's secret has a wrong length"));
+    }
+    let secret: [u8; SECRET_BYTES] = rand::random();
+    stored(transaction.put(keys::salt_secret(), bytes::Bytes::copy_from_slice(&secret)))?;
+    stored(transaction.commit().await)?;
+    Ok(secret)
 }
 
 /// Every database has a shard for its rows. One that was made just before a crash may still lack it.

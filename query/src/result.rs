@@ -35,8 +35,6 @@ pub struct ResultSet {
     pub columns: Arc<[OutputColumn]>,
     /// First words of the command tag: the number of rows follows.
     pub tag: &'static str,
-    /// Number in the tag where it is not that of the rows given out: rows changed by a statement with RETURNING.
-    pub affected: Option<u64>,
     source: Source,
     /// Taken from the stream but not asked for yet.
     pending: Option<RecordBatch>,
@@ -80,12 +78,12 @@ impl RowBlock {
 impl ResultSet {
     /// Rows that are there already.
     pub fn from_rows(columns: Arc<[OutputColumn]>, tag: &'static str, rows: Vec<Vec<Datum>>) -> ResultSet {
-        ResultSet { columns, tag, affected: None, source: Source::Rows(rows.into()), pending: None, given: 0 }
+        ResultSet { columns, tag, source: Source::Rows(rows.into()), pending: None, given: 0 }
     }
 
     /// Rows that a query computes while they are taken.
     pub fn from_stream(columns: Arc<[OutputColumn]>, tag: &'static str, stream: RowStream) -> ResultSet {
-        ResultSet { columns, tag, affected: None, source: Source::Stream(Box::new(stream)), pending: None, given: 0 }
+        ResultSet { columns, tag, source: Source::Stream(Box::new(stream)), pending: None, given: 0 }
     }
 
     /// Rows given out so far.
@@ -93,12 +91,12 @@ impl ResultSet {
         self.given
     }
 
-    /// The command tag, when the rows are all taken (or as many as were asked for).
+    /// The command tag when `given` rows were taken.
     pub fn command_tag(&self, given: u64) -> String {
         match self.tag {
             "" => String::new(),
             "SHOW" | "EXPLAIN" => self.tag.to_owned(),
-            tag => format!("{tag} {}", self.affected.unwrap_or(given)),
+            tag => format!("{tag} {}", given),
         }
     }
 
@@ -141,8 +139,8 @@ impl ResultSet {
         Ok(block)
     }
 
-    /// Gives up the rows that are left: an error ended the statement.
-    pub(crate) fn stop(&mut self) {
+    /// Gives up the rows that are left, and what computes them.
+    pub fn stop(&mut self) {
         self.source = Source::Rows(VecDeque::new());
         self.pending = None;
     }

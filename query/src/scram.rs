@@ -32,6 +32,14 @@ pub fn salted_password(password: &str, salt: &[u8], iterations: u32) -> [u8; 32]
     result
 }
 
+/// A salt that depends on a secret and a role's name only.
+pub fn derived_salt(secret: &[u8], name: &str) -> [u8; SALT_BYTES] {
+    let digest = hmac(secret, &[name.as_bytes()]);
+    let mut salt = [0; SALT_BYTES];
+    salt.copy_from_slice(&digest[..SALT_BYTES]);
+    salt
+}
+
 /// The verifier of a password.
 pub fn verifier(password: &str, salt: [u8; SALT_BYTES]) -> String {
     let salted = salted_password(password, &salt, ITERATIONS);

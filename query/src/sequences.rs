@@ -21,6 +21,8 @@ const BLOCK_VALUES: u64 = 32;
 #[derive(Debug, Clone, Copy)]
 struct Standing {
     value: SequenceValue,
+    /// What is stored: the end of the reserved block.
+    stored: SequenceValue,
     /// Values that may still be handed out.
     reserved: u64,
 }
@@ -82,8 +84,8 @@ impl Sequences {
             if let Some(value) = take(&mut standing, sequence)? {
                 return Ok(value);
             }
-            let from = tokio::runtime::Handle::current().block_on(self.reserve(database, sequence))?;
-            *standing = Some(Standing { value: from, reserved: BLOCK_VALUES });
+            let reserved = tokio::runtime::Handle::current().block_on(self.reserve(database, sequence))?;
+            *standing = Some(reserved);
             take(&mut standing, sequence)?.ok_or_else(|| Error::internal("a fresh block of a sequence is empty"))
         })
     }
@@ -123,7 +125,7 @@ impl Sequences {
         self.standing.lock().remove(&(database, storage));
     }
 
-    async fn reserve(&self, database: u32, sequence: &Sequence) -> Result<SequenceValue> {
+    async fn reserve(&self, database: u32, sequence: &Sequence) -> Result<Standing> {
         let key = keys::sequence_value(database, sequence.storage);
         let mut transaction = self.store.begin(Isolation::ReadCommitted, false);
         stored(transaction.begin_statement())?;
@@ -141,7 +143,7 @@ impl Sequences {
         }
         stored(transaction.put(key, ahead.encode()))?;
         stored(transaction.commit().await)?;
-        Ok(current)
+        Ok(Standing { value: current, stored: ahead, reserved: BLOCK_VALUES })
     }
 
     async fn write(&self, database: u32, sequence: &Sequence, value: SequenceValue) -> Result<()> {
@@ -154,7 +156,8 @@ impl Sequences {
         Ok(())
     }
 
-    /// Writes back where the sequences stand, so that a clean restart skips nothing.
+    /// Writes back where the sequences stand, so that a clean restart skips nothing. A block that is no longer the newest
+    /// one of its sequence is left alone: its place in the store belongs to somebody else by now.
     ///
     /// # Errors
     /// The store's errors.
@@ -167,8 +170,9 @@ impl Sequences {
             let key = keys::sequence_value(database, storage);
             let wait = WaitPolicy::Wait { timeout: None };
             // A sequence that was dropped meanwhile has no value any more.
-            if let LockOutcome::Granted { current: Some(_), .. } =
+            if let LockOutcome::Granted { current: Some(current), .. } =
                 stored(transaction.lock(&key, LockMode::Update, wait).await)?
+                && SequenceValue::decode(&current)? == standing.stored
             {
                 stored(transaction.put(key, standing.value.encode()))?;
                 stored(transaction.commit().await)?;

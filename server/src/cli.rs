@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
@@ -145,9 +146,11 @@ fn serve(config: Config) -> Result<ExitCode, CliError> {
     let clients = runtime("clients", cores())?;
     let queries = runtime("queries", cores() * QUERY_THREADS_PER_CORE)?;
     let served = clients.block_on(async {
+        // Before anybody is told that the node is there: a signal that comes while it starts stops it when it has started.
+        let mut signals = Signals::new()?;
         let node = Node::start(config, queries.handle().clone()).await?;
         say(&node.greeting())?;
-        wait_for_signal().await?;
+        signals.received().await;
         tracing::info!("stopping");
         node.stop().await?;
         Ok(ExitCode::SUCCESS)
@@ -158,15 +161,24 @@ fn serve(config: Config) -> Result<ExitCode, CliError> {
     served
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, which end the process no more once this is there.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for either.
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Warnings, except openraft's, since a change of leader is none to the operator of a single node, and rustls's, which tell how

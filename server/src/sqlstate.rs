@@ -106,6 +106,7 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::QueryCanceled => "57014",
         K::AdminShutdown => "57P01",
         K::CannotConnectNow => "57P03",
+        K::IdleSessionTimeout => "57P05",
         K::IoError => "58030",
         K::SnapshotTooOld => "72000",
         K::DataCorrupted => "XX001",

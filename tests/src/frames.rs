@@ -91,6 +91,26 @@ pub fn bind(portal: &str, statement: &str, parameters: &[&str]) -> Vec<u8> {
     frame(b'B', &body)
 }
 
+/// `Bind` with parameters in binary and results in text.
+pub fn bind_binary(portal: &str, statement: &str, parameters: &[&[u8]]) -> Vec<u8> {
+    let mut body = [text(portal), text(statement), vec![0, 1, 0, 1]].concat();
+    body.extend(u16::try_from(parameters.len()).unwrap().to_be_bytes());
+    for parameter in parameters {
+        body.extend(i32::try_from(parameter.len()).unwrap().to_be_bytes());
+        body.extend(*parameter);
+    }
+    body.extend([0, 0]);
+    frame(b'B', &body)
+}
+
+/// `Bind` without parameters, with formats of the results.
+pub fn bind_formats(portal: &str, statement: &str, formats: &[u16]) -> Vec<u8> {
+    let mut body = [text(portal), text(statement), vec![0, 0, 0, 0]].concat();
+    body.extend(u16::try_from(formats.len()).unwrap().to_be_bytes());
+    body.extend(formats.iter().flat_map(|format| format.to_be_bytes()));
+    frame(b'B', &body)
+}
+
 /// `Describe` of a statement (`b'S'`) or a portal (`b'P'`).
 pub fn describe(what: u8, name: &str) -> Vec<u8> {
     frame(b'D', &[vec![what], text(name)].concat())
@@ -120,12 +140,23 @@ impl Frames {
         Frames { socket, key: (0, 0) }
     }
 
+    /// What the server says to a startup message with further parameters.
+    pub fn start(server: &Server, parameters: &[(&str, &str)]) -> (Frames, Vec<Message>) {
+        let mut frames = Frames::raw(server);
+        let mut body = [text("user"), text(&server.user), text("database"), text(&server.database)].concat();
+        for (name, value) in parameters {
+            body.extend([text(name), text(value)].concat());
+        }
+        body.push(0);
+        frames.send(&packet(PROTOCOL, &body));
+        let said = frames.until_ready();
+        (frames, said)
+    }
+
     /// A connection ready for queries.
     pub fn connect(server: &Server) -> Frames {
-        let mut frames = Frames::raw(server);
-        let parameters = [text("user"), text(&server.user), text("database"), text(&server.database), vec![0]];
-        frames.send(&packet(PROTOCOL, &parameters.concat()));
-        for message in frames.until_ready() {
+        let (mut frames, said) = Frames::start(server, &[]);
+        for message in said {
             match (message.kind, message.body.as_slice()) {
                 ('K', key) => {
                     let number = |at: usize| i32::from_be_bytes(key[at..at + 4].try_into().unwrap());
@@ -202,6 +233,13 @@ impl Frames {
             }
         }
         messages
+    }
+
+    /// Sends, and gives the first columns of the rows that come.
+    pub fn values(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.send(bytes);
+        let rows = self.until_ready().into_iter().filter(|message| message.kind == 'D');
+        rows.map(|row| String::from_utf8(row.columns()[0].clone().unwrap_or_default()).unwrap()).collect()
     }
 
     /// Sends, and gives the kinds of the messages up to the next `ReadyForQuery`, with the SQLSTATE behind an error.

@@ -84,7 +84,6 @@ const STATEMENTS: &[&str] = &[
     "set constraints",
     "set session authorization",
     "reset session authorization",
-    "unlisten",
     "grant",
     "revoke",
 ];

@@ -13,6 +13,7 @@
 //! | `0x06` | database u32, sequence OID u32 | [`Sequence`](super::Sequence), JSON |
 //! | `0x07` | database u32, sequence storage u32 | [`SequenceValue`], 9 bytes |
 //! | `0x08` | database u32 (0: shared), class OID u32, object OID u32 | a comment, UTF-8 |
+//! | `0x09` | nothing | the secret from which salts of unknown roles come, 32 bytes |
 
 use bytes::Bytes;
 use stratos_types::{Error, Result};
@@ -30,6 +31,7 @@ const TABLE: u8 = 0x05;
 const SEQUENCE: u8 = 0x06;
 const SEQUENCE_VALUE: u8 = 0x07;
 const COMMENT: u8 = 0x08;
+const SALT_SECRET: u8 = 0x09;
 
 fn key(kind: u8, numbers: &[u32]) -> Bytes {
     let mut key = Vec::with_capacity(2 + 4 * numbers.len());
@@ -119,6 +121,11 @@ pub fn comment(database: u32, class: u32, object: u32) -> Bytes {
 /// All comments of a database (0: of shared objects).
 pub fn comments(database: u32) -> Bytes {
     key(COMMENT, &[database])
+}
+
+/// The secret from which the salts of roles come that are not there or have no password.
+pub fn salt_secret() -> Bytes {
+    key(SALT_SECRET, &[])
 }
 
 /// The numbers at the end of a key of `prefix`'s kind, for instance class and object of a comment.

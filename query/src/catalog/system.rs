@@ -104,6 +104,8 @@ pub struct SessionFacts {
     pub state: &'static str,
     /// Text of the statement.
     pub query: String,
+    /// Whether the reader may know what the session does: it is one of its own role, or the reader a superuser.
+    pub is_visible: bool,
 }
 
 /// A row of `pg_prepared_statements`.

@@ -99,17 +99,13 @@ impl CopyOut {
     }
 }
 
-fn fold(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
 fn column_positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> {
     if columns.is_empty() {
         return Ok((0..table.columns.len()).collect());
     }
     let mut positions = Vec::with_capacity(columns.len());
     for ident in columns {
-        let name = fold(ident);
+        let name = crate::binder::fold_ident(ident);
         let at = table.column_named(&name).ok_or_else(|| {
             Error::new(
                 ErrorKind::UndefinedColumn,

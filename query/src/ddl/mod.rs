@@ -32,7 +32,7 @@ use sqlparser::ast::{self, Ident, ObjectName, Statement};
 use sqlparser::tokenizer::Location;
 use stratos_types::{Error, ErrorKind, Result};
 
-use crate::catalog::{CatalogReader, NAME_BYTES_MAX, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table};
+use crate::catalog::{CatalogReader, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table};
 
 pub use expressions::{
     Constant, DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
@@ -51,6 +51,8 @@ pub struct DdlContext<'a> {
     pub search_path: &'a [String],
     /// Whether the statement runs inside BEGIN … COMMIT, or with others in one simple query.
     pub in_transaction_block: bool,
+    /// Others of its pipeline ran before it.
+    pub in_pipeline: bool,
     /// The text that the statement was parsed from, for positions in errors.
     pub text: &'a str,
     /// OIDs to give out; refilled by the caller while [`OidPool::is_low`].
@@ -85,6 +87,16 @@ pub struct Notice {
     pub message: String,
     /// A second line.
     pub detail: Option<String>,
+}
+
+impl Notice {
+    /// A warning; else a notice.
+    pub fn is_warning(&self) -> bool {
+        matches!(
+            self.kind,
+            Some(ErrorKind::Warning | ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)
+        )
+    }
 }
 
 /// One statement being carried out.
@@ -326,15 +338,14 @@ impl Ddl<'_, '_> {
         }
     }
 
-    /// 25001 inside a transaction block, for statements that reach beyond it.
+    /// 25001 inside a transaction block or a pipeline, for statements that reach beyond it.
     pub fn must_be_alone(&self, statement: &str) -> Result<()> {
-        if self.context.in_transaction_block {
-            return Err(Error::new(
-                ErrorKind::ActiveSqlTransaction,
-                format!("{statement} cannot run inside a transaction block"),
-            ));
-        }
-        Ok(())
+        let why = match (self.context.in_transaction_block, self.context.in_pipeline) {
+            (true, _) => "run inside a transaction block",
+            (false, true) => "be executed within a pipeline",
+            (false, false) => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::ActiveSqlTransaction, format!("{statement} cannot {why}")))
     }
 }
 
@@ -350,13 +361,7 @@ fn fold_schema(name: &str) -> SchemaRef {
 
 /// The name as Postgres stores it: lower case unless quoted, cut to 63 bytes.
 pub(crate) fn fold(ident: &Ident) -> String {
-    let mut name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
-    let mut end = NAME_BYTES_MAX.min(name.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    name.truncate(end);
-    name
+    crate::binder::fold_ident(ident)
 }
 
 /// The identifiers of a dotted name, folded.

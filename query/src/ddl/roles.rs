@@ -111,6 +111,9 @@ impl Ddl<'_, '_> {
         match operation {
             AlterRoleOperation::RenameRole { role_name } => {
                 self.may_manage_roles("rename")?;
+                if role.superuser {
+                    self.may_alter_superuser(oid)?;
+                }
                 if oid == self.context.role {
                     return Err(Error::new(ErrorKind::FeatureNotSupported, "session user cannot be renamed"));
                 }

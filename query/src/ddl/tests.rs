@@ -69,6 +69,7 @@ impl Db {
             role: self.role,
             search_path: &self.path,
             in_transaction_block: self.in_block,
+            in_pipeline: false,
             text: sql,
             oids: &self.oids,
             binder: &Syntactic,

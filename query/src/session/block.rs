@@ -55,26 +55,22 @@ impl Session {
                 Ok(())
             }
             _ => {
-                self.block = None;
                 let (isolation, read_only) = {
                     let settings = self.shared.settings.lock();
                     (settings.isolation(), settings.read_only())
                 };
                 let isolation = wanted.isolation.unwrap_or(isolation);
-                self.start_block(isolation, wanted.read_only.unwrap_or(read_only), true);
+                self.restart_block(isolation, wanted.read_only.unwrap_or(read_only), true);
                 Ok(())
             }
         }
     }
 
     pub(super) async fn commit(&mut self, chain: bool) -> Result<StatementResult> {
+        if chain {
+            self.explicit_block("COMMIT AND CHAIN")?;
+        }
         let Some(block) = &self.block else {
-            if chain {
-                return Err(Error::new(
-                    ErrorKind::NoActiveSqlTransaction,
-                    "COMMIT AND CHAIN can only be used in transaction blocks",
-                ));
-            }
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
             return done("COMMIT");
         };
@@ -94,7 +90,10 @@ impl Session {
         done(if failed { "ROLLBACK" } else { "COMMIT" })
     }
 
-    pub(super) async fn rollback(&mut self, chain: bool) {
+    pub(super) async fn rollback(&mut self, chain: bool) -> Result<StatementResult> {
+        if chain {
+            self.explicit_block("ROLLBACK AND CHAIN")?;
+        }
         let again = self.block.as_ref().map(|b| (b.explicit, b.store.isolation(), b.read_only));
         if !again.is_some_and(|(explicit, ..)| explicit) {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
@@ -104,6 +103,7 @@ impl Session {
         if let (true, Some((_, isolation, read_only))) = (chain, again) {
             self.start_block(isolation, read_only, true);
         }
+        done("ROLLBACK")
     }
 
     pub(super) fn explicit_block(&mut self, statement: &str) -> Result<&mut super::transaction::Block> {
@@ -119,6 +119,7 @@ impl Session {
     pub(super) fn savepoint(&mut self, name: String) -> Result<StatementResult> {
         let settings = self.shared.settings.lock().clone();
         let advisory = self.shared.advisory.mark();
+        let last_portal = self.portals.last();
         let block = self.explicit_block("SAVEPOINT")?;
         if block.savepoints.len() >= SAVEPOINTS_MAX {
             return Err(Error::new(ErrorKind::ProgramLimitExceeded, "too many savepoints in this transaction"));
@@ -130,6 +131,7 @@ impl Session {
             settings,
             catalog: block.catalog.clone(),
             jobs: block.jobs.len(),
+            last_portal,
             advisory,
         });
         done("SAVEPOINT")
@@ -159,10 +161,11 @@ impl Session {
         block.catalog = savepoint.catalog.clone();
         block.jobs.truncate(savepoint.jobs);
         block.failed = false;
-        let advisory = savepoint.advisory;
+        let (advisory, last_portal) = (savepoint.advisory, savepoint.last_portal);
         let settings = savepoint.settings.clone();
         *self.shared.settings.lock() = settings;
         self.shared.advisory.undo_to(advisory);
+        self.close_younger(last_portal);
         self.publish_catalog();
         done("ROLLBACK")
     }
@@ -196,9 +199,7 @@ impl Session {
                 "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
             ));
         }
-        let settings_before = block.settings_before.clone();
-        self.start_block(isolation, read_only, explicit);
-        self.ensure_block().settings_before = settings_before;
+        self.restart_block(isolation, read_only, explicit);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Cursors go forwards; a SCROLL cursor keeps the rows that it has given, so that it can go back among them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use stratos_types::{Datum, Error, ErrorKind, Result};
@@ -29,6 +30,35 @@ pub struct Cursor {
     after_last: bool,
     /// WITH HOLD: lives on after the transaction.
     hold: bool,
+    /// Its place among all cursors and portals of the session.
+    number: u64,
+}
+
+/// The names of the protocol's portals, which they share with cursors, and the order in which both were opened.
+#[derive(Default)]
+pub(super) struct Portals {
+    numbers: HashMap<String, u64>,
+    last: u64,
+    /// Closed otherwise than by the protocol; their owner is told when it asks.
+    closed: Vec<String>,
+}
+
+impl Portals {
+    /// Number of the youngest cursor or portal.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Closes those of which `goes` is true.
+    fn close(&mut self, goes: impl Fn(&str, u64) -> bool) {
+        let closed = self.numbers.extract_if(|name, number| goes(name, *number)).map(|(name, _)| name);
+        self.closed.extend(closed);
+    }
 }
 
 fn not_scrollable() -> Error {
@@ -63,20 +93,73 @@ impl Session {
         scroll: bool,
         hold: bool,
     ) -> Result<()> {
-        if self.cursors.contains_key(&name) {
-            return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
-        }
+        self.refuse_taken_name(&name)?;
         if self.cursors.len() >= CURSORS_MAX {
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open cursors in this session"));
         }
         let kept = (scroll || hold).then(Vec::new);
-        let mut cursor = Cursor { result, kept, kept_bytes: 0, position: 0, after_last: false, hold };
+        let number = self.portals.next();
+        let mut cursor = Cursor { result, kept, kept_bytes: 0, position: 0, after_last: false, hold, number };
         if hold {
             // It outlives its transaction, so its rows are all computed now.
             while self.pull(&mut cursor, FETCH_CHUNK_ROWS).await?.is_some() {}
         }
         self.cursors.insert(name, cursor);
         Ok(())
+    }
+
+    fn refuse_taken_name(&self, name: &str) -> Result<()> {
+        if self.cursors.contains_key(name) || self.portals.numbers.contains_key(name) {
+            return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+        }
+        Ok(())
+    }
+
+    /// A portal of the protocol is opened. The one without a name replaces its predecessor.
+    ///
+    /// # Errors
+    /// 42P03 when a portal or a cursor has the name.
+    pub fn open_portal(&mut self, name: &str) -> Result<()> {
+        if !name.is_empty() {
+            self.refuse_taken_name(name)?;
+        }
+        let number = self.portals.next();
+        self.portals.numbers.insert(name.to_owned(), number);
+        Ok(())
+    }
+
+    /// `Close` of a portal, which may be a cursor; nothing when there is none.
+    pub fn close_portal(&mut self, name: &str) {
+        self.portals.numbers.remove(name);
+        self.cursors.remove(name);
+    }
+
+    /// Names of portals that were closed since the last call, by CLOSE, by a return to a savepoint or with their transaction.
+    pub fn take_closed_portals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.portals.closed)
+    }
+
+    /// Whether a name is that of a cursor.
+    pub fn has_cursor(&self, name: &str) -> bool {
+        self.cursors.contains_key(name)
+    }
+
+    /// `Execute` of a portal that is a cursor: its next rows.
+    ///
+    /// # Errors
+    /// 34000, 25P02, and what computing the rows gives.
+    pub async fn execute_cursor(&mut self, name: &str, rows_max: usize) -> Result<ResultSet> {
+        let columns = self.cursor_columns(name)?;
+        self.resume_cursor(name)?;
+        let movement = Movement::Forward(u64::try_from(rows_max).ok().filter(|_| rows_max < usize::MAX));
+        let rows = self.move_cursor(name, movement).await?;
+        Ok(ResultSet::from_rows(columns, "SELECT", rows))
+    }
+
+    /// Closes the cursors and portals that were opened after another one.
+    pub(super) fn close_younger(&mut self, last: u64) {
+        self.cursors.retain(|_, cursor| cursor.number <= last);
+        self.portals.close(|_, number| number > last);
     }
 
     async fn pull(&mut self, cursor: &mut Cursor, rows_max: usize) -> Result<Option<Vec<Vec<Datum>>>> {
@@ -102,11 +185,6 @@ impl Session {
     /// 34000.
     pub fn describe_cursor(&self, name: &str) -> Result<StatementDescription> {
         Ok(StatementDescription { params: Arc::default(), columns: Some(self.cursor_columns(name)?) })
-    }
-
-    /// `Close` of a portal that is a cursor; nothing when there is none.
-    pub fn close_cursor_named(&mut self, name: &str) {
-        self.cursors.remove(name);
     }
 
     /// FETCH and MOVE: the rows passed, in the order of the movement.
@@ -216,7 +294,11 @@ impl Session {
 
     pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<()> {
         match name {
-            None => self.cursors.clear(),
+            None => {
+                self.cursors.clear();
+                self.portals.close(|_, _| true);
+            }
+            Some(name) if self.portals.numbers.contains_key(name) => self.portals.close(|portal, _| portal == name),
             Some(name) => {
                 self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
             }
@@ -224,10 +306,11 @@ impl Session {
         Ok(())
     }
 
-    /// The transaction ended: cursors without HOLD are gone.
+    /// The transaction ended: portals and cursors without HOLD are gone.
     pub(super) fn end_cursors(&mut self) {
         if self.block.is_none() {
             self.cursors.retain(|_, cursor| cursor.hold);
+            self.portals.close(|_, _| true);
         }
     }
 }

@@ -7,6 +7,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::plan::{Action, Planned, Prepared, QueryPlan};
 use super::session::Session;
+use super::transaction::Company;
 use crate::catalog::{Table, keys};
 use crate::exec::direct::DirectSelect;
 use crate::exec::{Changes, StatementContext, stored};
@@ -60,7 +61,7 @@ impl Session {
         prepared: &Arc<Prepared>,
         planned: Arc<Planned>,
         params: Vec<Datum>,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         match &planned.action {
             Action::Direct { general, .. } => match (self.execute_at_once(&planned, &params), general) {
@@ -72,9 +73,9 @@ impl Session {
             Action::Insert(_) | Action::Change { .. } => self.run_change(prepared, planned, &params).await,
             Action::SchemaChange(ddl) => {
                 let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-                Box::pin(self.run_schema_change(ddl, text, in_string)).await
+                Box::pin(self.run_schema_change(ddl, text, company)).await
             }
-            Action::Utility(body) => Box::pin(self.run_utility(prepared, &planned, body, params, in_string)).await,
+            Action::Utility(body) => Box::pin(self.run_utility(prepared, &planned, body, params, company)).await,
         }
     }
 
@@ -206,7 +207,5 @@ fn change_result(planned: &Planned, changes: Changes) -> StatementResult {
     if !returns {
         return StatementResult::Done(format!("{tag} {}", changes.count));
     }
-    let mut result = ResultSet::from_rows(planned.output.clone(), tag, changes.returned);
-    result.affected = Some(changes.count);
-    StatementResult::Rows(result)
+    StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), tag, changes.returned))
 }

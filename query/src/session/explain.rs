@@ -7,6 +7,7 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::plan::{Action, Planned, Prepared};
 use super::session::Session;
+use super::transaction::Company;
 use crate::exec::direct::Access;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn, Rel};
@@ -105,12 +106,12 @@ impl Session {
         if wanted.analyze && !matches!(planned.action, Action::Query(_)) {
             let started = std::time::Instant::now();
             let mut rows = 0;
-            match self.execute(&inner, planned, params, true).await? {
+            match self.execute(&inner, planned, params, Company::String).await? {
                 StatementResult::Rows(mut result) => {
                     while let Some(block) = result.next(1024).await? {
                         rows += block.len();
                     }
-                    lines.push(format!("Rows: {}", result.affected.unwrap_or(rows as u64)));
+                    lines.push(format!("Rows: {}", rows));
                 }
                 StatementResult::Done(tag) => lines.push(format!("Result: {tag}")),
                 _ => {}

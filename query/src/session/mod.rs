@@ -8,6 +8,7 @@
 //! - [`schema_change`]: DDL and its jobs
 //! - [`recall`]: plans of simple queries that come again with other integers
 //! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
+//! - [`passwords`]: statements as others may read them
 //! - [`settings`], [`cancel`], [`shared`]: see there
 
 mod advisory;
@@ -20,6 +21,7 @@ mod execute;
 mod explain;
 #[cfg(test)]
 mod no_session;
+mod passwords;
 mod plan;
 mod random;
 mod recall;
@@ -42,10 +44,12 @@ pub use plan::{Planned, Prepared};
 pub(crate) use schema_change::scram_verifier;
 pub use session::{Session, StatementDescription, TransactionStatus};
 pub use setting_table::{SERVER_VERSION, SERVER_VERSION_NUM};
-pub(crate) use setting_value::{parse_bool, quote_if_needed};
+pub use setting_value::parse_bool;
+pub(crate) use setting_value::quote_if_needed;
 pub use settings::Settings;
 pub(crate) use shared::Identity;
 pub use shared::{Activity, SessionShared};
+pub use transaction::Company;
 
 /// Microseconds since the Unix epoch by this node's clock: for `now()` and what people read, never for a decision.
 pub fn now_micros() -> i64 {

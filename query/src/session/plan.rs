@@ -1,9 +1,9 @@
 //! What a statement compiles to.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use stratos_types::{FormatOptions, PgType, Result};
+use stratos_types::{Error, ErrorKind, FormatOptions, PgType, Result};
 
 use crate::binder::{self, BindContext, Body, ParsedStatement};
 use crate::catalog::{PreparedFacts, Snapshot};
@@ -26,7 +26,23 @@ pub struct Prepared {
     pub without_params: bool,
     /// Made by `PREPARE` rather than by the protocol.
     pub from_sql: bool,
+    /// The client was told, or may ask at any time, what goes in and what comes out: it must stay as it was found first.
+    keeps_shape: bool,
+    shape: OnceLock<Shape>,
     plan: Mutex<Option<CachedPlan>>,
+}
+
+/// What goes into a statement and what comes out of it.
+struct Shape {
+    params: Vec<Option<PgType>>,
+    output: Arc<[OutputColumn]>,
+}
+
+impl Shape {
+    fn gives(&self, output: &[OutputColumn]) -> bool {
+        self.output.len() == output.len()
+            && self.output.iter().zip(output).all(|(was, is)| was.name == is.name && was.ty == is.ty)
+    }
 }
 
 struct CachedPlan {
@@ -103,8 +119,16 @@ impl Prepared {
             prepared_micros: super::now_micros(),
             without_params: false,
             from_sql: false,
+            keeps_shape: false,
+            shape: OnceLock::new(),
             plan: Mutex::new(None),
         }
+    }
+
+    /// As [`Prepared::new`], for a statement that clients know by a name: types of parameters and columns that were found at
+    /// the first planning stay.
+    pub fn named(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
+        Prepared { keeps_shape: true, ..Prepared::new(parsed, declared) }
     }
 
     /// What `pg_prepared_statements` shows of it.
@@ -145,7 +169,7 @@ impl Prepared {
     /// A new plan for this catalog and search path.
     ///
     /// # Errors
-    /// What binding the statement gives.
+    /// What binding the statement gives; 0A000 where its columns are not those of its first plan.
     pub fn plan(
         &self,
         engine: &Arc<Engine>,
@@ -154,7 +178,18 @@ impl Prepared {
         format: &Arc<FormatOptions>,
     ) -> Result<Option<Arc<Planned>>> {
         let Some(parsed) = &self.parsed else { return Ok(None) };
-        let planned = Arc::new(plan_statement(engine, parsed, &self.declared, catalog, path, format)?);
+        let shape = self.shape.get();
+        let params = shape.map_or(&self.declared, |shape| &shape.params);
+        let planned = Arc::new(plan_statement(engine, parsed, params, catalog, path, format)?);
+        if let Some(shape) = shape
+            && !shape.gives(&planned.output)
+        {
+            return Err(Error::new(ErrorKind::FeatureNotSupported, "cached plan must not change result type"));
+        }
+        if self.keeps_shape {
+            let params = planned.params.iter().copied().map(Some).collect();
+            self.shape.get_or_init(|| Shape { params, output: planned.output.clone() });
+        }
         if !catalog.private {
             *self.plan.lock() = Some(CachedPlan {
                 planned: planned.clone(),

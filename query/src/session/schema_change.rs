@@ -10,6 +10,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::Host;
 use super::session::Session;
+use super::transaction::Company;
 use crate::binder::{ScalarBinder, SourceText};
 use crate::catalog::{SnapshotEditor, keys};
 use crate::ddl::{self, DdlContext, DdlStatement, Job};
@@ -22,7 +23,7 @@ impl Session {
         &mut self,
         statement: &DdlStatement,
         text: &str,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         let block = self.ensure_block();
         if block.read_only {
@@ -30,9 +31,9 @@ impl Session {
         }
         self.shared.note_write();
         let block = self.ensure_block();
-        let alone = !block.used && !block.explicit && !in_string;
+        let alone = !block.used && !block.explicit && company == Company::None;
         block.used = true;
-        let explicit = block.explicit;
+        let in_block = block.explicit || company == Company::String;
         let first = block.catalog.is_none();
         let wait = self.wait_policy();
         let block = self.ensure_block();
@@ -63,7 +64,8 @@ impl Session {
                 let context = DdlContext {
                     role,
                     search_path: &search_path,
-                    in_transaction_block: explicit || in_string,
+                    in_transaction_block: in_block,
+                    in_pipeline: company == Company::Pipeline,
                     text,
                     oids,
                     binder: &binder,
@@ -92,7 +94,7 @@ impl Session {
         self.publish_catalog();
         let mut tag = outcome.tag.to_owned();
         for job in outcome.jobs {
-            if let Some(rows) = self.run_job(job, explicit || in_string).await? {
+            if let Some(rows) = self.run_job(job, in_block).await? {
                 tag = format!("SELECT {rows}");
             }
         }

@@ -10,12 +10,13 @@ use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 use super::away::{INLINE_BYTES_MAX, away};
 use super::cancel::deadline_after;
 use super::context::EvalContext;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Portals};
+use super::passwords::without_passwords;
 use super::plan::{Planned, Prepared};
 use super::recall::Recall;
 use super::settings::Derived;
 use super::shared::{NOTICES_MAX, QUERY_BYTES_MAX, SessionShared};
-use super::transaction::Block;
+use super::transaction::{Block, Company};
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
@@ -53,6 +54,7 @@ pub struct Session {
     pub(super) shared: Arc<SessionShared>,
     pub(crate) block: Option<Block>,
     pub(super) cursors: HashMap<String, Cursor>,
+    pub(super) portals: Portals,
     notices: Vec<Notice>,
     /// The settings of which the client has been told.
     reported: Arc<Derived>,
@@ -63,6 +65,14 @@ pub struct Session {
     /// The statement that has just run is to be committed before its client is told, because there are jobs to do then.
     pub(super) commits_alone: bool,
     statement_micros: i64,
+}
+
+/// 25P02.
+fn failed_block() -> Error {
+    Error::new(
+        ErrorKind::InFailedSqlTransaction,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
 }
 
 /// Parses on the spot what is short, and the rest where it holds up nobody.
@@ -99,6 +109,7 @@ impl Session {
             shared,
             block: None,
             cursors: HashMap::new(),
+            portals: Portals::default(),
             notices: Vec::new(),
             reported,
             // Generation 0 is never current, so the first statement looks.
@@ -132,7 +143,7 @@ impl Session {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices.len() < NOTICES_MAX {
+        if self.notices.len() < NOTICES_MAX && self.shared.settings.lock().shows(&notice) {
             self.notices.push(notice);
         }
     }
@@ -250,14 +261,6 @@ impl Session {
         self.shared.settings.lock().idle_in_transaction_timeout_ms()
     }
 
-    /// Types of a prepared statement's parameters.
-    ///
-    /// # Errors
-    /// What planning the statement gives.
-    pub async fn param_types(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<[PgType]>> {
-        Ok(self.plan(prepared).await?.map_or_else(Arc::default, |planned| planned.params.clone()))
-    }
-
     /// Runs a statement that stands inside another one.
     pub(crate) async fn run_inner(
         &mut self,
@@ -266,7 +269,7 @@ impl Session {
     ) -> Result<StatementResult> {
         let inner = Arc::new(Prepared::new(self.inner_statement(outer, statement), Vec::new()));
         let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
-        self.execute(&inner, planned, Vec::new(), true).await
+        self.execute(&inner, planned, Vec::new(), Company::String).await
     }
 
     /// Parses a query string into its statements, each ready to be planned.
@@ -311,7 +314,7 @@ impl Session {
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-        let prepared = Arc::new(Prepared::new(statements.pop(), declared));
+        let prepared = Arc::new(Prepared::named(statements.pop(), declared));
         self.refuse_if_failed(&prepared)?;
         self.plan(&prepared).await?;
         self.shared.prepared.lock().insert(name.to_owned(), prepared);
@@ -352,7 +355,7 @@ impl Session {
         })
     }
 
-    fn columns_of(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
+    fn columns_of(&mut self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
         if let Some(columns) = self.output_of_utility(planned)? {
             return Ok(Some(columns));
         }
@@ -408,11 +411,7 @@ impl Session {
         self.statement_micros = now_micros();
         let mut activity = self.shared.activity.lock();
         activity.query.clear();
-        let mut end = QUERY_BYTES_MAX.min(sql.len());
-        while !sql.is_char_boundary(end) {
-            end -= 1;
-        }
-        activity.query.push_str(&sql[..end]);
+        activity.query.push_str(&without_passwords(&sql[..sql.floor_char_boundary(QUERY_BYTES_MAX)]));
         activity.query_start_micros = self.statement_micros;
         activity.state = "active";
         activity.transaction_start_micros = self.block.as_ref().map(|b| b.started_micros);
@@ -429,19 +428,37 @@ impl Session {
         activity.transaction_start_micros = self.block.as_ref().map(|b| b.started_micros);
     }
 
-    fn refuse_if_failed(&self, prepared: &Prepared) -> Result<()> {
+    /// 25P02 in a failed transaction block, unless the statement ends it.
+    ///
+    /// # Errors
+    /// That.
+    pub fn refuse_if_failed(&self, prepared: &Prepared) -> Result<()> {
         let ends_block =
             prepared.parsed.as_ref().is_none_or(|p| p.sql().is_some_and(super::utility::ends_failed_block));
         match &self.block {
-            Some(block) if block.failed && !ends_block => Err(Error::new(
-                ErrorKind::InFailedSqlTransaction,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            )),
+            Some(block) if block.failed && !ends_block => Err(failed_block()),
             _ => Ok(()),
         }
     }
 
-    /// Runs a statement. `in_string` says that others share its simple query string, so that they form one transaction.
+    /// Goes on with the rows of a statement that was run before: its clock starts again.
+    ///
+    /// # Errors
+    /// The transaction block has failed meanwhile.
+    pub fn resume(&mut self, prepared: &Prepared) -> Result<()> {
+        self.begin_statement(prepared.parsed.as_ref().map_or("", |p| p.text()));
+        self.refuse_if_failed(prepared)
+    }
+
+    pub(super) fn resume_cursor(&mut self, name: &str) -> Result<()> {
+        self.begin_statement(&format!("FETCH FROM {name}"));
+        match &self.block {
+            Some(block) if block.failed => Err(failed_block()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a statement. `company` says what forms one transaction with it.
     /// Rows are then taken with [`Session::fetch`]. After an error the transaction block has failed.
     ///
     /// # Errors
@@ -450,10 +467,10 @@ impl Session {
         &mut self,
         prepared: &Arc<Prepared>,
         params: Vec<Datum>,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-        self.run_as(text, prepared, params, in_string).await
+        self.run_as(text, prepared, params, company).await
     }
 
     /// As [`Session::run`], for a statement of which others see `text` as the text.
@@ -465,7 +482,7 @@ impl Session {
         text: &str,
         prepared: &Arc<Prepared>,
         params: Vec<Datum>,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         self.begin_statement(text);
         let deadline = *self.shared.deadline.lock();
@@ -477,7 +494,7 @@ impl Session {
             None => {
                 let shared = self.shared.clone();
                 // On the heap: the states of all kinds of statements together are large, and would be moved about.
-                let work = Box::pin(self.run_planned(prepared, params, in_string));
+                let work = Box::pin(self.run_planned(prepared, params, company));
                 if ends_block { work.await } else { shared.cancel.guard(deadline, work).await }
             }
         };
@@ -513,7 +530,7 @@ impl Session {
         &mut self,
         prepared: &Arc<Prepared>,
         params: Vec<Datum>,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         let Some(planned) = self.plan(prepared).await? else { return Ok(StatementResult::Empty) };
         if prepared.without_params && !planned.params.is_empty() {
@@ -537,7 +554,7 @@ impl Session {
                 ),
             ));
         }
-        self.execute(prepared, planned, params, in_string).await
+        self.execute(prepared, planned, params, company).await
     }
 
     /// Takes at most `rows_max` further rows of a result.
@@ -576,6 +593,17 @@ impl Session {
         self.block.as_mut().unwrap_or_else(|| unreachable!("the block was just made"))
     }
 
+    /// Starts the transaction over in which nothing has been read or written yet: with another isolation level, or as a block.
+    /// What it returns to when it is rolled back stays.
+    pub(super) fn restart_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
+        let before = self.block.take().map(|block| (block.settings_before, block.last_portal));
+        self.start_block(isolation, read_only, explicit);
+        if let (Some(block), Some((settings, last_portal))) = (&mut self.block, before) {
+            block.settings_before = settings;
+            block.last_portal = last_portal;
+        }
+    }
+
     pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
         let mut store = self.engine.store().begin(isolation, read_only);
         store.set_label(self.shared.pid.unsigned_abs());
@@ -589,6 +617,7 @@ impl Session {
             read_only,
             used: false,
             settings_before: self.shared.settings.lock().clone(),
+            last_portal: self.portals.last(),
             catalog: None,
             savepoints: Vec::new(),
             jobs: Vec::new(),
@@ -689,6 +718,7 @@ impl Session {
         self.shared.read_only.store(false, Ordering::Relaxed);
         *self.shared.settings.lock() = block.settings_before;
         self.forget_local_settings();
+        self.close_younger(block.last_portal);
         block.store.rollback().await;
         self.shared.advisory.undo_to(0);
         self.publish_catalog();

@@ -10,7 +10,9 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::block::{Modes, modes};
 use super::session::Session;
-use super::transaction::isolation_name;
+use super::setting_table::takes_names;
+use super::setting_value::quote_if_needed;
+use super::transaction::{Company, isolation_name};
 use super::utility::{done, fold, text_column};
 use crate::result::{ResultSet, StatementResult};
 
@@ -41,9 +43,15 @@ pub(super) fn shown_as(name: &str) -> String {
 }
 
 /// The value of a SET as text; `None` is DEFAULT.
-fn setting_value(values: &[AstExpr]) -> Result<Option<String>> {
+fn setting_value(name: &str, values: &[AstExpr]) -> Result<Option<String>> {
+    // Each value of a list of names is one name, whatever is in it.
+    let names = takes_names(name);
     let mut parts = Vec::with_capacity(values.len());
     for value in values {
+        if names && let Some(name) = one_name(value) {
+            parts.push(quote_if_needed(&name));
+            continue;
+        }
         parts.push(match value {
             AstExpr::Identifier(ident)
                 if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") =>
@@ -75,6 +83,22 @@ fn setting_value(values: &[AstExpr]) -> Result<Option<String>> {
     Ok(Some(parts.join(", ")))
 }
 
+/// A name in a list of names; none for DEFAULT and what is no name.
+fn one_name(value: &AstExpr) -> Option<String> {
+    match value {
+        AstExpr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") => {
+            None
+        }
+        AstExpr::Identifier(ident) => Some(fold(ident)),
+        AstExpr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
+            Value::DollarQuotedString(text) => Some(text.value.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn bad_value(value: &AstExpr) -> Error {
     Error::new(ErrorKind::SyntaxError, format!("SET takes constants only, not \"{value}\""))
 }
@@ -93,31 +117,32 @@ fn literal(value: &Value) -> Result<String> {
 }
 
 impl Session {
-    pub(super) fn set(&mut self, set: &Set) -> Result<StatementResult> {
+    pub(super) fn set(&mut self, set: &Set, company: Company) -> Result<StatementResult> {
         match set {
             Set::SingleAssignment { scope, hivevar, variable, values } => {
                 if *hivevar || matches!(scope, Some(ContextModifier::Global)) {
                     return Err(Error::unsupported("SET GLOBAL"));
                 }
                 let local = matches!(scope, Some(ContextModifier::Local));
-                self.assign(&setting_name(variable), setting_value(values)?, local)?;
+                let name = setting_name(variable);
+                self.assign(&name, setting_value(&name, values)?, local.then_some(company))?;
             }
             Set::SetTimeZone { local, value } => {
-                let value = setting_value(std::slice::from_ref(value))?;
-                self.assign("TimeZone", value, *local)?;
+                let value = setting_value("TimeZone", std::slice::from_ref(value))?;
+                self.assign("TimeZone", value, local.then_some(company))?;
             }
             Set::SetNames { charset_name, collation_name: None } => {
-                self.assign("client_encoding", Some(charset_name.value.clone()), false)?;
+                self.assign("client_encoding", Some(charset_name.value.clone()), None)?;
             }
-            Set::SetNamesDefault {} => self.assign("client_encoding", None, false)?,
+            Set::SetNamesDefault {} => self.assign("client_encoding", None, None)?,
             Set::SetTransaction { modes: wanted, snapshot: None, session: true } => {
                 let wanted = modes(wanted)?;
                 if let Some(level) = wanted.isolation {
-                    self.assign("default_transaction_isolation", Some(isolation_name(level).into()), false)?;
+                    self.assign("default_transaction_isolation", Some(isolation_name(level).into()), None)?;
                 }
                 if let Some(read_only) = wanted.read_only {
                     let value = if read_only { "on" } else { "off" };
-                    self.assign("default_transaction_read_only", Some(value.into()), false)?;
+                    self.assign("default_transaction_read_only", Some(value.into()), None)?;
                 }
             }
             Set::SetTransaction { modes: wanted, snapshot: None, session: false } => {
@@ -128,7 +153,7 @@ impl Session {
                 role_name,
             } => {
                 if matches!(scope, Some(ContextModifier::Local)) {
-                    self.warn_of_local();
+                    self.warn_of_local(company);
                 }
                 if let Some(name) = role_name.as_ref().map(fold).filter(|name| name != "none") {
                     self.must_be_user(&name, "SET ROLE")?;
@@ -136,7 +161,7 @@ impl Session {
             }
             Set::SetSessionAuthorization(SetSessionAuthorizationParam { scope, kind }) => {
                 if matches!(scope, ContextModifier::Local) {
-                    self.warn_of_local();
+                    self.warn_of_local(company);
                 }
                 if let SetSessionAuthorizationParamKind::User(name) = kind {
                     self.must_be_user(&fold(name), "SET SESSION AUTHORIZATION")?;
@@ -147,8 +172,8 @@ impl Session {
         done("SET")
     }
 
-    fn warn_of_local(&mut self) {
-        if self.block.as_ref().is_none_or(|b| !b.explicit) {
+    fn warn_of_local(&mut self, company: Company) {
+        if company != Company::String && self.block.as_ref().is_none_or(|b| !b.explicit) {
             self.warning(ErrorKind::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
         }
     }
@@ -164,7 +189,8 @@ impl Session {
         Err(Error::unsupported(format_args!("{statement} to another role")))
     }
 
-    fn assign(&mut self, name: &str, value: Option<String>, local: bool) -> Result<()> {
+    /// `local` says that it is SET LOCAL, and in what company.
+    fn assign(&mut self, name: &str, value: Option<String>, local: Option<Company>) -> Result<()> {
         let lower = name.to_ascii_lowercase();
         if lower == "transaction_isolation" || lower == "transaction_read_only" {
             let value = value.ok_or_else(|| {
@@ -187,13 +213,15 @@ impl Session {
             }
             return self.set_transaction(wanted);
         }
-        if local {
-            self.warn_of_local();
+        if let Some(company) = local {
+            self.warn_of_local(company);
         }
+        // Taken back when the transaction is.
+        self.ensure_block();
         let mut settings = self.shared.settings.lock();
         match value {
             None => settings.reset(name),
-            Some(value) if local => settings.set_local(name, &value),
+            Some(value) if local.is_some() => settings.set_local(name, &value),
             Some(value) => settings.set(name, &value),
         }
     }

@@ -211,6 +211,11 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
     table.settings.get(*at)
 }
 
+/// Whether the setting is a list of names.
+pub(super) fn takes_names(name: &str) -> bool {
+    find(name).is_some_and(|setting| matches!(setting.takes, Takes::SearchPath))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

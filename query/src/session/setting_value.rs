@@ -192,7 +192,7 @@ pub(super) fn whole(setting: &Setting, shown: &str) -> u64 {
 }
 
 /// Postgres's booleans: any unique prefix of true/false/yes/no, on, off, 1, 0.
-pub(crate) fn parse_bool(value: &str) -> Option<bool> {
+pub fn parse_bool(value: &str) -> Option<bool> {
     let value = value.trim().to_ascii_lowercase();
     match value.as_str() {
         "" | "o" => None,

@@ -12,6 +12,7 @@ use super::setting_table::{Takes, all, find};
 use super::setting_value::{canonical, invalid, parse_date_style, parse_time_zone, plain, split_path, whole};
 use super::transaction::isolation_from_name;
 use crate::catalog::SettingFacts;
+use crate::ddl::Notice;
 
 /// How many settings of the form `prefix.name` one session may make up.
 const CUSTOM_SETTINGS_MAX: usize = 256;
@@ -93,7 +94,8 @@ impl Settings {
             Some(setting) => Some(self.get_fixed(setting.name).to_owned()),
             None => {
                 let name = name.to_ascii_lowercase();
-                self.local.get(&name).or_else(|| self.values.get(&name)).cloned()
+                let set = self.local.get(&name).or_else(|| self.values.get(&name));
+                set.or_else(|| self.session_defaults.get(&name)).cloned()
             }
         }
     }
@@ -164,19 +166,31 @@ impl Settings {
         Ok((name, value.to_owned()))
     }
 
-    /// Sets what the server says of itself (`session_authorization`, `is_superuser`) or what the client asks for at its
-    /// start: the value that RESET returns to.
+    /// Sets what the server says of itself: `session_authorization`, `is_superuser`.
+    ///
+    /// # Errors
+    /// Unknown name (42704).
+    pub(crate) fn tell(&mut self, name: &str, value: &str) -> Result<()> {
+        let setting = find(name).ok_or_else(|| unknown(name))?;
+        Arc::make_mut(&mut self.session_defaults).insert(setting.name.to_owned(), value.to_owned());
+        self.derive()
+    }
+
+    /// Sets what the client asks for at its start: the value that RESET returns to.
     ///
     /// # Errors
     /// As [`Settings::set`].
     pub fn set_session_default(&mut self, name: &str, value: &str) -> Result<()> {
-        let setting = find(name).ok_or_else(|| unknown(name))?;
-        let value = match setting.takes {
-            Takes::Fixed => value.to_owned(),
-            _ => canonical(setting, value)?,
-        };
-        Arc::make_mut(&mut self.session_defaults).insert(setting.name.to_owned(), value);
+        let (name, value) = self.checked(name, value)?;
+        Arc::make_mut(&mut self.session_defaults).insert(name, value);
         self.derive()
+    }
+
+    /// Made-up settings with their values.
+    fn custom(&self) -> BTreeMap<&str, &str> {
+        let maps = [&self.session_defaults, &self.values, &self.local];
+        let all = maps.into_iter().flat_map(|map| map.iter());
+        all.filter(|(name, _)| find(name).is_none()).map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     /// Goes back to the default.
@@ -207,8 +221,8 @@ impl Settings {
     /// All settings: name, value, description.
     pub fn all(&self) -> Vec<(String, String, String)> {
         let known = all().iter().map(|s| (s.name.to_owned(), self.get_fixed(s.name).to_owned(), s.about.to_owned()));
-        let custom = self.values.iter().filter(|(name, _)| find(name).is_none());
-        known.chain(custom.map(|(name, value)| (name.clone(), value.clone(), String::new()))).collect()
+        let custom = self.custom().into_iter();
+        known.chain(custom.map(|(name, value)| (name.to_owned(), value.to_owned(), String::new()))).collect()
     }
 
     /// All settings as `pg_settings` shows them.
@@ -246,13 +260,14 @@ impl Settings {
                 }
             })
             .collect();
-        facts.extend(self.values.iter().filter(|(name, _)| find(name).is_none()).map(|(name, value)| SettingFacts {
-            name: name.clone(),
-            value: value.clone(),
+        facts.extend(self.custom().into_iter().map(|(name, value)| SettingFacts {
+            name: name.to_owned(),
+            value: value.to_owned(),
             category: "Customized Options",
             context: "user",
             kind: "string",
-            source: "session",
+            source: if self.values.contains_key(name) || self.local.contains_key(name) { "session" } else { "client" },
+            reset: self.session_defaults.get(name).cloned().unwrap_or_default(),
             ..SettingFacts::default()
         }));
         facts
@@ -296,6 +311,15 @@ impl Settings {
     /// `default_transaction_read_only`.
     pub fn read_only(&self) -> bool {
         self.derived.read_only
+    }
+
+    /// Whether the client wants to be told, by `client_min_messages`.
+    pub(super) fn shows(&self, notice: &Notice) -> bool {
+        match self.get_fixed("client_min_messages") {
+            "error" => false,
+            "warning" => notice.is_warning(),
+            _ => true,
+        }
     }
 
     fn derive(&mut self) -> Result<()> {

@@ -209,7 +209,10 @@ impl SessionShared {
     }
 
     /// A notice from inside a statement.
-    pub(super) fn notice(&self, notice: Notice) {
+    pub(crate) fn notice(&self, notice: Notice) {
+        if !self.settings.lock().shows(&notice) {
+            return;
+        }
         let mut notices = self.notices.lock();
         if notices.len() < NOTICES_MAX {
             notices.push(notice);
@@ -240,6 +243,33 @@ impl SessionShared {
     /// Whether a holder of locks is this session.
     pub(crate) fn holds_as(&self, holder: TxnId) -> bool {
         self.advisory.owner() == holder || self.running_transaction() == Some(holder)
+    }
+
+    fn is_superuser(&self, role: &str) -> Result<bool> {
+        Ok(self.engine()?.role(role)?.is_some_and(|role| role.superuser))
+    }
+
+    /// Whether the session may stop another one's statement or end it: its own role's, and a superuser anybody's. `done_to`
+    /// says what is done, in the words of Postgres's two errors.
+    ///
+    /// # Errors
+    /// 42501.
+    pub(crate) fn may_signal(&self, target: &SessionShared, done_to: [&str; 2]) -> Result<()> {
+        let own = self.current_user();
+        if self.is_superuser(&own)? {
+            return Ok(());
+        }
+        let refused = |message: String| Err(Error::new(ErrorKind::InsufficientPrivilege, message));
+        if self.is_superuser(&target.user)? {
+            return refused(format!("must be a superuser to {}", done_to[0]));
+        }
+        if own != target.user {
+            return refused(format!(
+                "must be a member of the role whose {} or member of pg_signal_backend",
+                done_to[1]
+            ));
+        }
+        Ok(())
     }
 
     /// Forgets what sequences gave (`DISCARD SEQUENCES`).
@@ -309,7 +339,13 @@ impl Host for SessionShared {
     }
 
     fn sessions(&self) -> Vec<crate::catalog::SessionFacts> {
-        self.engine.upgrade().map_or_else(Vec::new, |engine| engine.session_facts())
+        let Some(engine) = self.engine.upgrade() else { return Vec::new() };
+        let mut facts = engine.session_facts();
+        let own = self.current_user();
+        if !self.is_superuser(&own).unwrap_or(false) {
+            facts.iter_mut().for_each(|session| session.is_visible = session.user == own);
+        }
+        facts
     }
 
     fn prepared_statements(&self) -> Vec<PreparedFacts> {
@@ -413,7 +449,7 @@ impl Host for SessionShared {
         }
         match self.advisory.function(self, name, args) {
             Some(result) => result,
-            None => self.engine()?.node_function(name, args),
+            None => self.engine()?.node_function(self, name, args),
         }
     }
 }

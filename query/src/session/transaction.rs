@@ -22,6 +22,8 @@ pub struct NamedSavepoint {
     pub settings: Settings,
     pub catalog: Option<Arc<Snapshot>>,
     pub jobs: usize,
+    /// Cursors and portals with higher numbers are younger.
+    pub last_portal: u64,
     /// Advisory locks that the transaction had asked for.
     pub advisory: usize,
 }
@@ -42,12 +44,25 @@ pub struct Block {
     pub used: bool,
     /// Settings to return to on rollback.
     pub settings_before: Settings,
+    /// Cursors and portals with higher numbers were opened in it.
+    pub last_portal: u64,
     /// The catalog as changed by this transaction, once it changed it.
     pub catalog: Option<Arc<Snapshot>>,
     /// Open savepoints, oldest first.
     pub savepoints: Vec<NamedSavepoint>,
     /// Jobs of DDL for after the commit.
     pub jobs: Vec<Job>,
+}
+
+/// What shares a statement's implicit transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// Nothing, or what comes later in its pipeline.
+    None,
+    /// The other statements of its simple query string.
+    String,
+    /// Statements of its pipeline that ran before it.
+    Pipeline,
 }
 
 /// The name by which SQL knows a level.

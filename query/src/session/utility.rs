@@ -11,6 +11,8 @@ use super::block::modes;
 use super::plan::{Planned, Prepared};
 use super::session::Session;
 use super::set::{setting_name, show_name, shown_as};
+use super::transaction::Company;
+pub(super) use crate::binder::fold_ident as fold;
 use crate::binder::{self, Body, CursorMove, ParsedStatement};
 use crate::catalog::Relation;
 use crate::exec::stored;
@@ -50,8 +52,10 @@ pub fn carried(statement: &Statement) -> Option<Cow<'_, Statement>> {
     }
 }
 
-pub(super) fn fold(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+/// The name in EXECUTE.
+fn statement_name(name: &ObjectName) -> String {
+    let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+    parts.join(".")
 }
 
 pub(super) fn done(tag: impl Into<String>) -> Result<StatementResult> {
@@ -69,11 +73,18 @@ pub(super) fn is_plain_block_statement(body: &Body) -> bool {
 }
 
 impl Session {
-    /// Columns of utility statements that depend on the session: FETCH and EXECUTE.
-    pub(super) fn output_of_utility(&self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
+    /// Columns of utility statements that depend on the session: FETCH and EXECUTE. That what they name is not there is told
+    /// when they run.
+    pub(super) fn output_of_utility(&mut self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
         let super::plan::Action::Utility(body) = &planned.action else { return Ok(None) };
         match body.as_ref() {
-            Body::Move(CursorMove { name, fetches: true, .. }) => self.cursor_columns(name).map(Some),
+            Body::Move(CursorMove { name, fetches: true, .. }) => Ok(self.cursor_columns(name).ok()),
+            Body::Sql(statement) => {
+                let Statement::Execute { name: Some(name), .. } = statement.as_ref() else { return Ok(None) };
+                let Ok(prepared) = self.prepared(&statement_name(name)) else { return Ok(None) };
+                let planned = self.plan_here(&prepared)?;
+                Ok(planned.filter(|planned| !planned.output.is_empty()).map(|planned| planned.output.clone()))
+            }
             _ => Ok(None),
         }
     }
@@ -84,11 +95,11 @@ impl Session {
         planned: &Planned,
         body: &Body,
         params: Vec<Datum>,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         let statement = match body {
             Body::Sql(statement) => statement.as_ref(),
-            Body::Vacuum(tables) => return self.vacuum(tables),
+            Body::Vacuum(tables) => return self.vacuum(tables, company),
             Body::Checkpoint => return done("CHECKPOINT"),
             Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
             Body::Move(CursorMove { name, movement, fetches }) => {
@@ -115,15 +126,14 @@ impl Session {
                 }
                 self.commit(*chain).await
             }
-            Statement::Rollback { chain, savepoint: None } => {
-                self.rollback(*chain).await;
-                done("ROLLBACK")
-            }
+            Statement::Rollback { chain, savepoint: None } => self.rollback(*chain).await,
             Statement::Rollback { savepoint: Some(name), .. } => self.rollback_to(&fold(name)),
             Statement::Savepoint { name } => self.savepoint(fold(name)),
             Statement::ReleaseSavepoint { name } => self.release(&fold(name)),
-            Statement::Set(set) => self.set(set),
+            Statement::Set(set) => self.set(set, company),
             Statement::Reset(reset) => {
+                // Taken back when the transaction is.
+                self.ensure_block();
                 let mut settings = self.shared.settings.lock();
                 match &reset.reset {
                     Reset::ALL => settings.reset_all()?,
@@ -142,8 +152,8 @@ impl Session {
                 if *immediate || !into.is_empty() || !using.is_empty() || *output || *default {
                     return Err(Error::unsupported("EXECUTE with INTO, USING or IMMEDIATE"));
                 }
-                let name = name.as_ref().map(setting_name).unwrap_or_default();
-                Box::pin(self.execute_by_name(&name.to_lowercase(), parameters, in_string)).await
+                let name = name.as_ref().map(statement_name).unwrap_or_default();
+                Box::pin(self.execute_by_name(&name, parameters, company)).await
             }
             Statement::Deallocate { name, .. } => {
                 let name = fold(name);
@@ -155,7 +165,7 @@ impl Session {
                 self.shared.prepared.lock().remove(&name);
                 done("DEALLOCATE")
             }
-            Statement::Declare { stmts } => Box::pin(self.declare(prepared, planned, stmts, params, in_string)).await,
+            Statement::Declare { stmts } => Box::pin(self.declare(prepared, planned, stmts, params, company)).await,
             Statement::Close { cursor } => match cursor {
                 CloseCursor::All => {
                     self.close_cursor(None)?;
@@ -166,7 +176,9 @@ impl Session {
                     done("CLOSE CURSOR")
                 }
             },
-            Statement::Discard { object_type } => self.discard(object_type, in_string),
+            // There is nothing to stop listening to, since LISTEN is refused.
+            Statement::UNLISTEN { .. } => done("UNLISTEN"),
+            Statement::Discard { object_type } => self.discard(object_type, company),
             Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
             Statement::Analyze(analyze) => {
@@ -187,12 +199,22 @@ impl Session {
         }
     }
 
+    /// 25001 inside a transaction block or a pipeline, for statements that reach beyond it.
+    fn must_be_alone(&self, statement: &str, company: Company) -> Result<()> {
+        let explicit = self.block.as_ref().is_some_and(|block| block.explicit);
+        let why = match company {
+            Company::None | Company::Pipeline if explicit => "run inside a transaction block",
+            Company::None => return Ok(()),
+            Company::String => "run inside a transaction block",
+            Company::Pipeline => "be executed within a pipeline",
+        };
+        Err(Error::new(ErrorKind::ActiveSqlTransaction, format!("{statement} cannot {why}")))
+    }
+
     /// VACUUM: old versions are removed in the background all the time, and row counts are exact, so there is nothing to do
     /// but to look whether the tables exist.
-    fn vacuum(&mut self, tables: &[ObjectName]) -> Result<StatementResult> {
-        if self.block.as_ref().is_some_and(|block| block.explicit) {
-            return Err(Error::new(ErrorKind::ActiveSqlTransaction, "VACUUM cannot run inside a transaction block"));
-        }
+    fn vacuum(&mut self, tables: &[ObjectName], company: Company) -> Result<StatementResult> {
+        self.must_be_alone("VACUUM", company)?;
         for table in tables {
             self.existing_table(table)?;
         }
@@ -214,7 +236,7 @@ impl Session {
             ));
         }
         let declared = types.iter().map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty))).collect::<Result<_>>()?;
-        let mut inner = Prepared::new(self.inner_statement(prepared, statement), declared);
+        let mut inner = Prepared::named(self.inner_statement(prepared, statement), declared);
         inner.from_sql = true;
         let inner = Arc::new(inner);
         self.plan(&inner).await?;
@@ -236,7 +258,12 @@ impl Session {
         Arc::new(Prepared::new(self.inner_statement(outer, inner), types))
     }
 
-    async fn execute_by_name(&mut self, name: &str, arguments: &[AstExpr], in_string: bool) -> Result<StatementResult> {
+    async fn execute_by_name(
+        &mut self,
+        name: &str,
+        arguments: &[AstExpr],
+        company: Company,
+    ) -> Result<StatementResult> {
         let prepared = self.prepared(name)?;
         let Some(planned) = self.plan(&prepared).await? else { return Ok(StatementResult::Empty) };
         if arguments.len() != planned.params.len() {
@@ -256,7 +283,7 @@ impl Session {
         for (argument, ty) in arguments.iter().zip(planned.params.iter()) {
             params.push(binder::eval_constant(argument, (*ty).into(), &context, &eval)?);
         }
-        self.execute(&prepared, planned, params, in_string).await
+        self.execute(&prepared, planned, params, company).await
     }
 
     fn shared_search_path(&self) -> Vec<String> {
@@ -270,7 +297,7 @@ impl Session {
         planned: &Planned,
         statements: &[ast::Declare],
         params: Vec<Datum>,
-        in_string: bool,
+        company: Company,
     ) -> Result<StatementResult> {
         let [declare] = statements else { return Err(Error::unsupported("DECLARE of several things")) };
         let (Some(query), [name]) = (&declare.for_query, declare.names.as_slice()) else {
@@ -280,7 +307,7 @@ impl Session {
             return Err(Error::unsupported("DECLARE BINARY CURSOR"));
         }
         let hold = declare.hold == Some(true);
-        if !hold && !in_string && self.block.as_ref().is_none_or(|b| !b.explicit) {
+        if !hold && company != Company::String && self.block.as_ref().is_none_or(|b| !b.explicit) {
             return Err(Error::new(
                 ErrorKind::NoActiveSqlTransaction,
                 "DECLARE CURSOR can only be used in transaction blocks",
@@ -289,7 +316,7 @@ impl Session {
         let statement = Statement::Query(query.clone());
         let inner = self.carried_statement(prepared, planned, &statement);
         let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
-        match self.execute(&inner, planned, params, in_string).await? {
+        match self.execute(&inner, planned, params, company).await? {
             StatementResult::Rows(result) => {
                 self.declare_cursor(fold(name), result, declare.scroll == Some(true), hold).await?;
                 done("DECLARE CURSOR")
@@ -298,15 +325,10 @@ impl Session {
         }
     }
 
-    fn discard(&mut self, what: &DiscardObject, in_string: bool) -> Result<StatementResult> {
+    fn discard(&mut self, what: &DiscardObject, company: Company) -> Result<StatementResult> {
         match what {
             DiscardObject::ALL => {
-                if in_string || self.block.as_ref().is_some_and(|b| b.explicit) {
-                    return Err(Error::new(
-                        ErrorKind::ActiveSqlTransaction,
-                        "DISCARD ALL cannot run inside a transaction block",
-                    ));
-                }
+                self.must_be_alone("DISCARD ALL", company)?;
                 self.close_cursor(None)?;
                 self.shared.prepared.lock().clear();
                 self.shared.discard_sequences();

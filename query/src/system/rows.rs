@@ -22,7 +22,7 @@ impl<'a> Rows<'a> {
     }
 
     /// A row with these columns. Others are NULL, or a zero of their type where the column is NOT NULL.
-    pub fn push<const N: usize>(&mut self, values: [(&str, Datum); N]) {
+    pub fn push<'n>(&mut self, values: impl IntoIterator<Item = (&'n str, Datum)>) {
         let mut row: Vec<Datum> = self
             .table
             .columns

@@ -13,6 +13,18 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
     for session in context.sessions.iter() {
         let database = context.catalog.database_named(&session.database);
         let role = context.catalog.role_named(&session.user);
+        let who = [
+            ("datid", database.map_or(Datum::Null, |d| oid(d.oid))),
+            ("datname", text(&session.database)),
+            ("pid", Datum::Int4(session.pid)),
+            ("usesysid", role.map_or(Datum::Null, |r| oid(r.oid))),
+            ("usename", text(&session.user)),
+            ("application_name", text(&session.application_name)),
+        ];
+        if !session.is_visible {
+            rows.push(who.into_iter().chain([("query", text("<insufficient privilege>"))]));
+            continue;
+        }
         // `address:port`, or a word for a local one.
         let (address, port) = match session.client.rsplit_once(':') {
             Some((address, port)) => match port.parse() {
@@ -21,13 +33,7 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
             },
             None => (None, Datum::Int4(-1)),
         };
-        rows.push([
-            ("datid", database.map_or(Datum::Null, |d| oid(d.oid))),
-            ("datname", text(&session.database)),
-            ("pid", Datum::Int4(session.pid)),
-            ("usesysid", role.map_or(Datum::Null, |r| oid(r.oid))),
-            ("usename", text(&session.user)),
-            ("application_name", text(&session.application_name)),
+        rows.push(who.into_iter().chain([
             ("client_addr", optional_text(address)),
             ("client_port", port),
             ("backend_start", Datum::TimestampTz(session.backend_start_micros)),
@@ -37,7 +43,7 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
             ("state", text(session.state)),
             ("query", text(&session.query)),
             ("backend_type", text("client backend")),
-        ]);
+        ]));
     }
     Ok(())
 }

@@ -52,6 +52,7 @@ fn context() -> SystemContext {
             query_start_micros: 2,
             state: "idle",
             query: "select 1".into(),
+            is_visible: true,
         }]),
         prepared: Arc::new(vec![PreparedFacts {
             name: "p1".into(),

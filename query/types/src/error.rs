@@ -57,6 +57,7 @@ pub enum ErrorKind {
     ReadOnlySqlTransaction,
     InFailedSqlTransaction,
     IdleInTransactionSessionTimeout,
+    IdleSessionTimeout,
     InvalidSqlStatementName,
     InvalidAuthorizationSpecification,
     InvalidPassword,

@@ -30,10 +30,10 @@ fn malformed() -> ConnectionError {
 }
 
 /// A verifier that no password matches.
-fn nobody() -> Verifier {
+fn nobody(salt: [u8; scram::SALT_BYTES]) -> Verifier {
     Verifier {
         iterations: scram::ITERATIONS,
-        salt: rand::random::<[u8; scram::SALT_BYTES]>().to_vec(),
+        salt: salt.to_vec(),
         stored_key: rand::random(),
         server_key: rand::random(),
     }
@@ -57,7 +57,7 @@ pub async fn authenticate(engine: &Engine, connection: &mut Connection, user: &s
     let role = engine.role(user).map_err(ConnectionError::Fatal)?;
     let verifier = role.as_ref().and_then(|role| role.verifier.as_deref()).and_then(scram::parse);
     let known = verifier.is_some();
-    let verifier = verifier.unwrap_or_else(nobody);
+    let verifier = verifier.unwrap_or_else(|| nobody(engine.salt_of_nobody(user)));
 
     connection.put(&PgWireBackendMessage::Authentication(Authentication::SASL(vec![MECHANISM.to_owned()])))?;
     let initial = answer(connection).await?;

@@ -75,6 +75,11 @@ impl Connection {
         Connection { stream, input, output: BytesMut::with_capacity(READ_BUFFER_BYTES), context, message_bytes_max }
     }
 
+    /// From now on messages may be so long, in bytes.
+    pub fn set_message_bytes_max(&mut self, message_bytes_max: usize) {
+        self.message_bytes_max = message_bytes_max;
+    }
+
     /// The next message, if it has arrived already.
     ///
     /// # Errors
@@ -167,7 +172,8 @@ impl Connection {
         self.output.len() >= WRITE_BUFFER_BYTES
     }
 
-    /// Writes everything to the socket, however long the client takes to read it: one that has gone is noticed by the system.
+    /// Writes everything to the socket, however long the client takes to read it: one that takes nothing at all is noticed by
+    /// the system (`super::listener`).
     ///
     /// # Errors
     /// The socket's.

@@ -55,22 +55,32 @@ pub enum Formats {
 }
 
 impl Formats {
-    /// The formats of `count` columns from a list of none (all text), one (for all) or one for each.
+    /// From a list of none (all text), one (for all) or one for each.
     ///
     /// # Errors
-    /// 08P01 for any other number.
-    pub fn new(codes: &[i16], count: usize, what: &str) -> Result<Formats> {
+    /// 22023 for an unknown code.
+    pub fn from_codes(codes: &[i16]) -> Result<Formats> {
         match codes {
             [] => Ok(Formats::All(Format::Text)),
             [one] => Ok(Formats::All(Format::from_code(*one)?)),
-            each if each.len() == count => {
-                each.iter().map(|code| Format::from_code(*code)).collect::<Result<_>>().map(Formats::Each)
-            }
-            each => Err(Error::new(
-                ErrorKind::ProtocolViolation,
-                format!("bind message has {} {what} formats but {count} {what}s", each.len()),
-            )),
+            each => each.iter().map(|code| Format::from_code(*code)).collect::<Result<_>>().map(Formats::Each),
         }
+    }
+
+    /// Whether a list can be one of the formats of a number of parameters.
+    ///
+    /// # Errors
+    /// 08P01.
+    pub fn check_parameters(codes: &[i16], count: usize) -> Result<()> {
+        check_count(codes, count, || format!("{} parameter formats but {count} parameters", codes.len()))
+    }
+
+    /// Whether a list can be one of the formats of a number of columns.
+    ///
+    /// # Errors
+    /// 08P01.
+    pub fn check_columns(codes: &[i16], count: usize) -> Result<()> {
+        check_count(codes, count, || format!("{} result formats but query has {count} columns", codes.len()))
     }
 
     /// The format of a column.
@@ -80,6 +90,13 @@ impl Formats {
             Formats::Each(formats) => formats.get(column).copied().unwrap_or(Format::Text),
         }
     }
+}
+
+fn check_count(codes: &[i16], count: usize, wrong: impl FnOnce() -> String) -> Result<()> {
+    if codes.len() <= 1 || codes.len() == count {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::ProtocolViolation, format!("bind message has {}", wrong())))
 }
 
 /// Appends a message of kind `kind` whose content `put` appends.
@@ -212,13 +229,8 @@ pub fn error_response(error: &Error, severity: &str) -> PgWireBackendMessage {
 
 /// `NoticeResponse`.
 pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
-    let (severity, code) = match notice.kind {
-        None => ("NOTICE", "00000"),
-        Some(kind @ (ErrorKind::Warning | ErrorKind::ActiveSqlTransaction | ErrorKind::NoActiveSqlTransaction)) => {
-            ("WARNING", sqlstate(kind))
-        }
-        Some(kind) => ("NOTICE", sqlstate(kind)),
-    };
+    let severity = if notice.is_warning() { "WARNING" } else { "NOTICE" };
+    let code = notice.kind.map_or("00000", sqlstate);
     let mut fields = vec![
         (b'S', severity.to_owned()),
         (b'V', severity.to_owned()),

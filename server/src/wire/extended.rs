@@ -8,7 +8,7 @@ use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, PortalSusp
 use pgwire::messages::response::EmptyQueryResponse;
 use stratos_query::eval::from_text;
 use stratos_query::result::{ResultSet, StatementResult};
-use stratos_query::session::{Prepared, TransactionStatus};
+use stratos_query::session::{Company, Prepared, StatementDescription};
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
@@ -24,6 +24,7 @@ pub struct Portal {
     prepared: Arc<Prepared>,
     params: Vec<Datum>,
     result_formats: Vec<i16>,
+    gives_rows: bool,
     state: State,
 }
 
@@ -31,8 +32,8 @@ enum State {
     Bound,
     /// Rows are left, perhaps.
     Open(Box<ResultSet>),
-    /// Everything was given out.
-    Finished,
+    /// It ran, and cannot run again.
+    Done,
 }
 
 fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
@@ -59,15 +60,14 @@ impl Client {
 
     pub(super) async fn bind(&mut self, bind: Bind) -> Result<()> {
         let name = bind.portal_name.unwrap_or_default();
-        if !name.is_empty() && self.portals.contains_key(&name) {
-            return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
-        }
+        self.drop_closed_portals();
         if self.portals.len() >= PORTALS_MAX {
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open portals in this session"));
         }
         let statement = bind.statement_name.unwrap_or_default();
         let prepared = self.session.prepared(&statement)?;
-        let types = self.session.param_types(&prepared).await?;
+        self.session.refuse_if_failed(&prepared)?;
+        let StatementDescription { params: types, columns } = self.session.describe(&prepared).await?;
         if types.len() != bind.parameters.len() {
             return Err(Error::new(
                 ErrorKind::ProtocolViolation,
@@ -78,7 +78,8 @@ impl Client {
                 ),
             ));
         }
-        let param_formats = Formats::new(&bind.parameter_format_codes, types.len(), "parameter")?;
+        Formats::check_parameters(&bind.parameter_format_codes, types.len())?;
+        let param_formats = Formats::from_codes(&bind.parameter_format_codes)?;
         let options = self.session.format_options();
         let names = self.session.names_for(types.iter().copied())?;
         let mut params = Vec::with_capacity(types.len());
@@ -95,16 +96,39 @@ impl Client {
                 }
             });
         }
-        let portal = Portal { prepared, params, result_formats: bind.result_column_format_codes, state: State::Bound };
+        let result_formats = bind.result_column_format_codes;
+        if let Some(columns) = &columns {
+            Formats::check_columns(&result_formats, columns.len())?;
+        }
+        self.session.open_portal(&name)?;
+        let portal = Portal { prepared, params, result_formats, gives_rows: columns.is_some(), state: State::Bound };
         self.portals.insert(name, portal);
         Ok(())
     }
 
+    /// Forgets the portals that the session closed: their transaction, savepoint or SQL did.
+    pub(super) fn drop_closed_portals(&mut self) {
+        for name in self.session.take_closed_portals() {
+            self.portals.remove(&name);
+        }
+    }
+
+    /// Types of a statement's parameters and columns. In a failed block only what gives no rows is described, as nothing looks
+    /// into the catalog then.
+    async fn description(&mut self, prepared: &Arc<Prepared>) -> Result<StatementDescription> {
+        let description = self.session.describe(prepared).await?;
+        if description.columns.is_some() {
+            self.session.refuse_if_failed(prepared)?;
+        }
+        Ok(description)
+    }
+
     pub(super) async fn describe(&mut self, describe: &Describe) -> std::result::Result<Result<()>, ConnectionError> {
         let name = describe.name.clone().unwrap_or_default();
+        self.drop_closed_portals();
         let described = match describe.target_type {
             b'S' => match self.session.prepared(&name) {
-                Ok(prepared) => self.session.describe(&prepared).await.map(|d| (d, None)),
+                Ok(prepared) => self.description(&prepared).await.map(|d| (d, None)),
                 Err(error) => Err(error),
             },
             _ => match self.portals.get(&name) {
@@ -113,7 +137,7 @@ impl Client {
                 }
                 Some(portal) => {
                     let (prepared, codes) = (portal.prepared.clone(), portal.result_formats.clone());
-                    self.session.describe(&prepared).await.map(|d| (d, Some(codes)))
+                    self.description(&prepared).await.map(|d| (d, Some(codes)))
                 }
             },
         };
@@ -129,46 +153,91 @@ impl Client {
             self.connection.put(&PgWireBackendMessage::NoData(NoData::new()))?;
             return Ok(Ok(()));
         };
-        let formats = Formats::new(&codes.unwrap_or_default(), columns.len(), "result column");
+        let formats = Formats::from_codes(&codes.unwrap_or_default());
         Ok(formats.and_then(|formats| put_row_description(self.connection.output(), &columns, &formats)))
     }
 
     pub(super) async fn execute(&mut self, execute: Execute) -> std::result::Result<(), ConnectionError> {
         let name = execute.name.unwrap_or_default();
         let rows_max = usize::try_from(execute.max_rows).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
+        self.drop_closed_portals();
         // The portal is taken out while it runs, so that the session can be used with it.
         let Some(mut portal) = self.portals.remove(&name) else {
+            if self.session.has_cursor(&name) {
+                return self.execute_cursor(&name, rows_max).await;
+            }
             return self.refuse(no_portal(&name)).await;
         };
-        let before = self.session.transaction_status();
-        let told = self.execute_portal(&mut portal, rows_max).await?;
-        if before != TransactionStatus::Idle && self.session.transaction_status() == TransactionStatus::Idle {
-            // The block has ended, and its portals with it.
-            self.portals.clear();
-        } else {
-            self.portals.insert(name, portal);
-        }
+        let company = if self.executed { Company::Pipeline } else { Company::None };
+        self.executed = true;
+        let told = self.execute_portal(&name, &mut portal, rows_max, company).await?;
+        self.portals.insert(name, portal);
+        self.drop_closed_portals();
         match told {
             Ok(()) => Ok(()),
             Err(error) => self.refuse(error).await,
         }
     }
 
+    async fn execute_cursor(&mut self, name: &str, rows_max: usize) -> std::result::Result<(), ConnectionError> {
+        let told = match self.session.execute_cursor(name, rows_max).await {
+            Ok(mut rows) => match self.send_rows(&mut rows, &Formats::All(Format::Text), usize::MAX).await? {
+                Ok(sent) => {
+                    self.tell_notices()?;
+                    self.tell_end_of_rows(&rows, sent, sent == rows_max)?;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(error).await,
+        }
+    }
+
+    /// As many rows were sent as were asked for, or all. The tag counts the rows of this Execute, as Postgres's does.
+    fn tell_end_of_rows(
+        &mut self,
+        rows: &ResultSet,
+        sent: usize,
+        suspended: bool,
+    ) -> std::result::Result<(), ConnectionError> {
+        if suspended {
+            return self.connection.put(&PgWireBackendMessage::PortalSuspended(PortalSuspended::new()));
+        }
+        self.connection.put(&command_complete(rows.command_tag(sent as u64)))
+    }
+
     async fn execute_portal(
         &mut self,
+        name: &str,
         portal: &mut Portal,
         rows_max: usize,
+        company: Company,
     ) -> std::result::Result<Result<()>, ConnectionError> {
-        let mut result = match std::mem::replace(&mut portal.state, State::Finished) {
-            State::Open(result) => result,
-            State::Finished => {
-                // Postgres answers a finished portal of rows with an empty result.
-                self.connection.put(&command_complete("SELECT 0".to_owned()))?;
-                return Ok(Ok(()));
+        // Before anything runs. What gives no rows has no formats.
+        let formats = match Formats::from_codes(&portal.result_formats) {
+            Ok(formats) => formats,
+            Err(error) if portal.gives_rows => return Ok(Err(error)),
+            Err(_) => Formats::All(Format::Text),
+        };
+        let mut result = match std::mem::replace(&mut portal.state, State::Done) {
+            State::Open(result) => {
+                if let Err(error) = self.session.resume(&portal.prepared) {
+                    return Ok(Err(error));
+                }
+                result
+            }
+            State::Done => {
+                let cannot =
+                    Error::new(ErrorKind::ObjectNotInPrerequisiteState, format!("portal \"{name}\" cannot be run"));
+                return Ok(Err(self.session.refuse_if_failed(&portal.prepared).err().unwrap_or(cannot)));
             }
             State::Bound => {
                 let params = std::mem::take(&mut portal.params);
-                match self.session.run(&portal.prepared, params, false).await {
+                match self.session.run(&portal.prepared, params, company).await {
                     Err(error) => return Ok(Err(error)),
                     Ok(StatementResult::Rows(result)) => Box::new(result),
                     Ok(StatementResult::Done(tag)) => {
@@ -177,6 +246,8 @@ impl Client {
                         return Ok(Ok(()));
                     }
                     Ok(StatementResult::Empty) => {
+                        // Nothing can be run as often as one likes.
+                        portal.state = State::Bound;
                         self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
                         return Ok(Ok(()));
                     }
@@ -188,22 +259,17 @@ impl Client {
                 }
             }
         };
-        let formats = match Formats::new(&portal.result_formats, result.columns.len(), "result column") {
-            Ok(formats) => formats,
-            Err(error) => return Ok(Err(error)),
-        };
         let sent = match self.send_rows(&mut result, &formats, rows_max).await? {
             Ok(sent) => sent,
             Err(error) => return Ok(Err(error)),
         };
         self.tell_notices()?;
-        if sent == rows_max {
-            self.connection.put(&PgWireBackendMessage::PortalSuspended(PortalSuspended::new()))?;
-            portal.state = State::Open(result);
-        } else {
-            // The tag counts the rows of this Execute, as Postgres's does.
-            self.connection.put(&command_complete(result.command_tag(sent as u64)))?;
+        self.tell_end_of_rows(&result, sent, sent == rows_max)?;
+        if sent < rows_max {
+            // There are no more, however often one asks.
+            result.stop();
         }
+        portal.state = State::Open(result);
         Ok(Ok(()))
     }
 }

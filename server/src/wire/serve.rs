@@ -7,6 +7,7 @@ use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_query::session::{Session, TransactionStatus};
 use stratos_types::{Error, ErrorKind};
+use tokio::time::Instant;
 
 use super::connection::{COPY_BUFFER_BYTES, Connection, ConnectionError, READ_BUFFER_BYTES};
 use super::copy::CopyState;
@@ -25,6 +26,10 @@ pub struct Client {
     pub(super) skip_to_sync: bool,
     /// Rows are arriving.
     pub(super) copy: Option<CopyState>,
+    /// The pipeline has executed something since the last Sync.
+    pub(super) executed: bool,
+    /// Since when the client has been told that it may go on; none while it is in the middle of something.
+    ready_since: Option<Instant>,
     /// Tag of a statement of a simple query that has ended, of which the client is not told yet.
     pub(super) completed: Option<String>,
 }
@@ -37,8 +42,16 @@ pub(super) enum Next {
 
 /// Serves a client until it leaves, breaks the protocol or is sent away.
 pub async fn serve(connection: Connection, session: Session) {
-    let mut client =
-        Client { connection, session, portals: HashMap::new(), skip_to_sync: false, copy: None, completed: None };
+    let mut client = Client {
+        connection,
+        session,
+        portals: HashMap::new(),
+        skip_to_sync: false,
+        copy: None,
+        executed: false,
+        ready_since: None,
+        completed: None,
+    };
     match client.run().await {
         Ok(()) | Err(ConnectionError::Closed) => {}
         Err(ConnectionError::Io(error)) => tracing::debug!(%error, "connection lost"),
@@ -73,11 +86,13 @@ impl Client {
                     continue;
                 }
                 Err(ConnectionError::BadMessage { error, kind }) => {
+                    self.ready_since = None;
                     self.refuse_message(error, kind).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
+            self.ready_since = None;
             if matches!(self.handle(message).await?, Next::Close) {
                 return Ok(());
             }
@@ -103,14 +118,14 @@ impl Client {
         }
     }
 
-    /// Waits for the client within the session's idle timeouts, and for the end of the session from outside.
+    /// Waits for the client, and for the end of the session from outside; within the session's idle timeouts if it is the
+    /// client's turn to say something new.
     async fn wait_for_bytes(&mut self) -> Result<(), ConnectionError> {
-        self.session.became_idle();
         let shared = self.session.shared().clone();
         let (limit_ms, kind, message) = match self.session.transaction_status() {
             TransactionStatus::Idle => (
                 self.session.idle_timeout_ms(),
-                ErrorKind::AdminShutdown,
+                ErrorKind::IdleSessionTimeout,
                 "terminating connection due to idle-session timeout",
             ),
             _ => (
@@ -119,10 +134,11 @@ impl Client {
                 "terminating connection due to idle-in-transaction timeout",
             ),
         };
+        let until = self.ready_since.filter(|_| limit_ms > 0).map(|since| since + Duration::from_millis(limit_ms));
         let timeout = async {
-            match limit_ms {
-                0 => std::future::pending().await,
-                millis => tokio::time::sleep(Duration::from_millis(millis)).await,
+            match until {
+                None => std::future::pending().await,
+                Some(until) => tokio::time::sleep_until(until).await,
             }
         };
         let copying = self.copy.is_some();
@@ -178,8 +194,10 @@ impl Client {
                 let name = close.name.unwrap_or_default();
                 match close.target_type {
                     b'S' => self.session.close_prepared(&name),
-                    _ if self.portals.remove(&name).is_some() => {}
-                    _ => self.session.close_cursor_named(&name),
+                    _ => {
+                        self.portals.remove(&name);
+                        self.session.close_portal(&name);
+                    }
                 }
                 self.connection.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))?;
             }
@@ -254,11 +272,11 @@ impl Client {
         for (name, value) in self.session.take_changed_settings() {
             self.connection.put(&parameter_status(name, value))?;
         }
-        let status = self.session.transaction_status();
-        if status == TransactionStatus::Idle {
-            self.portals.clear();
-        }
-        self.connection.put(&ready_for_query(status))
+        self.drop_closed_portals();
+        self.session.became_idle();
+        self.executed = false;
+        self.ready_since = Some(Instant::now());
+        self.connection.put(&ready_for_query(self.session.transaction_status()))
     }
 
     async fn sync(&mut self) -> Result<(), ConnectionError> {

@@ -3,6 +3,7 @@
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::EmptyQueryResponse;
 use stratos_query::result::{ResultSet, StatementResult};
+use stratos_query::session::Company;
 use stratos_types::Result;
 
 use super::connection::ConnectionError;
@@ -16,16 +17,17 @@ pub(super) const ROWS_PER_STEP: usize = 1024;
 /// How far a string of statements has come.
 pub(super) struct Remaining {
     statements: std::vec::IntoIter<std::sync::Arc<stratos_query::session::Prepared>>,
-    several: bool,
+    company: Company,
 }
 
 impl Client {
     pub(super) async fn simple_query(&mut self, sql: &str) -> std::result::Result<(), ConnectionError> {
         // The unnamed portal and statement do not outlive a simple query.
         self.portals.remove("");
+        self.session.close_portal("");
         self.session.close_prepared("");
         if let Some((prepared, params)) = self.session.recall(sql) {
-            let told = match self.session.run_as(sql, &prepared, params, false).await {
+            let told = match self.session.run_as(sql, &prepared, params, Company::None).await {
                 Ok(result) => self.send_simple(result).await?,
                 Err(error) => Err(error),
             };
@@ -46,8 +48,8 @@ impl Client {
                 self.finish_string().await
             }
             Ok(statements) => {
-                let several = statements.len() > 1;
-                self.run_string(Remaining { statements: statements.into_iter(), several }).await
+                let company = if statements.len() > 1 { Company::String } else { Company::None };
+                self.run_string(Remaining { statements: statements.into_iter(), company }).await
             }
         }
     }
@@ -56,7 +58,7 @@ impl Client {
     pub(super) async fn run_string(&mut self, mut remaining: Remaining) -> std::result::Result<(), ConnectionError> {
         while let Some(statement) = remaining.statements.next() {
             self.tell_completed()?;
-            let result = self.session.run(&statement, Vec::new(), remaining.several).await;
+            let result = self.session.run(&statement, Vec::new(), remaining.company).await;
             let told = match result {
                 Ok(StatementResult::CopyIn(copy)) => {
                     self.start_copy_in(CopyState::simple(copy, remaining))?;

@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey};
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_query::engine::{Connect, Engine};
-use stratos_query::session::Session;
+use stratos_query::session::{Session, parse_bool};
 use stratos_types::{Error, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,6 +25,8 @@ use super::serve::serve;
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest startup packet in bytes (Postgres's `MAX_STARTUP_PACKET_LENGTH`).
 const STARTUP_BYTES_MAX: usize = 10_000;
+/// Longest message of a client that is not authenticated yet, in bytes (Postgres's `PG_MAX_AUTH_TOKEN_LENGTH`).
+const AUTHENTICATION_BYTES_MAX: usize = 65_535;
 /// Negotiations of TLS or GSS encryption that one connection may ask for.
 const NEGOTIATIONS_MAX: usize = 3;
 
@@ -134,7 +136,7 @@ async fn start(
             }
             _ => {
                 let packet = input.split_to(length);
-                let mut connection = Connection::new(stream, input, options.message_bytes_max);
+                let mut connection = Connection::new(stream, input, AUTHENTICATION_BYTES_MAX);
                 return match establish(engine, options, &mut connection, packet, (peer, accepted_at)).await {
                     Ok(session) => Ok(Some((connection, session))),
                     Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
@@ -188,18 +190,22 @@ async fn establish(
         ))
     })?;
     let database = parameters.remove("database").filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
-    if parameters.get("replication").is_some_and(|value| value != "false" && value != "off" && value != "0") {
-        return Err(ConnectionError::Fatal(Error::unsupported("replication protocol")));
+    if let Some(value) = parameters.remove("replication") {
+        refuse_replication(&value).map_err(ConnectionError::Fatal)?;
     }
+    // A socket that listens on IPv6 shows clients of IPv4 by mapped addresses.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if !(options.trust_loopback && peer.ip().is_loopback()) {
         authenticate(engine, connection, &user).await?;
     }
+    connection.set_message_bytes_max(options.message_bytes_max);
+    let settings = settings(parameters).map_err(ConnectionError::Fatal)?;
     let connect = Connect {
         user,
         database,
         client: peer.to_string(),
-        server: accepted_at.to_string(),
-        settings: settings(parameters),
+        server: SocketAddr::new(accepted_at.ip().to_canonical(), accepted_at.port()).to_string(),
+        settings,
     };
     let mut session = engine.connect(connect).map_err(ConnectionError::Fatal)?;
     connection.put(&PgWireBackendMessage::Authentication(Authentication::Ok))?;
@@ -214,22 +220,30 @@ async fn establish(
     Ok(session)
 }
 
-/// The settings of a startup message: each by its name, and those in `options` (`-c name=value`, `--name=value`).
-fn settings(parameters: BTreeMap<String, String>) -> Vec<(String, String)> {
-    let mut settings = Vec::new();
-    for (name, value) in parameters {
-        match name.as_str() {
-            "replication" => {}
-            "options" => settings.extend(command_line_settings(&value)),
-            name if name.starts_with("_pq_.") => {}
-            _ => settings.push((name, value)),
-        }
+/// `replication=…` asks for another protocol, unless it says no.
+fn refuse_replication(value: &str) -> Result<(), Error> {
+    match (value, parse_bool(value)) {
+        ("database", _) | (_, Some(true)) => Err(Error::unsupported("replication protocol")),
+        (_, Some(false)) => Ok(()),
+        (_, None) => Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("invalid value for parameter \"replication\": \"{value}\""),
+        )
+        .with_hint("Valid values are: \"false\", 0, \"true\", 1, \"database\".")),
     }
-    settings
+}
+
+/// The settings of a startup message: those in `options` (`-c name=value`, `--name=value`), then each by its name, so that the
+/// latter win.
+fn settings(mut parameters: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Error> {
+    let options = parameters.remove("options");
+    let mut settings = options.map_or_else(|| Ok(Vec::new()), |options| command_line_settings(&options))?;
+    settings.extend(parameters.into_iter().filter(|(name, _)| !name.starts_with("_pq_.")));
+    Ok(settings)
 }
 
 /// Words are parted by spaces; a backslash keeps the next character.
-fn command_line_settings(options: &str) -> Vec<(String, String)> {
+fn command_line_settings(options: &str) -> Result<Vec<(String, String)>, Error> {
     let mut words = vec![String::new()];
     let mut chars = options.chars();
     while let Some(c) = chars.next() {
@@ -243,16 +257,24 @@ fn command_line_settings(options: &str) -> Vec<(String, String)> {
     words.retain(|word| !word.is_empty());
     let mut settings = Vec::new();
     let mut words = words.into_iter();
+    let wrong = |message: String| Error::new(ErrorKind::SyntaxError, message);
     while let Some(word) = words.next() {
-        let assignment = match word.as_str() {
-            "-c" => words.next(),
-            word => word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).map(str::to_owned),
+        let (switch, assignment) = match (word.as_str(), word.strip_prefix("--"), word.strip_prefix("-c")) {
+            ("-c", ..) => ("-c ", words.next()),
+            (_, Some(long), _) => ("--", Some(long.to_owned())),
+            (_, _, Some(short)) => ("-c ", Some(short.to_owned())),
+            _ => ("", None),
         };
-        if let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) {
-            settings.push((name.replace('-', "_"), value.to_owned()));
-        }
+        let Some(assignment) = assignment else {
+            return Err(wrong(format!("invalid command-line argument for server process: {word}"))
+                .with_hint("Try \"postgres --help\" for more information."));
+        };
+        let Some((name, value)) = assignment.split_once('=') else {
+            return Err(wrong(format!("{switch}{assignment} requires a value")));
+        };
+        settings.push((name.replace('-', "_"), value.to_owned()));
     }
-    settings
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -261,8 +283,23 @@ mod tests {
 
     #[test]
     fn options_of_the_startup_message_are_settings() {
-        let settings = command_line_settings(r"-c statement_timeout=5s --search-path=a\ b -cwork_mem=1MB");
+        let settings = command_line_settings(r"-c statement_timeout=5s --search-path=a\ b -cwork_mem=1MB").unwrap();
         let expected = [("statement_timeout", "5s"), ("search_path", "a b"), ("work_mem", "1MB")];
         assert_eq!(settings, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        for (options, said) in [
+            ("--foo", "--foo requires a value"),
+            ("-c foo", "-c foo requires a value"),
+            ("-c", "invalid command-line argument for server process: -c"),
+            ("foo=1", "invalid command-line argument for server process: foo=1"),
+        ] {
+            assert_eq!(command_line_settings(options).unwrap_err().message(), said);
+        }
+    }
+
+    #[test]
+    fn what_is_said_directly_wins() {
+        let given = [("options", "-c TimeZone=UTC"), ("TimeZone", "Asia/Tokyo")];
+        let settings = settings(given.map(|(n, v)| (n.to_owned(), v.to_owned())).into()).unwrap();
+        assert_eq!(settings.last().unwrap().1, "Asia/Tokyo");
     }
 }

@@ -4,7 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use stratos_tests::client::{Server, sqlstate};
-use stratos_tests::node::{Node, run};
+use stratos_tests::frames::{Frames, packet, query};
+use stratos_tests::node::{Node, configured, run};
+use stratos_tests::process::Process;
 
 /// How long statements may go on, in seconds, and how long the whole stop may take then.
 const GRACE: &str = "shutdown_grace_seconds = 2";
@@ -81,6 +83,41 @@ async fn with_running_statements() {
     }
     assert!(!late.await.unwrap(), "a connection was let in during the stop");
     check(&node);
+}
+
+/// A connection that was accepted before, and asks for a session only now, gets none.
+#[test]
+fn with_a_client_that_comes_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::configured(&dir.path().join("data"), GRACE);
+    let mut busy = Frames::connect(node.server());
+    busy.send(&query("SELECT pg_sleep(1.5)"));
+    let mut late = Frames::raw(node.server());
+    std::thread::sleep(Duration::from_millis(300));
+    node.signal("TERM");
+    std::thread::sleep(Duration::from_millis(400));
+    late.send(&packet(3 << 16, b"user\0stratos\0database\0stratos\0\0"));
+    let refused = late.message().and_then(|message| message.field(b'C'));
+    assert_eq!(refused.as_deref(), Some("57P03"));
+    assert_eq!(node.wait(Duration::from_secs(60)).and_then(|status| status.code()), Some(0));
+}
+
+/// A node that is asked to stop while it starts does so in good order.
+#[test]
+fn while_it_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let child = configured(&data, GRACE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut process = Process::new(child, "KILL", Duration::from_secs(60));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !data.join("LOCK").exists() {
+        assert!(Instant::now() < until, "the node does not start");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    process.signal("TERM");
+    assert_eq!(process.wait(Duration::from_secs(60)).and_then(|status| status.code()), Some(0));
+    let checked = run(["check", "--data", data.to_str().unwrap()]);
+    assert!(checked.status.success(), "{checked:?}");
 }
 
 /// Rows that a client has not finished sending are not there.

@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod implicit;
+mod login;
+mod portals;
+mod privileges;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -95,6 +100,15 @@ fn row_limits(server: &Server) {
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "E(34000)ZI");
 }
 
+/// Waits until a session runs a statement.
+fn is_active(server: &Server, pid: i32) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while server.sql(&format!("SELECT state FROM pg_stat_activity WHERE pid = {pid}")) != "active" {
+        assert!(Instant::now() < until, "session {pid} runs nothing");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn cancel(server: &Server) {
     let mut frames = Frames::connect(server);
     let (pid, secret) = frames.key;
@@ -108,7 +122,7 @@ fn cancel(server: &Server) {
     for sql in ["SELECT pg_sleep(600)", "SELECT count(*) FROM generate_series(1, 100000000000) a"] {
         let begun = Instant::now();
         frames.send(&query(sql));
-        std::thread::sleep(Duration::from_millis(300));
+        is_active(server, pid);
         cancel(secret);
         assert_eq!(frames.kinds(&[]).replace('T', ""), "E(57014)ZI", "{sql}");
         assert!(begun.elapsed() < Duration::from_secs(30), "{sql}");
@@ -119,7 +133,7 @@ fn cancel(server: &Server) {
     holder.kinds(&query("INSERT INTO cancelled VALUES (1, 1)"));
     assert_eq!(holder.kinds(&query("BEGIN; UPDATE cancelled SET b = 2")), "CCZT");
     frames.send(&query("UPDATE cancelled SET b = 3 WHERE a = 1"));
-    std::thread::sleep(Duration::from_millis(300));
+    is_active(server, pid);
     cancel(secret);
     assert_eq!(frames.kinds(&[]), "E(57014)ZI");
     assert_eq!(holder.kinds(&query("COMMIT")), "CZI");
@@ -350,7 +364,15 @@ fn long_statements(server: &Server) {
         format!("DELETE FROM long WHERE d IN ({numbers})"),
     ];
     let done = std::sync::atomic::AtomicBool::new(false);
+    /// Says so also when the test fails, lest the other session should ask for ever.
+    struct Done<'a>(&'a std::sync::atomic::AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let ended = Done(&done);
         let other = scope.spawn(|| {
             let mut frames = Frames::connect(server);
             let mut slowest = Duration::ZERO;
@@ -370,7 +392,7 @@ fn long_statements(server: &Server) {
             // PostgreSQL takes a fraction of a second for each; the machine may be compiling.
             assert!(asked.elapsed() < Duration::from_secs(20), "{}: {:?}", &sql[..sql.len().min(80)], asked.elapsed());
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(ended);
         let slowest = other.join().unwrap();
         assert!(slowest < Duration::from_secs(5), "another session waited {slowest:?}");
     });
@@ -425,6 +447,18 @@ async fn timeouts(server: &Server) {
     let error = other.batch_execute("COMMIT").await.unwrap_err();
     assert!(other.is_closed() || sqlstate(&error) == "25P03", "{error}");
     assert_eq!(rows(&client, "SELECT a FROM timed").await.unwrap(), [["3"]]);
+
+    // Idle is who may say something new, not who is in the middle of it.
+    let mut frames = Frames::connect(server);
+    frames.kinds(&query("SET idle_session_timeout = '300ms'; SET idle_in_transaction_session_timeout = '300ms'"));
+    frames.send(&[parse("", "SELECT 1"), bind("", "", &[]), execute("", 0), frame(b'H', b"")].concat());
+    std::thread::sleep(Duration::from_millis(900));
+    assert_eq!(frames.kinds(&sync()), "12DCZI");
+    frames.send(&query("COPY timed FROM STDIN"));
+    std::thread::sleep(Duration::from_millis(900));
+    assert_eq!(frames.kinds(&[frame(b'd', b"7\n"), frame(b'c', b"")].concat()), "GCZI");
+    let said: Vec<Option<String>> = std::iter::from_fn(|| frames.message()).map(|m| m.field(b'C')).collect();
+    assert_eq!(said, [Some("57P05".to_owned())]);
 }
 
 #[test]
@@ -433,8 +467,13 @@ fn a_node_and_its_clients() {
     let server = node.server().clone();
     let mut failed = Vec::new();
     type Part = (&'static str, fn(&Server));
-    let parts: [Part; 9] = [
+    let parts: [Part; 14] = [
         ("pipelining", pipelining),
+        ("shapes", portals::shapes),
+        ("portals", portals::portals),
+        ("implicit", implicit::implicit),
+        ("privileges", privileges::privileges),
+        ("startup", login::startup),
         ("row_limits", row_limits),
         ("cancel", cancel),
         ("negotiation", negotiation),
@@ -465,7 +504,18 @@ fn a_node_and_its_clients() {
 #[test]
 fn postgres_agrees() {
     let postgres = Postgres::start();
-    let parts: [fn(&Server); 5] = [pipelining, row_limits, cancel, negotiation_without_tls, malformed];
+    let parts: [fn(&Server); 10] = [
+        pipelining,
+        portals::shapes,
+        portals::portals,
+        implicit::implicit,
+        privileges::privileges,
+        login::startup,
+        row_limits,
+        cancel,
+        negotiation_without_tls,
+        malformed,
+    ];
     for part in parts {
         part(postgres.server());
     }

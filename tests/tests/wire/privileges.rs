@@ -1,0 +1,62 @@
+//! What roles may see of each other and do to each other.
+
+use stratos_tests::client::Server;
+use stratos_tests::frames::{Frames, query};
+
+pub fn privileges(server: &Server) {
+    server
+        .sql("CREATE ROLE plain LOGIN; CREATE ROLE other LOGIN; CREATE ROLE maker LOGIN CREATEROLE; CREATE ROLE shut");
+    let of = |user: &str| Frames::connect(&Server { user: user.to_owned(), ..server.clone() });
+    let (mut admin, mut plain, mut own, mut other, mut maker) =
+        (Frames::connect(server), of("plain"), of("plain"), of("other"), of("maker"));
+
+    // What others run is theirs, and what they wrote behind PASSWORD nobody's.
+    assert_eq!(admin.kinds(&query("ALTER ROLE other PASSWORD 'geheim' VALID UNTIL 'infinity'")), "CZI");
+    let seen = |pid: i32| query(&format!("SELECT query FROM pg_stat_activity WHERE pid = {pid}"));
+    assert_eq!(plain.values(&seen(admin.key.0)), ["<insufficient privilege>"]);
+    let rest =
+        "SELECT count(state) + count(query_start) + count(client_port) + count(backend_start) + count(backend_type)";
+    let rest = query(&format!("{rest} FROM pg_stat_activity WHERE pid = {}", admin.key.0));
+    assert_eq!(plain.values(&rest), ["0"]);
+    own.kinds(&query("SELECT 'mine'"));
+    assert_eq!(plain.values(&seen(own.key.0)), ["SELECT 'mine'"]);
+    assert_eq!(Frames::connect(server).values(&seen(own.key.0)), ["SELECT 'mine'"]);
+
+    // Nobody ends others' statements and sessions.
+    for (function, said) in [("pg_cancel_backend", "canceled"), ("pg_terminate_backend", "terminated")] {
+        let call = |pid: i32, frames: &mut Frames| {
+            frames.send(&query(&format!("SELECT {function}({pid})")));
+            let messages = frames.until_ready();
+            let error = messages.iter().find(|m| m.kind == 'E');
+            error.map(|error| (error.field(b'C').unwrap_or_default(), error.field(b'M').unwrap_or_default()))
+        };
+        let (state, message) = call(admin.key.0, &mut plain).unwrap();
+        assert_eq!(state, "42501");
+        assert!(message.contains("must be a superuser to"), "{message}");
+        let (state, message) = call(other.key.0, &mut plain).unwrap();
+        assert_eq!(state, "42501");
+        assert!(message.contains(said), "{message}");
+        assert_eq!(call(own.key.0, &mut plain), None);
+        assert_eq!(call(0, &mut plain), None);
+    }
+    assert_eq!(other.kinds(&query("SELECT 1")), "TDCZI");
+    assert_eq!(admin.kinds(&query(&format!("SELECT pg_terminate_backend({})", other.key.0))), "TDCZI");
+    assert!(own.until_ready().iter().any(|m| m.field(b'C').as_deref() == Some("57P01")));
+
+    // Who may manage roles manages no superusers.
+    for sql in [
+        "ALTER ROLE stratos RENAME TO renamed",
+        "ALTER ROLE stratos PASSWORD 'mine'",
+        "ALTER ROLE maker SUPERUSER",
+        "DROP ROLE stratos",
+    ] {
+        assert_eq!(maker.kinds(&query(sql)), "E(42501)ZI", "{sql}");
+    }
+    assert_eq!(maker.kinds(&query("ALTER ROLE shut RENAME TO closed")), "CZI");
+
+    // Roles that may not log in say so.
+    let (_, said) = Frames::start(&Server { user: "closed".to_owned(), ..server.clone() }, &[]);
+    let error = said.iter().find(|m| m.kind == 'E').unwrap();
+    assert_eq!(error.field(b'C').as_deref(), Some("28000"));
+    assert_eq!(error.field(b'M').as_deref(), Some("role \"closed\" is not permitted to log in"));
+}
