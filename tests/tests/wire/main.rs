@@ -420,6 +420,9 @@ fn half_open(server: &Server) {
     for _ in 0..20 {
         others_work(server);
     }
+    if stratos_tests::long() {
+        gives_up_on_who_takes_nothing(server, &slow);
+    }
     // One that vanishes inside a transaction lets its locks go.
     let mut gone = Frames::connect(server);
     gone.kinds(&query("CREATE TABLE vanished (a int PRIMARY KEY)"));
@@ -427,6 +430,22 @@ fn half_open(server: &Server) {
     assert_eq!(gone.kinds(&query("BEGIN; DELETE FROM vanished")), "CCZT");
     drop(gone);
     assert_eq!(server.sql("SET statement_timeout = '30s'; DELETE FROM vanished RETURNING a"), "1");
+}
+
+/// A client that takes nothing at all is given up after two minutes; one that takes little stays.
+fn gives_up_on_who_takes_nothing(server: &Server, stuck: &Frames) {
+    let mut moving = Frames::connect(server);
+    moving.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"));
+    let until = Instant::now() + Duration::from_secs(240);
+    let open = |pid: i32| server.sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}"));
+    while open(stuck.key.0) != "0" {
+        assert!(Instant::now() < until, "a client that takes nothing is still served");
+        for _ in 0..200 {
+            assert!(moving.message().is_some(), "a client that reads slowly was sent away");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(open(moving.key.0), "1");
 }
 
 async fn timeouts(server: &Server) {
