@@ -178,8 +178,15 @@ impl<'a> Pending<'a> {
 
     /// The lock on `key`.
     pub(crate) fn lock(&self, key: &[u8]) -> Option<Arc<LockRecord>> {
-        if let Some(change) = self.lock_changes.keys.get(key) {
-            return change.clone();
+        match self.lock_changes.keys.get(key) {
+            Some(Some(lock)) => return Some(lock.clone()),
+            // The key's own lock is gone; a piece that came after it may hold the key. The table's pieces cannot, for it had
+            // a lock on the key alone.
+            Some(None) => {
+                let piece = self.lock_changes.piece_on(key)?;
+                return piece.op_on(key).map(|op| Arc::new(piece.lock(op)));
+            }
+            None => {}
         }
         if self.lock_changes.pieces.is_empty() {
             return self.locks.get(key);

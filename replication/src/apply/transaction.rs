@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::mvcc::record::{LockRecord, PieceRecord};
 
 /// A prewrite of at least this many keys locks them as one piece. In tests it is small, so that they meet pieces.
-const PIECE_WRITES_MIN: usize = if cfg!(test) { 3 } else { 64 };
+pub(crate) const PIECE_WRITES_MIN: usize = if cfg!(test) { 3 } else { 64 };
 
 /// Keys of a prewrite by which all of its locks are resolved. A piece goes as one, but a split may have cut it in two.
 pub(crate) fn piece_ends(keys: Vec<Key>) -> Vec<Key> {

@@ -15,6 +15,7 @@ pub(super) struct Report {
     pub(super) transactions: u64,
     pub(super) committed: u64,
     pub(super) over_several_shards: u64,
+    pub(super) with_pieces: u64,
     pub(super) refused: u64,
     pub(super) unknown: u64,
 }
@@ -24,6 +25,7 @@ impl Report {
         self.transactions += other.transactions;
         self.committed += other.committed;
         self.over_several_shards += other.over_several_shards;
+        self.with_pieces += other.with_pieces;
         self.refused += other.refused;
         self.unknown += other.unknown;
     }
@@ -67,6 +69,7 @@ pub(super) fn check(world: &World) -> Result<Report, String> {
             committed.insert(transaction.id, at);
             report.committed += 1;
             report.over_several_shards += u64::from(transaction.shards > 1);
+            report.with_pieces += u64::from(transaction.pieces > 0);
         }
         check_reads(transaction, &chains)?;
     }

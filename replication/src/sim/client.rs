@@ -7,6 +7,7 @@ use rand::Rng;
 use super::Sabotage;
 use super::world::{Body, Holder, Message, Network, Request, Tag, To, Waiter, keys, shard_of, span_of};
 use crate::api::{Isolation, Key, Span, Timestamp, TxnId, Value};
+use crate::apply::PIECE_WRITES_MIN;
 use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write};
 use crate::protocol::resolution::{Remedy, Visibility, remedy, visibility};
 use crate::protocol::two_phase::{Action, Event, Failure, Part, Piece, TwoPhase};
@@ -16,8 +17,10 @@ const PATIENCE: u64 = 150;
 const LOCK_LIFE: u64 = 500;
 /// Percentages.
 const DEATH: u32 = 2;
+/// Transactions that write all keys of a shard besides what else they do.
+const WHOLE_SHARD: u32 = 10;
 const DEATH_BEFORE_RESOLVING: u32 = 30;
-const OPERATIONS_MAX: usize = 5;
+const OPERATIONS_MAX: usize = 6;
 
 /// How a transaction ended, as its client knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(super) struct Transaction {
     /// Key, and the moment since which it must be unchanged.
     pub(super) writes: Vec<(Key, Timestamp)>,
     pub(super) shards: usize,
+    /// Prewrites that lock their keys as one.
+    pub(super) pieces: usize,
     pub(super) outcome: Outcome,
 }
 
@@ -208,6 +213,11 @@ impl Client {
             })
             .rev()
             .collect();
+        if network.percent(WHOLE_SHARD) {
+            // Large enough for a prewrite that locks its keys as one.
+            let shard = shard_of(&all[network.rng.random_range(0..all.len())]);
+            self.plan.extend(all.into_iter().filter(|key| shard_of(key) == shard).map(Operation::Put));
+        }
         self.writes.clear();
         self.read_spans.clear();
         self.snapshot = Timestamp::ZERO;
@@ -217,6 +227,7 @@ impl Client {
             reads: Vec::new(),
             writes: Vec::new(),
             shards: 0,
+            pieces: 0,
             outcome: Outcome::Unknown,
         });
         self.ask_snapshot(network);
@@ -408,10 +419,13 @@ impl Client {
             .iter()
             .map(|shard| {
                 let writes = writes.remove(shard).unwrap_or_default();
-                let size = network.rng.random_range(1..=2);
+                let size = network.rng.random_range(1..=4);
                 writes.chunks(size).map(<[Write]>::to_vec).collect()
             })
             .collect();
+        if let Some(transaction) = &mut self.current {
+            transaction.pieces = chunks.iter().flatten().filter(|chunk| chunk.len() >= PIECE_WRITES_MIN).count();
+        }
         let checks: Vec<Vec<Check>> = shards.iter().map(|shard| checks.remove(shard).unwrap_or_default()).collect();
         let parts = chunks
             .iter()

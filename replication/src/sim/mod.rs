@@ -63,6 +63,7 @@ fn all_seeds(isolation: Isolation) {
     if !alone {
         assert!(total.committed > total.transactions / 10, "too few commits: {total:?}");
         assert!(total.over_several_shards > total.committed / 10, "too simple: {total:?}");
+        assert!(total.with_pieces > total.committed / 50, "no pieces: {total:?}");
         assert!(total.unknown > 0 && total.refused > 0, "too tame: {total:?}");
     }
 }

@@ -22,9 +22,13 @@ use crate::target::{ApplyTarget, LogPosition};
 const RESTART_EVERY: u64 = 2500;
 const FLUSH_EVERY: u64 = 700;
 const DOWN: u64 = 60;
+/// How many entries are applied together when a log is replayed.
+const REPLAY_GROUP: usize = 64;
 
 struct Entry {
     bytes: Bytes,
+    /// What the machine answered the first time. It must answer the same whenever it applies the entry again.
+    answer: Option<Bytes>,
     waiter: Option<Waiter>,
     /// The commit timestamp that the leader let in, for its books and for the oracle.
     admitted: Option<Timestamp>,
@@ -181,19 +185,34 @@ impl ShardProcess {
         finishes_ticket: bool,
         network: &mut Network,
     ) {
-        self.log.push(Entry { bytes: command.encode(1), waiter, admitted, finishes_ticket });
+        self.log.push(Entry { bytes: command.encode(1), answer: None, waiter, admitted, finishes_ticket });
         let delay = network.rng.random_range(1..25);
         let (term, until) = (self.term, self.log.len());
         network.after(delay, To::Shard(self.number), Message::Apply { term, until });
     }
 
     fn apply_entry(&mut self) -> CommandResult {
-        let index = self.applied as u64 + 1;
-        let position = LogPosition { term: 1, leader: 1, index };
-        let bytes = self.log[self.applied].bytes.clone();
-        self.applied += 1;
-        let answers = self.machine.apply(self.id, &[(position, bytes)], None).expect("memory does not fail");
+        let answers = self.apply_group(1);
         CommandResult::decode(&answers[0]).expect("the machine's own answer")
+    }
+
+    /// Applies the next entries as one group, as the machine gets them when a log is replayed.
+    fn apply_group(&mut self, count: usize) -> Vec<Bytes> {
+        let entries: Vec<_> = (self.applied..self.applied + count)
+            .map(|at| (LogPosition { term: 1, leader: 1, index: at as u64 + 1 }, self.log[at].bytes.clone()))
+            .collect();
+        let answers = self.machine.apply(self.id, &entries, None).expect("memory does not fail");
+        for (entry, answer) in self.log[self.applied..].iter_mut().zip(&answers) {
+            let first = entry.answer.get_or_insert_with(|| answer.clone());
+            assert_eq!(
+                CommandResult::decode(first),
+                CommandResult::decode(answer),
+                "applied again, {:?} is answered otherwise",
+                Command::decode(&entry.bytes)
+            );
+        }
+        self.applied += count;
+        answers
     }
 
     fn apply_next(&mut self, leader: &mut Leader<Validation>, network: &mut Network) {
@@ -272,12 +291,18 @@ impl ShardProcess {
 
     pub(super) fn apply_everything(&mut self) {
         while self.applied < self.log.len() {
-            self.apply_entry();
+            self.apply_group((self.log.len() - self.applied).min(REPLAY_GROUP));
         }
     }
 
     pub(super) fn apply_now(&mut self, command: &Command) -> CommandResult {
-        self.log.push(Entry { bytes: command.encode(1), waiter: None, admitted: None, finishes_ticket: false });
+        self.log.push(Entry {
+            bytes: command.encode(1),
+            answer: None,
+            waiter: None,
+            admitted: None,
+            finishes_ticket: false,
+        });
         self.apply_entry()
     }
 

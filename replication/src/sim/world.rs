@@ -16,7 +16,8 @@ use crate::protocol::two_phase::Piece;
 use crate::store::data::KeyLock;
 
 pub(super) const SHARDS: usize = 3;
-const KEYS_PER_SHARD: usize = 2;
+/// Enough for a prewrite that locks its keys as one piece.
+const KEYS_PER_SHARD: usize = 4;
 const CLIENTS: usize = 5;
 /// When clients begin no more transactions, and when the world ends.
 const BUSY_UNTIL: u64 = 12_000;

@@ -303,3 +303,28 @@ fn the_check_finds_damage() {
     let gone = findings(&|batch| batch.delete(Family::Latest, &k));
     assert_eq!(gone, ["latest", "statistics", "history"]);
 }
+
+#[test]
+fn a_removed_lock_does_not_hide_a_piece_that_came_after_it() {
+    let k = key(1, 1);
+    let prewrite = |txn: u128, at: u64, writes: Vec<Write>| Command::Prewrite {
+        txn: TxnId(txn),
+        start_ts: ts(at),
+        primary: k.clone(),
+        writes,
+        checks: vec![],
+    };
+    let decide = |txn: u128, at: u64| Command::CommitPrimary { txn: TxnId(txn), commit_ts: ts(at), primary: k.clone() };
+    let piece = vec![put(&k, "two", 20), put(&key(1, 2), "two", 20), put(&key(1, 3), "two", 20)];
+    let log =
+        [prewrite(1, 10, vec![put(&k, "one", 5)]), decide(1, 20), prewrite(2, 21, piece), decide(2, 30), decide(2, 30)];
+    let answers = [CommandResult::Done, committed(20), CommandResult::Done, committed(30), committed(30)];
+    // In one group, as when a log is replayed, and one by one, as when each waited for the one before.
+    for group in [log.len(), 1] {
+        let mut single = Single::new();
+        let found: Vec<_> = log.chunks(group).flat_map(|group| single.run_in(FIRST, 1, group)).collect();
+        assert_eq!(found, answers, "in groups of {group}");
+        assert_eq!(single.get(&key(1, 3), 30), Some(value("two")));
+        single.assert_sound();
+    }
+}

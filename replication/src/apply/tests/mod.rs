@@ -1,4 +1,5 @@
 mod directed;
+mod grouping;
 mod model;
 mod random;
 mod snapshots;
