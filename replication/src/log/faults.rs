@@ -12,6 +12,8 @@ pub(crate) struct Faults {
     pub full: AtomicBool,
     /// Syncing fails as on a broken disk.
     pub sync_fails: AtomicBool,
+    /// Hardly anything of the disk is free.
+    pub short_of_space: AtomicBool,
 }
 
 impl Faults {

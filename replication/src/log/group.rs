@@ -170,6 +170,7 @@ impl GroupLog {
         let mut queue = self.queue(&index)?;
         index.truncate_after(position);
         queue.push(self.group.id, &Record::TruncateAfter(position));
+        queue.batch().collect = true;
         drop(queue);
         drop(index);
         self.shared.wake_writer();

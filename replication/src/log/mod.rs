@@ -107,7 +107,7 @@ impl PhysicalLog {
     }
 
     fn open_on(disk: Disk, dir: &Path, options: LogOptions) -> Result<PhysicalLog> {
-        std::fs::create_dir_all(dir).map_err(|error| LogError::io("create", dir, &error))?;
+        crate::directory::create_durably(dir).map_err(|error| LogError::io("create", dir, &error))?;
         let recovered = recover::recover(&disk, dir)?;
         if recovered.torn_bytes > 0 {
             tracing::info!(bytes = recovered.torn_bytes, "cut off the torn end of the log");
@@ -155,9 +155,13 @@ impl PhysicalLog {
     /// # Errors
     /// The remembered failure.
     pub fn remove_group(&self, id: u64) -> Result<()> {
-        let Some(group) = self.shared.groups.lock().remove(&id) else { return Ok(()) };
+        // Held until the record is queued: the writer must not take the group for gone before, and a new group of the same
+        // number must not be ahead of it.
+        let mut groups = self.shared.groups.lock();
+        let Some(group) = groups.get(&id).cloned() else { return Ok(()) };
         let mut index = group.index.lock();
         let mut queue = self.shared.queue()?;
+        groups.remove(&id);
         *index = index::GroupIndex::default();
         index.removed = true;
         queue.meta.remove(&id);
@@ -180,6 +184,12 @@ impl PhysicalLog {
     /// Looks how much of the disk is free: new work is refused while less is left than what has been taken on needs.
     pub fn look_at_space(&self) {
         self.shared.look_at_space();
+    }
+
+    /// What the disk shall refuse.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> &faults::Faults {
+        &self.shared.disk.faults
     }
 
     /// The failure after which nothing can be written any more.

@@ -163,6 +163,8 @@ impl Shared {
             }
         };
         let short = free < FREE_BYTES_MIN;
+        #[cfg(test)]
+        let short = short || self.disk.faults.short_of_space.load(Relaxed);
         if self.short_of_space.swap(short, Relaxed) != short {
             match short {
                 true => tracing::warn!(free, needed = FREE_BYTES_MIN, "the disk is full: writes are refused"),

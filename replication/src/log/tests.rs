@@ -126,6 +126,74 @@ fn segments_go_when_every_group_has_purged_them() {
     assert_eq!(log.group(1).read(195..197).unwrap(), [entry(1, 195, &[7; 100]), entry(1, 196, &[7; 100])]);
 }
 
+/// A callback that keeps the writer busy until it is let go, and the means to see that it is and to let it go.
+fn holding() -> (Done, mpsc::Receiver<()>, mpsc::SyncSender<()>) {
+    let (holds, is_held) = mpsc::sync_channel(1);
+    let (release, released) = mpsc::sync_channel(1);
+    let done: Done = Box::new(move |_| {
+        holds.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    (done, is_held, release)
+}
+
+/// What makes segments unnecessary is in a file before they go: a crash between the two leaves a log that opens.
+#[test]
+fn segments_do_not_go_before_what_makes_them_unnecessary_is_written() {
+    type Change = fn(&PhysicalLog);
+    let changes: [(&str, Change); 3] = [
+        ("purge", |log| log.group(1).purge(position(1, 99)).unwrap()),
+        ("truncation", |log| log.group(1).truncate_after(None).unwrap()),
+        ("removal", |log| log.remove_group(1).unwrap()),
+    ];
+    for (what, change) in changes {
+        let dir = tempfile::tempdir().unwrap();
+        let log = PhysicalLog::open(dir.path(), small(4096)).unwrap();
+        for index in 0..100 {
+            append(&log.group(1), vec![entry(1, index, &[7; 100])]).unwrap();
+        }
+        append(&log.group(2), vec![entry(1, 0, b"x"), entry(1, 1, b"y")]).unwrap();
+        // The writer is kept busy, first so that a purge gets into one batch with a callback, then in that batch.
+        let (done, is_held, release_first) = holding();
+        log.group(2).append([entry(1, 2, b"z")], done).unwrap();
+        is_held.recv().unwrap();
+        log.group(2).purge(position(1, 0)).unwrap();
+        let (done, is_held, release_second) = holding();
+        log.group(2).append([entry(1, 3, b"z")], done).unwrap();
+        release_first.send(()).unwrap();
+        is_held.recv().unwrap();
+        // The change is queued, and the disk breaks before it is written.
+        change(&log);
+        log.shared.disk.faults.full.store(true, SeqCst);
+        release_second.send(()).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while log.failure().is_none() {
+            assert!(std::time::Instant::now() < deadline, "the {what} was written");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(dir.path(), copy.path());
+        let opened = PhysicalLog::open(copy.path(), small(4096));
+        let log = opened.unwrap_or_else(|error| panic!("after a lost {what}: {error}"));
+        assert_eq!(log.group(1).state().last, Some(position(1, 99)), "after a lost {what}");
+    }
+}
+
+/// What is only truncated away needs its segments no longer once the truncation is written.
+#[test]
+fn truncated_entries_let_their_segments_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = PhysicalLog::open(dir.path(), small(4096)).unwrap();
+    for index in 0..100 {
+        append(&log.group(1), vec![entry(1, index, &[7; 100])]).unwrap();
+    }
+    assert!(list(dir.path()).unwrap().len() > 2);
+    log.group(1).truncate_after(None).unwrap();
+    vote(&log.group(1), 2).unwrap();
+    vote(&log.group(1), 3).unwrap();
+    assert!(list(dir.path()).unwrap().len() <= 2);
+}
+
 #[test]
 fn queued_appends_share_a_sync() {
     const APPENDS: u64 = 400;

@@ -226,7 +226,8 @@ impl Writer {
         }
     }
 
-    /// Deletes the oldest segments that hold no entry any more. What made them unnecessary is synced first.
+    /// Deletes the oldest segments that hold no entry any more. What made them unnecessary is written and synced first:
+    /// as long as some of it is queued nothing goes, for its batch will ask again.
     fn collect(&mut self) -> Result<()> {
         self.sync()?;
         let Some(current) = &self.current else { return Ok(()) };
@@ -236,6 +237,10 @@ impl Writer {
             if let Some(first) = group.index.lock().first_segment() {
                 needed = needed.min(first);
             }
+        }
+        // Changes of an index are queued while it is locked: what was seen above is queued here, or written.
+        if self.shared.lock_queue().batches.iter().any(|batch| batch.collect) {
+            return Ok(());
         }
         let unneeded: Vec<_> = {
             let mut segments = self.shared.segments.write();
