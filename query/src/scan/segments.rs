@@ -205,7 +205,10 @@ impl SegmentCache {
 
     /// Keeps what a scan has found from the draft's start up to `end`, if it is still good.
     pub(super) fn keep(&self, draft: Draft, end: Bytes, newest: Timestamp, view: &ReadView) {
-        draft.watch.end_at(&end);
+        if draft.extended.is_none() {
+            // The watch of a segment that is extended is also the older one's, and readers of that one rely on all of it.
+            draft.watch.end_at(&end);
+        }
         let at = view.timestamp();
         if draft.rows == 0 || newest > at || draft.watch.changed() <= at {
             return;
