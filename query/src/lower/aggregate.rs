@@ -55,6 +55,14 @@ impl Lowerer<'_> {
         aggregates: &[(OutputColumn, AggregateCall)],
         groupings: &[(OutputColumn, Vec<usize>)],
     ) -> Result<LogicalPlan> {
+        if group_by.is_empty()
+            && grouping_sets.is_none()
+            && groupings.is_empty()
+            && !aggregates.is_empty()
+            && let Some(plan) = self.extremes(input, aggregates)?
+        {
+            return Ok(plan);
+        }
         let mut plan = self.rel(input)?;
         if aggregates.iter().any(|(_, call)| shows_order(call)) {
             plan = keep_order(plan);

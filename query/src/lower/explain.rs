@@ -15,6 +15,7 @@ use stratos_types::Result;
 
 use super::context::StatementContext;
 use super::explain_text::Names;
+use super::lookup_join::LookupJoinExec;
 use super::runtime::prepare_top;
 use super::stream::RowStream;
 use crate::ir::Rel;
@@ -118,6 +119,10 @@ fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, na
     for detail in details {
         lines.push(format!("{indent}{detail}"));
     }
+    if let Some(join) = shown.downcast_ref::<LookupJoinExec>() {
+        let key = |key: &_| names.physical(key, join.outer(), None, 0);
+        return join.shown(&key).iter().for_each(|side| node(side, depth + 1, options, names, lines));
+    }
     for child in shown.children() {
         node(child, depth + 1, options, names, lines);
     }
@@ -202,6 +207,11 @@ fn title(plan: &Arc<dyn ExecutionPlan>, names: &Names, details: &mut Vec<String>
         details.push(format!("Hash Cond: {}", names.equalities(join.on(), join.left(), join.right())));
         details.extend(join.filter().map(|filter| join_filter(filter, names, plan)));
         return join_title("Hash", *join.join_type());
+    }
+    if let Some(lookups) = any.downcast_ref::<LookupJoinExec>() {
+        let join = lookups.join();
+        details.extend(join.filter().map(|filter| join_filter(filter, names, plan)));
+        return join_title("Nested Loop", lookups.kind());
     }
     if let Some(join) = any.downcast_ref::<SortMergeJoinExec>() {
         details.push(format!("Merge Cond: {}", names.equalities(join.on(), join.left(), join.right())));

@@ -11,6 +11,7 @@ use stratos_types::{ColumnType, Datum, Error, PgType, Result};
 use super::deep::merge_equalities;
 use super::kernel;
 use super::rel::Lowerer;
+use super::repeated::Repeated;
 use super::subquery::{MEMO_ENTRIES_MAX, SubqueryPlan, SubqueryUse};
 use super::template::open_parameter;
 use super::udf::{RowFunction, RowOp, literal};
@@ -87,7 +88,10 @@ impl Lowerer<'_> {
             },
             ExprKind::Column(id) => match self.env.bindings.get(id) {
                 Some((ty, value)) => literal(*ty, value)?,
-                None => column(*id),
+                None => match self.open_column(*id) {
+                    Some(n) => open_parameter(n, ty).ok_or_else(|| Error::internal("a value that decides the plan"))?,
+                    None => column(*id),
+                },
             },
             ExprKind::Call { function, args } => self.call(function, args, ty)?,
             ExprKind::Cast { arg, explicit } => self.cast(arg, expr.ty, *explicit)?,
@@ -159,8 +163,7 @@ impl Lowerer<'_> {
                 let plan = SubqueryPlan {
                     usage,
                     query: query.clone(),
-                    outer,
-                    env: self.env.clone(),
+                    repeated: Repeated::new(self.env.clone(), outer),
                     volatile: facts.volatile,
                     memo: Mutex::new(Cache::new(MEMO_ENTRIES_MAX)),
                 };

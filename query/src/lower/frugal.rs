@@ -9,6 +9,7 @@ use stratos_types::Result;
 
 use super::Env;
 use super::context::StatementContext;
+use super::lookup_join::LookupJoinExec;
 use super::runtime::{FRUGAL_PARTITIONS, prepare};
 use crate::ir::Rel;
 
@@ -38,6 +39,9 @@ impl Fallback {
     }
 }
 
-fn has_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.downcast_ref::<HashJoinExec>().is_some() || plan.children().into_iter().any(has_hash_join)
+/// Whether there is a join that keeps one side in memory.
+pub(super) fn has_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<HashJoinExec>().is_some()
+        || plan.downcast_ref::<LookupJoinExec>().is_some()
+        || plan.children().into_iter().any(has_hash_join)
 }

@@ -26,12 +26,12 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use stratos_types::{Datum, Error, PgType, Result};
 
-use super::Env;
 use super::context::{StatementContext, statement_of};
 use super::error::{error_from, to_datafusion};
 use super::expr::column_name;
 use super::rel::Lowerer;
-use super::runtime::{BATCH_ROWS, run_nested};
+use super::repeated::Repeated;
+use super::runtime::BATCH_ROWS;
 use super::walk::Facts;
 use crate::arrow::{arrow_type, datum_at};
 use crate::cache::Cache;
@@ -47,8 +47,7 @@ const MEMO_ROWS_MAX: usize = 4096;
 struct Spec {
     right: Rel,
     columns: Vec<OutputColumn>,
-    outer: Vec<(ColumnId, PgType)>,
-    env: Env,
+    repeated: Repeated,
     /// Rows of the left without a match stay.
     keep_left: bool,
     volatile: bool,
@@ -85,11 +84,10 @@ impl Lowerer<'_> {
         );
         let schema = DFSchema::try_from(Schema::new(fields)).map_err(error_from)?;
         let spec = Spec {
-            outer: self.needed_from(&right, left),
+            repeated: Repeated::new(self.env.clone(), self.needed_from(&right, left)),
             volatile: Facts::of(&right).volatile,
             right,
             columns,
-            env: self.env.clone(),
             keep_left: kind == JoinKind::Left,
         };
         Ok(LogicalPlan::Extension(Extension {
@@ -324,7 +322,8 @@ impl Run {
 }
 
 fn outer_values(spec: &Spec, names: &HashMap<String, usize>, batch: &RecordBatch, row: usize) -> Result<Vec<Datum>> {
-    spec.outer
+    spec.repeated
+        .outer()
         .iter()
         .map(|(id, ty)| {
             let at = names
@@ -348,18 +347,17 @@ async fn right_side(
         return Ok(found.clone());
     }
     statement.eval.check_canceled()?;
-    let env = spec.env.bind(spec.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value)));
     let mut batches = Vec::new();
     if let Rel::TableFunction { function, args, columns, ordinality } = &spec.right {
         // No plan is needed to call a function.
-        let lowerer = Lowerer::new(statement, env);
+        let lowerer = Lowerer::new(statement, spec.repeated.bound(&outer));
         let args = args.iter().map(|e| Ok((e.ty.ty, lowerer.constant(e)?))).collect::<Result<Vec<_>>>()?;
         let mut rows = FunctionRows::new(*function, &args, columns, *ordinality)?;
         while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
             batches.push(batch);
         }
     } else {
-        let mut stream = run_nested(statement, &env, &spec.right).await?;
+        let mut stream = spec.repeated.start(statement, &spec.right, &outer).await?;
         while let Some(batch) = stream.next().await {
             batches.push(batch.map_err(error_from)?);
         }

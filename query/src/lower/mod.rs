@@ -9,15 +9,19 @@
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `deep`: expressions that are kept from DataFusion · `interrupt`: planning on threads of its own
-//! - `subquery`, `unnest`, `lateral`, `cte`: what needs plans inside plans
+//! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
+//! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
+//! - `ordered`: the first rows in an index's order
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
 
 mod accumulate;
 mod aggregate;
 mod context;
 mod cte;
+mod decorrelate;
 mod deep;
 mod error;
+mod estimate;
 mod explain;
 mod explain_text;
 mod expr;
@@ -25,9 +29,14 @@ mod frugal;
 mod interrupt;
 mod kernel;
 mod lateral;
+mod lookup_join;
+mod lookup_rule;
+mod narrow;
 mod one_writer;
+mod ordered;
 mod pool;
 mod rel;
+mod repeated;
 mod runtime;
 mod stream;
 mod subquery;

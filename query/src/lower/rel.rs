@@ -1,6 +1,7 @@
 //! Relations.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -20,26 +21,47 @@ use super::expr::{column, column_name, comparable, conjunction};
 use super::udf::{RowFunction, RowOp, literal};
 use super::walk::{Facts, conjuncts};
 use crate::arrow::{arrow_type, datum_of_scalar, needs_equality_key};
-use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, SetOpKind, SortKey};
-use crate::scan::{StoredTable, function_table, system_table};
+use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, SetOpKind, SortKey};
+use crate::scan::{ScanOrder, StoredTable, function_table, system_table};
 
 /// Builds plans for one statement, or for a part of it that is run on its own.
 pub(crate) struct Lowerer<'a> {
     pub(super) statement: &'a Arc<StatementContext>,
     pub(super) env: Env,
+    /// Outer columns whose values are put into the finished plan, with their numbers.
+    open: Option<&'a HashMap<ColumnId, usize>>,
     sequence: Cell<usize>,
+    /// Scans that shall go by an index for its order, by their first columns.
+    pub(super) orders: RefCell<HashMap<ColumnId, ScanOrder>>,
     /// In a template parameters stay open; it becomes false when the plan takes in something of this execution.
     reusable: Option<&'a Cell<bool>>,
 }
 
 impl<'a> Lowerer<'a> {
     pub fn new(statement: &'a Arc<StatementContext>, env: Env) -> Self {
-        Lowerer { statement, env, sequence: Cell::new(0), reusable: None }
+        Lowerer { statement, env, open: None, sequence: Cell::new(0), orders: RefCell::default(), reusable: None }
     }
 
     /// One whose plan is to serve further executions too, if `reusable` still holds in the end.
     pub(super) fn template(statement: &'a Arc<StatementContext>, env: Env, reusable: &'a Cell<bool>) -> Self {
-        Lowerer { statement, env, sequence: Cell::new(0), reusable: Some(reusable) }
+        Lowerer {
+            statement,
+            env,
+            open: None,
+            sequence: Cell::new(0),
+            orders: RefCell::default(),
+            reusable: Some(reusable),
+        }
+    }
+
+    /// One whose plan is to serve for different values of these outer columns.
+    pub(super) fn repeated(statement: &'a Arc<StatementContext>, env: Env, open: &'a HashMap<ColumnId, usize>) -> Self {
+        Lowerer { open: Some(open), ..Lowerer::new(statement, env) }
+    }
+
+    /// The number of an outer column that stays open.
+    pub(super) fn open_column(&self, id: ColumnId) -> Option<usize> {
+        self.open?.get(&id).copied()
     }
 
     /// What follows is of this execution alone.
@@ -56,14 +78,26 @@ impl<'a> Lowerer<'a> {
     /// The same statement with other outer things in sight.
     pub(super) fn with_env(&self, env: Env) -> Lowerer<'a> {
         let sequence = Cell::new(self.sequence.get() + NAMES_PER_LEVEL);
-        Lowerer { statement: self.statement, env, sequence, reusable: self.reusable }
+        Lowerer {
+            statement: self.statement,
+            env,
+            open: self.open,
+            sequence,
+            orders: RefCell::default(),
+            reusable: self.reusable,
+        }
+    }
+
+    /// A number that nothing else has.
+    pub(super) fn number(&self) -> usize {
+        let n = self.sequence.get();
+        self.sequence.set(n + 1);
+        n
     }
 
     /// A name that no column has.
     pub(super) fn fresh(&self, prefix: &str) -> String {
-        let n = self.sequence.get();
-        self.sequence.set(n + 1);
-        format!("{prefix}{n}")
+        format!("{prefix}{}", self.number())
     }
 
     /// A relation with exactly its output columns, in order.
@@ -87,7 +121,8 @@ impl<'a> Lowerer<'a> {
     pub fn rel(&self, rel: &Rel) -> Result<LogicalPlan> {
         match rel {
             Rel::Scan { table, columns, .. } => {
-                let provider = StoredTable::new(table.clone(), columns.clone());
+                let order = columns.first().and_then(|c| self.orders.borrow_mut().remove(&c.id));
+                let provider = StoredTable::new(table.clone(), columns.clone(), order);
                 self.scan(Arc::new(provider), columns.iter().map(|c: &ScanColumn| c.id))
             }
             Rel::SystemScan { table, columns } => {
@@ -103,6 +138,14 @@ impl<'a> Lowerer<'a> {
             Rel::Filter { input, predicate } => self.filter(input, predicate),
             Rel::Project { input, columns } => {
                 let plan = self.rel(input)?;
+                let mut columns = columns.clone();
+                let plan = match columns.iter().any(|(_, e)| e.has_subquery()) {
+                    true => {
+                        let mut exprs: Vec<&mut Expr> = columns.iter_mut().map(|(_, e)| e).collect();
+                        self.join_subqueries(plan, &mut exprs)?
+                    }
+                    false => plan,
+                };
                 let exprs =
                     columns.iter().map(|(c, e)| Ok(self.expr(e)?.alias(column_name(c.id)))).collect::<Result<_>>()?;
                 project(plan, exprs)
@@ -187,6 +230,11 @@ impl<'a> Lowerer<'a> {
     fn join(&self, left: &Rel, right: &Rel, kind: JoinKind, on: Option<&Expr>) -> Result<LogicalPlan> {
         let outer = self.needed_from(right, left);
         if !outer.is_empty() {
+            let plain = matches!(kind, JoinKind::Inner | JoinKind::Left).then(|| self.without_laterality(left, right));
+            if let Some((right, mut conditions)) = plain.flatten() {
+                conditions.extend(on.cloned());
+                return self.join(left, &right, kind, and(conditions).as_ref());
+            }
             return self.lateral(left, right, kind, on, outer);
         }
         let (l, r) = (self.rel(left)?, self.rel(right)?);
@@ -242,9 +290,12 @@ impl<'a> Lowerer<'a> {
     }
 
     fn limit(&self, input: &Rel, limit: Option<&Expr>, offset: Option<&Expr>) -> Result<LogicalPlan> {
-        let plan = self.rel(input)?;
         let fetch = self.row_count(limit, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
         let skip = self.row_count(offset, ErrorKind::InvalidRowCountInOffset, "OFFSET")?;
+        if let Some(rows) = fetch.and_then(|n| u64::try_from(n.saturating_add(skip.unwrap_or(0))).ok()) {
+            self.prefer_order(input, rows.max(1));
+        }
+        let plan = self.rel(input)?;
         if fetch.is_none() && skip.unwrap_or(0) == 0 {
             return Ok(plan);
         }
@@ -415,8 +466,16 @@ impl<'a> Lowerer<'a> {
                 None => rest.push(e.clone()),
             }
         }
-        if let Some(e) = and(rest) {
+        if let Some(mut e) = and(rest) {
+            let fields = plan.schema().columns();
+            if e.has_subquery() {
+                plan = self.join_subqueries(plan, &mut [&mut e])?;
+            }
+            let widened = plan.schema().fields().len() > fields.len();
             plan = filter(plan, self.expr(&e)?)?;
+            if widened {
+                plan = project(plan, fields.into_iter().map(DfExpr::Column).collect())?;
+            }
         }
         for join in joins {
             plan = join.apply(plan)?;

@@ -27,6 +27,7 @@ use super::error::error_from;
 use super::frugal::Fallback;
 use super::interrupt::{Interruptible, prepare_away};
 use super::lateral::LateralPlanner;
+use super::lookup_rule::LookupJoins;
 use super::one_writer::OneWriter;
 use super::pool::QueryPool;
 use super::stream::RowStream;
@@ -203,6 +204,8 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 /// The optimizer's rules for operators, and ours.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
+    let sides_chosen = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
+    rules.insert(sides_chosen, Arc::new(LookupJoins));
     rules.push(Arc::new(OneWriter));
     rules
 }

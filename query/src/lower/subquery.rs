@@ -1,7 +1,7 @@
 //! Subqueries in expressions, as functions of their outer columns.
 //!
-//! A [`SubqueryPlan`] keeps the relation and plans it anew for each different set of outer values, which become constants
-//! of the plan (so that a lookup by key is one). Results are remembered. Subqueries that amount to joins do not come here:
+//! A [`SubqueryPlan`] keeps the relation, and its optimized plan where it can, and runs it for each different set of outer
+//! values, which become constants of the plan (so that a lookup by key is one). Results are remembered. Subqueries that amount to joins do not come here:
 //! see `unnest`.
 
 use std::collections::HashSet;
@@ -11,17 +11,17 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result, key};
 
-use super::Env;
 use super::context::StatementContext;
 use super::error::error_from;
 use super::interrupt::stoppable;
 use super::kernel;
-use super::runtime::{block_on, run_nested};
+use super::repeated::Repeated;
+use super::runtime::block_on;
 use super::udf::quantified;
 use crate::arrow::datum_at;
 use crate::cache::Cache;
 use crate::functions::Function;
-use crate::ir::{ColumnId, Quantifier, Rel};
+use crate::ir::{Quantifier, Rel};
 
 /// Results remembered per subquery.
 pub(super) const MEMO_ENTRIES_MAX: usize = 16_384;
@@ -39,8 +39,7 @@ pub(crate) enum SubqueryUse {
 pub(crate) struct SubqueryPlan {
     pub usage: SubqueryUse,
     pub query: Arc<Rel>,
-    pub outer: Vec<(ColumnId, PgType)>,
-    pub env: Env,
+    pub repeated: Repeated,
     pub volatile: bool,
     pub memo: Mutex<Cache<String, Arc<Values>>>,
 }
@@ -91,17 +90,16 @@ impl SubqueryPlan {
             return Ok(found.clone());
         }
         statement.eval.check_canceled()?;
-        let env = self.env.bind(self.outer.iter().zip(outer).map(|((id, ty), value)| (*id, *ty, value.clone())));
-        let result = Arc::new(block_on(stoppable(statement, self.run(statement, &env)))??);
+        let result = Arc::new(block_on(stoppable(statement, self.run(statement, outer)))??);
         if !self.volatile {
             self.memo.lock().insert(key, result.clone());
         }
         Ok(result)
     }
 
-    async fn run(&self, statement: &Arc<StatementContext>, env: &Env) -> Result<Values> {
+    async fn run(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Values> {
         let ty = self.query.output().first().map(|c| c.ty.ty);
-        let mut stream = run_nested(statement, env, &self.query).await?;
+        let mut stream = self.repeated.start(statement, &self.query, outer).await?;
         let mut items = Vec::new();
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(error_from)?;

@@ -45,7 +45,7 @@ impl Lowerer<'_> {
             // Evaluated once: cheaper than any join.
             _ => return Ok(None),
         };
-        let Some((inner, pulled)) = pull(query, &outer) else {
+        let Some((inner, pulled)) = pull(query, &outer, false) else {
             return Ok(None);
         };
         let mut on = pulled.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
@@ -59,14 +59,15 @@ impl Lowerer<'_> {
 }
 
 /// The relation without its conditions on outer columns, and these conditions; their inner columns stay in its output.
-fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
+/// `exactly`: the rows with their number and order matter, otherwise only whether there are any.
+pub(super) fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>, exactly: bool) -> Option<(Rel, Vec<Expr>)> {
     let correlated = |facts: &Facts| facts.free().iter().any(|(id, _)| outer.contains(id));
     if !correlated(&Facts::of(rel)) {
         return Some((rel.clone(), Vec::new()));
     }
     match rel {
         Rel::Filter { input, predicate } => {
-            let (input, mut pulled) = pull(input, outer)?;
+            let (input, mut pulled) = pull(input, outer, exactly)?;
             let mut list = Vec::new();
             conjuncts(predicate, &mut list);
             let (up, stay): (Vec<&Expr>, Vec<&Expr>) = list.into_iter().partition(|e| correlated(&Facts::of_expr(e)));
@@ -88,11 +89,11 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
             if columns.iter().any(|(_, e)| correlated(&Facts::of_expr(e))) {
                 return None;
             }
-            let (input, pulled) = pull(input, outer)?;
+            let (input, pulled) = pull(input, outer, exactly)?;
             Some((keep(input, columns.clone(), &pulled), pulled))
         }
         Rel::Alias { input, columns } => {
-            let (input, pulled) = pull(input, outer)?;
+            let (input, pulled) = pull(input, outer, exactly)?;
             let columns = columns.iter().map(|(c, from)| (c.clone(), Expr::column(*from, c.ty))).collect();
             Some((keep(input, columns, &pulled), pulled))
         }
@@ -100,8 +101,8 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
             if on.as_ref().is_some_and(|e| correlated(&Facts::of_expr(e))) {
                 return None;
             }
-            let (left, mut pulled) = pull(left, outer)?;
-            let (right, more) = pull(right, outer)?;
+            let (left, mut pulled) = pull(left, outer, exactly)?;
+            let (right, more) = pull(right, outer, exactly)?;
             pulled.extend(more);
             Some((
                 Rel::Join {
@@ -115,7 +116,7 @@ fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Expr>)> {
             ))
         }
         // Order and duplicates do not matter to a semijoin.
-        Rel::Sort { input, .. } | Rel::Distinct { input } => pull(input, outer),
+        Rel::Sort { input, .. } | Rel::Distinct { input } if !exactly => pull(input, outer, exactly),
         _ => None,
     }
 }

@@ -30,31 +30,43 @@ use super::segments::{ColumnKey, Draft, Next, Segment, SegmentCache};
 use super::source::{Progress, RowCursor, RowSource};
 use super::spans::{Access, Condition, Test, key_columns};
 use crate::arrow::{ColumnBuilder, needs_equality_key};
-use crate::catalog::Table;
+use crate::catalog::{Index, Table};
 use crate::ir::ScanColumn;
 use crate::lower::{StatementContext, statement_of, to_datafusion};
 use crate::rows::{INDEX_PREFIX_BYTES, index_prefix, row_key_of_entry};
 
 /// Rows of the first batch: small, so that the first rows are early.
 const FIRST_BATCH_ROWS: usize = 1024;
+/// Rows of the first batch where few are wanted.
+const FIRST_BATCH_ROWS_MIN: usize = 16;
+/// How much larger each batch is than the one before, up to the usual size.
+const BATCH_GROWTH: usize = 8;
 /// Bytes of keys and values after which a batch ends early.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Reads rows of one table through one of its indexes, in the index's order.
 #[derive(Debug, Clone)]
 pub struct ScanExec {
-    table: Arc<Table>,
-    wanted: Vec<ScanColumn>,
-    schema: SchemaRef,
-    access: Access,
-    partitions: Vec<Vec<Span>>,
-    direction: Direction,
-    limit: Option<usize>,
-    rows: u64,
-    total: PrefixStatistics,
-    ordering: Option<LexOrdering>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+    pub(super) table: Arc<Table>,
+    pub(super) wanted: Vec<ScanColumn>,
+    pub(super) schema: SchemaRef,
+    pub(super) access: Access,
+    /// All that the filters above say, whether the ranges express it or not.
+    pub(super) conditions: Vec<Condition>,
+    pub(super) partitions: Vec<Vec<Span>>,
+    /// Each range is the place of one entry at most, where it starts.
+    pub(super) points: bool,
+    /// What EXPLAIN says of lookups in it: the index, and what its columns are compared with.
+    pub(super) lookups: Option<(usize, Vec<String>)>,
+    pub(super) direction: Direction,
+    pub(super) limit: Option<usize>,
+    /// Rows of the first batch.
+    pub(super) first_rows: usize,
+    pub(super) rows: u64,
+    pub(super) total: PrefixStatistics,
+    pub(super) ordering: Option<LexOrdering>,
+    pub(super) properties: Arc<PlanProperties>,
+    pub(super) metrics: ExecutionPlanMetricsSet,
 }
 
 impl ScanExec {
@@ -64,6 +76,7 @@ impl ScanExec {
         wanted: Vec<ScanColumn>,
         schema: SchemaRef,
         access: Access,
+        conditions: Vec<Condition>,
         mut partitions: Vec<Vec<Span>>,
         limit: Option<usize>,
         rows: u64,
@@ -78,10 +91,16 @@ impl ScanExec {
             table,
             wanted,
             schema,
+            // NULLs make the entries of a unique index distinct by what comes after.
+            points: access.lookup
+                && access.conditions.iter().all(|c| matches!(&c.test, Test::In(v) if v.iter().all(|v| !v.is_null()))),
             access,
+            conditions,
+            lookups: None,
             partitions,
             direction: Direction::Forward,
             limit,
+            first_rows: FIRST_BATCH_ROWS,
             rows,
             total,
             ordering,
@@ -91,8 +110,17 @@ impl ScanExec {
         Ok(scan)
     }
 
+    /// So many rows are likely to be enough.
+    pub(super) fn begin_with(&mut self, rows: usize) {
+        self.first_rows = rows.clamp(FIRST_BATCH_ROWS_MIN, FIRST_BATCH_ROWS);
+        self.rows = self.rows.min(rows as u64);
+    }
+
     /// Name of the index that is read, if it is not the table itself.
     pub fn index_name(&self) -> Option<&str> {
+        if let Some((index, _)) = self.lookups {
+            return self.table.indexes.get(index).map(|index| index.name.as_str());
+        }
         let restricted = !self.access.conditions.is_empty();
         let shown = self.access.index > 0 || (restricted && self.table.has_primary_key());
         shown.then(|| self.table.indexes[self.access.index].name.as_str())
@@ -110,13 +138,25 @@ impl ScanExec {
 
     /// Whether it reads the index alone.
     pub fn is_index_only(&self) -> bool {
-        self.access.index > 0
-            && RowDecoder::covering(&self.table, &self.table.indexes[self.access.index], &self.wanted)
-                .is_ok_and(|d| d.is_some())
+        let index = self.lookups.as_ref().map_or(self.access.index, |(index, _)| *index);
+        index > 0 && self.covered_by(&self.table.indexes[index])
+    }
+
+    /// Whether the entries of an index hold all that is wanted.
+    pub(super) fn covered_by(&self, index: &Index) -> bool {
+        RowDecoder::covering(&self.table, index, &self.wanted).is_ok_and(|d| d.is_some())
+    }
+
+    /// Whether it reads less than all rows.
+    pub(crate) fn is_restricted(&self) -> bool {
+        !self.access.conditions.is_empty()
     }
 
     /// Columns that the key ranges restrict, as EXPLAIN shows them.
     pub fn conditions(&self) -> Vec<String> {
+        if let Some((_, compared)) = &self.lookups {
+            return compared.clone();
+        }
         self.access.conditions.iter().map(|c| condition_text(&self.table, c)).collect()
     }
 
@@ -125,7 +165,7 @@ impl ScanExec {
         self.rows
     }
 
-    fn backward(&self) -> ScanExec {
+    pub(super) fn backward(&self) -> ScanExec {
         let ordering = ordering(&self.table, &self.wanted, &self.schema, &self.access, true);
         ScanExec {
             properties: properties(&self.schema, ordering.clone(), self.partitions.len()),
@@ -137,7 +177,7 @@ impl ScanExec {
     }
 }
 
-fn condition_text(table: &Table, condition: &Condition) -> String {
+pub(super) fn condition_text(table: &Table, condition: &Condition) -> String {
     let (name, ty) = table
         .columns
         .get(condition.column)
@@ -200,7 +240,7 @@ fn ordering(
     LexOrdering::new(keys)
 }
 
-fn properties(schema: &SchemaRef, ordering: Option<LexOrdering>, partitions: usize) -> Arc<PlanProperties> {
+pub(super) fn properties(schema: &SchemaRef, ordering: Option<LexOrdering>, partitions: usize) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new_with_orderings(schema.clone(), ordering),
         Partitioning::UnknownPartitioning(partitions),
@@ -289,7 +329,8 @@ impl ExecutionPlan for ScanExec {
         if self.direction == Direction::Backward {
             spans = spans.into_iter().rev().collect();
         }
-        let plain_rows = self.access.index == 0 && self.direction == Direction::Forward && self.limit.is_none();
+        let plain_rows =
+            self.access.index == 0 && !self.points && self.direction == Direction::Forward && self.limit.is_none();
         let keeps = plain_rows && statement.source.view().is_some() && {
             let widths = self.schema.fields().iter().map(|field| field.data_type().primitive_width());
             // Kept batches have the usual size, which a statement short of memory cannot afford.
@@ -311,11 +352,12 @@ impl ExecutionPlan for ScanExec {
             lookup,
             decoder,
             spans,
+            points: self.points,
             direction: self.direction,
             cursor: None,
             ended: None,
             schema: self.schema.clone(),
-            batch_rows: FIRST_BATCH_ROWS.min(context.session_config().batch_size()),
+            batch_rows: self.first_rows.min(context.session_config().batch_size()),
             batch_rows_max: context.session_config().batch_size(),
             left: self.limit.unwrap_or(usize::MAX),
             metrics: BaselineMetrics::new(&self.metrics, partition),
@@ -366,6 +408,8 @@ struct ScanStream {
     lookup: bool,
     decoder: RowDecoder,
     spans: VecDeque<Span>,
+    /// See [`ScanExec`].
+    points: bool,
     direction: Direction,
     cursor: Option<Box<dyn RowCursor>>,
     /// How far the last cursor had come when it ended.
@@ -471,9 +515,21 @@ impl ScanStream {
         .map_err(|e| Error::internal(format!("scan of {}: {e}", self.table.name)))
     }
 
+    /// Appends what is at a key, if anything is.
+    fn read_point(&mut self, key: &[u8], builders: &mut [ColumnBuilder]) -> Result<bool> {
+        let Some(value) = self.source.get(key)? else { return Ok(false) };
+        if self.lookup {
+            let index = &self.table.indexes[self.index];
+            push_row_of(self.source.as_ref(), &self.table, index, (key, &value), &mut self.decoder, builders)?;
+        } else {
+            self.decoder.push(key, &value, builders)?;
+        }
+        Ok(true)
+    }
+
     fn read_batch(&mut self) -> Result<Option<RecordBatch>> {
         let target = self.batch_rows.min(self.left);
-        self.batch_rows = self.batch_rows_max;
+        self.batch_rows = (self.batch_rows * BATCH_GROWTH).min(self.batch_rows_max);
         let mut builders = self.decoder.builders(target);
         let mut rows = 0;
         while rows < target {
@@ -481,6 +537,10 @@ impl ScanStream {
                 let Some(span) = self.spans.pop_front() else {
                     break;
                 };
+                if self.points {
+                    rows += usize::from(self.read_point(&span.start, &mut builders)?);
+                    continue;
+                }
                 self.cursor = Some(self.source.scan(span, self.direction));
                 continue;
             };
@@ -490,15 +550,10 @@ impl ScanStream {
                 let more = cursor.next_chunk(target - rows, BATCH_BYTES, &mut |key, value| {
                     entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
                 })?;
+                let index = &self.table.indexes[self.index];
                 for (key, value) in entries {
-                    let row_key = row_key_of_entry(&self.table, &self.table.indexes[self.index], &key, &value)?;
-                    let row = self.source.get(&row_key)?.ok_or_else(|| {
-                        Error::new(
-                            stratos_types::ErrorKind::DataCorrupted,
-                            format!("index \"{}\" has an entry without a row", self.table.indexes[self.index].name),
-                        )
-                    })?;
-                    self.decoder.push(&row_key, &row, &mut builders)?;
+                    let (source, decoder) = (self.source.as_ref(), &mut self.decoder);
+                    push_row_of(source, &self.table, index, (&key, &value), decoder, &mut builders)?;
                     rows += 1;
                 }
                 more
@@ -536,6 +591,25 @@ impl ScanStream {
         let columns = builders.iter_mut().map(ColumnBuilder::finish).collect();
         self.batch_of(rows, columns).map(Some)
     }
+}
+
+/// Appends the row that an entry of a secondary index leads to.
+fn push_row_of(
+    source: &dyn RowSource,
+    table: &Table,
+    index: &Index,
+    (key, value): (&[u8], &[u8]),
+    decoder: &mut RowDecoder,
+    builders: &mut [ColumnBuilder],
+) -> Result<()> {
+    let row_key = row_key_of_entry(table, index, key, value)?;
+    let row = source.get(&row_key)?.ok_or_else(|| {
+        Error::new(
+            stratos_types::ErrorKind::DataCorrupted,
+            format!("index \"{}\" has an entry without a row", index.name),
+        )
+    })?;
+    decoder.push(&row_key, &row, builders)
 }
 
 impl Stream for ScanStream {

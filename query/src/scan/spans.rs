@@ -323,6 +323,36 @@ pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -
     })
 }
 
+/// The ranges of an index that is read for its order, without the NULLs of a column if they are not wanted.
+pub(super) fn ordered(
+    table: &Table,
+    position: usize,
+    conditions: &[Condition],
+    not_null: Option<usize>,
+) -> Result<Access> {
+    let mut access = access(table, position, conditions)?;
+    let columns = key_columns(table, &table.indexes[position]);
+    let equal = |column: &KeyColumn| {
+        let one = |c: &&Condition| c.column == column.position && matches!(&c.test, Test::In(v) if v.len() == 1);
+        access.conditions.iter().find(one)
+    };
+    // The column must come after columns with one value each.
+    let Some(at) = columns.iter().position(|column| Some(column.position) == not_null) else { return Ok(access) };
+    let mut prefix = index_prefix(table, &table.indexes[position]).to_vec();
+    for column in &columns[..at] {
+        match equal(column) {
+            Some(Condition { test: Test::In(values), .. }) => column.encode(&mut prefix, &values[0]),
+            _ => return Ok(access),
+        }
+    }
+    let wanted = columns[at].not_null(&prefix);
+    for span in &mut access.spans {
+        *span = span.intersection(&wanted);
+    }
+    access.spans.retain(|span| !span.is_empty());
+    Ok(access)
+}
+
 fn tighter(ty: PgType, current: Option<&(Datum, bool)>, value: &Datum, wanted: std::cmp::Ordering) -> bool {
     match current {
         None => true,
@@ -346,6 +376,17 @@ pub(super) struct KeyColumn {
 impl KeyColumn {
     fn encode(&self, out: &mut Vec<u8>, value: &Datum) {
         key::encode_column(out, self.ty, value, self.descending, self.nulls_first);
+    }
+
+    /// The values after a prefix that are not NULL.
+    fn not_null(&self, prefix: &[u8]) -> Span {
+        let mut null = prefix.to_vec();
+        self.encode(&mut null, &Datum::Null);
+        let whole = Span::prefix(prefix);
+        match self.nulls_first {
+            true => Span { start: prefix_end(&null), end: whole.end },
+            false => Span { start: whole.start, end: null.into() },
+        }
     }
 
     fn range(&self, prefix: &[u8], low: Option<&(Datum, bool)>, high: Option<&(Datum, bool)>) -> Span {

@@ -26,17 +26,39 @@ use crate::rows::index_prefix;
 /// Rows below which a scan is not cut into parts.
 const SPLIT_ROWS_MIN: u64 = 50_000;
 
+/// Rows that are counted to estimate how many a condition leaves, and bytes of them.
+const DIVE_ROWS_MAX: u64 = 256;
+const DIVE_BYTES_MAX: usize = 256 << 10;
+/// Ranges that are looked into for it.
+const DIVE_SPANS_MAX: usize = 16;
+
 /// A table with the columns that a statement may refer to.
 #[derive(Debug)]
 pub struct StoredTable {
     table: Arc<Table>,
     columns: Vec<ScanColumn>,
     schema: SchemaRef,
+    order: Option<ScanOrder>,
+}
+
+/// A wish for the first rows in the order of an index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScanOrder {
+    /// Position in [`Table::indexes`].
+    pub index: usize,
+    /// From its end.
+    pub backward: bool,
+    /// Rows that have NULL in this column, by its position in the table, are not wanted.
+    pub not_null: Option<usize>,
+    /// How many are wanted.
+    pub rows: u64,
+    /// How many rows could be read instead in the time that it takes.
+    pub cost: u64,
 }
 
 impl StoredTable {
     /// Fields are named after the columns' identities.
-    pub fn new(table: Arc<Table>, columns: Vec<ScanColumn>) -> Self {
+    pub(crate) fn new(table: Arc<Table>, columns: Vec<ScanColumn>, order: Option<ScanOrder>) -> Self {
         let fields: Vec<Field> = columns
             .iter()
             .map(|c| {
@@ -45,7 +67,7 @@ impl StoredTable {
                 Field::new(format!("c{}", c.id.0), arrow_type(ty), nullable)
             })
             .collect();
-        StoredTable { schema: Arc::new(Schema::new(fields)), table, columns }
+        StoredTable { schema: Arc::new(Schema::new(fields)), table, columns, order }
     }
 }
 
@@ -82,8 +104,18 @@ impl TableProvider for StoredTable {
         let conditions = spans::conditions(session, filters, &self.table, &self.columns);
         let covers =
             |index: &crate::catalog::Index| RowDecoder::covering(&self.table, index, &wanted).ok().flatten().is_some();
-        let access = spans::choose(&self.table, &conditions, &covers).map_err(to_datafusion)?;
+        let mut access = spans::choose(&self.table, &conditions, &covers).map_err(to_datafusion)?;
         let total = statement.statistics(&self.table);
+        let mut first_rows = None;
+        if let Some(order) = self.order.filter(|order| !access.lookup && order.cost <= total.rows) {
+            let ordered =
+                spans::ordered(&self.table, order.index, &conditions, order.not_null).map_err(to_datafusion)?;
+            // Conditions that another index knows are worth more than the order.
+            if ordered.conditions.len() >= access.conditions.len() && ordered.spans.len() <= 1 {
+                access = ordered;
+                first_rows = usize::try_from(order.rows).ok().map(|rows| (rows, order.backward));
+            }
+        }
         let share = if access.lookup {
             None
         } else {
@@ -95,20 +127,50 @@ impl TableProvider for StoredTable {
         };
         let rows = match share {
             None => access.spans.len() as u64,
-            Some(share) => (total.rows as f64 * share) as u64,
+            Some(share) => {
+                let guess = (total.rows as f64 * share) as u64;
+                match access.conditions.is_empty() || guess <= DIVE_ROWS_MAX {
+                    true => guess,
+                    false => dive(statement.source.as_ref(), &access.spans).map_err(to_datafusion)?.unwrap_or(guess),
+                }
+            }
         };
         let parts = session.config().target_partitions();
-        let partitions = if parts > 1 && rows >= SPLIT_ROWS_MIN && limit.is_none() {
+        let partitions = if parts > 1 && rows >= SPLIT_ROWS_MIN && limit.is_none() && first_rows.is_none() {
             let prefix = index_prefix(&self.table, self.table.primary_index());
             let align = |cut| statement.runtime.segments().align(&prefix, cut);
             partition(statement.source.as_ref(), access.spans.clone(), parts, &align).map_err(to_datafusion)?
         } else {
             vec![access.spans.clone()]
         };
-        let scan = ScanExec::try_new(self.table.clone(), wanted, schema, access, partitions, limit, rows, total)
-            .map_err(to_datafusion)?;
+        let mut scan =
+            ScanExec::try_new(self.table.clone(), wanted, schema, access, conditions, partitions, limit, rows, total)
+                .map_err(to_datafusion)?;
+        if let Some((rows, backward)) = first_rows {
+            if backward {
+                scan = scan.backward();
+            }
+            scan.begin_with(rows);
+        }
         Ok(Arc::new(scan))
     }
+}
+
+/// Counts what is in the ranges, as long as it is little: how to do a join depends on it.
+fn dive(source: &dyn RowSource, spans: &[Span]) -> Result<Option<u64>> {
+    if spans.len() > DIVE_SPANS_MAX {
+        return Ok(None);
+    }
+    let mut rows = 0;
+    for span in spans {
+        let most = usize::try_from(DIVE_ROWS_MAX - rows).unwrap_or(usize::MAX);
+        let more =
+            source.scan(span.clone(), Direction::Forward).next_chunk(most, DIVE_BYTES_MAX, &mut |_, _| rows += 1)?;
+        if more || rows >= DIVE_ROWS_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(rows))
 }
 
 /// Deals ranges out to partitions: many by number, one by cutting the part of it that has keys.
