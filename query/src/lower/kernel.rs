@@ -69,8 +69,11 @@ pub(crate) fn comparison(function: &Function) -> Option<Operator> {
             _ => return None,
         });
     }
-    let suffix = ["numeric_", "interval_", "timetz_", "bpchar", "float4", "float8"]
+    // Those of two types first: a shorter name begins like them.
+    let pairs = ["int24", "int42", "int28", "int82", "int48", "int84", "float48", "float84"];
+    let suffix = pairs
         .iter()
+        .chain(&["numeric_", "interval_", "timetz_", "bpchar", "float4", "float8"])
         .find_map(|prefix| function.name.strip_prefix(prefix))?;
     Some(match suffix {
         "eq" => Operator::Eq,
