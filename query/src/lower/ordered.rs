@@ -83,6 +83,25 @@ impl Lowerer<'_> {
     }
 }
 
+/// Whether a relation takes no more than the first rows of an index, for which several parts would only get in each other's way.
+pub(super) fn takes_first_rows(rel: &Rel) -> bool {
+    match rel {
+        Rel::Limit { input, limit: Some(_), .. } => {
+            let Rel::Sort { input, keys } = input.as_ref() else { return false };
+            find(input, keys).is_some_and(|found| {
+                found.table.indexes.iter().any(|index| found.residual(index).is_some_and(|(residual, _)| residual == 0))
+            })
+        }
+        Rel::Aggregate { input, group_by, grouping_sets: None, aggregates, groupings } => {
+            group_by.is_empty()
+                && groupings.is_empty()
+                && !aggregates.is_empty()
+                && aggregates.iter().all(|(_, call)| way_to(input, call).is_some())
+        }
+        _ => false,
+    }
+}
+
 /// The one row that decides a `min` or `max`, and how the scan finds it.
 fn way_to<'r>(input: &'r Rel, call: &AggregateCall) -> Option<(Rel, &'r [ScanColumn], ScanOrder)> {
     let Aggregate { kind, .. } = call.aggregate;

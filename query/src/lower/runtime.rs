@@ -29,6 +29,7 @@ use super::interrupt::{Interruptible, prepare_away};
 use super::lateral::LateralPlanner;
 use super::lookup_rule::LookupJoins;
 use super::one_writer::OneWriter;
+use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
 use super::stream::RowStream;
 use super::{Env, Lowerer, PlanTemplate};
@@ -229,6 +230,7 @@ impl QueryPlanner for Planner {
 fn largest_scan(statement: &StatementContext, rel: &Rel) -> u64 {
     match rel {
         Rel::Scan { table, .. } => statement.statistics(table).rows,
+        _ if takes_first_rows(rel) => 0,
         _ => rel.inputs().into_iter().map(|input| largest_scan(statement, input)).max().unwrap_or(0),
     }
 }
