@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use stratos_replication::{Isolation, Span, Store};
+use stratos_replication::{Isolation, KeyChanges, Span, Store};
 use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 use tokio::sync::{Semaphore, watch};
 
@@ -72,7 +72,7 @@ pub struct Engine {
     runtime: QueryRuntime,
     snapshots: SnapshotCache,
     /// Changes whenever a transaction that changed the catalog commits.
-    catalog_changes: watch::Receiver<u64>,
+    catalog_changes: watch::Receiver<KeyChanges>,
     oids: OidPool,
     sequences: Arc<Sequences>,
     row_ids: RowIds,
@@ -171,14 +171,26 @@ impl Engine {
     /// # Errors
     /// The store's errors, a spill directory that cannot be made.
     pub async fn open(store: Store, options: EngineOptions) -> Result<Arc<Engine>> {
+        bootstrap(&store).await?;
+        ensure_shards(&store).await?;
+        let salt_secret = ensure_secret(&store).await?;
+        Engine::assemble(store, options, salt_secret)
+    }
+
+    /// Starts on an open store as it is, and writes nothing: to look at it, not for clients.
+    ///
+    /// # Errors
+    /// A spill directory that cannot be made.
+    pub fn inspect(store: Store, options: EngineOptions) -> Result<Arc<Engine>> {
+        Engine::assemble(store, options, rand::random())
+    }
+
+    fn assemble(store: Store, options: EngineOptions, salt_secret: [u8; SECRET_BYTES]) -> Result<Arc<Engine>> {
         let sequences = Arc::new(Sequences::new(store.clone()));
         let sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>> = Arc::default();
         let facts = NodeFacts { store: store.clone(), sequences: sequences.clone(), sessions: sessions.clone() };
         let runtime = QueryRuntime::new(&options, Some(Arc::new(facts)))?;
         let catalog_changes = store.watch_key(keys::version());
-        bootstrap(&store).await?;
-        ensure_shards(&store).await?;
-        let salt_secret = ensure_secret(&store).await?;
         Ok(Arc::new(Engine {
             sequences,
             row_ids: RowIds::new(store.clone()),
@@ -238,7 +250,7 @@ impl Engine {
     }
 
     /// Changes with every committed change of the catalog.
-    pub(crate) fn catalog_generation(&self) -> u64 {
+    pub(crate) fn catalog_changes(&self) -> KeyChanges {
         *self.catalog_changes.borrow()
     }
 

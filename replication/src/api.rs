@@ -286,6 +286,8 @@ pub struct StoreOptions {
     pub split_bytes: u64,
     /// Largest total of keys and values that one transaction may write, in bytes.
     pub max_transaction_bytes: usize,
+    /// Whether the store does by itself what is not asked of it: collects old versions, splits, finishes dead transactions.
+    pub housekeeping: bool,
 }
 
 impl StoreOptions {
@@ -299,6 +301,7 @@ impl StoreOptions {
             gc_window: Duration::from_secs(600),
             split_bytes: 8 * 1024 * 1024 * 1024,
             max_transaction_bytes: 1024 * 1024 * 1024,
+            housekeeping: true,
         }
     }
 }

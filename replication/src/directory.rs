@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -14,6 +15,11 @@ const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
 /// Content of the format file before its number.
 const FORMAT_PREFIX: &str = "stratos data directory, format ";
+
+/// What a data directory allows: everything to its owner.
+const MODE: u32 = 0o700;
+/// What it may not allow to anybody else. The group may look, for backups, as in PostgreSQL.
+const MODE_REFUSED: u32 = 0o027;
 
 /// A data directory that belongs to this process until the value is dropped.
 #[derive(Debug)]
@@ -33,13 +39,36 @@ impl DataDirectory {
         if path.exists() && !path.is_dir() {
             return Err(at("use", path, &io::Error::from(io::ErrorKind::NotADirectory)));
         }
-        std::fs::create_dir_all(path).map_err(|error| at("create", path, &error))?;
+        create_durably(path).map_err(|error| at("create", path, &error))?;
         if !DataDirectory::is_one(path) {
             check_empty(path)?;
         }
         let lock = lock(path)?;
         check_format(path)?;
-        Ok(DataDirectory { path: path.to_owned(), _lock: lock })
+        close_to_others(path)?;
+        let directory = DataDirectory { path: path.to_owned(), _lock: lock };
+        for part in [directory.log(), directory.state()] {
+            create_durably(&part).map_err(|error| at("create", &part, &error))?;
+        }
+        Ok(directory)
+    }
+
+    /// Refuses a log that is gone. For a state that has applied entries: without its log it lacks what was acknowledged last, and
+    /// must not be taken for whole.
+    ///
+    /// # Errors
+    /// `Corruption` when nothing is left of the log.
+    pub fn require_log(&self) -> Result<()> {
+        let log = self.log();
+        let mut entries = std::fs::read_dir(&log).map_err(|error| at("read", &log, &error))?;
+        if entries.next().is_none() {
+            return Err(Error::corruption(format!(
+                "{} is missing or empty, although {} holds data: with the log the last commits are lost",
+                log.display(),
+                self.state().display()
+            )));
+        }
+        Ok(())
     }
 
     /// Whether a node has written its format there.
@@ -61,6 +90,38 @@ impl DataDirectory {
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
     }
+}
+
+/// Creates a directory and its parents, as far as they are missing, in such a way that a crash does not forget them. What is
+/// created is closed to others.
+pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_durably(parent)?;
+    match std::fs::DirBuilder::new().mode(MODE).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        result => result?,
+    }
+    File::open(parent)?.sync_all()
+}
+
+/// Takes rights on the directory away from others: it holds passwords' verifiers, and everybody's rows.
+fn close_to_others(path: &Path) -> Result<()> {
+    let mode = std::fs::metadata(path).map_err(|error| at("look at", path, &error))?.permissions().mode();
+    if mode & MODE_REFUSED == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the data directory had mode {:04o}: now only its owner has access", mode & 0o7777);
+    let closed = std::fs::Permissions::from_mode(MODE);
+    std::fs::set_permissions(path, closed).map_err(|error| at("take the rights of others away from", path, &error))
 }
 
 /// A new data directory may hold only what an interrupted first start leaves, or the root of a file system has.
@@ -184,6 +245,20 @@ mod tests {
         assert!(!DataDirectory::is_one(dir.path()));
         drop(DataDirectory::open(dir.path()).unwrap());
         assert!(DataDirectory::is_one(dir.path()));
+    }
+
+    #[test]
+    fn nobody_else_has_access() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/data");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        drop(DataDirectory::open(&path).unwrap());
+        assert_eq!((mode(&path), mode(&path.join("log")), mode(&path.join("state"))), (0o700, 0o700, 0o700));
+        for (found, kept) in [(0o755, 0o700), (0o770, 0o700), (0o750, 0o750), (0o701, 0o700)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(found)).unwrap();
+            drop(DataDirectory::open(&path).unwrap());
+            assert_eq!(mode(&path), kept, "found as {found:o}");
+        }
     }
 
     #[test]

@@ -48,6 +48,6 @@ pub use check::{CheckReport, Finding, check_store};
 pub use command::{Check, Command, CommandResult, ConflictReason, Op, TxnStatus, Write};
 pub use error::{Error, Result};
 pub use locks::{LockWait, Party};
-pub use store::{LockOwner, ReadView, SYSTEM_SHARD, ScanCursor, Store, StoreMetrics, Transaction};
+pub use store::{KeyChanges, LockOwner, ReadView, SYSTEM_SHARD, ScanCursor, Store, StoreMetrics, Transaction};
 pub use target::{ApplyTarget, LogPosition};
 pub use watch::SpanWatch;

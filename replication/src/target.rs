@@ -40,6 +40,11 @@ pub trait ApplyTarget: Send + Sync + 'static {
     /// applied.
     fn apply(&self, shard: ShardId, entries: &[(LogPosition, Bytes)], membership: Option<Bytes>) -> Result<Vec<Bytes>>;
 
+    /// Whether applying the command may take long although it has few bytes.
+    fn takes_long(&self, _command: &[u8]) -> bool {
+        false
+    }
+
     /// Position of the last applied entry; `None` before the first.
     ///
     /// # Errors

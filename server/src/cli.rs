@@ -109,6 +109,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Start { config } => serve(Config::load(&config)?),
         Command::Check { data } => {
             let findings = runtime("check", cores())?.block_on(crate::check::check(&data))?;
+            say("what only the log had was applied to the state, as at a start; nothing else was changed")?;
             for finding in &findings {
                 say(finding)?;
             }

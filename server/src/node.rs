@@ -65,7 +65,7 @@ fn address_of(listener: &TcpListener, address: &str) -> Result<SocketAddr, NodeE
 }
 
 /// Options of the store for a configuration.
-fn store_options(config: &Config) -> StoreOptions {
+pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         durability: match config.durability {
             DurabilityMode::Fsync => Durability::Fsync,
@@ -83,10 +83,11 @@ fn store_options(config: &Config) -> StoreOptions {
 ///
 /// # Errors
 /// See [`NodeError`].
-pub async fn open_store(config: &Config) -> Result<Store, NodeError> {
-    Store::open(store_options(config)).await.map_err(|error| match error {
+pub async fn open_store(options: StoreOptions) -> Result<Store, NodeError> {
+    let data_dir = options.data_dir.clone();
+    Store::open(options).await.map_err(|error| match error {
         // The other errors of opening name the directory or file themselves.
-        stratos_replication::Error::DiskFull => NodeError::Full(config.data_dir.clone()),
+        stratos_replication::Error::DiskFull => NodeError::Full(data_dir),
         other => NodeError::Store(other),
     })
 }
@@ -100,15 +101,19 @@ pub async fn open_engine(
     store: Store,
     query_threads: Option<Handle>,
 ) -> Result<Arc<Engine>, NodeError> {
-    let options = EngineOptions {
+    Ok(Engine::open(store, engine_options(config, query_threads)).await?)
+}
+
+/// Options of the SQL engine for a configuration.
+pub fn engine_options(config: &Config, query_threads: Option<Handle>) -> EngineOptions {
+    EngineOptions {
         query_threads,
         connections_max: config.connections_max,
         query_memory_bytes: config.query_memory_mb << 20,
         column_cache_bytes: config.column_cache_mb << 20,
         spill_bytes_max: config.spill_gb_max << 30,
         ..EngineOptions::new(&config.data_dir)
-    };
-    Ok(Engine::open(store, options).await?)
+    }
 }
 
 impl Node {
@@ -126,7 +131,7 @@ impl Node {
         let metrics = http::install_metrics();
         let mut listeners = vec![tokio::spawn(http::serve(web, health.clone(), metrics, stopped.clone()))];
 
-        let store = open_store(&config).await?;
+        let store = open_store(store_options(&config)).await?;
         let acceptor = tls::acceptor(&config)?;
         let engine = open_engine(&config, store.clone(), Some(query_threads)).await?;
         engine.clean_up().await?;

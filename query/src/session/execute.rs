@@ -16,6 +16,24 @@ use crate::result::{ResultSet, StatementResult};
 /// How often a statement is planned anew because the catalog changed while it waited for its tables.
 const REPLANS_MAX: usize = 100;
 
+/// What came of looking rows up by their key.
+enum ByKey {
+    Rows(Vec<Vec<Datum>>),
+    /// The general form of the statement must find them.
+    TooMany,
+    /// The catalog has changed since the statement was planned.
+    Outdated,
+}
+
+fn rows_of(planned: &Planned, rows: Vec<Vec<Datum>>) -> StatementResult {
+    StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows))
+}
+
+/// 40001.
+fn kept_changing() -> Error {
+    Error::new(ErrorKind::SerializationFailure, "the tables kept changing while the statement waited for them")
+}
+
 /// The table that a statement writes, if any.
 fn written_table(action: &Action) -> Option<&Arc<Table>> {
     match action {
@@ -33,26 +51,36 @@ impl Session {
         params: &[Datum],
     ) -> Option<Result<StatementResult>> {
         let Action::Direct { program, .. } = &planned.action else { return None };
-        let rows = self.rows_by_key(planned, program, params).transpose()?;
-        Some(rows.map(|rows| StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows))))
+        match self.rows_by_key(planned, program, params) {
+            Ok(ByKey::Rows(rows)) => Some(Ok(rows_of(planned, rows))),
+            Ok(ByKey::TooMany | ByKey::Outdated) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
-    fn rows_by_key(
-        &mut self,
-        planned: &Planned,
-        program: &DirectSelect,
-        params: &[Datum],
-    ) -> Result<Option<Vec<Vec<Datum>>>> {
+    fn rows_by_key(&mut self, planned: &Planned, program: &DirectSelect, params: &[Datum]) -> Result<ByKey> {
         let eval = self.eval_context(&planned.catalog);
+        let by_key = |rows: Option<Vec<Vec<Datum>>>| rows.map_or(ByKey::TooMany, ByKey::Rows);
         let Some(block) = &mut self.block else {
             // Alone, it needs no transaction: a snapshot is one.
-            return program.run(&self.engine.store().latest_view(), params, &eval);
+            let view = self.engine.store().latest_view();
+            if self.is_outdated(&planned.catalog, &view)? {
+                return Ok(ByKey::Outdated);
+            }
+            return program.run(&view, params, &eval).map(by_key);
         };
         block.used = true;
         stored(block.store.begin_statement())?;
         let view = block.store.view();
-        let rows = program.run(&view, params, &eval);
-        block.store.finish_statement(true);
+        let outdated = self.is_outdated(&planned.catalog, &view);
+        let rows = match outdated {
+            Ok(true) => Ok(ByKey::Outdated),
+            Ok(false) => program.run(&view, params, &eval).map(by_key),
+            Err(error) => Err(error),
+        };
+        if let Some(block) = &mut self.block {
+            block.store.finish_statement(true);
+        }
         rows
     }
 
@@ -63,29 +91,46 @@ impl Session {
         params: Vec<Datum>,
         company: Company,
     ) -> Result<StatementResult> {
-        match &planned.action {
-            Action::Direct { general, .. } => match (self.execute_at_once(&planned, &params), general) {
-                (Some(result), _) => result,
-                (None, Some(plan)) => Box::pin(self.run_query(&planned, plan, &params)).await,
-                (None, None) => Err(Error::internal("a key has several rows")),
-            },
-            Action::Query(plan) => Box::pin(self.run_query(&planned, plan, &params)).await,
-            Action::Insert(_) | Action::Change { .. } => self.run_change(prepared, planned, &params).await,
-            Action::SchemaChange(ddl) => {
-                let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-                Box::pin(self.run_schema_change(ddl, text, company)).await
+        let mut planned = planned;
+        for _ in 0..REPLANS_MAX {
+            let done = match &planned.action {
+                Action::Direct { program, general } => match (self.rows_by_key(&planned, program, &params)?, general) {
+                    (ByKey::Rows(rows), _) => Some(rows_of(&planned, rows)),
+                    (ByKey::Outdated, _) => None,
+                    (ByKey::TooMany, Some(plan)) => Box::pin(self.run_query(&planned, plan, &params)).await?,
+                    (ByKey::TooMany, None) => return Err(Error::internal("a key has several rows")),
+                },
+                Action::Query(plan) => Box::pin(self.run_query(&planned, plan, &params)).await?,
+                Action::Insert(_) | Action::Change { .. } => {
+                    return self.run_change(prepared, planned, &params).await;
+                }
+                Action::SchemaChange(ddl) => {
+                    let text = prepared.parsed.as_ref().map_or("", |p| p.text());
+                    return Box::pin(self.run_schema_change(ddl, text, company)).await;
+                }
+                Action::Utility(body) => {
+                    return Box::pin(self.run_utility(prepared, &planned, body, params, company)).await;
+                }
+            };
+            match done {
+                Some(result) => return Ok(result),
+                None => planned = self.plan_again(prepared).await?,
             }
-            Action::Utility(body) => Box::pin(self.run_utility(prepared, &planned, body, params, company)).await,
         }
+        Err(kept_changing())
     }
 
-    /// A query by DataFusion, whose rows come as they are asked for.
+    async fn plan_again(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Planned>> {
+        self.plan(prepared).await?.ok_or_else(|| Error::internal("a statement vanished"))
+    }
+
+    /// A query by DataFusion, whose rows come as they are asked for. `None`: its plan is outdated.
     async fn run_query(
         &mut self,
         planned: &Arc<Planned>,
         plan: &QueryPlan,
         params: &[Datum],
-    ) -> Result<StatementResult> {
+    ) -> Result<Option<StatementResult>> {
         self.ensure_block().used = true;
         if plan.query.locks_rows {
             return self.run_locking_query(planned, &plan.query.rel, params).await;
@@ -95,10 +140,15 @@ impl Session {
         let block = self.ensure_block();
         stored(block.store.begin_statement())?;
         let view = Arc::new(block.store.view());
+        if self.is_outdated(&planned.catalog, &view)? {
+            self.ensure_block().store.finish_statement(false);
+            return Ok(None);
+        }
+        let block = self.ensure_block();
         let statement = crate::lower::statement(params, view, &eval, engine.runtime(), false);
         let stream = crate::lower::execute_in(&plan.query.rel, Some(&plan.template), &statement).await;
         block.store.finish_statement(true);
-        Ok(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?)))
+        Ok(Some(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?))))
     }
 
     /// INSERT, UPDATE, DELETE. The statement holds on to its table's descriptor until the transaction ends, so that DDL on the
@@ -125,11 +175,13 @@ impl Session {
             let unchanged = table.as_ref().is_none_or(|t| {
                 current.tables.get(&t.oid).is_some_and(|now| now.version == t.version && now.storage == t.storage)
             });
-            if !unchanged {
+            let view = self.ensure_block().store.view();
+            if !unchanged || self.is_outdated(&planned.catalog, &view)? {
                 self.ensure_block().store.finish_statement(false);
-                planned = self.plan(prepared).await?.ok_or_else(|| Error::internal("a statement vanished"))?;
+                planned = self.plan_again(prepared).await?;
                 continue;
             }
+            drop(view);
             let eval = self.eval_context(&planned.catalog);
             let engine = self.engine.clone();
             let block = self.ensure_block();
@@ -143,7 +195,7 @@ impl Session {
             block.store.finish_statement(changes.is_ok());
             return Ok(change_result(&planned, changes?));
         }
-        Err(Error::new(ErrorKind::SerializationFailure, "the table kept changing while the statement waited for it"))
+        Err(kept_changing())
     }
 
     fn refuse_write_when_read_only(&mut self, action: &Action) -> Result<()> {
@@ -166,7 +218,7 @@ impl Session {
         planned: &Arc<Planned>,
         rel: &crate::ir::Rel,
         params: &[Datum],
-    ) -> Result<StatementResult> {
+    ) -> Result<Option<StatementResult>> {
         if self.ensure_block().read_only {
             return Err(read_only("SELECT FOR UPDATE"));
         }
@@ -176,10 +228,17 @@ impl Session {
         let wait = self.wait_policy();
         let block = self.ensure_block();
         stored(block.store.begin_statement())?;
+        let view = block.store.view();
+        if self.is_outdated(&planned.catalog, &view)? {
+            self.ensure_block().store.finish_statement(false);
+            return Ok(None);
+        }
+        drop(view);
+        let block = self.ensure_block();
         let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
         let rows = crate::exec::row_locks::run(&mut context, rel).await;
         block.store.finish_statement(rows.is_ok());
-        Ok(StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows?)))
+        Ok(Some(rows_of(planned, rows?)))
     }
 
     /// Holds on to a table for DDL or for a change: waits for those who use it otherwise.

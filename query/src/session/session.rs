@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use stratos_replication::{Isolation, WaitPolicy};
+use stratos_replication::{Isolation, KeyChanges, ReadView, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 use super::away::{INLINE_BYTES_MAX, away};
@@ -59,7 +59,7 @@ pub struct Session {
     /// The settings of which the client has been told.
     reported: Arc<Derived>,
     /// The committed catalog as last looked at, and its generation.
-    catalog: (u64, Arc<Snapshot>),
+    catalog: (Option<KeyChanges>, Arc<Snapshot>),
     lookup: Option<Lookup>,
     pub(super) recall: Recall,
     /// The statement that has just run is to be committed before its client is told, because there are jobs to do then.
@@ -113,7 +113,7 @@ impl Session {
             notices: Vec::new(),
             reported,
             // Generation 0 is never current, so the first statement looks.
-            catalog: (0, catalog),
+            catalog: (None, catalog),
             lookup: None,
             recall: Recall::default(),
             commits_alone: false,
@@ -193,12 +193,25 @@ impl Session {
         if let Some(private) = self.block.as_ref().and_then(|block| block.catalog.as_ref()) {
             return Ok(private.clone());
         }
-        let generation = self.engine.catalog_generation().wrapping_add(1);
-        if self.catalog.0 != generation {
-            self.catalog = (generation, self.engine.latest_catalog(self.shared.database)?);
+        let changes = self.engine.catalog_changes();
+        if self.catalog.0 != Some(changes) || changes.under_way > 0 {
+            self.catalog = (Some(changes), self.engine.latest_catalog(self.shared.database)?);
             *self.shared.catalog.lock() = self.catalog.1.clone();
         }
         Ok(self.catalog.1.clone())
+    }
+
+    /// Whether a statement that was planned with `catalog` must be planned anew for a snapshot that was taken since: the snapshot
+    /// has a change of the catalog that the plan has not, and would show half of the transaction that made it.
+    pub(super) fn is_outdated(&self, catalog: &Arc<Snapshot>, view: &ReadView) -> Result<bool> {
+        if catalog.private {
+            return Ok(false);
+        }
+        let changes = self.engine.catalog_changes();
+        if changes.under_way == 0 && self.catalog.0 == Some(changes) && self.catalog.1.version == catalog.version {
+            return Ok(false);
+        }
+        Ok(self.engine.catalog_at(self.shared.database, view)?.version > catalog.version)
     }
 
     /// Makes the catalog that a transaction changed (or the committed one again) what functions see.
@@ -677,7 +690,7 @@ impl Session {
         self.forget_local_settings();
         if catalog.is_some() {
             // The private copy's version is that of its start: the committed catalog has to be looked at anew.
-            self.catalog.0 = 0;
+            self.catalog.0 = None;
             self.look_at_catalog();
             if result.is_ok() && !jobs.is_empty() {
                 result = self.run_jobs_after_commit(jobs).await;

@@ -38,6 +38,8 @@ pub use meta::FORMAT_VERSION;
 pub(crate) use meta::{FORMAT_KEY, PrefixRecord, ShardState, kind, shard_key};
 use pending::Pending;
 use transaction::Attempt;
+#[cfg(test)]
+pub(crate) use transaction::PIECE_WRITES_MIN;
 pub(crate) use transaction::piece_ends;
 
 /// Hears of what was applied. Called on the applying thread after the state can be read: must be quick.
@@ -336,6 +338,10 @@ impl ApplyTarget for StateMachine {
         }
         self.finish(&shard, pending, applied, membership.as_ref())?;
         Ok(answers)
+    }
+
+    fn takes_long(&self, command: &[u8]) -> bool {
+        crate::command::walks_ranges(command)
     }
 
     fn applied(&self, shard: ShardId) -> Result<Option<LogPosition>> {

@@ -24,6 +24,18 @@ pub(super) mod tag {
 /// More than the fixed fields of any write or check.
 const ITEM_BYTES_ESTIMATE: usize = 32;
 
+/// Whether an encoded command finishes what was begun before, or keeps the store able to: it is small, and must get into the
+/// log also when nothing new does.
+pub fn finishes_work(encoded: &[u8]) -> bool {
+    let finishing = [tag::COMMIT_PRIMARY, tag::RESOLVE, tag::ABORT, tag::RESERVE_TIMESTAMPS];
+    encoded.get(1).is_some_and(|tag| finishing.contains(tag))
+}
+
+/// Whether an encoded command changes or drops ranges, and so may walk through many rows when it is applied.
+pub fn walks_ranges(encoded: &[u8]) -> bool {
+    encoded.get(1).is_some_and(|tag| [tag::SPLIT, tag::DELETE_RANGE].contains(tag))
+}
+
 impl Command {
     /// The binary form, with the epoch of the shard that the proposer knows.
     pub fn encode(&self, epoch: u64) -> Bytes {

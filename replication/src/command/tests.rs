@@ -102,6 +102,21 @@ proptest! {
         prop_assert!(Command::decode(&bytes.slice(..cut.index(bytes.len()))).is_err());
     }
 
+    /// Whatever holds others up until it is through must be told from new work, and so must what may take long.
+    #[test]
+    fn kinds_are_told_from_the_bytes(command in command(), epoch in any::<u64>()) {
+        let finishing = matches!(
+            command,
+            Command::CommitPrimary { .. }
+                | Command::Resolve { .. }
+                | Command::Abort { .. }
+                | Command::ReserveTimestamps { .. }
+        );
+        prop_assert_eq!(finishes_work(&command.encode(epoch)), finishing);
+        let walking = matches!(command, Command::Split { .. } | Command::DeleteRange { .. });
+        prop_assert_eq!(walks_ranges(&command.encode(epoch)), walking);
+    }
+
     #[test]
     fn longer_commands_are_refused(command in command(), extra in any::<u8>()) {
         let mut bytes = command.encode(1).to_vec();

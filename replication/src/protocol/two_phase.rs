@@ -51,6 +51,8 @@ pub enum Failure {
     Reroute,
     /// A shard refused a command outright.
     Refused(String),
+    /// Whether the transaction is committed cannot be found out before a restart.
+    Unknown(String),
 }
 
 /// What happened.
@@ -64,6 +66,8 @@ pub enum Event {
     LockHandled(Piece, Remedy),
     /// The oracle handed out a commit timestamp.
     Drawn(Timestamp),
+    /// The oracle has no timestamps, and will get none.
+    NothingToDraw(String),
     /// The reads of a part were validated at the timestamp.
     Validated {
         /// Which part.
@@ -177,6 +181,7 @@ impl TwoPhase {
             (Phase::Prewriting, Event::Prewritten(piece, result)) => self.prewritten(piece, result),
             (Phase::Prewriting, Event::LockHandled(piece, remedy)) => self.lock_handled(piece, remedy),
             (Phase::Drawing, Event::Drawn(timestamp)) if timestamp > self.discarded => self.drawn(timestamp),
+            (Phase::Drawing, Event::NothingToDraw(reason)) => self.fail(Failure::Refused(reason)),
             // A timestamp that arrives when nobody needs it any more (an answer that was repeated).
             (_, Event::Drawn(timestamp)) if timestamp != self.commit_ts => vec![Action::Discard(timestamp)],
             (Phase::Validating, Event::Validated { part, at, holds }) if at == self.commit_ts => {
@@ -283,8 +288,14 @@ impl TwoPhase {
         if matches!(result, CommandResult::Committed { .. }) {
             return self.primary_committed(result);
         }
+        let failure = match &result {
+            CommandResult::Aborted => Failure::Serialization,
+            // The commit may be in the log, and a restart would apply it: it must not be taken for one that failed.
+            CommandResult::Refused { reason } => Failure::Unknown(reason.clone()),
+            other => Failure::Unknown(format!("the abort was answered {other:?}")),
+        };
         let discarded = std::mem::take(&mut self.commit_ts);
-        let mut actions = vec![Action::Discard(discarded), Action::Answer(Err(Failure::Serialization))];
+        let mut actions = vec![Action::Discard(discarded), Action::Answer(Err(failure))];
         actions.extend(self.aborted(result));
         actions
     }
@@ -359,5 +370,55 @@ pub fn failure_of(result: CommandResult) -> Failure {
         CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => Failure::Reroute,
         CommandResult::Refused { reason } => Failure::Refused(reason),
         _ => Failure::Serialization,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: Piece = Piece { part: 0, chunk: 0 };
+    const AT: Timestamp = Timestamp(10);
+
+    fn drawing() -> TwoPhase {
+        let mut core = TwoPhase::new(vec![Part { chunks: 1, validates: false }], Mutations::default());
+        assert_eq!(core.handle(Event::Begin), [Action::Prewrite(PIECE)]);
+        assert_eq!(core.handle(Event::Prewritten(PIECE, CommandResult::Done)), [Action::Draw]);
+        core
+    }
+
+    /// The commit of the primary was proposed at `AT`, and its answer is overdue.
+    fn confirming() -> TwoPhase {
+        let mut core = drawing();
+        assert_eq!(core.handle(Event::Drawn(AT)), [Action::CommitPrimary(AT)]);
+        assert_eq!(core.handle(Event::Overdue), [Action::Abort]);
+        core
+    }
+
+    fn answers(actions: &[Action]) -> Vec<Result<Timestamp, Failure>> {
+        let answer = |action: &Action| if let Action::Answer(answer) = action { Some(answer.clone()) } else { None };
+        actions.iter().filter_map(answer).collect()
+    }
+
+    #[test]
+    fn what_nobody_can_tell_is_answered_as_unknown() {
+        let refused = CommandResult::refused("the log has failed");
+        let told = confirming().handle(Event::Aborted(refused));
+        assert_eq!(answers(&told), [Err(Failure::Unknown("the log has failed".to_owned()))]);
+        assert!(told.contains(&Action::Discard(AT)) && told.contains(&Action::Finished));
+        let expired = confirming().handle(Event::Aborted(CommandResult::Expired { threshold: AT }));
+        assert!(matches!(answers(&expired).as_slice(), [Err(Failure::Unknown(_))]));
+    }
+
+    #[test]
+    fn what_is_certain_is_answered_so() {
+        let aborted = confirming().handle(Event::Aborted(CommandResult::Aborted));
+        assert_eq!(answers(&aborted), [Err(Failure::Serialization)]);
+        let committed = confirming().handle(Event::Aborted(CommandResult::Committed { commit_ts: AT }));
+        assert_eq!(answers(&committed), [Ok(AT)]);
+        // Nothing was proposed yet.
+        let without = drawing().handle(Event::NothingToDraw("shutting down".to_owned()));
+        assert_eq!(answers(&without), [Err(Failure::Refused("shutting down".to_owned()))]);
+        assert!(without.contains(&Action::Abort));
     }
 }

@@ -233,8 +233,23 @@ impl Groups {
     /// The future fails with `NotLeader` (not proposed), `DiskFull`, `Overloaded` (not proposed) or
     /// `OutcomeUnknown` (the command may be applied or not; commands must tolerate being proposed again).
     pub fn propose(&self, shard: ShardId, command: Bytes) -> Proposal {
+        self.propose_after(shard, command, |log, bytes| log.check_room(bytes))
+    }
+
+    /// As [`Groups::propose`], for a small command by which earlier ones are finished: it may use the room that is kept for
+    /// that on a full disk.
+    pub fn propose_finishing(&self, shard: ShardId, command: Bytes) -> Proposal {
+        self.propose_after(shard, command, |log, _| log.failure().map_or(Ok(()), Err))
+    }
+
+    fn propose_after(
+        &self,
+        shard: ShardId,
+        command: Bytes,
+        admit: impl FnOnce(&PhysicalLog, usize) -> crate::log::Result<()>,
+    ) -> Proposal {
         let sent = self.group(shard).and_then(|group| {
-            self.inner.log.check_room(command.len())?;
+            admit(&self.inner.log, command.len())?;
             let receiver = group.propose(&self.inner.log, command)?;
             Ok(ProposalState::Sent { receiver, shard })
         });

@@ -21,7 +21,7 @@ use crate::target::{ApplyTarget, LogPosition};
 const PORTION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Entries are applied in portions of at most this many.
 const PORTION_ENTRIES_MAX: usize = 1024;
-/// Portions above this many bytes are applied where blocking is allowed; below, moving costs more than it saves.
+/// Portions above this many bytes, and those that change ranges, are applied where blocking is allowed; below, moving costs more than it saves.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// Told about what a state machine did without anybody waiting for it.
@@ -83,9 +83,10 @@ impl Machine {
         }
         let membership = portion.membership.take();
         let bytes = membership.as_ref().map(codec::encode_stored);
-        let answers =
-            run_blocking(portion.bytes > INLINE_BYTES_MAX, || self.target.apply(self.shard, &portion.entries, bytes))
-                .map_err(|error| self.failed(error))?;
+        let answers = run_blocking(portion.bytes > INLINE_BYTES_MAX || portion.takes_long, || {
+            self.target.apply(self.shard, &portion.entries, bytes)
+        })
+        .map_err(|error| self.failed(error))?;
         self.applied = portion.entries.last().map(|(position, _)| *position);
         if let Some(membership) = membership {
             self.membership = membership;
@@ -100,6 +101,7 @@ impl Machine {
         }
         portion.entries.clear();
         portion.bytes = 0;
+        portion.takes_long = false;
         Ok(())
     }
 
@@ -127,6 +129,7 @@ struct Portion {
     responders: Vec<Option<ApplyResponder<Types>>>,
     membership: Option<StoredMembership>,
     bytes: usize,
+    takes_long: bool,
 }
 
 impl RaftStateMachine<Types> for Machine {
@@ -165,6 +168,7 @@ impl RaftStateMachine<Types> for Machine {
                 }
             };
             portion.bytes += command.len();
+            portion.takes_long |= self.target.takes_long(&command);
             portion.entries.push((position, command));
             portion.responders.push(responder);
             if portion.bytes >= PORTION_BYTES_MAX || portion.entries.len() >= PORTION_ENTRIES_MAX {

@@ -293,6 +293,20 @@ async fn a_state_machine_that_fails_stops_its_group_only() {
     assert_eq!(target.commands(SHARD), [command(1)]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_what_is_new_and_takes_what_finishes_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = ListTarget::with_shard();
+    let groups = single(dir.path(), &target).await;
+    groups.propose(SHARD, command(1)).await.unwrap();
+    groups.inner.log.faults().short_of_space.store(true, SeqCst);
+    groups.inner.log.look_at_space();
+    assert!(matches!(groups.propose(SHARD, command(2)).await, Err(Error::DiskFull)));
+    groups.propose_finishing(SHARD, command(3)).await.unwrap();
+    assert_eq!(target.commands(SHARD), [command(1), command(3)]);
+    groups.shutdown().await.unwrap();
+}
+
 struct Node {
     groups: Groups,
     target: Arc<ListTarget>,

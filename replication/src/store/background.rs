@@ -20,7 +20,9 @@ const LEFTOVERS_PER_ROUND_MAX: usize = 1000;
 /// Starts the tasks. They end when the store is shut down or dropped.
 pub(super) fn start(inner: &Arc<Inner>) {
     tokio::spawn(reserve(Arc::downgrade(inner), inner.stop.subscribe()));
-    tokio::spawn(housekeeping(Arc::downgrade(inner), inner.stop.subscribe()));
+    if inner.options.housekeeping {
+        tokio::spawn(housekeeping(Arc::downgrade(inner), inner.stop.subscribe()));
+    }
 }
 
 async fn pause(stop: &mut tokio::sync::watch::Receiver<bool>, duration: Duration) -> bool {
@@ -53,6 +55,7 @@ async fn housekeeping(inner: Weak<Inner>, mut stop: tokio::sync::watch::Receiver
         }
         let Some(inner) = inner.upgrade() else { return };
         for (what, result) in [
+            ("starting groups", inner.start_missing().await),
             ("resolving leftover locks", inner.resolve_leftovers().await),
             ("advancing garbage collection", inner.advance_gc(&mut quiet).await),
             ("dropping ranges", inner.drop_due_spans().await),

@@ -8,10 +8,11 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 
-use super::Inner;
 use super::data::was_not_proposed;
+use super::ending::{Ending, close};
 use super::routing::Shard;
 use super::transaction::HeldLocks;
+use super::{Inner, SYSTEM_SHARD};
 use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
 use crate::apply::piece_ends;
 use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write};
@@ -56,8 +57,13 @@ impl From<Failure> for Error {
             Failure::WriteConflict(key) => Error::WriteConflict { key },
             Failure::Serialization | Failure::Reroute => Error::SerializationFailure,
             // Commands are refused with a text; a full disk must keep its name all the way to the client.
-            Failure::Refused(message) if message == Error::DiskFull.to_string() => Error::DiskFull,
+            Failure::Refused(message) | Failure::Unknown(message) if message == Error::DiskFull.to_string() => {
+                Error::DiskFull
+            }
             Failure::Refused(message) => Error::Io { context: "a shard refused a command", message },
+            Failure::Unknown(message) => {
+                Error::Io { context: "it is not known whether the transaction is committed", message }
+            }
         }
     }
 }
@@ -133,22 +139,19 @@ pub(super) async fn commit(
             }
         } else {
             let shards = parts.len() as u32;
-            let kept: Vec<Write> = parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
+            let mut kept: Vec<Write> = parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
+            kept.sort_by(|one, other| one.key.cmp(&other.key));
+            let kept = Arc::new(kept);
             let (answer, answered) = oneshot::channel();
             let (give_back, given_back) = oneshot::channel();
-            let driver = Driver::new(inner.clone(), attempt, parts, held.take(), answer, give_back);
+            let driver = Driver::new(inner.clone(), attempt, parts, kept.clone(), held.take(), answer, give_back);
             // A task of its own: neither a cancelled statement nor a closed connection may stop it half way.
             tokio::spawn(driver.run());
             match answered.await.map_err(|_| Error::ShuttingDown)? {
-                Ok(timestamp) => {
-                    inner.oracle.acknowledged(timestamp).await;
-                    inner.committed(kept.iter().map(|write| &write.key));
-                    return Ok(CommitInfo { timestamp, shards });
-                }
+                Ok(timestamp) => return Ok(CommitInfo { timestamp, shards }),
                 Err(Failure::Reroute) => {
                     held = given_back.await.map_err(|_| Error::ShuttingDown)?;
-                    writes = kept;
-                    writes.sort_by(|one, other| one.key.cmp(&other.key));
+                    writes = Arc::unwrap_or_clone(kept);
                 }
                 Err(failure) => return Err(failure.into()),
             }
@@ -185,20 +188,14 @@ impl<'a> OneShard<'a> {
         OneShard { inner, txn, shard: part.shard, command: Some(command), primary, open: None, held }
     }
 
-    fn keys(&self) -> impl Iterator<Item = &Key> {
-        let writes = match &self.command {
-            Some(Command::Commit { writes, .. }) => writes.as_slice(),
-            _ => &[],
-        };
-        writes.iter().map(|write| &write.key)
-    }
-
     async fn commit(mut self) -> std::result::Result<Timestamp, (Failure, Vec<Write>)> {
         let outcome = self.attempts().await;
         match outcome {
             Ok(timestamp) => {
-                self.inner.oracle.acknowledged(timestamp).await;
-                self.inner.committed(self.keys());
+                let ticket = self.open.take().unwrap_or(timestamp);
+                let held = self.held.take();
+                let wrote = |key: &Key| writes_key(&self.command, key);
+                Ending::begin(&self.inner, &self.shard, ticket, timestamp, wrote, held).end().await;
                 Ok(timestamp)
             }
             Err(failure) => match self.command.take() {
@@ -228,12 +225,15 @@ impl<'a> OneShard<'a> {
                 Err(_) => match settle(&self.inner, self.txn, &self.primary).await {
                     Ok(TxnStatus::Committed(commit_ts)) => CommandResult::Committed { commit_ts },
                     Ok(TxnStatus::Aborted(_)) => CommandResult::Aborted,
-                    Err(error) => return Err(Failure::Refused(error.to_string())),
+                    Err(error) => return Err(Failure::Unknown(error.to_string())),
                 },
             };
+            // What is committed still owes its timestamp: see `Ending`.
+            if let CommandResult::Committed { commit_ts } = result {
+                return Ok(commit_ts);
+            }
             self.close();
             match result {
-                CommandResult::Committed { commit_ts } => return Ok(commit_ts),
                 CommandResult::Locked { .. } => match clear_lock(&self.inner, &result).await {
                     Ok(Remedy::Resolve(_) | Remedy::AbortAtPrimary) => lock_retries += 1,
                     Ok(Remedy::Wait) => return Err(failure_of(result)),
@@ -293,10 +293,11 @@ impl Drop for OneShard<'_> {
     fn drop(&mut self) {
         let Some(timestamp) = self.open.take() else { return };
         let (inner, shard, txn) = (self.inner.clone(), self.shard.clone(), self.txn);
-        let (primary, held) = (std::mem::take(&mut self.primary), self.held.take());
+        let (primary, command, held) = (std::mem::take(&mut self.primary), self.command.take(), self.held.take());
         let settled = async move {
-            if let Ok(TxnStatus::Committed(_)) = settle(&inner, txn, &primary).await {
-                inner.committed(std::iter::once(&primary));
+            if let Ok(TxnStatus::Committed(committed)) = settle(&inner, txn, &primary).await {
+                let wrote = |key: &Key| writes_key(&command, key);
+                return Ending::begin(&inner, &shard, timestamp, committed, wrote, held).end().await;
             }
             close(&inner, &shard, timestamp);
             drop(held);
@@ -307,13 +308,17 @@ impl Drop for OneShard<'_> {
     }
 }
 
-/// The command at `timestamp` is applied, or never will be.
-fn close(inner: &Inner, shard: &Shard, timestamp: Timestamp) {
-    for ready in shard.leader.lock().applied(timestamp) {
-        // The validation may have been given up.
-        let _gone = ready.send(());
+/// Whether a commit within one shard writes the key.
+fn writes_key(command: &Option<Command>, key: &Key) -> bool {
+    match command {
+        Some(Command::Commit { writes, .. }) => has_key(writes, key),
+        _ => false,
     }
-    inner.oracle.finish(timestamp);
+}
+
+/// Whether the writes, which are in the order of their keys, have one of `key`.
+fn has_key(writes: &[Write], key: &Key) -> bool {
+    writes.binary_search_by(|write| write.key.cmp(key)).is_ok()
 }
 
 pub(super) fn decode(answer: bytes::Bytes) -> Result<CommandResult> {
@@ -443,6 +448,8 @@ struct Driver {
     primary: Key,
     core: TwoPhase,
     parts: Vec<DrivenPart>,
+    /// All writes, in the order of their keys.
+    writes: Arc<Vec<Write>>,
     held: Option<HeldLocks>,
     answer: Option<oneshot::Sender<std::result::Result<Timestamp, Failure>>>,
     give_back: Option<oneshot::Sender<Option<HeldLocks>>>,
@@ -480,6 +487,7 @@ impl Driver {
         inner: Arc<Inner>,
         txn: TxnId,
         parts: Vec<PartData>,
+        writes: Arc<Vec<Write>>,
         held: Option<HeldLocks>,
         answer: oneshot::Sender<std::result::Result<Timestamp, Failure>>,
         give_back: oneshot::Sender<Option<HeldLocks>>,
@@ -504,6 +512,7 @@ impl Driver {
             primary,
             core: TwoPhase::new(plan, Default::default()),
             parts,
+            writes,
             held,
             answer: Some(answer),
             give_back: Some(give_back),
@@ -565,7 +574,17 @@ impl Driver {
 
     fn tell(&mut self, answer: std::result::Result<Timestamp, Failure>) {
         if let Ok(timestamp) = answer {
-            close(&self.inner, &self.parts[0].shard, timestamp);
+            let wrote = |key: &Key| has_key(&self.writes, key);
+            let held = self.held.take();
+            let ending = Ending::begin(&self.inner, &self.parts[0].shard, timestamp, timestamp, wrote, held);
+            let sender = self.answer.take();
+            // The other locks are resolved meanwhile: an older commit may be waiting for just that.
+            tokio::spawn(async move {
+                ending.end().await;
+                // The session may be gone.
+                let _gone = sender.map(|sender| sender.send(answer));
+            });
+            return;
         }
         if answer == Err(Failure::Reroute)
             && let Some(give_back) = self.give_back.take()
@@ -603,13 +622,16 @@ impl Driver {
                     part.chunks = Vec::new();
                 }
                 Box::pin(async move {
+                    let mut pauses = Pauses::new();
                     loop {
                         match inner.oracle.draw() {
                             Ok(timestamp) => return Event::Drawn(timestamp),
                             Err(_) => {
-                                if inner.reserve_timestamps().await.is_err() {
-                                    tokio::time::sleep(PAUSE_MAX).await;
+                                let Err(error) = inner.reserve_timestamps().await else { continue };
+                                if inner.check_open().is_err() || inner.proposer.stopped(SYSTEM_SHARD).is_some() {
+                                    return Event::NothingToDraw(error.to_string());
                                 }
+                                pauses.pause().await;
                             }
                         }
                     }
@@ -630,6 +652,9 @@ impl Driver {
                     let command = Command::CommitPrimary { txn, commit_ts, primary: primary.clone() };
                     match propose_at(&inner, &primary, &command).await {
                         Ok(result) => Event::PrimaryCommitted(result),
+                        Err(error) if was_not_proposed(&error) => {
+                            Event::PrimaryCommitted(CommandResult::refused(error.to_string()))
+                        }
                         Err(_) => Event::Overdue,
                     }
                 })

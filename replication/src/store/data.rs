@@ -150,6 +150,11 @@ pub trait Proposer: Send + Sync + 'static {
     /// Starts the log of a shard that a split of `parent`, or a creation, has just added to the engine.
     fn start(&self, shard: ShardId, parent: Option<ShardId>) -> BoxFuture<'static, Result<()>>;
 
+    /// Whether the shard's log was started.
+    fn has_group(&self, _shard: ShardId) -> bool {
+        true
+    }
+
     /// The node that leads the shard, if known.
     fn leader(&self, shard: ShardId) -> Option<u64>;
 

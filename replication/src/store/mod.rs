@@ -2,7 +2,7 @@
 //! write and read.
 //!
 //! * [`transaction`], [`view`]: the session's side: buffered writes, savepoints, row locks, snapshots.
-//! * `commit`: drives the protocol cores over the logs.
+//! * `commit`: drives the protocol cores over the logs. `ending`: what follows when a commit has happened.
 //! * `oracle`, `routing`, `pins`, `read_set`: timestamps, ranges, snapshots in use, what serializable transactions read.
 //! * `shards`, `background`: splits, new ranges, dropped ranges; garbage collection and the like.
 //! * [`data`]: what is needed from below.
@@ -23,6 +23,7 @@ use crate::locks::{LockTable, LockWait};
 mod background;
 mod commit;
 pub mod data;
+mod ending;
 mod machine;
 mod open;
 mod oracle;
@@ -70,6 +71,16 @@ pub struct StoreMetrics {
     pub oldest_snapshot_age_micros: u64,
 }
 
+/// What those who watch a key are told. As long as nothing is under way and the count stays the same, every snapshot shows the
+/// same value of the key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyChanges {
+    /// Grows with every change: before the first snapshot has it, and again when every later one has it.
+    pub count: u64,
+    /// Changes between the two: some snapshots have them, others have not.
+    pub under_way: u32,
+}
+
 /// Everything behind the handles.
 pub(crate) struct Inner {
     options: StoreOptions,
@@ -84,7 +95,7 @@ pub(crate) struct Inner {
     pins: Arc<Pins>,
     /// Commits over several shards that this process drives: their locks will go away without help.
     coordinating: Mutex<HashSet<TxnId>>,
-    watchers: Mutex<HashMap<Key, watch::Sender<u64>>>,
+    watchers: Mutex<HashMap<Key, watch::Sender<KeyChanges>>>,
     watched: AtomicUsize,
     /// Upper half of all transaction ids of this process: its first timestamp, which no other process had.
     incarnation: u64,
@@ -165,17 +176,13 @@ impl Inner {
         self.data.latest(key)
     }
 
-    /// Tells those who watch any of the keys.
-    fn committed<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        if self.watched.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        let watchers = self.watchers.lock();
-        for key in keys {
-            if let Some(watcher) = watchers.get(key) {
-                watcher.send_modify(|count| *count += 1);
-            }
+    /// Tells those who watch one of the `chosen` keys.
+    fn tell_watchers(&self, chosen: impl Fn(&Key) -> bool, change: impl Fn(&mut KeyChanges)) {
+        for (_, watcher) in self.watchers.lock().iter().filter(|(key, _)| chosen(key)) {
+            watcher.send_modify(|changes| {
+                changes.count += 1;
+                change(changes);
+            });
         }
     }
 }
@@ -273,10 +280,10 @@ impl Store {
         self.inner.allocate_ids(name, count).await
     }
 
-    /// A counter that grows with every commit which writes the key.
-    pub fn watch_key(&self, key: Key) -> watch::Receiver<u64> {
+    /// What is known of the commits that write a key.
+    pub fn watch_key(&self, key: Key) -> watch::Receiver<KeyChanges> {
         let mut watchers = self.inner.watchers.lock();
-        let receiver = watchers.entry(key).or_insert_with(|| watch::Sender::new(0)).subscribe();
+        let receiver = watchers.entry(key).or_insert_with(|| watch::Sender::new(KeyChanges::default())).subscribe();
         self.inner.watched.store(watchers.len(), Ordering::Release);
         receiver
     }

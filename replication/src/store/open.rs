@@ -10,6 +10,7 @@ use super::data::Proposer;
 use super::{SYSTEM_SHARD, Store};
 use crate::api::{ShardId, Span, StoreOptions};
 use crate::apply::StateMachine;
+use crate::command::finishes_work;
 use crate::directory::DataDirectory;
 use crate::engine::{RocksEngine, RocksOptions};
 use crate::error::{Error, Result};
@@ -51,7 +52,10 @@ async fn flush(machine: Arc<StateMachine>) -> Result<()> {
 
 impl Proposer for GroupProposer {
     fn submit(&self, shard: ShardId, command: Bytes) -> BoxFuture<'static, Result<Bytes>> {
-        Box::pin(self.groups.propose(shard, command))
+        Box::pin(match finishes_work(&command) {
+            true => self.groups.propose_finishing(shard, command),
+            false => self.groups.propose(shard, command),
+        })
     }
 
     fn start(&self, shard: ShardId, parent: Option<ShardId>) -> BoxFuture<'static, Result<()>> {
@@ -64,6 +68,10 @@ impl Proposer for GroupProposer {
             flush(machine).await?;
             groups.create(shard, alone()).await
         })
+    }
+
+    fn has_group(&self, shard: ShardId) -> bool {
+        !matches!(self.groups.leader(shard), Err(Error::UnknownShard { .. }))
     }
 
     fn leader(&self, shard: ShardId) -> Option<u64> {
@@ -98,6 +106,11 @@ impl Store {
                 RocksOptions { cache_bytes: opening.cache_bytes, memtable_bytes: opening.memtable_bytes };
             let engine = RocksEngine::open(&directory.state(), engine_options)?;
             let machine = StateMachine::open(Arc::new(engine), None)?;
+            for shard in machine.shard_ids() {
+                if machine.applied(shard)?.is_some() {
+                    directory.require_log()?;
+                }
+            }
             bootstrap(&machine)?;
             Ok::<_, Error>((directory, Arc::new(machine)))
         });

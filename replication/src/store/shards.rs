@@ -42,7 +42,13 @@ impl Inner {
         }
     }
 
-    async fn split_at(&self, key: Key) -> Result<ShardId> {
+    /// Splits a shard, and goes on if nobody waits for it any more: half way, the new shard would have no group.
+    async fn split_at(self: &Arc<Self>, key: Key) -> Result<ShardId> {
+        let inner = self.clone();
+        tokio::spawn(async move { inner.split_here(key).await }).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    async fn split_here(&self, key: Key) -> Result<ShardId> {
         let _one_at_a_time = self.reshaping.lock().await;
         let shard = self.routing.of(&key)?;
         if shard.descriptor.span.start == key {
@@ -58,7 +64,13 @@ impl Inner {
         Ok(new_shard)
     }
 
-    async fn create_shard_for(&self, span: Span) -> Result<ShardId> {
+    /// Creates a shard, and goes on if nobody waits for it any more.
+    async fn create_shard_for(self: &Arc<Self>, span: Span) -> Result<ShardId> {
+        let inner = self.clone();
+        tokio::spawn(async move { inner.create_shard_here(span).await }).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    async fn create_shard_here(&self, span: Span) -> Result<ShardId> {
         let _one_at_a_time = self.reshaping.lock().await;
         if let Some(there) = self.routing.over(&span).first() {
             if there.descriptor.span.covers(&span) {
@@ -77,6 +89,24 @@ impl Inner {
         self.proposer.start(shard, None).await?;
         self.refresh_routing().await?;
         Ok(shard)
+    }
+
+    /// Starts the groups of shards that have none: something failed between the shard's entry and its group.
+    pub(super) async fn start_missing(&self) -> Result<()> {
+        let _one_at_a_time = self.reshaping.lock().await;
+        let mut started = false;
+        for descriptor in self.data.descriptors() {
+            let id = descriptor.shard;
+            if !self.proposer.has_group(id) {
+                self.proposer.start(id, descriptor.parent).await?;
+                tracing::warn!(shard = %id, "started the group of a shard that had none");
+                started = true;
+            }
+        }
+        if started {
+            self.refresh_routing().await?;
+        }
+        Ok(())
     }
 
     /// Ingests one chunk, whose keys are in one shard.

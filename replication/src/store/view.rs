@@ -4,7 +4,7 @@
 //! prewrites of commits over several shards: those are looked at *before* the versions, so that a lock which is resolved
 //! meanwhile is seen either as a lock or as a version, never as neither.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::Inner;
 use super::pins::Pin;
 use super::read_set::ReadSet;
-use crate::api::{Direction, Key, Span, Timestamp, Value};
+use crate::api::{Direction, Key, Span, Timestamp, TxnId, Value};
 use crate::error::Result;
 use crate::mvcc::VersionScan;
 use crate::overlay::{Buffered, Writes};
@@ -104,8 +104,18 @@ impl ReadView {
             return Ok(own.cloned());
         }
         let mut visible = Writes::new();
+        // A transaction is asked about once, however many keys it locks: what is undecided now commits above the snapshot.
+        let mut known: HashMap<TxnId, bool> = HashMap::new();
         for lock in self.inner.data.locks_in(span)? {
-            if self.inner.is_visible(&lock, self.at)? {
+            let shown = match known.get(&lock.txn) {
+                Some(shown) => *shown,
+                None => {
+                    let shown = self.inner.is_visible(&lock, self.at)?;
+                    known.insert(lock.txn, shown);
+                    shown
+                }
+            };
+            if shown {
                 visible.insert(lock.key, Buffered { value: lock.value, base: Timestamp::ZERO });
             }
         }

@@ -1,11 +1,12 @@
 //! A real node under what happens to nodes: directories that cannot be used, stops, disks that fail, more data than memory,
-//! tables that outgrow their shards, schema changes that are interrupted.
+//! tables that outgrow their shards, schema changes that are interrupted, and such as others look at meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panics, and print what was seen")]
 
 mod disk;
 mod indexes;
 mod memory;
+mod schema;
 mod splits;
 mod start;
 mod stop;

@@ -103,6 +103,23 @@ async fn increments_under_splits_survive_a_crash() {
     assert_eq!(again.shards().len(), 6);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_without_its_log_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path()).await;
+    put(&store, &[("a", 1)]).await;
+    store.shutdown().await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(home.path().join("log")).unwrap();
+    // Refusing it must not be what makes it look right.
+    for _ in 0..2 {
+        match Store::open(StoreOptions::new(home.path())).await {
+            Err(Error::Corruption { what }) => assert!(what.contains("log is missing"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Prints what the plan asks to be cheap. `cargo test -p stratos-replication --release -- --ignored --nocapture costs`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures, does not judge"]
