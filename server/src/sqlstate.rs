@@ -77,6 +77,7 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::UndefinedFunction => "42883",
         K::GeneratedAlways => "428C9",
         K::ReservedName => "42939",
+        K::AmbiguousParameter => "42P08",
         K::UndefinedTable => "42P01",
         K::UndefinedParameter => "42P02",
         K::DuplicateCursor => "42P03",

@@ -20,6 +20,7 @@ impl Binder<'_> {
         explicit: bool,
         span: Span,
     ) -> Result<Option<Expr>> {
+        self.refuse_second_type(&expr, to.ty, span)?;
         let expr = self.refresh(expr);
         let from = expr.ty.ty;
         if from == to.ty {
@@ -53,6 +54,18 @@ impl Binder<'_> {
             return Ok(Some(with_modifier(Expr::literal(folded, to.ty), to, explicit)));
         }
         Ok(Some(Expr { kind: ExprKind::Cast { arg: Box::new(expr), explicit }, ty: to }))
+    }
+
+    /// A parameter whose type was open where it stands cannot become of another type than elsewhere (42P08).
+    fn refuse_second_type(&self, expr: &Expr, to: PgType, span: Span) -> Result<()> {
+        let ExprKind::Param(n) = expr.kind else { return Ok(()) };
+        let elsewhere = self.params[n];
+        if expr.ty.ty != PgType::Unknown || elsewhere == PgType::Unknown || elsewhere == to {
+            return Ok(());
+        }
+        let message = format!("inconsistent types deduced for parameter ${}", n + 1);
+        let detail = format!("{} versus {}", elsewhere.sql_name(), to.sql_name());
+        Err(self.at(Error::new(ErrorKind::AmbiguousParameter, message).with_detail(detail), span))
     }
 
     /// A parameter that was seen before its type was known.

@@ -249,6 +249,8 @@ impl Binder<'_> {
         overriding: Overriding,
     ) -> Result<Vec<Expr>> {
         let mut bound: Vec<Option<Expr>> = vec![None; table.columns.len()];
+        // All of them before the first is cast for its column: a parameter that stands in two places has one type.
+        let mut given: Vec<(usize, Expr, Span)> = Vec::with_capacity(listed.len());
         for ((i, _), e) in listed.iter().zip(row.unwrap_or(&[])) {
             if is_default(e) {
                 continue;
@@ -258,8 +260,10 @@ impl Binder<'_> {
             if overriding == Overriding::User && table.columns[*i].identity.is_some() {
                 continue;
             }
-            let expr = self.expr(e)?;
-            bound[*i] = Some(self.assign(table, *i, expr, span)?);
+            given.push((*i, self.expr(e)?, span));
+        }
+        for (i, expr, span) in given {
+            bound[i] = Some(self.assign(table, i, expr, span)?);
         }
         bound
             .into_iter()

@@ -164,7 +164,7 @@ struct Open {
     locks: Vec<TokenWithSpan>,
 }
 
-/// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `FOR NO KEY UPDATE`,
+/// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `ORDER BY x USING >`, `FOR NO KEY UPDATE`,
 /// `FOR UPDATE OF a, b`, `FOR UPDATE` before LIMIT, `OVERRIDING … VALUE`, `ON CONFLICT (…) WHERE`, `(row).*`, `(VALUES …)` as
 /// an expression, a SELECT of nothing, options of sequences in any order. Refuses by name what cannot be said.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
@@ -263,6 +263,14 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                     out.pop();
                 }
                 i += 1;
+                continue;
+            }
+            // ORDER BY x USING >
+            Keyword::USING if matches!(next.map(|t| &t.token), Some(Token::Lt | Token::Gt)) => {
+                let descending = matches!(next.map(|t| &t.token), Some(Token::Gt));
+                let (order, keyword) = if descending { ("DESC", Keyword::DESC) } else { ("ASC", Keyword::ASC) };
+                out.push(word(order, keyword, false, span));
+                i += 2;
                 continue;
             }
             // Dropping an index holds up nobody who reads.

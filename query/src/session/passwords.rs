@@ -9,7 +9,9 @@ const BLANK: &str = "'***'";
 
 /// The statement with `'***'` for every string behind the word PASSWORD. A string that does not end is a password to the end.
 pub(super) fn without_passwords(sql: &str) -> Cow<'_, str> {
-    if !sql.as_bytes().windows(WORD.len()).any(|window| window.eq_ignore_ascii_case(WORD)) {
+    // Every statement comes by here: a look at the rarest letter spares most of the comparisons.
+    let mut windows = sql.as_bytes().windows(WORD.len());
+    if !windows.any(|window| window[4] | 0x20 == b'w' && window.eq_ignore_ascii_case(WORD)) {
         return Cow::Borrowed(sql);
     }
     let mut shown = String::with_capacity(sql.len());

@@ -82,6 +82,7 @@ pub enum ErrorKind {
     ReservedName,
     DatatypeMismatch,
     IndeterminateDatatype,
+    AmbiguousParameter,
     WrongObjectType,
     GeneratedAlways,
     UndefinedColumn,

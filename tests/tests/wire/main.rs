@@ -83,6 +83,27 @@ fn pipelining(server: &Server) {
     assert_eq!(frames.kinds(&[parse("", "SELECT $1::int4"), bind("", "", &[]), sync()].concat()), "1E(08P01)ZI");
     assert_eq!(frames.kinds(&[parse("", "SELECT 1; SELECT 2"), sync()].concat()), "E(42601)ZI");
     assert_eq!(frames.kinds(&[parse("", "SELECT $1::int4"), describe(b'S', ""), sync()].concat()), "1tTZI");
+    // A parameter has one type, however often it stands there.
+    for (sql, kinds) in [
+        ("SELECT $1::int4, $1::text", "1ZI"),
+        ("INSERT INTO piped VALUES ($1), ($1 + 1)", "1ZI"),
+        ("SELECT $1 || $1::int4", "E(42P08)ZI"),
+        ("SELECT COALESCE($1, $1, 1) + $1", "1ZI"),
+        ("SELECT CASE WHEN $1 = 1 THEN $1 ELSE $1 + 1.5 END", "1ZI"),
+        ("SELECT 1 WHERE 1 IN ($1, $1) AND 2 BETWEEN $1 AND $1", "1ZI"),
+    ] {
+        assert_eq!(frames.kinds(&[parse("", sql), sync()].concat()), kinds, "{sql}");
+    }
+    frames.kinds(&query("CREATE TABLE typed (a float8, b int4, c text)"));
+    for (sql, kinds) in [
+        ("INSERT INTO typed VALUES ($1, $1)", "E(42P08)ZI"),
+        ("INSERT INTO typed (b, c) VALUES ($1, $1::text)", "E(42P08)ZI"),
+        ("INSERT INTO typed (a) VALUES ($1), ($1)", "1ZI"),
+        ("INSERT INTO typed (b) VALUES ($1) ON CONFLICT DO NOTHING RETURNING b = $1", "1ZI"),
+        ("UPDATE typed SET a = $1 WHERE b = $1", "1ZI"),
+    ] {
+        assert_eq!(frames.kinds(&[parse("", sql), sync()].concat()), kinds, "{sql}");
+    }
     assert_eq!(frames.kinds(&[parse("", "SET work_mem TO '8MB'"), describe(b'S', ""), sync()].concat()), "1tnZI");
 }
 
