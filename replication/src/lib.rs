@@ -43,7 +43,7 @@ pub mod target;
 pub mod watch;
 
 pub use api::*;
-pub use apply::{ApplyObserver, LockTable, ShardMap, StateMachine};
+pub use apply::{LockTable, ShardMap, StateMachine};
 pub use check::{CheckReport, Finding, check_store};
 pub use command::{Check, Command, CommandResult, ConflictReason, Op, TxnStatus, Write};
 pub use error::{Error, Result};

@@ -42,16 +42,6 @@ use transaction::Attempt;
 pub(crate) use transaction::PIECE_WRITES_MIN;
 pub(crate) use transaction::piece_ends;
 
-/// Hears of what was applied. Called on the applying thread after the state can be read: must be quick.
-pub trait ApplyObserver: Send + Sync + 'static {
-    /// Whether commits to `key` are of interest. Asked for every write.
-    fn watches(&self, key: &[u8]) -> bool;
-    /// A watched key has a new version.
-    fn committed(&self, shard: ShardId, commit_ts: Timestamp, key: &Key);
-    /// Shards were created or split, or replaced by an import.
-    fn shards_changed(&self);
-}
-
 /// One shard of the node.
 #[derive(Debug)]
 struct Shard {
@@ -105,7 +95,6 @@ pub struct StateMachine {
     locks: LockTable,
     /// No snapshot below this can be read.
     read_floor: AtomicU64,
-    observer: Option<Arc<dyn ApplyObserver>>,
     watches: Arc<Watches>,
 }
 
@@ -120,7 +109,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// `NewerFormat`; the engine cannot read or holds damaged records.
-    pub fn open(engine: Arc<dyn Engine>, observer: Option<Arc<dyn ApplyObserver>>) -> Result<StateMachine> {
+    pub fn open(engine: Arc<dyn Engine>) -> Result<StateMachine> {
         match engine.get_copy(Family::Meta, FORMAT_KEY)? {
             None => {
                 let mut batch = Batch::new();
@@ -143,7 +132,6 @@ impl StateMachine {
             structure: Mutex::new(()),
             locks: LockTable::default(),
             read_floor: AtomicU64::new(0),
-            observer,
             watches: Arc::default(),
         };
         machine.remove_unfinished_imports()?;
@@ -245,9 +233,6 @@ impl StateMachine {
             Command::CommitPrimary { txn, commit_ts, primary } => pending.commit_primary(txn, commit_ts, &primary),
             Command::Resolve { txn, status, keys } => pending.resolve(txn, status, &keys),
             Command::Abort { txn, now, primary } => pending.abort(txn, now, &primary),
-            Command::Ingest { txn, start_ts, commit_ts, pairs } => {
-                pending.ingest(Attempt { epoch, txn, start_ts }, commit_ts, &pairs)
-            }
             Command::ReserveTimestamps { until } => {
                 let until = until.max(pending.reserved_until());
                 pending.set_reserved_until(until);
@@ -283,7 +268,6 @@ impl StateMachine {
         applied: Option<LogPosition>,
         membership: Option<&Bytes>,
     ) -> Result<()> {
-        let id = pending.state.descriptor.shard;
         let mut written = pending.write(applied, membership.map(Bytes::as_ref))?;
         {
             let mut state = shard.state.write();
@@ -293,11 +277,6 @@ impl StateMachine {
                 state.membership = Some(membership.clone());
             }
             self.read_floor.fetch_max(state.gc_threshold.0, Ordering::AcqRel);
-        }
-        if let Some(observer) = &self.observer {
-            for (ts, key) in &written.observed {
-                observer.committed(id, *ts, key);
-            }
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
 
+use super::StateMachine;
 use super::locks::{LockChanges, LockTable, first_in};
 use super::meta::{self, PrefixRecord, ShardState, kind};
-use super::{ApplyObserver, StateMachine};
 use crate::api::{Key, Span, Timestamp, TxnId, Value, statistics_prefix};
 use crate::command::{Op, TxnStatus};
 use crate::engine::{Batch, BatchOp, Engine, Family};
@@ -49,9 +49,7 @@ pub(crate) struct Pending<'a> {
     series: BTreeMap<String, u64>,
     reserved_until: Option<Timestamp>,
     gc_threshold: Option<Timestamp>,
-    observer: Option<&'a dyn ApplyObserver>,
     watches: &'a Watches,
-    observed: Vec<(Timestamp, Key)>,
 }
 
 /// What remains to be done in memory once the batch is written.
@@ -61,7 +59,6 @@ pub(crate) struct Written {
     series: BTreeMap<String, u64>,
     reserved_until: Option<Timestamp>,
     gc_threshold: Option<Timestamp>,
-    pub(crate) observed: Vec<(Timestamp, Key)>,
 }
 
 impl<'a> Pending<'a> {
@@ -79,9 +76,7 @@ impl<'a> Pending<'a> {
             series: BTreeMap::new(),
             reserved_until: None,
             gc_threshold: None,
-            observer: machine.observer.as_deref(),
             watches: &machine.watches,
-            observed: Vec::new(),
         }
     }
 
@@ -168,9 +163,6 @@ impl<'a> Pending<'a> {
             delta.bytes += (key.len() + new.len()) as i64;
         }
 
-        if self.observer.is_some_and(|observer| observer.watches(key)) {
-            self.observed.push((ts, key.clone()));
-        }
         if self.tracked {
             self.latest.insert(key.clone(), (ts, value.cloned()));
         }
@@ -373,7 +365,6 @@ impl<'a> Pending<'a> {
             series: self.series,
             reserved_until: self.reserved_until,
             gc_threshold: self.gc_threshold,
-            observed: self.observed,
         })
     }
 }

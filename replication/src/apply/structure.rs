@@ -243,9 +243,6 @@ impl StateMachine {
     /// Follows a change of the shards. The caller holds `structure`.
     pub(super) fn shards_changed(&self) {
         self.rebuild_map();
-        if let Some(observer) = &self.observer {
-            observer.shards_changed();
-        }
     }
 
     /// The first key after half of the live bytes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pending::{Pending, Prior};
-use crate::api::{Key, Span, Timestamp, TxnId, Value};
+use crate::api::{Key, Span, Timestamp, TxnId};
 use crate::command::{Check, CommandResult, ConflictReason, Op, TxnStatus, Write};
 use crate::error::Result;
 use crate::mvcc::record::{LockRecord, PieceRecord};
@@ -221,52 +221,6 @@ impl Pending<'_> {
         Ok(CommandResult::Aborted)
     }
 
-    /// Rows that nobody reads yet. A pair that has a version at or after `commit_ts` already is left out: a
-    /// writer that knew the range was faster than the one who fills it.
-    pub(crate) fn ingest(
-        &mut self,
-        attempt: Attempt,
-        commit_ts: Timestamp,
-        pairs: &[(Key, Value)],
-    ) -> Result<CommandResult> {
-        let (Some((first, _)), Some((last, _))) = (pairs.first(), pairs.last()) else {
-            return Ok(CommandResult::Done);
-        };
-        if self.decided(first, attempt.txn)?.is_some() {
-            return Ok(CommandResult::Done);
-        }
-        let descriptor = &self.state.descriptor;
-        if attempt.epoch != descriptor.epoch {
-            return Ok(CommandResult::StaleEpoch { epoch: descriptor.epoch });
-        }
-        if !pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
-            return Ok(CommandResult::refused("the keys are not in ascending order"));
-        }
-        if !descriptor.span.contains(first) || !descriptor.span.contains(last) {
-            return Ok(self.wrong_shard());
-        }
-        let threshold = self.gc_threshold();
-        if attempt.start_ts < threshold || commit_ts < threshold {
-            return Ok(CommandResult::Expired { threshold });
-        }
-        let empty = self.is_empty_between(first, last)?;
-        for (key, value) in pairs {
-            let prior = if empty {
-                None
-            } else {
-                // As in `is_newer`, an old tombstone is as good as none.
-                let prior = self.prior(key)?.filter(|prior| prior.value_bytes.is_some() || prior.ts > threshold);
-                if prior.is_some_and(|prior| prior.ts >= commit_ts) {
-                    continue;
-                }
-                self.supersede(key, commit_ts)?
-            };
-            self.set_latest(key, &Op::Put(value.clone()), commit_ts, prior);
-        }
-        self.set_status(first, attempt.txn, TxnStatus::Committed(attempt.start_ts.max(commit_ts).next()));
-        Ok(CommandResult::Done)
-    }
-
     /// The answer for a transaction that is decided already.
     fn decided(&self, primary: &[u8], txn: TxnId) -> Result<Option<CommandResult>> {
         Ok(self.status(primary, txn)?.map(|status| match status {
@@ -288,7 +242,7 @@ impl Pending<'_> {
         let span = &descriptor.span;
         let writes_inside = writes.iter().all(|write| span.contains(&write.key));
         let checks_inside = checks.iter().all(|check| match check {
-            Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => span.contains(key),
+            Check::KeyExists { key } => span.contains(key),
             Check::SpanUnchanged { span: checked, .. } => span.covers(checked),
         });
         if !writes_inside || !checks_inside {
@@ -330,10 +284,6 @@ impl Pending<'_> {
     fn failed_check(&self, txn: TxnId, writes: &[Write], checks: &[Check]) -> Result<Option<CommandResult>> {
         for check in checks {
             let refusal = match check {
-                Check::KeyUnchanged { key, base } => match self.foreign_lock(key, txn) {
-                    Some(refusal) => Some(refusal),
-                    None => self.is_newer(self.prior(key)?, *base).then(|| conflict(key, ConflictReason::Changed)),
-                },
                 Check::SpanUnchanged { span, base } => match self.foreign_lock_in(span, txn) {
                     Some((key, lock)) => Some(locked(&key, &lock)),
                     None => self.newer_in(span, *base)?.map(|key| conflict(&key, ConflictReason::Changed)),

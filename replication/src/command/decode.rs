@@ -54,12 +54,6 @@ fn fields(tag: u8, reader: &mut Reader<'_>) -> Result<Command, DecodeError> {
             Command::Resolve { txn: txn(reader)?, status: status(reader)?, keys: reader.list(1, Reader::blob)? }
         }
         tag::ABORT => Command::Abort { txn: txn(reader)?, now: ts(reader)?, primary: reader.blob()? },
-        tag::INGEST => Command::Ingest {
-            txn: txn(reader)?,
-            start_ts: ts(reader)?,
-            commit_ts: ts(reader)?,
-            pairs: reader.list(2, |reader| Ok((reader.blob()?, reader.blob()?)))?,
-        },
         tag::DELETE_RANGE => {
             Command::DeleteRange { span: span(reader)?, dropped_at: ts(reader)?, force: flag(reader)? }
         }
@@ -108,7 +102,6 @@ fn write(reader: &mut Reader<'_>) -> Result<Write, DecodeError> {
 
 fn check(reader: &mut Reader<'_>) -> Result<Check, DecodeError> {
     Ok(match reader.u8()? {
-        0 => Check::KeyUnchanged { key: reader.blob()?, base: ts(reader)? },
         1 => Check::SpanUnchanged { span: span(reader)?, base: ts(reader)? },
         2 => Check::KeyExists { key: reader.blob()? },
         _ => return Err(DecodeError("unknown check")),

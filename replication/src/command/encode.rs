@@ -12,7 +12,6 @@ pub(super) mod tag {
     pub const COMMIT_PRIMARY: u8 = 3;
     pub const RESOLVE: u8 = 4;
     pub const ABORT: u8 = 5;
-    pub const INGEST: u8 = 6;
     pub const DELETE_RANGE: u8 = 7;
     pub const SPLIT: u8 = 8;
     pub const CREATE_SHARD: u8 = 9;
@@ -76,16 +75,6 @@ impl Command {
                 put_ts(&mut out, *now);
                 put_blob(&mut out, primary);
             }
-            Command::Ingest { txn, start_ts, commit_ts, pairs } => {
-                put_txn(&mut out, *txn);
-                put_ts(&mut out, *start_ts);
-                put_ts(&mut out, *commit_ts);
-                put_uv(&mut out, pairs.len() as u64);
-                for (key, value) in pairs {
-                    put_blob(&mut out, key);
-                    put_blob(&mut out, value);
-                }
-            }
             Command::DeleteRange { span, dropped_at, force } => {
                 put_blob(&mut out, &span.start);
                 put_blob(&mut out, &span.end);
@@ -118,7 +107,6 @@ impl Command {
             Command::CommitPrimary { .. } => tag::COMMIT_PRIMARY,
             Command::Resolve { .. } => tag::RESOLVE,
             Command::Abort { .. } => tag::ABORT,
-            Command::Ingest { .. } => tag::INGEST,
             Command::DeleteRange { .. } => tag::DELETE_RANGE,
             Command::Split { .. } => tag::SPLIT,
             Command::CreateShard { .. } => tag::CREATE_SHARD,
@@ -142,14 +130,11 @@ impl Command {
                 let checks: usize = checks
                     .iter()
                     .map(|check| match check {
-                        Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => key.len() + ITEM_BYTES_ESTIMATE,
+                        Check::KeyExists { key } => key.len() + ITEM_BYTES_ESTIMATE,
                         Check::SpanUnchanged { span, .. } => span.start.len() + span.end.len() + ITEM_BYTES_ESTIMATE,
                     })
                     .sum();
                 writes + checks
-            }
-            Command::Ingest { pairs, .. } => {
-                pairs.iter().map(|(key, value)| key.len() + value.len() + ITEM_BYTES_ESTIMATE).sum()
             }
             Command::Resolve { keys, .. } => keys.iter().map(|key| key.len() + ITEM_BYTES_ESTIMATE).sum(),
             _ => 0,
@@ -194,11 +179,6 @@ fn put_checks(out: &mut Vec<u8>, checks: &[Check]) {
     put_uv(out, checks.len() as u64);
     for check in checks {
         match check {
-            Check::KeyUnchanged { key, base } => {
-                out.push(0);
-                put_blob(out, key);
-                put_ts(out, *base);
-            }
             Check::SpanUnchanged { span, base } => {
                 out.push(1);
                 put_blob(out, &span.start);

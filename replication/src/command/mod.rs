@@ -15,7 +15,7 @@
 //! | 3   | CommitPrimary      | txn, commit ts, primary blob                                          |
 //! | 4   | Resolve            | txn, status, list\<key blob\>                                         |
 //! | 5   | Abort              | txn, now ts, primary blob                                             |
-//! | 6   | Ingest             | txn, start ts, commit ts, list\<key blob, value blob\>                |
+//! | 6   |                    | not used                                                              |
 //! | 7   | DeleteRange        | start blob, end blob, dropped at ts, force u8 (0 or 1)                |
 //! | 8   | Split              | at blob, new shard uv                                                 |
 //! | 9   | CreateShard        | shard uv, start blob, end blob                                        |
@@ -26,7 +26,7 @@
 //! | part   | bytes                                                                                        |
 //! |--------|----------------------------------------------------------------------------------------------|
 //! | write  | key blob, base ts, kind u8 (0 delete, 1 put), with a put: value blob                         |
-//! | check  | kind u8 (0 key unchanged, 1 span unchanged, 2 key exists); 0: key blob, base ts; 1: start blob, end blob, base ts; 2: key blob |
+//! | check  | kind u8 (1 span unchanged, 2 key exists); 1: start blob, end blob, base ts; 2: key blob |
 //! | status | kind u8 (0 aborted, 1 committed), ts                                                         |
 //!
 //! A result is `[version u8 = 1][tag u8]` and then, by tag:
@@ -88,13 +88,6 @@ pub struct Write {
 /// a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// The key has no version newer than `base`.
-    KeyUnchanged {
-        /// The key.
-        key: Key,
-        /// When the transaction looked.
-        base: Timestamp,
-    },
     /// No key of the span has a version newer than `base`.
     SpanUnchanged {
         /// The span.
@@ -178,17 +171,6 @@ pub enum Command {
         now: Timestamp,
         /// The primary key.
         primary: Key,
-    },
-    /// Puts that bypass validation, into a range that no transaction reads or writes yet.
-    Ingest {
-        /// Identifies this chunk, so that repeating it changes nothing.
-        txn: TxnId,
-        /// When the chunk was made.
-        start_ts: Timestamp,
-        /// When the rows become visible.
-        commit_ts: Timestamp,
-        /// Keys and values.
-        pairs: Vec<(Key, Value)>,
     },
     /// Removes all versions and locks of a span for good. Refused while snapshots may still need it, which is
     /// until the garbage collection threshold has passed `dropped_at`, unless `force` is set.

@@ -20,7 +20,7 @@ pub enum ConflictReason {
 /// What applying a command came to. Every replica comes to the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandResult {
-    /// Done (or done already): prewrite, resolve, ingest, ranges.
+    /// Done (or done already): prewrite, resolve, ranges.
     Done,
     /// The transaction is committed since this moment; a repeated commit answers the first one's moment.
     Committed {

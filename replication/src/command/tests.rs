@@ -26,7 +26,6 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
 
 fn checks() -> impl Strategy<Value = Vec<Check>> {
     let check = prop_oneof![
-        (blob(), ts()).prop_map(|(key, base)| Check::KeyUnchanged { key, base }),
         (span(), ts()).prop_map(|(span, base)| Check::SpanUnchanged { span, base }),
         blob().prop_map(|key| Check::KeyExists { key }),
     ];
@@ -49,8 +48,6 @@ fn command() -> impl Strategy<Value = Command> {
             keys
         }),
         (txn(), ts(), blob()).prop_map(|(txn, now, primary)| Command::Abort { txn, now, primary }),
-        (txn(), ts(), ts(), prop::collection::vec((blob(), blob()), 0..5))
-            .prop_map(|(txn, start_ts, commit_ts, pairs)| Command::Ingest { txn, start_ts, commit_ts, pairs }),
         (span(), ts(), any::<bool>()).prop_map(|(span, dropped_at, force)| Command::DeleteRange {
             span,
             dropped_at,

@@ -67,7 +67,7 @@ pub(super) struct ShardProcess {
 impl ShardProcess {
     pub(super) fn new(number: usize, sabotage: Sabotage, network: &mut Network) -> ShardProcess {
         let engine = Arc::new(MemoryEngine::new());
-        let machine = StateMachine::open(engine.clone(), None).expect("an engine in memory opens");
+        let machine = StateMachine::open(engine.clone()).expect("an engine in memory opens");
         let id = ShardId(number as u64 + 1);
         machine.create_shard(id, span_of(number)).expect("the engine is new");
         network.after(1, To::Shard(number), Message::Start { term: 1 });
@@ -278,7 +278,7 @@ impl ShardProcess {
         }
         if network.percent(60) {
             self.engine = Arc::new(self.engine.after_crash());
-            self.machine = StateMachine::open(self.engine.clone(), None).expect("what was flushed opens");
+            self.machine = StateMachine::open(self.engine.clone()).expect("what was flushed opens");
             let position = self.machine.applied(self.id).expect("the shard was flushed with its creation");
             self.applied = position.map_or(0, |position| position.index as usize);
         }

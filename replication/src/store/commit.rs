@@ -22,7 +22,7 @@ use crate::protocol::resolution::{Remedy, remedy};
 use crate::protocol::two_phase::{Action, Event, Failure, Part, TwoPhase, failure_of};
 
 /// Largest command in bytes, roughly; what is larger goes through prewrites of this size.
-pub(super) const PROPOSAL_BYTES_MAX: usize = 8 << 20;
+const PROPOSAL_BYTES_MAX: usize = 8 << 20;
 /// How often a commit is routed again because shards were split meanwhile.
 const REROUTES_MAX: usize = 16;
 /// How often a one-shard commit is repeated after a lock in its way was dealt with.
@@ -99,7 +99,7 @@ fn partition(inner: &Inner, writes: Vec<Write>, checks: &[Check]) -> Result<Vec<
     };
     for check in checks {
         match check {
-            Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => add(inner.routing.of(key)?, check.clone()),
+            Check::KeyExists { key } => add(inner.routing.of(key)?, check.clone()),
             Check::SpanUnchanged { span, base } => {
                 for shard in inner.routing.over(span) {
                     let span = span.intersection(&shard.descriptor.span);
@@ -321,7 +321,7 @@ fn has_key(writes: &[Write], key: &Key) -> bool {
     writes.binary_search_by(|write| write.key.cmp(key)).is_ok()
 }
 
-pub(super) fn decode(answer: bytes::Bytes) -> Result<CommandResult> {
+fn decode(answer: bytes::Bytes) -> Result<CommandResult> {
     CommandResult::decode(&answer).map_err(|error| Error::corruption(format!("the answer of a shard: {error}")))
 }
 
@@ -708,7 +708,7 @@ async fn validate(inner: &Inner, checks: &[Check], at: Timestamp, txn: TxnId) ->
     let mut shards: BTreeMap<ShardId, Arc<Shard>> = BTreeMap::new();
     for check in checks {
         let span = match check {
-            Check::KeyUnchanged { key, .. } | Check::KeyExists { key } => Span::key(key),
+            Check::KeyExists { key } => Span::key(key),
             Check::SpanUnchanged { span, .. } => span.clone(),
         };
         shards.extend(inner.routing.over(&span).into_iter().map(|shard| (shard.descriptor.shard, shard)));

@@ -80,10 +80,6 @@ impl Data for StateMachine {
         // Locks before versions: one that is resolved between the two looks is seen as a version.
         let foreign = |span: &Span| self.locks().foreign_lock_in(span, txn);
         match check {
-            Check::KeyUnchanged { key, base } => {
-                let span = Span::key(key);
-                Ok(foreign(&span).is_none() && self.newer_in(&span, *base)?.is_none())
-            }
             Check::SpanUnchanged { span, base } => Ok(foreign(span).is_none() && self.newer_in(span, *base)?.is_none()),
             Check::KeyExists { key } => {
                 let deleting = foreign(&Span::key(key)).is_some_and(|(_, lock)| lock.op == Op::Delete);

@@ -145,7 +145,6 @@ impl Inner {
                 self.oracle.reserved(ts);
                 Ok(())
             }
-            CommandResult::StaleEpoch { .. } => self.load_routing(),
             other => Err(unexpected("reserving timestamps", &other)),
         }
     }
@@ -154,12 +153,6 @@ impl Inner {
     async fn refresh_routing(&self) -> Result<()> {
         let now = self.now().await?;
         self.routing.replace(self.data.descriptors(), now);
-        Ok(())
-    }
-
-    /// As [`Inner::refresh_routing`], where no timestamp can be had. A shard that is new here has no leader state to lose yet.
-    fn load_routing(&self) -> Result<()> {
-        self.routing.replace(self.data.descriptors(), self.oracle.watermark());
         Ok(())
     }
 

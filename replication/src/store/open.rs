@@ -105,7 +105,7 @@ impl Store {
             let engine_options =
                 RocksOptions { cache_bytes: opening.cache_bytes, memtable_bytes: opening.memtable_bytes };
             let engine = RocksEngine::open(&directory.state(), engine_options)?;
-            let machine = StateMachine::open(Arc::new(engine), None)?;
+            let machine = StateMachine::open(Arc::new(engine))?;
             for shard in machine.shard_ids() {
                 if machine.applied(shard)?.is_some() {
                     directory.require_log()?;

@@ -1,14 +1,13 @@
-//! Shards and ranges: splitting, creating, filling, dropping.
+//! Shards and ranges: splitting, creating, dropping.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::commit::{PROPOSAL_BYTES_MAX, decode, propose_at, submit};
+use super::commit::{propose_at, submit};
 use super::{Inner, SYSTEM_SHARD, Store, unexpected};
 use crate::api::{Key, ShardId, Span, Timestamp, Value};
 use crate::command::{Command, CommandResult};
 use crate::error::{Error, Result};
-use crate::protocol::leader::Admission;
 
 /// The series from which shards get their ids.
 const SHARD_SERIES: &str = "shard";
@@ -21,14 +20,11 @@ pub(super) const DROPPED_PREFIX: &[u8] = &[0x01, 0xFF, b'd'];
 
 impl Inner {
     pub(super) async fn allocate_ids(&self, name: &str, count: u64) -> Result<Range<u64>> {
-        loop {
-            let epoch = self.routing.by_id(SYSTEM_SHARD)?.descriptor.epoch;
-            let command = Command::ReserveIds { name: name.to_owned(), count }.encode(epoch);
-            match submit(self, SYSTEM_SHARD, command).await? {
-                CommandResult::Ids { first } => return Ok(first..first + count),
-                CommandResult::StaleEpoch { .. } => self.refresh_routing().await?,
-                other => return Err(unexpected("allocating ids", &other)),
-            }
+        let epoch = self.routing.by_id(SYSTEM_SHARD)?.descriptor.epoch;
+        let command = Command::ReserveIds { name: name.to_owned(), count }.encode(epoch);
+        match submit(self, SYSTEM_SHARD, command).await? {
+            CommandResult::Ids { first } => Ok(first..first + count),
+            other => Err(unexpected("allocating ids", &other)),
         }
     }
 
@@ -109,54 +105,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Ingests one chunk, whose keys are in one shard.
-    async fn ingest_chunk(&self, pairs: Vec<(Key, Value)>) -> Result<()> {
-        let Some(first) = pairs.first().map(|(key, _)| key.clone()) else { return Ok(()) };
-        let txn = self.next_txn_id();
-        let start_ts = self.now().await?;
-        let command = |commit_ts| Command::Ingest { txn, start_ts, commit_ts, pairs: pairs.clone() };
-        loop {
-            let shard = self.routing.of(&first)?;
-            let timestamp = match self.oracle.draw() {
-                Ok(timestamp) => timestamp,
-                Err(_) => {
-                    self.reserve_timestamps().await?;
-                    continue;
-                }
-            };
-            let admission = shard.leader.lock().admit_primary(timestamp);
-            let result = match admission {
-                Admission::Propose => {
-                    let bytes = command(timestamp).encode(shard.descriptor.epoch);
-                    let answer = self.proposer.submit(shard.descriptor.shard, bytes).await;
-                    shard.leader.lock().applied(timestamp);
-                    Some(answer.and_then(decode))
-                }
-                Admission::Redraw => None,
-            };
-            self.oracle.finish(timestamp);
-            match result {
-                Some(Ok(CommandResult::Done)) => return Ok(()),
-                Some(Ok(CommandResult::StaleEpoch { .. })) => self.refresh_routing().await?,
-                Some(Ok(CommandResult::WrongShard { .. })) => {
-                    // The shard was split in the middle of the chunk.
-                    self.refresh_routing().await?;
-                    let end = self.routing.of(&first)?.descriptor.span.end.clone();
-                    let middle = pairs.partition_point(|(key, _)| *key < end);
-                    if middle == pairs.len() {
-                        continue;
-                    }
-                    let rest = pairs[middle..].to_vec();
-                    Box::pin(self.ingest_chunk(pairs[..middle].to_vec())).await?;
-                    return Box::pin(self.ingest_chunk(rest)).await;
-                }
-                Some(Ok(other)) => return Err(unexpected("ingesting", &other)),
-                Some(Err(error)) => return Err(error),
-                None => {}
-            }
-        }
-    }
-
     /// Drops the ranges for whose drop the time has come: no snapshot can need them any more.
     pub(super) async fn drop_due_spans(self: &Arc<Self>) -> Result<()> {
         let store = Store { inner: self.clone() };
@@ -234,35 +182,5 @@ impl Store {
     pub async fn create_shard_for(&self, span: Span) -> Result<ShardId> {
         self.inner.check_open()?;
         self.inner.create_shard_for(span).await
-    }
-
-    /// Puts keys into ranges that nobody else reads or writes yet, without the cost of a transaction: each chunk becomes visible
-    /// by itself. A key that is there already, with a newer version, stays as it is.
-    ///
-    /// # Errors
-    /// `NoShardForKey`; the log cannot take it. Some chunks may be there then.
-    pub async fn ingest(&self, pairs: Vec<(Key, Value)>) -> Result<()> {
-        self.inner.check_open()?;
-        let mut pairs = pairs;
-        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
-        // The last one of a key that is given twice.
-        pairs.reverse();
-        pairs.dedup_by(|(later, _), (kept, _)| later == kept);
-        pairs.reverse();
-        let mut chunk: Vec<(Key, Value)> = Vec::new();
-        let (mut bytes, mut end) = (0, Key::new());
-        for (key, value) in pairs {
-            let size = key.len() + value.len() + 16;
-            if !chunk.is_empty() && (bytes + size > PROPOSAL_BYTES_MAX / 2 || key >= end) {
-                self.inner.ingest_chunk(std::mem::take(&mut chunk)).await?;
-                bytes = 0;
-            }
-            if chunk.is_empty() {
-                end = self.inner.routing.of(&key)?.descriptor.span.end.clone();
-            }
-            bytes += size;
-            chunk.push((key, value));
-        }
-        self.inner.ingest_chunk(chunk).await
     }
 }

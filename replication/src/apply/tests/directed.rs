@@ -206,25 +206,6 @@ fn numbers_are_given_once_and_limits_only_grow() {
 }
 
 #[test]
-fn an_ingested_chunk_is_applied_once_and_yields_to_newer_versions() {
-    let mut single = Single::new();
-    single.run(commit(1, 50, vec![delete(&key(1, 2), 0)], vec![]));
-    let chunk = Command::Ingest {
-        txn: TxnId(2),
-        start_ts: ts(20),
-        commit_ts: ts(20),
-        pairs: vec![(key(1, 1), value("a")), (key(1, 2), value("b")), (key(1, 3), value("c"))],
-    };
-    assert_eq!(single.run_in(FIRST, 1, &[chunk.clone(), chunk.clone()]), [CommandResult::Done, CommandResult::Done]);
-    single.run(commit(3, 60, vec![delete(&key(1, 1), 20)], vec![]));
-    assert_eq!(single.run(chunk), CommandResult::Done);
-    assert_eq!((single.get(&key(1, 1), 99), single.get(&key(1, 2), 99)), (None, None));
-    assert_eq!(single.get(&key(1, 3), 99), Some(value("c")));
-    assert_eq!(single.machine.statistics(&key(1, 3)).rows, 1);
-    single.assert_sound();
-}
-
-#[test]
 fn a_dropped_range_is_removed_once_no_snapshot_reads_it() {
     let mut single = Single::new();
     for (txn, table) in [(1, 1), (2, 2)] {

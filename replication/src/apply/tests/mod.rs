@@ -84,7 +84,7 @@ impl TestEngine {
 
 pub(super) fn reopen_rocks(dir: &Path) -> StateMachine {
     let engine = RocksEngine::open(dir, RocksOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 }).unwrap();
-    StateMachine::open(Arc::new(engine), None).unwrap()
+    StateMachine::open(Arc::new(engine)).unwrap()
 }
 
 /// One shard on an empty engine, with a log that counts up.
@@ -95,7 +95,7 @@ pub(super) struct Single {
 
 impl Single {
     pub(super) fn new() -> Single {
-        let machine = StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap();
+        let machine = StateMachine::open(Arc::new(MemoryEngine::new())).unwrap();
         machine.create_shard(FIRST, everything()).unwrap();
         Single { machine, next: 1 }
     }

@@ -59,9 +59,6 @@ impl Model {
         let conflict = |key: &Key, reason| CommandResult::Conflict { key: key.clone(), reason };
         for check in checks {
             let failed = match check {
-                Check::KeyUnchanged { key, base } => self
-                    .locked(key, txn)
-                    .or_else(|| (self.newest(key).0 > *base).then(|| conflict(key, ConflictReason::Changed))),
                 Check::SpanUnchanged { span, base } => {
                     let lock = self.locks.keys().filter(|key| span.contains(key)).find_map(|key| self.locked(key, txn));
                     let changed = || {
@@ -149,14 +146,6 @@ impl Model {
                 if let TxnStatus::Committed(ts) = status {
                     self.set(key, &lock.op, ts);
                 }
-            }
-        }
-    }
-
-    pub(super) fn ingest(&mut self, at: Timestamp, pairs: &[(Key, Value)]) {
-        for (key, value) in pairs {
-            if self.versions.get(key).and_then(|versions| versions.last()).is_none_or(|(ts, _)| *ts < at) {
-                self.set(key, &Op::Put(value.clone()), at);
             }
         }
     }

@@ -32,11 +32,6 @@ enum Step {
     Decide {
         commit: bool,
     },
-    Ingest {
-        table: u8,
-        rows: Vec<u8>,
-        behind: u64,
-    },
     Drop {
         table: u8,
         from: u8,
@@ -74,8 +69,6 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (writes(), 0u64..4, 0u8..6).prop_map(|(writes, behind, check)| Step::Commit { writes, behind, check }),
         2 => (writes(), 0u64..3).prop_map(|(writes, behind)| Step::Prewrite { writes, behind }),
         2 => any::<bool>().prop_map(|commit| Step::Decide { commit }),
-        1 => (0..TABLES, prop::collection::vec(0..ROWS, 1..4), 0u64..4)
-            .prop_map(|(table, rows, behind)| Step::Ingest { table, rows, behind }),
         1 => (0..TABLES, 0..ROWS).prop_map(|(table, from)| Step::Drop { table, from }),
         2 => (0u64..8).prop_map(|behind| Step::Gc { behind }),
         1 => (0..TABLES, 0..ROWS).prop_map(|(table, row)| Step::Split { table, row }),
@@ -108,7 +101,7 @@ struct World {
 
 impl World {
     fn new(engine: TestEngine) -> World {
-        let machine = StateMachine::open(engine.engine(), None).unwrap();
+        let machine = StateMachine::open(engine.engine()).unwrap();
         machine.create_shard(FIRST, everything()).unwrap();
         let first = ModelShard { id: FIRST, span: everything(), epoch: 1, threshold: Timestamp::ZERO };
         let model = Model { shards: vec![first], ..Model::default() };
@@ -154,7 +147,6 @@ impl World {
             Step::Commit { writes, behind, check } => self.commit(&writes, behind, check),
             Step::Prewrite { writes, behind } => self.prewrite(&writes, behind),
             Step::Decide { commit } => self.decide(commit),
-            Step::Ingest { table, rows, behind } => self.ingest(table, rows, behind),
             Step::Drop { table, from } => {
                 let shard = self.model.shard(&key(table, from)).clone();
                 let span = Span::new(key(table, from), key(table, ROWS)).intersection(&shard.span);
@@ -193,7 +185,7 @@ impl World {
             }
             Step::Crash { group } => {
                 self.engine = self.engine.after_crash();
-                self.machine = StateMachine::open(self.engine.engine(), None).unwrap();
+                self.machine = StateMachine::open(self.engine.engine()).unwrap();
                 assert_eq!(crate::check::check_store(&self.machine).unwrap().findings, []);
                 self.apply(group);
             }
@@ -209,7 +201,7 @@ impl World {
         let other = key(check % TABLES, check);
         let checks = match check {
             0 | 1 if shard.span.contains(&other) => vec![Check::KeyExists { key: other }],
-            2 if shard.span.contains(&other) => vec![Check::KeyUnchanged { key: other, base }],
+            2 if shard.span.contains(&other) => vec![Check::SpanUnchanged { span: Span::key(&other), base }],
             3 => vec![Check::SpanUnchanged { span: shard.span.clone(), base }],
             4 => {
                 let span = Span::new(key(0, 2), key(1, 3)).intersection(&shard.span);
@@ -270,23 +262,6 @@ impl World {
             self.log(shard.id, shard.epoch, &Command::Resolve { txn, status, keys }, CommandResult::Done);
         }
         self.model.resolve(txn, status, &keys);
-    }
-
-    fn ingest(&mut self, table: u8, mut rows: Vec<u8>, behind: u64) {
-        rows.sort_unstable();
-        rows.dedup();
-        let txn = self.txn();
-        let start_ts = self.tick();
-        let shard = self.model.shard(&key(table, rows[0])).clone();
-        let commit_ts = Timestamp(start_ts.0 - behind * TICK - 1).max(Timestamp(shard.threshold.0 + 1));
-        let keys = rows.into_iter().map(|row| key(table, row)).filter(|key| shard.span.contains(key));
-        // Nobody writes a range that is being filled: leave out what is locked.
-        let pairs: Vec<_> =
-            keys.filter(|key| !self.model.locks.contains_key(key)).map(|key| (key, value("ingested"))).collect();
-        self.model.ingest(commit_ts, &pairs);
-        let command = Command::Ingest { txn, start_ts, commit_ts, pairs };
-        self.log(shard.id, shard.epoch, &command, CommandResult::Done);
-        self.log(shard.id, shard.epoch, &command, CommandResult::Done);
     }
 
     fn split(&mut self, at: Key) {

@@ -32,7 +32,7 @@ fn export(machine: &StateMachine) -> Vec<u8> {
 fn an_import_equals_its_export() {
     let source = filled();
     let bytes = export(&source.machine);
-    let target = StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap();
+    let target = StateMachine::open(Arc::new(MemoryEngine::new())).unwrap();
     let applied = target.import(FIRST, &mut bytes.as_slice()).unwrap();
     assert_eq!(applied, source.machine.applied(FIRST).unwrap());
     assert_eq!(target.flushed(FIRST).unwrap(), applied);
@@ -51,13 +51,13 @@ fn a_damaged_export_leaves_an_empty_shard() {
     for at in [3, 12, 40, bytes.len() - 20, bytes.len() - 1] {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        let target = StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap();
+        let target = StateMachine::open(Arc::new(MemoryEngine::new())).unwrap();
         assert!(target.import(FIRST, &mut damaged.as_slice()).is_err(), "byte {at}");
         assert!(target.shard_ids().is_empty());
         assert!(matches!(target.applied(FIRST), Err(Error::UnknownShard { .. })));
         assert_eq!(crate::check::check_store(&target).unwrap().rows, 0);
     }
-    let target = StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap();
+    let target = StateMachine::open(Arc::new(MemoryEngine::new())).unwrap();
     assert!(target.import(FIRST, &mut &bytes[..bytes.len() / 2]).is_err());
     assert!(target.import(FIRST, &mut bytes.as_slice()).is_ok());
 }
@@ -65,7 +65,7 @@ fn a_damaged_export_leaves_an_empty_shard() {
 #[test]
 fn an_import_that_a_crash_ended_is_removed() {
     let engine = TestEngine::memory();
-    let machine = StateMachine::open(engine.engine(), None).unwrap();
+    let machine = StateMachine::open(engine.engine()).unwrap();
     machine.import(FIRST, &mut export(&filled().machine).as_slice()).unwrap();
     let mut mark = Batch::new();
     let mut span = Vec::new();
@@ -73,7 +73,7 @@ fn an_import_that_a_crash_ended_is_removed() {
     mark.put(Family::Meta, &crate::apply::shard_key(crate::apply::kind::IMPORTING, FIRST), &span);
     machine.engine().write(&mark).unwrap();
     machine.flush().unwrap();
-    let reopened = StateMachine::open(engine.after_crash().engine(), None).unwrap();
+    let reopened = StateMachine::open(engine.after_crash().engine()).unwrap();
     assert!(reopened.shard_ids().is_empty());
     assert_eq!(crate::check::check_store(&reopened).unwrap().rows, 0);
     assert!(reopened.locks().is_empty());
@@ -83,7 +83,7 @@ fn an_import_that_a_crash_ended_is_removed() {
 #[test]
 fn a_crash_goes_back_to_the_last_flush_as_a_whole() {
     let engine = TestEngine::rocks();
-    let machine = StateMachine::open(engine.engine(), None).unwrap();
+    let machine = StateMachine::open(engine.engine()).unwrap();
     machine.create_shard(FIRST, everything()).unwrap();
     let apply = |index: u64| {
         let writes = vec![put(&key(1, 1), &format!("value {index}"), index * 10 - 10)];
@@ -97,7 +97,7 @@ fn a_crash_goes_back_to_the_last_flush_as_a_whole() {
     assert_eq!(machine.applied(FIRST).unwrap(), Some(position(9)));
 
     let crashed = engine.after_crash();
-    let crashed = StateMachine::open(crashed.engine(), None).unwrap();
+    let crashed = StateMachine::open(crashed.engine()).unwrap();
     assert_eq!(crashed.applied(FIRST).unwrap(), Some(position(5)));
     let newest = crashed.read_latest(&key(1, 1), |version| version.map(|version| version.ts)).unwrap();
     assert_eq!(newest, Some(ts(50)));
@@ -121,11 +121,11 @@ fn a_second_open_of_a_directory_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let engine = Arc::new(MemoryEngine::new());
-    StateMachine::open(engine.clone(), None).unwrap();
+    StateMachine::open(engine.clone()).unwrap();
     let mut batch = Batch::new();
     batch.put(Family::Meta, b"v", &99u32.to_be_bytes());
     engine.write(&batch).unwrap();
-    let error = StateMachine::open(engine, None).unwrap_err();
+    let error = StateMachine::open(engine).unwrap_err();
     assert!(matches!(error, Error::NewerFormat { found: 99, supported: 1 }));
 }
 

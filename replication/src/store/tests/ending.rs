@@ -122,7 +122,7 @@ impl Proposer for Refusing {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_decision_that_was_not_proposed_is_a_plain_failure() {
-    let machine = Arc::new(StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap());
+    let machine = Arc::new(StateMachine::open(Arc::new(MemoryEngine::new())).unwrap());
     open::bootstrap(&machine).unwrap();
     let proposer = Arc::new(Refusing(DirectProposer::new(machine.clone()), AtomicBool::new(false)));
     let store = Store::assemble(options(), machine, proposer.clone()).await.unwrap();

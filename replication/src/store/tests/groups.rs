@@ -49,7 +49,7 @@ impl Proposer for Starting {
 }
 
 async fn starting() -> (Store, Arc<Starting>) {
-    let machine = Arc::new(StateMachine::open(Arc::new(MemoryEngine::new()), None).unwrap());
+    let machine = Arc::new(StateMachine::open(Arc::new(MemoryEngine::new())).unwrap());
     open::bootstrap(&machine).unwrap();
     let proposer = Arc::new(Starting {
         direct: DirectProposer::new(machine.clone()),

@@ -20,7 +20,7 @@ fn options() -> StoreOptions {
 }
 
 async fn store_over(engine: Arc<MemoryEngine>, options: StoreOptions) -> Store {
-    let machine = Arc::new(StateMachine::open(engine, None).unwrap());
+    let machine = Arc::new(StateMachine::open(engine).unwrap());
     open::bootstrap(&machine).unwrap();
     let proposer = Arc::new(DirectProposer::new(machine.clone()));
     let store = Store::assemble(options, machine, proposer).await.unwrap();
@@ -342,13 +342,16 @@ async fn ids_are_never_handed_out_twice_and_keys_can_be_watched() {
 }
 
 #[tokio::test]
-async fn ingest_and_drop() {
+async fn dropped_ranges_are_freed() {
     let mut quick = options();
     quick.gc_window = Duration::from_millis(1);
     let store = store_over(Arc::new(MemoryEngine::new()), quick).await;
     store.split_at(key("n0500")).await.unwrap();
-    let pairs: Vec<(Key, Value)> = (0..1000).rev().map(|n| (key(&format!("n{n:04}")), value(n))).collect();
-    store.ingest(pairs).await.unwrap();
+    let mut rows = store.begin(Isolation::ReadCommitted, false);
+    for number in 0..1000 {
+        rows.put(key(&format!("n{number:04}")), value(number)).unwrap();
+    }
+    rows.commit().await.unwrap();
     assert_eq!(get(&store, "n0777").await, 777);
     assert_eq!(store.statistics(&[2]).rows, 1000);
     let mut undone = store.begin(Isolation::ReadCommitted, false);
