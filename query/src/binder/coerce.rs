@@ -113,7 +113,7 @@ impl Binder<'_> {
             PgType::Regtype => Some(Datum::Oid(self.regtype(text)?)),
             PgType::Regnamespace => match number.parse() {
                 Ok(oid) => Some(Datum::Oid(oid)),
-                Err(_) => self.cx.schema_oid(number).map(Datum::Oid),
+                Err(_) => self.cx.catalog.schema_oid(number).map(Datum::Oid),
             },
             PgType::Regproc => self.regproc(number)?,
             PgType::Regrole => match number.parse() {

@@ -8,9 +8,6 @@ use super::source::SourceText;
 use crate::catalog::{Sequence, Snapshot, SystemTable, Table};
 use crate::functions::{self, Aggregate, Function, Operator};
 
-/// OID of `public`, which is there in every database.
-const PUBLIC_OID: u32 = 2200;
-
 /// Tables of pg_catalog, information_schema and the like.
 pub trait SystemTables: Send + Sync {
     /// The table of that schema and name.
@@ -129,24 +126,16 @@ impl BindContext {
         BindContext::of(catalog, vec!["pg_catalog".to_owned()], None)
     }
 
-    /// The OID of a user's schema or `public`.
-    pub fn schema_oid(&self, name: &str) -> Option<u32> {
-        if name == "public" {
-            return Some(PUBLIC_OID);
-        }
-        self.catalog.schemas.values().find(|s| s.name == name).map(|s| s.oid)
-    }
-
     /// Whether there is a schema of that name.
     pub fn has_schema(&self, name: &str) -> bool {
-        matches!(name, "pg_catalog" | "information_schema" | "stratos_internal") || self.schema_oid(name).is_some()
+        self.catalog.schema_oid(name).is_some()
     }
 
     fn in_schema(&self, schema: &str, name: &str) -> Option<Relation> {
         if let Some(table) = self.system.table(schema, name) {
             return Some(Relation::System(table));
         }
-        let schema = self.schema_oid(schema)?;
+        let schema = self.catalog.schema_oid(schema)?;
         let oid = *self.catalog.relations.get(&(schema, name.to_owned()))?;
         if let Some(table) = self.catalog.tables.get(&oid) {
             return Some(Relation::Table(Arc::clone(table)));

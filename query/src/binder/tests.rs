@@ -6,8 +6,8 @@ use stratos_types::{ColumnType, PgType};
 
 use super::{BindContext, ScalarUse, SourceText, bind, bind_scalar, parse};
 use crate::catalog::{
-    Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState, Snapshot, SystemTable,
-    Table,
+    Column, ColumnDefault, Constraint, ConstraintKind, Identity, Index, IndexColumn, IndexState, Schema, Snapshot,
+    SystemTable, Table,
 };
 
 fn no_system(_: &str, _: &str) -> Option<Arc<dyn SystemTable>> {
@@ -44,7 +44,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
             name: format!("{name}_pkey"),
             id: 1,
             columns: key
-                .then_some(IndexColumn { attnum: 1, descending: false, nulls_first: false })
+                .then_some(IndexColumn { attnum: 1, descending: false, nulls_first: false, class: None })
                 .into_iter()
                 .collect(),
             unique: key,
@@ -70,6 +70,8 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
 fn snapshot() -> Arc<Snapshot> {
     let t = |ty: PgType| ColumnType::from(ty);
     let mut snapshot = Snapshot { version: 1, database: 5, ..Snapshot::default() };
+    let public = Schema { oid: 2200, name: "public".into(), owner: 10 };
+    snapshot.schemas.insert(public.oid, Arc::new(public));
     let varchar = ColumnType { ty: PgType::Varchar, typmod: 7 };
     let mut g = table(16600, "g", &[("id", t(PgType::Int4)), ("d", t(PgType::Int4))], false);
     g.columns[0].identity = Some(Identity { always: true, sequence: 16700 });

@@ -149,6 +149,9 @@ pub struct IndexColumn {
     pub descending: bool,
     /// `NULLS FIRST`.
     pub nulls_first: bool,
+    /// `pg_opclass.oid` of the operator class; none is the type's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<u32>,
 }
 
 /// Steps of an online schema change; writers and readers at neighbouring steps work together safely.

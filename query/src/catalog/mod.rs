@@ -32,5 +32,5 @@ pub use system::{LockFacts, PreparedFacts, SessionFacts, SettingFacts, StoreFact
 pub const PG_CATALOG: u32 = 11;
 /// OID of `information_schema`.
 pub const INFORMATION_SCHEMA: u32 = 13207;
-/// OID of `stratos_internal`; Postgres has nothing there.
-pub const STRATOS_INTERNAL: u32 = 12000;
+/// OID of `pg_stratos`; Postgres has nothing there.
+pub const PG_STRATOS: u32 = 12000;

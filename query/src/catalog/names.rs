@@ -1,6 +1,6 @@
 //! Names: quoting, and the names that Postgres gives to objects whose statement names none.
 
-use super::{INFORMATION_SCHEMA, PG_CATALOG, STRATOS_INTERNAL, Snapshot, Table};
+use super::{INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Snapshot, Table};
 
 /// Longest name in bytes (Postgres's NAMEDATALEN - 1); longer ones are cut, with a notice where the user wrote them.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -10,7 +10,7 @@ pub fn built_in_schema(name: &str) -> Option<u32> {
     match name {
         "pg_catalog" => Some(PG_CATALOG),
         "information_schema" => Some(INFORMATION_SCHEMA),
-        "stratos_internal" => Some(STRATOS_INTERNAL),
+        "pg_stratos" => Some(PG_STRATOS),
         _ => None,
     }
 }
@@ -20,7 +20,7 @@ pub fn built_in_schema_name(oid: u32) -> Option<&'static str> {
     match oid {
         PG_CATALOG => Some("pg_catalog"),
         INFORMATION_SCHEMA => Some("information_schema"),
-        STRATOS_INTERNAL => Some("stratos_internal"),
+        PG_STRATOS => Some("pg_stratos"),
         _ => None,
     }
 }

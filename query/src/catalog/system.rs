@@ -1,4 +1,4 @@
-//! Tables that are computed when they are read: pg_catalog, information_schema, stratos_internal.
+//! Tables that are computed when they are read: pg_catalog, information_schema, pg_stratos.
 
 use std::fmt;
 use std::sync::Arc;

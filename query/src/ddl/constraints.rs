@@ -279,7 +279,7 @@ impl Ddl<'_, '_> {
                 ));
             }
             must_be_indexable(table.columns[position].ty.ty)?;
-            keys.push(IndexColumn { attnum, descending: false, nulls_first: false });
+            keys.push(IndexColumn { attnum, descending: false, nulls_first: false, class: None });
             names.push(column_name);
         }
         let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();

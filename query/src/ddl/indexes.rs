@@ -6,6 +6,7 @@ use stratos_types::{Error, ErrorKind, Result};
 use super::constraints::{INDEX_COLUMNS_MAX, must_be_indexable, too_many_index_columns};
 use super::{Ddl, Job, display_name, duplicate_relation, fold};
 use crate::catalog::{Index, IndexColumn, IndexState, Relation, SnapshotEditor, Table, choose_index_name};
+use crate::system::classes::named_class;
 
 impl Ddl<'_, '_> {
     pub(super) fn create_index(&mut self, create: &CreateIndex) -> Result<&'static str> {
@@ -68,19 +69,22 @@ impl Ddl<'_, '_> {
             let Expr::Identifier(ident) = &column.column.expr else {
                 return Err(Error::unsupported("an index on an expression"));
             };
-            if let Some(class) = &column.operator_class {
-                return Err(Error::unsupported(format!("operator class {class}")));
-            }
             let name = fold(ident);
             let position = table
                 .column_named(&name)
                 .ok_or_else(|| Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist")))?;
-            must_be_indexable(table.columns[position].ty.ty)?;
+            let ty = table.columns[position].ty.ty;
+            must_be_indexable(ty)?;
+            let class = match &column.operator_class {
+                Some(class) => named_class(&super::single_name(class)?, ty)?,
+                None => None,
+            };
             let descending = column.column.options.asc == Some(false);
             columns.push(IndexColumn {
                 attnum: table.columns[position].attnum,
                 descending,
                 nulls_first: column.column.options.nulls_first.unwrap_or(descending),
+                class,
             });
         }
         Ok(columns)

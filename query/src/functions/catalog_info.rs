@@ -5,10 +5,6 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use super::by_oid;
 use crate::session::EvalContext;
 
-/// Schemas that every database has: OID and name.
-pub const BUILT_IN_SCHEMAS: [(u32, &str); 4] =
-    [(11, "pg_catalog"), (99, "pg_toast"), (2200, "public"), (13207, "information_schema")];
-
 /// A name as it has to be written in SQL: quoted unless it is plain lower case and no keyword.
 pub fn quote_ident(name: &str) -> String {
     let plain = !name.is_empty()
@@ -63,28 +59,15 @@ pub fn split_name(input: &str) -> Result<Vec<String>> {
     }
 }
 
-/// OID of a schema by name.
-pub fn schema_oid(ctx: &EvalContext, name: &str) -> Option<u32> {
-    let built_in = BUILT_IN_SCHEMAS.iter().find(|(_, n)| *n == name);
-    built_in.map(|(oid, _)| *oid).or_else(|| {
-        let schemas = ctx.catalog.schemas.values();
-        schemas.into_iter().find(|s| s.name == name).map(|s| s.oid)
-    })
-}
-
 /// Name of a schema by OID.
 pub fn schema_name(ctx: &EvalContext, oid: u32) -> Option<String> {
-    let own = ctx.catalog.schemas.get(&oid).map(|s| s.name.clone());
-    own.or_else(|| {
-        let built_in = BUILT_IN_SCHEMAS.iter().find(|(o, _)| *o == oid);
-        built_in.map(|(_, name)| (*name).to_owned())
-    })
+    ctx.catalog.schema_name(oid).map(str::to_owned)
 }
 
 /// The relation (table, index, sequence, system table) of a possibly qualified name, as the search path finds it.
 pub fn find_relation(ctx: &EvalContext, parts: &[String]) -> Option<u32> {
     let lookup = |schema: &str, name: &str| -> Option<u32> {
-        let oid = schema_oid(ctx, schema)?;
+        let oid = ctx.catalog.schema_oid(schema)?;
         let own = ctx.catalog.relations.get(&(oid, name.to_owned())).copied();
         own.or_else(|| system_relation_oid(schema, name))
     };
@@ -217,7 +200,7 @@ pub fn reg_lookup(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Option<u
             super::by_name(name).first().map(|f| f.oid).or_else(|| crate::system::function_oid(name))
         }
         PgType::Regnamespace => match split_name(input)?.as_slice() {
-            [name] => schema_oid(ctx, name),
+            [name] => ctx.catalog.schema_oid(name),
             _ => None,
         },
         PgType::Regrole => match split_name(input)?.as_slice() {

@@ -220,7 +220,7 @@ pub fn has_schema_privilege(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Res
         }
         other => {
             let schema = text(other)?;
-            match info::schema_oid(ctx, schema) {
+            match ctx.catalog.schema_oid(schema) {
                 Some(_) => Ok(Datum::Bool(true)),
                 None => Err(Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema}\" does not exist"))),
             }

@@ -58,7 +58,7 @@ pub enum Rel {
         /// Row lock that the query asks for.
         lock: Option<RowLock>,
     },
-    /// A table of pg_catalog, information_schema or stratos_internal, computed when read.
+    /// A table of pg_catalog, information_schema or pg_stratos, computed when read.
     SystemScan {
         /// Which.
         table: Arc<dyn SystemTable>,

@@ -3,6 +3,7 @@
 use sqlparser::ast::{BinaryOperator, DataType, Expr, UnaryOperator, Value};
 use stratos_types::{ColumnType, PgType};
 
+use super::classes::class_name;
 use crate::catalog::{
     Constraint, ConstraintKind, Index, ReferentialAction, Relation, Snapshot, Table, quote_identifier, quote_literal,
 };
@@ -18,6 +19,10 @@ pub fn index_definition(table: &Table, index: &Index) -> String {
         .iter()
         .map(|key| {
             let mut text = column_name(table, key.attnum);
+            if let Some(class) = key.class {
+                text.push(' ');
+                text.push_str(class_name(class));
+            }
             match (key.descending, key.nulls_first) {
                 (false, true) => text.push_str(" NULLS FIRST"),
                 (true, true) => text.push_str(" DESC"),

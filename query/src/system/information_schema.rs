@@ -49,7 +49,7 @@ fn enabled_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 }
 
 fn schemata(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    let built_in = ["pg_catalog", "information_schema", "stratos_internal"].map(|name| (name, BOOTSTRAP_ROLE));
+    let built_in = ["pg_catalog", "information_schema", "pg_stratos"].map(|name| (name, BOOTSTRAP_ROLE));
     let own = context.catalog.schemas.values().map(|s| (s.name.as_str(), s.owner));
     for (name, owner) in built_in.into_iter().chain(own) {
         rows.push([

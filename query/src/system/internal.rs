@@ -1,4 +1,4 @@
-//! stratos_internal: what Postgres has no table for.
+//! pg_stratos: what Postgres has no table for.
 
 use stratos_types::{Datum, Result};
 

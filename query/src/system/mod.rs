@@ -1,10 +1,11 @@
-//! Tables that are computed when they are read: pg_catalog, information_schema, stratos_internal.
+//! Tables that are computed when they are read: pg_catalog, information_schema, pg_stratos.
 //!
 //! Names, column names, types, order and OIDs are those of PostgreSQL 15 (`data/relations.tsv`, taken from its catalogs:
 //! `R` schema, name, OID, kind, comment; then a `C` line per column: name, type, modifier, NOT NULL). Catalogs that are the
 //! same in every database (types, operators, access methods) are `data/pg_*.tsv`, in COPY's text form. The rest comes from
 //! the [`Snapshot`](crate::catalog::Snapshot) and the node. A table of Postgres's that has nothing to tell here is empty.
 
+pub(crate) mod classes;
 mod definitions;
 pub mod deparse;
 mod functions;

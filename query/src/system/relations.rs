@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
+use super::classes::default_class;
 use super::definitions;
 use super::deparse;
 use super::rows::{Rows, boolean, int2, int2_array, int8, oid, oid_array, optional_text, text};
-use super::statics::{BTREE, operator_class, type_facts};
+use super::statics::{BTREE, type_facts};
 use crate::catalog::{BOOTSTRAP_ROLE, Index, IndexState, Snapshot, SystemContext, Table, built_in_schema, keys};
 
 /// `heap`, `pg_am`
@@ -311,7 +312,12 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                     "indcollation",
                     oid_array(index.columns.iter().map(|c| type_facts(type_of(c.attnum)).map_or(0, |f| f.collation))),
                 ),
-                ("indclass", oid_array(index.columns.iter().map(|c| operator_class(type_of(c.attnum))))),
+                (
+                    "indclass",
+                    oid_array(
+                        index.columns.iter().map(|c| c.class.unwrap_or_else(|| default_class(type_of(c.attnum)))),
+                    ),
+                ),
                 (
                     "indoption",
                     int2_array(index.columns.iter().map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1))),

@@ -3,11 +3,11 @@
 use stratos_types::{Datum, Result};
 
 use super::rows::{Rows, boolean, oid, optional_text, text, text_array};
-use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, STRATOS_INTERNAL, SystemContext};
+use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, PG_STRATOS, SystemContext};
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for (number, name) in
-        [(PG_CATALOG, "pg_catalog"), (INFORMATION_SCHEMA, "information_schema"), (STRATOS_INTERNAL, "stratos_internal")]
+        [(PG_CATALOG, "pg_catalog"), (INFORMATION_SCHEMA, "information_schema"), (PG_STRATOS, "pg_stratos")]
     {
         rows.push([("oid", oid(number)), ("nspname", text(name)), ("nspowner", oid(BOOTSTRAP_ROLE))]);
     }

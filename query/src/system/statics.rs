@@ -109,7 +109,7 @@ pub(super) struct TypeFacts {
     pub collation: u32,
 }
 
-fn as_oid(datum: &Datum) -> u32 {
+pub(super) fn as_oid(datum: &Datum) -> u32 {
     match datum {
         Datum::Oid(oid) => *oid,
         _ => 0,
@@ -117,7 +117,7 @@ fn as_oid(datum: &Datum) -> u32 {
 }
 
 /// Positions of columns of a static table; the names are Postgres's and the test reads every table.
-fn positions<const N: usize>(table: &str, names: [&str; N]) -> Option<[usize; N]> {
+pub(super) fn positions<const N: usize>(table: &str, names: [&str; N]) -> Option<[usize; N]> {
     let table = definitions::find("pg_catalog", table)?;
     let mut found = [0; N];
     for (slot, name) in found.iter_mut().zip(names) {
@@ -155,24 +155,6 @@ pub(super) fn type_facts(ty: PgType) -> Option<&'static TypeFacts> {
 
 /// OID of btree, `pg_am`.
 pub(super) const BTREE: u32 = 403;
-
-static OPERATOR_CLASSES: LazyLock<BTreeMap<u32, u32>> = LazyLock::new(|| {
-    let Some([oid, method, input, default]) = positions("pg_opclass", ["oid", "opcmethod", "opcintype", "opcdefault"])
-    else {
-        return BTreeMap::new();
-    };
-    rows("pg_opclass")
-        .iter()
-        .filter(|row| as_oid(&row[method]) == BTREE && row[default] == Datum::Bool(true))
-        .map(|row| (as_oid(&row[input]), as_oid(&row[oid])))
-        .collect()
-});
-
-/// OID of a type's default btree operator class; 0 where there is none.
-pub(super) fn operator_class(ty: PgType) -> u32 {
-    let ty = if ty == PgType::Varchar { PgType::Text } else { ty };
-    OPERATOR_CLASSES.get(&ty.oid()).copied().unwrap_or(0)
-}
 
 /// OID of a type's equality operator; 0 where there is none.
 pub(super) fn equality(ty: PgType) -> u32 {

@@ -121,8 +121,8 @@ fn every_line_of_the_static_tables_reads() {
     }
     assert_eq!(function_oid("array_in"), Some(750));
     assert_eq!(function_name(750), Some("array_in"));
-    assert_eq!(statics::operator_class(PgType::Int4), 1978);
-    assert_eq!(statics::operator_class(PgType::Varchar), 3126);
+    assert_eq!(super::classes::default_class(PgType::Int4), 1978);
+    assert_eq!(super::classes::default_class(PgType::Varchar), 3126);
     assert_eq!(statics::equality(PgType::Int4), 96);
 }
 

@@ -109,7 +109,7 @@ fn kill_at_random_moments() {
             schema.verify(&client, seed).await;
         });
     }
-    let shards = node.server().sql("SELECT count(*) FROM stratos_internal.shards");
+    let shards = node.server().sql("SELECT count(*) FROM pg_stratos.shards");
     println!("{crashes} crashes, slowest start {slowest:?}, {shards} shards; {ledger}; {schema}");
     ledger.was_enough(crashes);
     schema.was_enough(crashes);

@@ -23,7 +23,7 @@ async fn fill(server: &Server) -> tokio_postgres::Client {
 /// Waits until the index is kept up by writers.
 async fn on_its_way(client: &tokio_postgres::Client) {
     let since = Instant::now();
-    let state = "SELECT state FROM stratos_internal.indexes WHERE name = 'later'";
+    let state = "SELECT state FROM pg_stratos.indexes WHERE name = 'later'";
     while rows(client, state).await.unwrap() != [["write only"]] {
         assert!(since.elapsed() < PATIENCE, "the build is not seen");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -31,7 +31,7 @@ async fn on_its_way(client: &tokio_postgres::Client) {
 }
 
 async fn is_gone(client: &tokio_postgres::Client) {
-    let found = rows(client, "SELECT count(*) FROM stratos_internal.indexes WHERE name = 'later'").await.unwrap();
+    let found = rows(client, "SELECT count(*) FROM pg_stratos.indexes WHERE name = 'later'").await.unwrap();
     assert_eq!(found, [["0"]], "the index of a statement that failed is still there");
 }
 
@@ -93,7 +93,7 @@ async fn a_canceled_build_takes_its_index_away() {
     builder.batch_execute("SET statement_timeout = 0").await.unwrap();
     // It is taken away as soon as the writer has ended.
     let since = Instant::now();
-    while rows(&client, "SELECT count(*) FROM stratos_internal.indexes WHERE name = 'later'").await.unwrap() != [["0"]]
+    while rows(&client, "SELECT count(*) FROM pg_stratos.indexes WHERE name = 'later'").await.unwrap() != [["0"]]
     {
         assert!(since.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;

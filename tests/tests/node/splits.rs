@@ -56,7 +56,7 @@ async fn add_up(server: Server, stop: Arc<AtomicBool>) -> usize {
 }
 
 async fn shards(client: &tokio_postgres::Client) -> i64 {
-    rows(client, "SELECT count(*) FROM stratos_internal.shards").await.unwrap()[0][0].parse().unwrap()
+    rows(client, "SELECT count(*) FROM pg_stratos.shards").await.unwrap()[0][0].parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -112,13 +112,13 @@ async fn a_table_grows_over_several_shards() {
         let order = rows(client, "SELECT id FROM t ORDER BY id DESC LIMIT 3").await.unwrap();
         assert_eq!(order, [["7999"], ["7998"], ["7997"]]);
         // What is known of the table is the sum of what is known of its parts: no row is counted twice, or not at all.
-        let known = rows(client, "SELECT sum(rows) FROM stratos_internal.tables WHERE table_name = 't'").await.unwrap();
+        let known = rows(client, "SELECT sum(rows) FROM pg_stratos.tables WHERE table_name = 't'").await.unwrap();
         assert_eq!(known, [[ROWS.to_string()]]);
         let entries =
-            rows(client, "SELECT entries FROM stratos_internal.indexes WHERE name = 't_amount_idx'").await.unwrap();
+            rows(client, "SELECT entries FROM pg_stratos.indexes WHERE name = 't_amount_idx'").await.unwrap();
         assert_eq!(entries, [[ROWS.to_string()]]);
         let parts =
-            rows(client, "SELECT sum(rows) >= 2 * 8000, bool_and(leader IS NOT NULL) FROM stratos_internal.shards")
+            rows(client, "SELECT sum(rows) >= 2 * 8000, bool_and(leader IS NOT NULL) FROM pg_stratos.shards")
                 .await
                 .unwrap();
         assert_eq!(parts, [["t", "t"]]);
