@@ -152,26 +152,31 @@ impl Binder<'_> {
                 return Ok(Some(expr));
             }
             if SYSTEM_COLUMNS.contains(&name) {
-                let bases: Vec<Arc<Table>> = scope.tables.iter().filter_map(|t| t.table.clone()).collect();
-                if let Some(table) = bases.first() {
-                    if bases.len() > 1 {
+                let mut having = scope.tables.iter().filter(|t| t.table.is_some() || t.system.is_some());
+                if let Some(table) = having.next() {
+                    if having.next().is_some() {
                         return Err(self.at(
                             Error::new(ErrorKind::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous")),
                             span,
                         ));
                     }
-                    return self.system_column(table, name, span).map(Some);
+                    return self.system_column(table, name, span);
                 }
             }
         }
         Ok(None)
     }
 
-    fn system_column(&self, table: &Table, name: &str, span: Span) -> Result<Expr> {
-        if name == "tableoid" {
-            return Ok(Expr::literal(Datum::Oid(table.oid), PgType::Oid));
+    /// A column that tables have without having been given it.
+    fn system_column(&self, table: &ScopeTable, name: &str, span: Span) -> Result<Option<Expr>> {
+        let Some(oid) = table.table.as_ref().map(|base| base.oid).or(table.system) else { return Ok(None) };
+        match name {
+            "tableoid" => Ok(Some(Expr::literal(Datum::Oid(oid), PgType::Oid))),
+            _ if SYSTEM_COLUMNS.contains(&name) => {
+                Err(self.at(Error::unsupported(format!("system column \"{name}\"")), span))
+            }
+            _ => Ok(None),
         }
-        Err(self.at(Error::unsupported(format!("system column \"{name}\"")), span))
     }
 
     /// `table.column`, `schema.table.column`, `database.schema.table.column`.
@@ -195,15 +200,8 @@ impl Binder<'_> {
                 Ok(expr)
             }
             (None, _) => {
-                if column == "tableoid"
-                    && let Some(oid) = table.system
-                {
-                    return Ok(Expr::literal(Datum::Oid(oid), PgType::Oid));
-                }
-                if let Some(base) = &table.table
-                    && SYSTEM_COLUMNS.contains(&column.as_str())
-                {
-                    return self.system_column(base, &column, span);
+                if let Some(found) = self.system_column(&table, &column, span)? {
+                    return Ok(found);
                 }
                 Err(self.at(self.undefined_column(&column, Some(&table.name)), span))
             }

@@ -66,6 +66,7 @@ static SIGNATURES: &[Signature] = &[
     Signature { name: "jsonb_array_elements_text", kind: K::JsonArrayElementsText, args: &[is(P::Jsonb)], columns: &[one("value", P::Text)] },
     Signature { name: "json_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Json)], columns: &[one("", P::Text)] },
     Signature { name: "jsonb_object_keys", kind: K::JsonObjectKeys, args: &[is(P::Jsonb)], columns: &[one("", P::Text)] },
+    Signature { name: "pg_options_to_table", kind: K::PgOptionsToTable, args: &[is(P::Array(stratos_types::Scalar::Text))], columns: &[one("option_name", P::Text), one("option_value", P::Text)] },
     Signature { name: "pg_partition_ancestors", kind: K::PgPartitionAncestors, args: &[is(P::Regclass)], columns: &[one("relid", P::Regclass)] },
     Signature { name: PG_EXPANDARRAY, kind: K::ExpandArray, args: &[ArgType::AnyArray], columns: &[("x", ReturnType::AnyElement), one("n", P::Int4)] },
     Signature { name: "pg_get_keywords", kind: K::PgGetKeywords, args: &[], columns: &[one("word", P::Text), one("catcode", P::Char), one("barelabel", P::Bool), one("catdesc", P::Text), one("baredesc", P::Text)] },

@@ -126,6 +126,39 @@ pub fn userbyid(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     }
 }
 
+/// `acldefault("char", oid)`: the privileges on objects of a kind whose owner has granted none.
+///
+/// # Errors
+/// 22023 for kinds that Postgres does not have.
+pub fn default_privileges(ctx: &EvalContext, types: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    let Datum::Text(owner) = userbyid(ctx, types, &a[1..])? else { return Ok(Datum::Null) };
+    // What everybody has, and the owner: PostgreSQL's documentation, "ACL Privilege Abbreviations".
+    let (everybody, own) = match text(&a[0])? {
+        "c" => ("", ""),
+        "r" => ("", "arwdDxt"),
+        "s" => ("", "rwU"),
+        "d" => ("Tc", "CTc"),
+        "f" => ("X", "X"),
+        "l" | "T" => ("U", "U"),
+        "L" => ("", "rw"),
+        "n" => ("", "UC"),
+        "t" => ("", "C"),
+        "F" | "S" => ("", "U"),
+        "p" => ("", "sA"),
+        kind => {
+            let message = format!("unrecognized object type abbreviation: {kind}");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        }
+    };
+    let owner = info::quote_ident(&owner);
+    let granted = [("", everybody), (owner.as_str(), own)];
+    let values = granted.iter().filter(|(_, privileges)| !privileges.is_empty());
+    Ok(Datum::Array(Arc::new(ArrayDatum {
+        element: PgType::AclItem,
+        values: values.map(|(role, privileges)| Datum::text(format!("{role}={privileges}/{owner}"))).collect(),
+    })))
+}
+
 /// `pg_table_is_visible(oid)`
 pub fn table_is_visible(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let visible = info::relation_is_visible(ctx, oid(&a[0])?);

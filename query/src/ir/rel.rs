@@ -248,6 +248,8 @@ pub enum TableFunctionKind {
     JsonObjectKeys,
     GenerateSubscripts,
     PgGetKeywords,
+    /// `pg_options_to_table`: the parts of `name=value`.
+    PgOptionsToTable,
     /// `pg_partition_ancestors`: no table is a partition.
     PgPartitionAncestors,
     /// `information_schema._pg_expandarray`

@@ -159,8 +159,19 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
             .map(one_column),
         K::JsonObjectKeys => Ok(one_column(json::object_keys(text_of(args))?.into_iter().map(Datum::text).collect())),
         K::PgGetKeywords => Ok(keywords()),
+        K::PgOptionsToTable => Ok(options(args)),
         K::PgPartitionAncestors => Ok(none()),
     }
+}
+
+/// The options of an array, each with its value if it has one.
+fn options(args: &[(PgType, Datum)]) -> Rows {
+    let Some((_, Datum::Array(options))) = args.first() else { return none() };
+    let parts = options.values.iter().filter_map(Datum::as_str).map(|option| match option.split_once('=') {
+        Some((name, value)) => Ok(vec![Datum::text(name), Datum::text(value)]),
+        None => Ok(vec![Datum::text(option), Datum::Null]),
+    });
+    Box::new(parts.collect::<Vec<_>>().into_iter())
 }
 
 fn values_of(args: &[(PgType, Datum)]) -> Vec<Datum> {

@@ -67,11 +67,14 @@ pub(super) fn canonical(setting: &Setting, value: &str) -> Result<String> {
             let word = one_of(name, value, allowed)?;
             Ok(if name.starts_with("lc_") { value.to_owned() } else { word })
         }
-        Takes::Encoding => match value.to_ascii_lowercase().as_str() {
-            "utf8" | "utf-8" | "unicode" => Ok("UTF8".to_owned()),
-            "sql_ascii" => Ok("SQL_ASCII".to_owned()),
-            _ => Err(invalid(name, value)),
-        },
+        // As in Postgres only letters and digits count: asyncpg says 'utf-8', with the quotes.
+        Takes::Encoding => {
+            match value.replace(|c: char| !c.is_ascii_alphanumeric(), "").to_ascii_lowercase().as_str() {
+                "utf8" | "unicode" => Ok("UTF8".to_owned()),
+                "sqlascii" => Ok("SQL_ASCII".to_owned()),
+                _ => Err(invalid(name, value)),
+            }
+        }
         Takes::Integer => Ok(print_number(number(setting, value)?.round_ties_even(), setting.unit, setting.unit_name)),
         Takes::Real => Ok(print_number(number(setting, value)?, setting.unit, setting.unit_name)),
         Takes::DateStyle => {

@@ -377,6 +377,8 @@ mod tests {
             ("search_path", "A, \"B c\", public", "a, \"B c\", public"),
             ("default_transaction_read_only", "yes", "on"),
             ("client_encoding", "unicode", "UTF8"),
+            ("client_encoding", "'utf-8'", "UTF8"),
+            ("client_encoding", "SQL_ASCII", "SQL_ASCII"),
             ("work_mem", "1.5MB", "1536kB"),
             ("effective_cache_size", "1GB", "1GB"),
             ("enable_seqscan", "f", "off"),

@@ -129,6 +129,7 @@ short_names! {
     NAMES = PgType::Array(Scalar::Name);
     I4S = PgType::Array(Scalar::Int4);
     TEXTS = PgType::Array(Scalar::Text);
+    ACLS = PgType::Array(Scalar::AclItem);
 }
 const ELEMENT: ArgType = ArgType::AnyElement;
 const ARRAY: ArgType = ArgType::AnyArray;

@@ -2,8 +2,8 @@
 
 use super::super::{Function, deparse, system};
 use super::{
-    ANY, BOOL, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC, REGROLE, REGTYPE,
-    TEXT, TSTZ, VOID, f,
+    ACLS, ANY, BOOL, CHAR, F8, I2, I4, I4S, I8, NAME, NAMES, NODE, NUM, OID, REGCLASS, REGNAMESPACE, REGPROC, REGROLE,
+    REGTYPE, TEXT, TSTZ, VOID, f,
 };
 
 #[rustfmt::skip]
@@ -23,6 +23,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(1619, "pg_typeof", &[ANY], REGTYPE, system::typeof_).stable().lax(),
     f(1081, "format_type", &[OID, I4], TEXT, system::format_type).stable().lax(),
     f(1642, "pg_get_userbyid", &[OID], NAME, system::userbyid).stable(),
+    f(3943, "acldefault", &[CHAR, OID], ACLS, system::default_privileges),
     f(2079, "pg_table_is_visible", &[OID], BOOL, system::table_is_visible).stable(),
     f(2080, "pg_type_is_visible", &[OID], BOOL, system::always).stable(),
     f(2081, "pg_function_is_visible", &[OID], BOOL, system::always).stable(),
