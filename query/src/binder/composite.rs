@@ -71,6 +71,16 @@ impl Binder<'_> {
                     let place = self.position(span);
                     self.operator("#>", Some(value), path, place)?
                 }
+                // A name is an array of characters, counted from 0.
+                AccessExpr::Subscript(Subscript::Index { index }) if value.ty.ty == PgType::Name => {
+                    let place = self.position(span);
+                    let index = self.subscript(index)?;
+                    let one = Expr::literal(Datum::Int4(1), PgType::Int4);
+                    let from = self.operator("+", Some(index), one.clone(), place)?;
+                    let text = self.cast(value, PgType::Text.into(), span)?;
+                    let character = self.call_named("substr", vec![text, from, one], span)?;
+                    self.cast(character, PgType::Char.into(), span)?
+                }
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let Some(element) = value.ty.ty.element() else {
                         return Err(self.not_subscriptable(value.ty.ty, span));

@@ -112,7 +112,13 @@ impl Ddl<'_, '_> {
                     Some(GeneratedAs::ByDefault) => false,
                     _ => return Err(Error::unsupported("generated column")),
                 };
-                self.add_identity(altering, position, always, sequence_options.as_deref().unwrap_or(&[]))?;
+                self.add_identity(
+                    &mut altering.table,
+                    position,
+                    always,
+                    None,
+                    sequence_options.as_deref().unwrap_or(&[]),
+                )?;
             }
         }
         Ok(())
@@ -120,12 +126,12 @@ impl Ddl<'_, '_> {
 
     fn add_identity(
         &mut self,
-        altering: &mut Altering,
+        table: &mut Table,
         position: usize,
         always: bool,
+        sequence: Option<&ObjectName>,
         options: &[SequenceOptions],
     ) -> Result<()> {
-        let table = &mut altering.table;
         let column = &table.columns[position];
         let refuse = |what: &str| {
             Error::new(
@@ -148,8 +154,18 @@ impl Ddl<'_, '_> {
                 "identity column type must be smallint, integer, or bigint",
             ));
         }
-        let name = choose_relation_name(self.snapshot(), table.schema, &table.name, Some(&column.name), "seq", &[]);
-        let sequence = self.new_sequence(table.schema, name, column.ty, options)?;
+        let (schema, name) = match sequence {
+            Some(name) => {
+                let (schema, name) = self.creation_schema(name)?;
+                self.must_be_free(schema, &name)?;
+                (schema, name)
+            }
+            None => {
+                let column = Some(column.name.as_str());
+                (table.schema, choose_relation_name(self.snapshot(), table.schema, &table.name, column, "seq", &[]))
+            }
+        };
+        let sequence = self.new_sequence(schema, name, column.ty, options)?;
         let oid = sequence.oid;
         self.editor.put_sequence(Sequence {
             owned_by: Some((table.oid, column.attnum)),
@@ -158,6 +174,24 @@ impl Ddl<'_, '_> {
         })?;
         table.columns[position].identity = Some(Identity { always, sequence: oid });
         Ok(())
+    }
+
+    pub(super) fn add_named_identity(
+        &mut self,
+        table: &ObjectName,
+        column: &Ident,
+        always: bool,
+        sequence: &ObjectName,
+        options: &[SequenceOptions],
+    ) -> Result<&'static str> {
+        let table = self.table(table)?;
+        self.must_own(table.owner, "table", &table.name)?;
+        let mut table = Table::clone(&table);
+        let name = fold(column);
+        let position = table.column_named(&name).ok_or_else(|| column_missing(&name, &table.name))?;
+        self.add_identity(&mut table, position, always, Some(sequence), options)?;
+        self.editor.put_table(table)?;
+        Ok("ALTER TABLE")
     }
 
     pub(super) fn alter_identity(

@@ -278,6 +278,9 @@ impl Ddl<'_, '_> {
             Extra::AlterIdentity { table, column, always, if_exists } => {
                 self.alter_identity(table, column, *always, *if_exists)
             }
+            Extra::AddIdentity { table, column, always, sequence, options } => {
+                self.add_named_identity(table, column, *always, sequence, options)
+            }
             Extra::AlterDatabase { name, rename, owner } => self.alter_database(name, rename.as_ref(), owner.as_ref()),
             Extra::CreateDatabase { name, owner, options } => self.create_database(name, owner.as_ref(), options),
             Extra::DropDatabaseForce => Err(Error::unsupported("DROP DATABASE WITH (FORCE)")),

@@ -55,6 +55,19 @@ pub enum Extra {
         /// `IF EXISTS`
         if_exists: bool,
     },
+    /// `ALTER TABLE … ALTER COLUMN … ADD GENERATED … AS IDENTITY (SEQUENCE NAME …)`, as pg_dump writes it.
+    AddIdentity {
+        /// Which table.
+        table: ObjectName,
+        /// Which column.
+        column: Ident,
+        /// `ALWAYS`, else `BY DEFAULT`.
+        always: bool,
+        /// `SEQUENCE NAME`
+        sequence: ObjectName,
+        /// Other options.
+        options: Vec<SequenceOptions>,
+    },
     /// `ALTER DATABASE … RENAME TO / OWNER TO`
     AlterDatabase {
         /// Which.
@@ -242,28 +255,42 @@ fn signed(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     Ok(if negative { Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr: Box::new(value) } } else { value })
 }
 
+/// An option as of CREATE SEQUENCE, if one comes next.
+fn sequence_option(parser: &mut Parser<'_>) -> Result<Option<SequenceOptions>, ParserError> {
+    Ok(Some(if accept_words(parser, &["increment"]) {
+        let by = accept_words(parser, &["by"]);
+        SequenceOptions::IncrementBy(signed(parser)?, by)
+    } else if accept_words(parser, &["no", "minvalue"]) {
+        SequenceOptions::MinValue(None)
+    } else if accept_words(parser, &["minvalue"]) {
+        SequenceOptions::MinValue(Some(signed(parser)?))
+    } else if accept_words(parser, &["no", "maxvalue"]) {
+        SequenceOptions::MaxValue(None)
+    } else if accept_words(parser, &["maxvalue"]) {
+        SequenceOptions::MaxValue(Some(signed(parser)?))
+    } else if accept_words(parser, &["start"]) {
+        let with = accept_words(parser, &["with"]);
+        SequenceOptions::StartWith(signed(parser)?, with)
+    } else if accept_words(parser, &["cache"]) {
+        SequenceOptions::Cache(signed(parser)?)
+    } else if accept_words(parser, &["no", "cycle"]) {
+        SequenceOptions::Cycle(true)
+    } else if accept_words(parser, &["cycle"]) {
+        SequenceOptions::Cycle(false)
+    } else {
+        return Ok(None);
+    }))
+}
+
 fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
     let if_exists = accept_words(parser, &["if", "exists"]);
     let name = parser.parse_object_name(false)?;
-    let option = |option| SequenceChange::Option(Box::new(option));
     let mut changes = Vec::new();
     loop {
-        let change = if accept_words(parser, &["as"]) {
+        let change = if let Some(option) = sequence_option(parser)? {
+            SequenceChange::Option(Box::new(option))
+        } else if accept_words(parser, &["as"]) {
             SequenceChange::Type(parser.parse_data_type()?)
-        } else if accept_words(parser, &["increment"]) {
-            let by = accept_words(parser, &["by"]);
-            option(SequenceOptions::IncrementBy(signed(parser)?, by))
-        } else if accept_words(parser, &["no", "minvalue"]) {
-            option(SequenceOptions::MinValue(None))
-        } else if accept_words(parser, &["minvalue"]) {
-            option(SequenceOptions::MinValue(Some(signed(parser)?)))
-        } else if accept_words(parser, &["no", "maxvalue"]) {
-            option(SequenceOptions::MaxValue(None))
-        } else if accept_words(parser, &["maxvalue"]) {
-            option(SequenceOptions::MaxValue(Some(signed(parser)?)))
-        } else if accept_words(parser, &["start"]) {
-            let with = accept_words(parser, &["with"]);
-            option(SequenceOptions::StartWith(signed(parser)?, with))
         } else if accept_words(parser, &["restart"]) {
             let with = accept_words(parser, &["with"]);
             let number = matches!(parser.peek_token().token, Token::Number(..) | Token::Minus | Token::Plus);
@@ -275,12 +302,6 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
             } else {
                 SequenceChange::Restart(None)
             }
-        } else if accept_words(parser, &["cache"]) {
-            option(SequenceOptions::Cache(signed(parser)?))
-        } else if accept_words(parser, &["no", "cycle"]) {
-            option(SequenceOptions::Cycle(true))
-        } else if accept_words(parser, &["cycle"]) {
-            option(SequenceOptions::Cycle(false))
         } else if accept_words(parser, &["owned", "by"]) {
             SequenceChange::OwnedBy(parser.parse_object_name(false)?)
         } else if accept_words(parser, &["owner", "to"]) {
@@ -451,7 +472,27 @@ fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
         } else if accept_words(parser, &["set", "generated", "by", "default"]) {
             Ok(Extra::AlterIdentity { table, column, always: Some(false), if_exists: false })
         } else {
-            return None;
+            let always = accept_words(parser, &["add", "generated", "always", "as", "identity"]);
+            if !always && !accept_words(parser, &["add", "generated", "by", "default", "as", "identity"]) {
+                return None;
+            }
+            if !accept(parser, &Token::LParen) {
+                return None;
+            }
+            let mut sequence = None;
+            let mut options = Vec::new();
+            loop {
+                if sequence.is_none() && accept_words(parser, &["sequence", "name"]) {
+                    sequence = Some(parser.parse_object_name(false).ok()?);
+                } else if let Some(option) = sequence_option(parser).ok()? {
+                    options.push(option);
+                } else {
+                    break;
+                }
+            }
+            // Without a name, and where it goes on in an unexpected way, it is for the parser.
+            let (Some(sequence), true) = (sequence, accept(parser, &Token::RParen)) else { return None };
+            Ok(Extra::AddIdentity { table, column, always, sequence, options })
         }
     } else {
         return None;

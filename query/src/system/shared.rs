@@ -3,7 +3,7 @@
 use stratos_types::{Datum, Result};
 
 use super::rows::{Rows, boolean, oid, optional_text, text, text_array};
-use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, Role, PG_STRATOS, SystemContext};
+use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, SystemContext};
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for (number, name) in

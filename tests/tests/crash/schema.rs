@@ -176,8 +176,7 @@ impl Schema {
             assert_eq!(there, expected, "the index is (not) there (seed {seed})");
         }
         // What a crash interrupted was told to nobody: it is gone, and can be made again.
-        let states =
-            rows(client, "SELECT state FROM pg_stratos.indexes WHERE name = 'broad_code'").await.unwrap();
+        let states = rows(client, "SELECT state FROM pg_stratos.indexes WHERE name = 'broad_code'").await.unwrap();
         assert!(states.iter().all(|row| row[0] == "public"), "{states:?} (seed {seed})");
         if self.index == (false, Some(Fate::Unknown)) && !there {
             self.unfinished += 1;

@@ -93,8 +93,7 @@ async fn a_canceled_build_takes_its_index_away() {
     builder.batch_execute("SET statement_timeout = 0").await.unwrap();
     // It is taken away as soon as the writer has ended.
     let since = Instant::now();
-    while rows(&client, "SELECT count(*) FROM pg_stratos.indexes WHERE name = 'later'").await.unwrap() != [["0"]]
-    {
+    while rows(&client, "SELECT count(*) FROM pg_stratos.indexes WHERE name = 'later'").await.unwrap() != [["0"]] {
         assert!(since.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -114,13 +114,11 @@ async fn a_table_grows_over_several_shards() {
         // What is known of the table is the sum of what is known of its parts: no row is counted twice, or not at all.
         let known = rows(client, "SELECT sum(rows) FROM pg_stratos.tables WHERE table_name = 't'").await.unwrap();
         assert_eq!(known, [[ROWS.to_string()]]);
-        let entries =
-            rows(client, "SELECT entries FROM pg_stratos.indexes WHERE name = 't_amount_idx'").await.unwrap();
+        let entries = rows(client, "SELECT entries FROM pg_stratos.indexes WHERE name = 't_amount_idx'").await.unwrap();
         assert_eq!(entries, [[ROWS.to_string()]]);
-        let parts =
-            rows(client, "SELECT sum(rows) >= 2 * 8000, bool_and(leader IS NOT NULL) FROM pg_stratos.shards")
-                .await
-                .unwrap();
+        let parts = rows(client, "SELECT sum(rows) >= 2 * 8000, bool_and(leader IS NOT NULL) FROM pg_stratos.shards")
+            .await
+            .unwrap();
         assert_eq!(parts, [["t", "t"]]);
     };
     everything(&client).await;
