@@ -6,6 +6,7 @@ use super::args::{boolean, int4, oid, text};
 use super::catalog_info::{quote_ident, reg_text};
 use crate::catalog::{ConstraintKind, Index, ReferentialAction, Table};
 use crate::session::EvalContext;
+use crate::system::deparse::{index_definition, index_definition_on};
 
 fn column_list(table: &Table, attnums: &[i16]) -> String {
     let names: Vec<String> =
@@ -33,31 +34,10 @@ pub fn indexdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         let column = index.columns.get(n as usize - 1);
         return Ok(Datum::text(column.map_or_else(String::new, |c| name_of(c.attnum))));
     }
-    let pretty = a.get(2).map_or(Ok(false), boolean)?;
-    let table_name = if pretty {
-        reg_text(ctx, PgType::Regclass, table.oid)
-    } else {
-        format!("{}.{}", quote_ident(&table.schema_name), quote_ident(&table.name))
-    };
-    let columns: Vec<String> = index
-        .columns
-        .iter()
-        .map(|c| {
-            let order = match (c.descending, c.nulls_first) {
-                (false, false) => "",
-                (false, true) => " NULLS FIRST",
-                (true, true) => " DESC",
-                (true, false) => " DESC NULLS LAST",
-            };
-            format!("{}{order}", name_of(c.attnum))
-        })
-        .collect();
-    Ok(Datum::text(format!(
-        "CREATE {}INDEX {} ON {table_name} USING btree ({})",
-        if index.unique { "UNIQUE " } else { "" },
-        quote_ident(&index.name),
-        columns.join(", ")
-    )))
+    Ok(Datum::text(match a.get(2).map_or(Ok(false), boolean)? {
+        true => index_definition_on(table, index, &reg_text(ctx, PgType::Regclass, table.oid)),
+        false => index_definition(table, index),
+    }))
 }
 
 fn action(clause: &str, action: ReferentialAction) -> String {

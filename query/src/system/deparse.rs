@@ -14,6 +14,12 @@ const DEPTH_MAX: usize = 64;
 
 /// `pg_get_indexdef(oid)`
 pub fn index_definition(table: &Table, index: &Index) -> String {
+    let table_name = format!("{}.{}", quote_identifier(&table.schema_name), quote_identifier(&table.name));
+    index_definition_on(table, index, &table_name)
+}
+
+/// The same with the table's name as it is to be written.
+pub fn index_definition_on(table: &Table, index: &Index, table_name: &str) -> String {
     let columns: Vec<String> = index
         .columns
         .iter()
@@ -33,11 +39,9 @@ pub fn index_definition(table: &Table, index: &Index) -> String {
         })
         .collect();
     format!(
-        "CREATE {}INDEX {} ON {}.{} USING btree ({})",
+        "CREATE {}INDEX {} ON {table_name} USING btree ({})",
         if index.unique { "UNIQUE " } else { "" },
         quote_identifier(&index.name),
-        quote_identifier(&table.schema_name),
-        quote_identifier(&table.name),
         columns.join(", ")
     )
 }
