@@ -15,6 +15,7 @@ pub mod ddl;
 pub mod engine;
 pub mod eval;
 pub mod exec;
+mod fit;
 pub mod functions;
 pub mod ir;
 pub mod lower;

@@ -10,12 +10,28 @@ use parking_lot::Mutex;
 use stratos_replication::{Isolation, LockMode, LockOutcome, Store, WaitPolicy};
 use stratos_types::{Error, ErrorKind, Result};
 
-use crate::catalog::Sequence;
 use crate::catalog::keys::{self, SequenceValue};
+use crate::catalog::{Sequence, Snapshot};
 use crate::exec::stored;
 
 /// Values reserved at once, as Postgres logs them (`SEQ_LOG_VALS`).
 const BLOCK_VALUES: u64 = 32;
+
+/// What a sequence's next value depends on besides where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Course {
+    increment: i64,
+    min_value: i64,
+    max_value: i64,
+    cycle: bool,
+}
+
+impl Course {
+    fn of(sequence: &Sequence) -> Course {
+        let Sequence { increment, min_value, max_value, cycle, .. } = *sequence;
+        Course { increment, min_value, max_value, cycle }
+    }
+}
 
 /// Where a sequence stands in memory, and how far it may go without asking the store.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +39,9 @@ struct Standing {
     value: SequenceValue,
     /// What is stored: the end of the reserved block.
     stored: SequenceValue,
-    /// Values that may still be handed out.
+    /// Values that may still be handed out, by steps of this course; ALTER SEQUENCE ends the block.
     reserved: u64,
+    course: Course,
 }
 
 /// Where a sequence stands, locked while one session takes values; none before the store was asked.
@@ -84,7 +101,7 @@ impl Sequences {
             if let Some(value) = take(&mut standing, sequence)? {
                 return Ok(value);
             }
-            let reserved = tokio::runtime::Handle::current().block_on(self.reserve(database, sequence))?;
+            let reserved = tokio::runtime::Handle::current().block_on(self.reserve(database, sequence, *standing))?;
             *standing = Some(reserved);
             take(&mut standing, sequence)?.ok_or_else(|| Error::internal("a fresh block of a sequence is empty"))
         })
@@ -120,12 +137,39 @@ impl Sequences {
         value.map(|bytes| SequenceValue::decode(&bytes)).transpose()
     }
 
-    /// Forgets what is in memory of a sequence whose stored value a transaction is about to replace.
-    pub fn forget(&self, database: u32, storage: u32) {
-        self.standing.lock().remove(&(database, storage));
+    /// Forgets what is in memory of sequences that the committed catalog of a database no longer has, and of databases that
+    /// are gone. One that a transaction is making loses the rest of its block by it.
+    pub fn keep_only(&self, catalog: &Snapshot) {
+        let live = catalog.sequence_storages();
+        self.standing.lock().retain(|(database, storage), _| match *database == catalog.database {
+            true => live.contains(storage),
+            false => catalog.databases.contains_key(database),
+        });
     }
 
-    async fn reserve(&self, database: u32, sequence: &Sequence) -> Result<Standing> {
+    /// Removes the stored values of sequences that are gone.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub async fn remove(&self, database: u32, storages: &[u32]) -> Result<()> {
+        for storage in storages {
+            let key = keys::sequence_value(database, *storage);
+            let mut transaction = self.store.begin(Isolation::ReadCommitted, false);
+            stored(transaction.begin_statement())?;
+            let wait = WaitPolicy::Wait { timeout: None };
+            if let LockOutcome::Granted { current: Some(_), .. } =
+                stored(transaction.lock(&key, LockMode::Update, wait).await)?
+            {
+                stored(transaction.delete(key))?;
+                stored(transaction.commit().await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves a block: from where the sequence stands in memory, if nobody else has moved it since, else from the stored end
+    /// of the block before.
+    async fn reserve(&self, database: u32, sequence: &Sequence, standing: Option<Standing>) -> Result<Standing> {
         let key = keys::sequence_value(database, sequence.storage);
         let mut transaction = self.store.begin(Isolation::ReadCommitted, false);
         stored(transaction.begin_statement())?;
@@ -134,16 +178,22 @@ impl Sequences {
             LockOutcome::Granted { current: Some(bytes), .. } => SequenceValue::decode(&bytes)?,
             _ => start_of(sequence),
         };
-        let mut ahead = current;
-        for _ in 0..BLOCK_VALUES {
-            match step(sequence, ahead) {
-                Ok(next) => ahead = SequenceValue { last: next, called: true },
-                Err(_) => break,
-            }
+        let value = standing.filter(|standing| standing.stored == current).map_or(current, |standing| standing.value);
+        let mut ahead = value;
+        let mut reserved = 0;
+        while reserved < BLOCK_VALUES
+            && let Ok(next) = step(sequence, ahead)
+        {
+            ahead = SequenceValue { last: next, called: true };
+            reserved += 1;
+        }
+        if reserved == 0 {
+            // Says why.
+            step(sequence, value)?;
         }
         stored(transaction.put(key, ahead.encode()))?;
         stored(transaction.commit().await)?;
-        Ok(Standing { value: current, stored: ahead, reserved: BLOCK_VALUES })
+        Ok(Standing { value, stored: ahead, reserved, course: Course::of(sequence) })
     }
 
     async fn write(&self, database: u32, sequence: &Sequence, value: SequenceValue) -> Result<()> {
@@ -183,12 +233,12 @@ impl Sequences {
 }
 
 fn start_of(sequence: &Sequence) -> SequenceValue {
-    SequenceValue { last: sequence.start, called: false }
+    SequenceValue { last: sequence.first_value(), called: false }
 }
 
 fn take(standing: &mut Option<Standing>, sequence: &Sequence) -> Result<Option<i64>> {
     let Some(current) = standing else { return Ok(None) };
-    if current.reserved == 0 {
+    if current.reserved == 0 || current.course != Course::of(sequence) {
         return Ok(None);
     }
     let next = step(sequence, current.value)?;

@@ -258,6 +258,17 @@ pub struct Sequence {
     pub owned_by: Option<(u32, i16)>,
     /// The number under which its value is stored; `RESTART` and rollback of DDL give a new one.
     pub storage: u32,
+    /// The first value that is given under this storage; none is the start. Here, because nothing but [`crate::sequences`]
+    /// writes values: it does so in transactions of its own, which must not meet the one that restarts the sequence.
+    #[serde(default)]
+    pub begin: Option<i64>,
+}
+
+impl Sequence {
+    /// What the sequence gives first, as long as no value is stored.
+    pub fn first_value(&self) -> i64 {
+        self.begin.unwrap_or(self.start)
+    }
 }
 
 impl Table {

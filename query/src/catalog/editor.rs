@@ -7,7 +7,7 @@ use bytes::Bytes;
 use stratos_types::Result;
 
 use super::bootstrap::{json, public_schema};
-use super::keys::{self, SequenceValue};
+use super::keys;
 use super::{Database, Role, Schema, Sequence, Snapshot, Table};
 
 /// A write to the system keyspace; no value deletes the key.
@@ -105,27 +105,14 @@ impl SnapshotEditor {
         Ok(sequence)
     }
 
-    /// Removes a sequence and its value.
+    /// Removes a sequence. Its value goes after the commit, because values are written by others meanwhile.
     pub fn remove_sequence(&mut self, oid: u32) {
         if let Some(old) = self.snapshot.sequences.remove(&oid) {
             self.snapshot.relations.remove(&(old.schema, old.name.clone()));
             let database = self.snapshot.database;
             self.write(keys::sequence(database, oid), None);
-            self.write(keys::sequence_value(database, old.storage), None);
             self.set_comment(super::system::PG_CLASS, oid, None);
         }
-    }
-
-    /// Sets where a sequence stands, under a storage number that this transaction has just made.
-    pub fn put_sequence_value(&mut self, storage: u32, value: SequenceValue) {
-        let key = keys::sequence_value(self.snapshot.database, storage);
-        self.write(key, Some(value.encode()));
-    }
-
-    /// Forgets the value under a storage number that a sequence no longer has.
-    pub fn remove_sequence_value(&mut self, storage: u32) {
-        let key = keys::sequence_value(self.snapshot.database, storage);
-        self.write(key, None);
     }
 
     /// Adds or replaces a schema. A new name is filled into the schema's tables.

@@ -1,6 +1,6 @@
 //! An immutable picture of the catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Database, Index, Role, Schema, Sequence, Table};
@@ -166,6 +166,11 @@ impl Snapshot {
             }
         }
         found
+    }
+
+    /// Where the values of its sequences are stored.
+    pub fn sequence_storages(&self) -> BTreeSet<u32> {
+        self.sequences.values().map(|sequence| sequence.storage).collect()
     }
 
     /// Sequences that a column owns (serial, identity, `OWNED BY`).

@@ -17,7 +17,7 @@ use crate::catalog::{Snapshot, Table};
 use crate::eval::{Layout, Program};
 use crate::exec::rules::TableRules;
 use crate::exec::write::{TableWriter, WriterState};
-use crate::exec::{StatementContext, stored};
+use crate::exec::{StatementContext, breathe, stored};
 use crate::ir::OutputColumn;
 use crate::result::{ResultSet, StatementResult};
 use crate::session::{Prepared, Session};
@@ -234,7 +234,7 @@ impl Session {
     pub async fn copy_in_work(&mut self, copy: &mut CopyIn) -> Result<()> {
         let shared = self.shared().clone();
         let work = Box::pin(self.copy_records(copy, false));
-        let result = shared.cancel.guard(None, work).await;
+        let result = shared.guarded(work).await;
         if result.is_err() {
             self.fail();
         }
@@ -246,7 +246,8 @@ impl Session {
     /// # Errors
     /// As [`Session::copy_in_work`].
     pub async fn copy_in_finish(&mut self, mut copy: CopyIn) -> Result<String> {
-        let result = self.copy_records(&mut copy, true).await;
+        let shared = self.shared().clone();
+        let result = shared.guarded(Box::pin(self.copy_records(&mut copy, true))).await;
         if let Err(error) = result {
             self.copy_in_abandon(copy);
             return Err(error);
@@ -268,6 +269,8 @@ impl Session {
 
     async fn copy_records(&mut self, copy: &mut CopyIn, last: bool) -> Result<()> {
         let eval = self.eval_context(&copy.catalog);
+        // The client may have kept the statement waiting beyond its time.
+        eval.check_canceled()?;
         let engine = self.engine.clone();
         let wait = self.wait_policy();
         let block = self.block.as_mut().ok_or_else(|| Error::internal("COPY outside of a transaction"))?;
@@ -310,7 +313,9 @@ impl Session {
             if let Some(stop) = stop {
                 break stop;
             }
-            tokio::task::consume_budget().await;
+            if let Err(error) = breathe(&eval).await {
+                break Err(copy.in_context(error));
+            }
         };
         let result = match result {
             Ok(()) if last => writer.finish(&mut context).await,

@@ -5,7 +5,6 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::parse::SequenceChange;
 use super::{Ddl, column_missing, column_type, display_name, duplicate_relation, name_parts};
-use crate::catalog::keys::SequenceValue;
 use crate::catalog::{Relation, Sequence};
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -182,8 +181,10 @@ impl Ddl<'_, '_> {
             cycle: false,
             owned_by: None,
             storage: oid,
+            begin: None,
         };
         apply(&mut sequence, &read_options(options)?, true)?;
+        sequence.begin = Some(sequence.start);
         Ok(sequence)
     }
 
@@ -347,9 +348,8 @@ impl Ddl<'_, '_> {
                 sequence.max_value
             )));
         }
-        self.editor.remove_sequence_value(sequence.storage);
         sequence.storage = self.oid()?;
-        self.editor.put_sequence_value(sequence.storage, SequenceValue { last: value, called: false });
+        sequence.begin = Some(value);
         Ok(())
     }
 

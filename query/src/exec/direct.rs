@@ -9,14 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stratos_replication::{ReadView, Span};
 use stratos_types::key::encode_column;
-use stratos_types::{ColumnType, Datum, PgType, Result};
+use stratos_types::{Datum, PgType, Result};
 
 use super::dml::{ChangePlan, Target};
 use super::foreign_keys::after_departure;
 use super::write::TableWriter;
-use super::{Changes, StatementContext, scan, stored};
+use super::{BREATHE_ROWS, Changes, StatementContext, breathe, scan, stored};
 use crate::catalog::{IndexState, Table};
 use crate::eval::{Layout, Program};
+use crate::fit::{End, Fit, fit, fits, is_near};
 use crate::functions::Kernel;
 use crate::ir::{ColumnId, Expr, ExprKind, Rel};
 use crate::rows::{INDEX_PREFIX_BYTES, decode_columns, index_prefix, row_key_of_entry};
@@ -54,25 +55,6 @@ struct Comparison<'a> {
     value: &'a Expr,
 }
 
-fn is_constant(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Literal(_) | ExprKind::Param(_) => true,
-        ExprKind::Cast { arg, .. } => is_constant(arg),
-        ExprKind::Call { function, args } => {
-            function.volatility != crate::functions::Volatility::Volatile && args.iter().all(is_constant)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a value of the one type can be brought to the other without changing what it is equal to: the same type, or
-/// integers, where one out of range is equal to nothing.
-fn comparable(value: PgType, column: PgType) -> bool {
-    let integer = |t| matches!(t, PgType::Int2 | PgType::Int4 | PgType::Int8);
-    let string = |t| matches!(t, PgType::Text | PgType::Varchar);
-    value == column || (integer(value) && integer(column)) || (string(value) && string(column))
-}
-
 fn column_position(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> {
     match &expr.kind {
         ExprKind::Column(id) => columns.iter().find(|(c, _)| c == id).map(|(_, at)| *at),
@@ -89,8 +71,8 @@ fn comparison<'a>(expr: &'a Expr, table: &Table, columns: &[(ColumnId, usize)]) 
     let [left, right] = args.as_slice() else { return None };
     let kernel = function.kernel?;
     let (column, kernel, value) = match (column_position(left, columns), column_position(right, columns)) {
-        (Some(at), None) if is_constant(right) => (at, kernel, right),
-        (None, Some(at)) if is_constant(left) => {
+        (Some(at), None) if right.is_constant() => (at, kernel, right),
+        (None, Some(at)) if left.is_constant() => {
             let mirrored = match kernel {
                 Kernel::Lt => Kernel::Gt,
                 Kernel::LtEq => Kernel::GtEq,
@@ -103,24 +85,13 @@ fn comparison<'a>(expr: &'a Expr, table: &Table, columns: &[(ColumnId, usize)]) 
         _ => return None,
     };
     let bounds = matches!(kernel, Kernel::Eq | Kernel::Lt | Kernel::LtEq | Kernel::Gt | Kernel::GtEq);
-    (bounds && comparable(value.ty.ty, table.columns.get(column)?.ty.ty)).then_some(Comparison {
-        column,
-        kernel,
-        value,
-    })
-}
-
-fn conjuncts(expr: &Expr) -> Vec<&Expr> {
-    match &expr.kind {
-        ExprKind::And(parts) => parts.iter().flat_map(conjuncts).collect(),
-        _ => vec![expr],
-    }
+    (bounds && fits(value.ty.ty, table.columns.get(column)?.ty.ty)).then_some(Comparison { column, kernel, value })
 }
 
 impl Access {
     /// The best access that the predicate allows: a unique index fixed wholly, else the most fixed columns.
     fn choose(table: &Arc<Table>, columns: &[(ColumnId, usize)], predicate: &Expr) -> Result<Option<Access>> {
-        let parts = conjuncts(predicate);
+        let parts = predicate.conjuncts();
         let comparisons: Vec<Comparison<'_>> = parts.iter().filter_map(|p| comparison(p, table, columns)).collect();
         let no_columns = Layout::new(std::iter::empty());
         let mut best: Option<(usize, Access)> = None;
@@ -132,25 +103,24 @@ impl Access {
             let (mut low, mut high) = (None, None);
             for key_column in &index.columns {
                 let Some(at) = table.column_index(key_column.attnum) else { break };
+                let ty = table.columns[at].ty.ty;
                 let of_column = || comparisons.iter().filter(|c| c.column == at);
-                if let Some(equal) = of_column().find(|c| c.kernel == Kernel::Eq) {
+                let is_one_value = |c: &&Comparison<'_>| c.kernel == Kernel::Eq && !is_near(c.value.ty.ty, ty);
+                if let Some(equal) = of_column().find(is_one_value) {
                     equals.push(Program::compile(equal.value, &no_columns)?);
                     continue;
                 }
                 for bound in of_column() {
-                    let compiled = |inclusive| {
-                        Program::compile(bound.value, &no_columns).map(|value| Some(Bound { value, inclusive }))
-                    };
-                    let slot = match bound.kernel {
-                        Kernel::Gt | Kernel::GtEq => &mut low,
-                        _ => &mut high,
-                    };
-                    if slot.is_none() {
-                        *slot = compiled(matches!(bound.kernel, Kernel::GtEq | Kernel::LtEq))?;
+                    let inclusive = !matches!(bound.kernel, Kernel::Gt | Kernel::Lt);
+                    let sides = [
+                        (&mut low, matches!(bound.kernel, Kernel::Gt | Kernel::GtEq | Kernel::Eq)),
+                        (&mut high, matches!(bound.kernel, Kernel::Lt | Kernel::LtEq | Kernel::Eq)),
+                    ];
+                    for (slot, bounded) in sides {
+                        if bounded && slot.is_none() {
+                            *slot = Some(Bound { value: Program::compile(bound.value, &no_columns)?, inclusive });
+                        }
                     }
-                }
-                if key_column.descending {
-                    std::mem::swap(&mut low, &mut high);
                 }
                 break;
             }
@@ -169,18 +139,12 @@ impl Access {
         Ok(best.map(|(_, access)| access))
     }
 
-    /// The value of a bound in the column's type; `None` when nothing can be equal to it.
-    fn value(
-        &self,
-        program: &Program,
-        column: usize,
-        params: &[Datum],
-        context: &EvalContext,
-    ) -> Result<Option<Datum>> {
+    /// What comparing one of the index's columns with a value means.
+    fn fit(&self, program: &Program, column: usize, params: &[Datum], context: &EvalContext) -> Result<Fit> {
         let value = program.run(&[], params, context)?;
         let target = self.table.indexes[self.index].columns[column].attnum;
-        let Some(at) = self.table.column_index(target) else { return Ok(None) };
-        Ok(fit(value, self.table.columns[at].ty))
+        let Some(at) = self.table.column_index(target) else { return Ok(Fit::Nothing) };
+        fit(value, self.table.columns[at].ty.ty, &context.format.time_zone)
     }
 
     /// The keys to look at; `None` when there can be no row.
@@ -189,22 +153,22 @@ impl Access {
         let mut prefix = Vec::with_capacity(INDEX_PREFIX_BYTES + 24);
         prefix.extend_from_slice(&index_prefix(&self.table, index));
         for (position, program) in self.equals.iter().enumerate() {
-            let Some(value) = self.value(program, position, params, context)? else { return Ok(None) };
+            let Some(value) = self.fit(program, position, params, context)?.equal() else { return Ok(None) };
             self.encode(&mut prefix, position, &value);
         }
-        if self.low.is_none() && self.high.is_none() {
-            return Ok(Some(Span::prefix(&prefix)));
-        }
-        let next = self.equals.len();
         let whole = Span::prefix(&prefix);
-        let mut start = whole.start.clone();
-        let mut end = whole.end.clone();
+        let next = self.equals.len();
+        let (mut start, mut end) = (whole.start, whole.end);
         for (bound, is_low) in [(&self.low, true), (&self.high, false)] {
             let Some(bound) = bound else { continue };
-            let Some(value) = self.value(&bound.value, next, params, context)? else { return Ok(None) };
+            let fit = self.fit(&bound.value, next, params, context)?;
+            let (value, inclusive) = match if is_low { fit.low(bound.inclusive) } else { fit.high(bound.inclusive) } {
+                End::At(value, inclusive) => (value, inclusive),
+                End::Empty => return Ok(None),
+            };
             let mut key = prefix.clone();
             self.encode(&mut key, next, &value);
-            match (is_low, bound.inclusive) {
+            match (is_low != index.columns[next].descending, inclusive) {
                 (true, true) => start = key.into(),
                 (true, false) => start = Span::prefix(&key).end,
                 (false, true) => end = Span::prefix(&key).end,
@@ -264,22 +228,6 @@ impl Access {
             Ok(keys.len() <= max)
         })?;
         Ok(all.then_some(keys))
-    }
-}
-
-/// Brings a value to a column's integer type; `None` when it does not fit, or is NULL (which equals nothing).
-fn fit(value: Datum, ty: ColumnType) -> Option<Datum> {
-    let wide = match value {
-        Datum::Null => return None,
-        Datum::Int2(v) => i64::from(v),
-        Datum::Int4(v) => i64::from(v),
-        Datum::Int8(v) => v,
-        other => return Some(other),
-    };
-    match ty.ty {
-        PgType::Int2 => i16::try_from(wide).ok().map(Datum::Int2),
-        PgType::Int4 => i32::try_from(wide).ok().map(Datum::Int4),
-        _ => Some(Datum::Int8(wide)),
     }
 }
 
@@ -466,7 +414,10 @@ impl DirectChange {
             let keys = self.access.row_keys(&context.transaction.view(), context.params, context.eval, usize::MAX)?;
             keys.unwrap_or_default()
         };
-        for key in keys {
+        for (at, key) in keys.into_iter().enumerate() {
+            if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
+                breathe(context.eval).await?;
+            }
             let target = Target { key, others: Vec::new(), verify: true };
             self.plan.change(context, &mut writer, target, &mut changes, &mut departed).await?;
         }

@@ -13,7 +13,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use super::foreign_keys::{Departed, after_departure};
 use super::rules::TableRules;
 use super::write::{Conflict, Inserted, TableWriter};
-use super::{Changes, StatementContext};
+use super::{Changes, StatementContext, breathe};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
 use crate::ir::{Assignment, ColumnId, Delete, Expr, Insert, InsertSource, OutputColumn, Rel, Returning, Update};
@@ -132,13 +132,6 @@ pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -
     let view = Arc::new(context.transaction.view());
     // On the heap, so that statements without a query are small to move about.
     Box::pin(crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime())).await
-}
-
-/// Lets cancel requests and other tasks in between long row loops.
-async fn breathe(context: &StatementContext<'_>) -> Result<()> {
-    context.eval.check_canceled()?;
-    tokio::task::consume_budget().await;
-    Ok(())
 }
 
 /// An INSERT, compiled.
@@ -266,14 +259,14 @@ impl InsertPlan {
                 while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
                     if plain {
                         run.insert_all(context, &rows).await?;
-                        breathe(context).await?;
+                        breathe(context.eval).await?;
                         continue;
                     }
                     for source_row in rows {
                         let row = run_all(&self.values[0], &source_row, context)?;
                         run.insert(context, row).await?;
                     }
-                    breathe(context).await?;
+                    breathe(context.eval).await?;
                 }
             }
         }
@@ -498,7 +491,7 @@ impl ChangePlan {
                 let target = Target { key, others, verify: false };
                 self.change(context, &mut writer, target, &mut changes, &mut departed).await?;
             }
-            breathe(context).await?;
+            breathe(context.eval).await?;
         }
         drop(source);
         writer.finish(context).await?;

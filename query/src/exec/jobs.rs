@@ -7,7 +7,7 @@ use stratos_replication::{Direction, ScanCursor, Span};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::rules::TableRules;
-use super::{StatementContext, foreign_keys, stored, violations};
+use super::{StatementContext, breathe, foreign_keys, stored, violations};
 use crate::binder::{BindContext, ScalarBinder};
 use crate::catalog::{Index, Table};
 use crate::ddl::{RewriteColumn, Validation};
@@ -61,7 +61,7 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
     let mut cursor =
         context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
     loop {
-        context.eval.check_canceled()?;
+        breathe(context.eval).await?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in rows {
             match what {
@@ -133,7 +133,7 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
     let vacant = stored(context.transaction.is_vacant(index_span(&table, index)))?;
     loop {
-        context.eval.check_canceled()?;
+        breathe(context.eval).await?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in &rows {
             let entry = index_entry(&table, index, &row.key, &row.values)?;
@@ -144,7 +144,6 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
         if !more {
             return Ok(());
         }
-        tokio::task::consume_budget().await;
     }
 }
 
@@ -188,7 +187,7 @@ pub async fn rewrite(
     let vacant = stored(context.transaction.is_vacant(Span::prefix(&storage_prefix(to.database, to.storage))))?;
     let mut encoder = RowEncoder::new(to);
     loop {
-        context.eval.check_canceled()?;
+        breathe(context.eval).await?;
         let (rows, more) = next_rows(&mut cursor, from)?;
         for row in rows {
             let mut values = Vec::with_capacity(sources.len());
@@ -220,7 +219,6 @@ pub async fn rewrite(
         if !more {
             return Ok(());
         }
-        tokio::task::consume_budget().await;
     }
 }
 

@@ -83,6 +83,19 @@ fn scan(
     Ok(true)
 }
 
+/// Rows that a loop goes through between two calls of [`breathe`].
+const BREATHE_ROWS: usize = 256;
+
+/// Lets cancel requests, timeouts and other tasks in between long row loops.
+///
+/// # Errors
+/// 57014, 57P01.
+pub(crate) async fn breathe(context: &EvalContext) -> Result<()> {
+    context.check_canceled()?;
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
 /// What a data-changing statement did.
 #[derive(Debug, Default)]
 pub struct Changes {

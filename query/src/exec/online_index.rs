@@ -117,16 +117,32 @@ fn gone() -> Error {
     Error::new(ErrorKind::UndefinedObject, "the index was dropped while it was being built")
 }
 
+/// A transaction that holds the table's descriptor and the catalog's version. It waits for either without holding the other:
+/// writers may take their time, and other schema changes must not wait for them.
+async fn alone(engine: &Arc<Engine>, target: Target) -> Result<Transaction> {
+    loop {
+        let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
+        stored(transaction.begin_statement())?;
+        stored(transaction.lock_object(&keys::table(target.database, target.table), LockMode::Update, WAIT).await)?;
+        match stored(transaction.lock(&keys::version(), LockMode::Update, WaitPolicy::NoWait).await) {
+            Ok(_) => return Ok(transaction),
+            Err(error) if error.kind() == ErrorKind::LockNotAvailable => transaction.rollback().await,
+            Err(error) => return Err(error),
+        }
+        let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
+        stored(transaction.begin_statement())?;
+        stored(transaction.lock(&keys::version(), LockMode::Update, WAIT).await)?;
+        transaction.rollback().await;
+    }
+}
+
 /// One change of the index's descriptor, behind everybody who writes the table by the one before.
 async fn step(
     engine: &Arc<Engine>,
     target: Target,
     change: impl Fn(&mut SnapshotEditor) -> Result<Option<Job>>,
 ) -> Result<()> {
-    let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
-    stored(transaction.begin_statement())?;
-    stored(transaction.lock(&keys::version(), LockMode::Update, WAIT).await)?;
-    stored(transaction.lock_object(&keys::table(target.database, target.table), LockMode::Update, WAIT).await)?;
+    let mut transaction = alone(engine, target).await?;
     stored(transaction.begin_statement())?;
     let snapshot = engine.catalog_at(target.database, &transaction.view())?;
     let mut editor = SnapshotEditor::new(&snapshot);

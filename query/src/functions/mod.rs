@@ -103,7 +103,7 @@ pub struct Function {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Kernel {
-    /// Comparison of two columns of the same Arrow type, whose order there is the SQL order.
+    /// Comparison by a btree operator family's order, also across its types.
     Eq,
     NotEq,
     Lt,

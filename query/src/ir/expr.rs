@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stratos_types::{ColumnType, Datum, FieldNames};
 
 use super::rel::Rel;
-use crate::functions::{Aggregate, Function};
+use crate::functions::{Aggregate, Function, Volatility};
 
 /// A column of some relation of the statement; unique in the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -252,5 +252,29 @@ impl Expr {
     /// A column.
     pub fn column(id: ColumnId, ty: ColumnType) -> Expr {
         Expr { kind: ExprKind::Column(id), ty }
+    }
+
+    /// A literal or a parameter.
+    pub fn is_given(&self) -> bool {
+        matches!(self.kind, ExprKind::Literal(_) | ExprKind::Param(_))
+    }
+
+    /// Whether it has one value for all rows of a statement, which the row evaluator can compute.
+    pub fn is_constant(&self) -> bool {
+        match &self.kind {
+            ExprKind::Cast { arg, .. } => arg.is_constant(),
+            ExprKind::Call { function, args } => {
+                function.volatility != Volatility::Volatile && args.iter().all(Expr::is_constant)
+            }
+            _ => self.is_given(),
+        }
+    }
+
+    /// The conditions that AND joins in it, in their order.
+    pub fn conjuncts(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::And(parts) => parts.iter().flat_map(Expr::conjuncts).collect(),
+            _ => vec![self],
+        }
     }
 }

@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr as DfExpr, Operator};
 use stratos_types::Result;
 
 use super::Lowerer;
+use super::expr::may_fail;
 use super::kernel;
 use super::udf::{RowFunction, RowOp, RowProgram};
 use super::walk::Facts;
@@ -32,7 +33,11 @@ impl Lowerer<'_> {
         let facts = Facts::of_expr(expr);
         let columns = facts.free();
         let layout = Layout::new(columns.iter().map(|(id, _)| *id));
-        let program = RowProgram { program: Program::compile(expr, &layout)?, volatile: facts.volatile };
+        let program = RowProgram {
+            program: Program::compile(expr, &layout)?,
+            volatile: facts.volatile,
+            may_fail: may_fail(expr),
+        };
         let args = columns.iter().map(|(id, ty)| self.expr(&Expr::column(*id, (*ty).into()))).collect::<Result<_>>()?;
         let types = columns.into_iter().map(|(_, ty)| ty).collect();
         Ok(Some(RowFunction::call(RowOp::Program(Arc::new(program)), types, expr.ty.ty, args)))
@@ -45,7 +50,7 @@ impl Lowerer<'_> {
     pub(super) fn constant_members(&self, expr: &Expr) -> Option<Expr> {
         let ExprKind::InList { equals, arg, list } = &expr.kind else { return None };
         let folds = |e: &Expr| match &e.kind {
-            ExprKind::Cast { arg, .. } => is_constant(arg),
+            ExprKind::Cast { arg, .. } => arg.is_given(),
             _ => false,
         };
         if list.len() > WIDTH_MAX {
@@ -77,15 +82,11 @@ fn too_long(expr: &Expr) -> bool {
         ExprKind::Case { branches, .. } => branches.len() > WIDTH_MAX,
         ExprKind::InList { equals, arg, list } => {
             let set = kernel::comparison(equals) == Some(Operator::Eq)
-                && list.iter().all(|e| e.ty.ty == arg.ty.ty && is_constant(e));
+                && list.iter().all(|e| e.ty.ty == arg.ty.ty && e.is_given());
             list.len() > WIDTH_MAX && !set
         }
         _ => false,
     }
-}
-
-fn is_constant(expr: &Expr) -> bool {
-    matches!(expr.kind, ExprKind::Literal(_) | ExprKind::Param(_))
 }
 
 fn deeper_than(expr: &Expr, levels: usize) -> bool {
@@ -136,6 +137,6 @@ fn equality(term: &Expr) -> Option<(&Expr, ColumnId, &'static crate::functions::
     let ExprKind::Call { function, args } = &term.kind else { return None };
     let [column, value] = args.as_slice() else { return None };
     let ExprKind::Column(id) = column.kind else { return None };
-    let fits = kernel::comparison(function) == Some(Operator::Eq) && column.ty.ty == value.ty.ty && is_constant(value);
+    let fits = kernel::comparison(function) == Some(Operator::Eq) && column.ty.ty == value.ty.ty && value.is_given();
     fits.then_some((column, id, *function, value))
 }

@@ -18,6 +18,7 @@ use super::udf::{RowFunction, RowOp, literal};
 use super::walk::Facts;
 use crate::arrow::{arrow_type, needs_equality_key};
 use crate::cache::Cache;
+use crate::fit::{End, Fit, fit, is_moment};
 use crate::functions::{Function, Kernel, Volatility};
 use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, SubqueryKind};
 
@@ -193,6 +194,11 @@ impl Lowerer<'_> {
             return Ok(binary(l, op, r));
         }
         let refs: Vec<&Expr> = args.iter().collect();
+        if let [left, right] = args
+            && let Some(bounded) = self.moment_comparison(function, left, right)?
+        {
+            return Ok(bounded);
+        }
         if let Some(kernel) = function.kernel
             && matches!(kernel, Kernel::Add | Kernel::Sub | Kernel::Mul | Kernel::Div | Kernel::Rem | Kernel::Neg)
             && args.iter().all(|a| a.ty.ty == ret)
@@ -232,6 +238,45 @@ impl Lowerer<'_> {
             return Ok(Some((l, op, r)));
         }
         Ok(Some((comparable(l, common), op, comparable(r, common))))
+    }
+
+    /// A comparison across dates and timestamps with a value that is the same for all rows, as bounds in the other side's
+    /// own type, which a scan can make keys of.
+    fn moment_comparison(&self, function: &'static Function, left: &Expr, right: &Expr) -> Result<Option<DfExpr>> {
+        let Some(op) = kernel::comparison(function) else { return Ok(None) };
+        if left.ty.ty == right.ty.ty || !is_moment(left.ty.ty) || !is_moment(right.ty.ty) {
+            return Ok(None);
+        }
+        let (side, op, value) = match (left.is_constant(), right.is_constant()) {
+            (false, true) => (left, Some(op), right),
+            (true, false) => (right, op.swap(), left),
+            _ => return Ok(None),
+        };
+        let (Some(op), ty) = (op, side.ty.ty) else { return Ok(None) };
+        self.tie_to_execution();
+        // What fails is left to fail when it is needed.
+        let eval = &self.statement.eval;
+        let Ok(value) = crate::eval::eval(value, &(), &self.statement.params, eval) else { return Ok(None) };
+        let Ok(fit) = fit(value, ty, &eval.format.time_zone) else { return Ok(None) };
+        let lowered = self.expr(side)?;
+        if let Fit::Exact(value) = &fit {
+            return Ok(Some(binary(lowered, op, literal(ty, value)?)));
+        }
+        let decided = matches!(fit, Fit::Between(..)) && !matches!(op, Operator::Eq | Operator::NotEq);
+        let mut bounds = Vec::new();
+        let sides = [
+            (matches!(op, Operator::Gt | Operator::GtEq | Operator::Eq), fit.clone().low(true), Operator::GtEq),
+            (matches!(op, Operator::Lt | Operator::LtEq | Operator::Eq), fit.high(true), Operator::LtEq),
+        ];
+        for (_, end, bound) in sides.into_iter().filter(|(bounded, ..)| *bounded) {
+            if let End::At(value, _) = end {
+                bounds.push(binary(lowered.clone(), bound, literal(ty, &value)?));
+            }
+        }
+        if !decided || bounds.is_empty() {
+            bounds.push(self.row_op(RowOp::Call(function), &[left, right], PgType::Bool)?);
+        }
+        Ok(conjunction(bounds))
     }
 
     fn cast(&self, arg: &Expr, to: ColumnType, explicit: bool) -> Result<DfExpr> {
@@ -373,39 +418,30 @@ fn plain_float(value: &datafusion::common::ScalarValue) -> bool {
     }
 }
 
+/// Whether a function may raise an error that a condition beside it commonly guards against.
+pub(super) fn function_may_fail(function: &Function) -> bool {
+    match function.kernel {
+        Some(Kernel::Div | Kernel::Rem) => true,
+        Some(_) => false,
+        None => {
+            let partial =
+                ["sqrt", "ln", "log", "log10", "power", "pow", "exp", "to_date", "to_timestamp", "to_number", "chr"];
+            ["div", "mod"].iter().any(|s| function.name.contains(s)) || partial.contains(&function.name)
+        }
+    }
+}
+
+/// Whether a cast is the reading of a text.
+pub(super) fn reads_text(from: PgType, to: PgType) -> bool {
+    (from.is_string() || from == PgType::Json) && !to.is_string()
+}
+
 /// Whether evaluating may raise an error that a condition beside it commonly guards against.
 pub(crate) fn may_fail(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Column(_) => false,
-        ExprKind::Call { function, args } => {
-            let risky = match function.kernel {
-                Some(Kernel::Div | Kernel::Rem) => true,
-                Some(_) => false,
-                None => {
-                    ["div", "mod"].iter().any(|s| function.name.contains(s))
-                        || matches!(
-                            function.name,
-                            "sqrt"
-                                | "ln"
-                                | "log"
-                                | "log10"
-                                | "power"
-                                | "pow"
-                                | "exp"
-                                | "to_date"
-                                | "to_timestamp"
-                                | "to_number"
-                                | "chr"
-                        )
-                }
-            };
-            risky || args.iter().any(may_fail)
-        }
-        ExprKind::Cast { arg, .. } => {
-            let reads_text = (arg.ty.ty.is_string() || arg.ty.ty == PgType::Json) && !expr.ty.ty.is_string();
-            let constant = matches!(arg.kind, ExprKind::Literal(_) | ExprKind::Param(_));
-            (reads_text && !constant) || may_fail(arg)
-        }
+        ExprKind::Call { function, args } => function_may_fail(function) || args.iter().any(may_fail),
+        ExprKind::Cast { arg, .. } => (reads_text(arg.ty.ty, expr.ty.ty) && !arg.is_given()) || may_fail(arg),
         ExprKind::Not(e) | ExprKind::IsNull(e) => may_fail(e),
         ExprKind::And(list)
         | ExprKind::Or(list)

@@ -58,30 +58,13 @@ fn operand(value: &ColumnarValue) -> Option<Box<dyn ArrowDatum>> {
 
 /// The comparison that a function is, if it is one that columns can do once equality keys are taken.
 pub(crate) fn comparison(function: &Function) -> Option<Operator> {
-    if let Some(kernel) = function.kernel {
-        return Some(match kernel {
-            Kernel::Eq => Operator::Eq,
-            Kernel::NotEq => Operator::NotEq,
-            Kernel::Lt => Operator::Lt,
-            Kernel::LtEq => Operator::LtEq,
-            Kernel::Gt => Operator::Gt,
-            Kernel::GtEq => Operator::GtEq,
-            _ => return None,
-        });
-    }
-    // Those of two types first: a shorter name begins like them.
-    let pairs = ["int24", "int42", "int28", "int82", "int48", "int84", "float48", "float84"];
-    let suffix = pairs
-        .iter()
-        .chain(&["numeric_", "interval_", "timetz_", "bpchar", "float4", "float8"])
-        .find_map(|prefix| function.name.strip_prefix(prefix))?;
-    Some(match suffix {
-        "eq" => Operator::Eq,
-        "ne" => Operator::NotEq,
-        "lt" => Operator::Lt,
-        "le" => Operator::LtEq,
-        "gt" => Operator::Gt,
-        "ge" => Operator::GtEq,
+    Some(match function.kernel? {
+        Kernel::Eq => Operator::Eq,
+        Kernel::NotEq => Operator::NotEq,
+        Kernel::Lt => Operator::Lt,
+        Kernel::LtEq => Operator::LtEq,
+        Kernel::Gt => Operator::Gt,
+        Kernel::GtEq => Operator::GtEq,
         _ => return None,
     })
 }

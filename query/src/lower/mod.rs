@@ -26,6 +26,7 @@ mod explain;
 mod explain_text;
 mod expr;
 mod frugal;
+mod guard;
 mod interrupt;
 mod kernel;
 mod lateral;

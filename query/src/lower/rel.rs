@@ -19,7 +19,7 @@ use super::context::StatementContext;
 use super::error::error_from;
 use super::expr::{column, column_name, comparable, conjunction};
 use super::udf::{RowFunction, RowOp, literal};
-use super::walk::{Facts, conjuncts};
+use super::walk::Facts;
 use crate::arrow::{arrow_type, datum_of_scalar, needs_equality_key};
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, SetOpKind, SortKey};
 use crate::scan::{ScanOrder, StoredTable, function_table, system_table};
@@ -240,9 +240,8 @@ impl<'a> Lowerer<'a> {
         let (l, r) = (self.rel(left)?, self.rel(right)?);
         let mut conditions = Vec::new();
         if let Some(on) = on {
-            let mut list = Vec::new();
-            conjuncts(on, &mut list);
-            let (risky, safe): (Vec<&Expr>, Vec<&Expr>) = list.into_iter().partition(|e| super::expr::may_fail(e));
+            let (risky, safe): (Vec<&Expr>, Vec<&Expr>) =
+                on.conjuncts().into_iter().partition(|e| super::expr::may_fail(e));
             for e in &safe {
                 conditions.push(self.expr(e)?);
             }
@@ -455,12 +454,10 @@ impl<'a> Lowerer<'a> {
     }
 
     fn filter(&self, input: &Rel, predicate: &Expr) -> Result<LogicalPlan> {
-        let mut list = Vec::new();
-        conjuncts(predicate, &mut list);
         let mut plan = self.rel(input)?;
         let mut rest = Vec::new();
         let mut joins = Vec::new();
-        for e in list {
+        for e in predicate.conjuncts() {
             match self.as_join(e)? {
                 Some(join) => joins.push(join),
                 None => rest.push(e.clone()),

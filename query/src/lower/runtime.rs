@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use super::context::{StatementContext, StatementExtension};
 use super::error::error_from;
 use super::frugal::Fallback;
+use super::guard::GuardConditions;
 use super::interrupt::{Interruptible, prepare_away};
 use super::lateral::LateralPlanner;
 use super::lookup_rule::LookupJoins;
@@ -198,6 +199,7 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
+        Arc::new(GuardConditions),
     ];
     rules.into_iter().map(|rule| Arc::new(Interruptible(rule)) as Arc<dyn OptimizerRule + Send + Sync>).collect()
 }

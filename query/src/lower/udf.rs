@@ -13,8 +13,9 @@ use stratos_types::{ArrayDatum, ColumnType, Datum, FieldNames, PgType, Result};
 
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
+use super::expr::{function_may_fail, reads_text};
 use super::kernel;
-use super::subquery::SubqueryPlan;
+use super::subquery::{SubqueryPlan, SubqueryUse};
 use crate::arrow::{ColumnBuilder, ColumnReader, arrow_type, datum_of_scalar, scalar_of};
 use crate::eval::Program;
 use crate::functions::{self, Function, Kernel};
@@ -59,6 +60,8 @@ pub(crate) struct RowProgram {
     pub program: Program,
     /// It calls something volatile.
     pub volatile: bool,
+    /// It may raise an error that a condition beside it commonly guards against.
+    pub may_fail: bool,
 }
 
 /// A [`RowOp`] with the Postgres types of its arguments and result.
@@ -108,6 +111,17 @@ impl RowFunction {
     /// Type of its result.
     pub(super) fn result(&self) -> PgType {
         self.ret
+    }
+
+    /// Whether it may raise an error that a condition beside it commonly guards against.
+    pub fn may_fail(&self) -> bool {
+        match &self.op {
+            RowOp::Call(function) | RowOp::Arithmetic(function, _) => function_may_fail(function),
+            RowOp::Cast { to, .. } => self.args.first().is_some_and(|from| reads_text(*from, to.ty)),
+            RowOp::Subquery(plan) => matches!(plan.usage, SubqueryUse::Scalar),
+            RowOp::Program(program) => program.may_fail,
+            _ => false,
+        }
     }
 
     fn is_volatile(&self) -> bool {

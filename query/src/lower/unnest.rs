@@ -9,7 +9,7 @@ use datafusion::logical_expr::Expr as DfExpr;
 use stratos_types::{PgType, Result};
 
 use super::rel::{ConditionJoin, Lowerer};
-use super::walk::{Facts, conjuncts};
+use super::walk::Facts;
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind};
 
 impl Lowerer<'_> {
@@ -68,9 +68,8 @@ pub(super) fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>, exactly: bool) -> Opti
     match rel {
         Rel::Filter { input, predicate } => {
             let (input, mut pulled) = pull(input, outer, exactly)?;
-            let mut list = Vec::new();
-            conjuncts(predicate, &mut list);
-            let (up, stay): (Vec<&Expr>, Vec<&Expr>) = list.into_iter().partition(|e| correlated(&Facts::of_expr(e)));
+            let (up, stay): (Vec<&Expr>, Vec<&Expr>) =
+                predicate.conjuncts().into_iter().partition(|e| correlated(&Facts::of_expr(e)));
             pulled.extend(up.into_iter().cloned());
             let rel = if stay.is_empty() {
                 input

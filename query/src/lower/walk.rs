@@ -57,11 +57,3 @@ impl Facts {
         expr.children().into_iter().for_each(|e| self.expr(e));
     }
 }
-
-/// The conjuncts of a condition, flattened.
-pub(crate) fn conjuncts<'a>(expr: &'a Expr, out: &mut Vec<&'a Expr>) {
-    match &expr.kind {
-        ExprKind::And(list) => list.iter().for_each(|e| conjuncts(e, out)),
-        _ => out.push(expr),
-    }
-}

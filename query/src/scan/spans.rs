@@ -4,6 +4,7 @@
 //! here could only cost time, never rows — as long as nothing wanted is left out.
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::DataType;
 use datafusion::catalog::Session;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, Volatility};
@@ -12,6 +13,7 @@ use stratos_types::{Datum, PgType, Result, key};
 
 use crate::arrow::datum_of_scalar;
 use crate::catalog::{Index, IndexState, Table};
+use crate::fit::{self, fit_number};
 use crate::ir::ScanColumn;
 use crate::rows::index_prefix;
 
@@ -88,19 +90,17 @@ impl Reader<'_> {
                 }
             },
             Expr::InList(list) if !list.negated => {
-                let Some((column, ty)) = self.column(&list.expr) else {
+                let Some((column, ty, seen)) = self.column(&list.expr) else {
                     return;
                 };
-                let values: Option<Vec<Datum>> = list.list.iter().map(|e| self.constant(e, ty)).collect();
+                let values: Option<Vec<Datum>> = list.list.iter().map(|e| self.constant(e, seen)).collect();
                 if let Some(values) = values {
-                    out.push(Condition {
-                        column,
-                        test: Test::In(values.into_iter().filter(|v| !v.is_null()).collect()),
-                    });
+                    let values = values.into_iter().filter_map(|v| fit_number(v, ty).equal()).collect();
+                    out.push(Condition { column, test: Test::In(values) });
                 }
             }
             Expr::IsNull(inner) => {
-                if let Some((column, _)) = self.column(inner) {
+                if let Some((column, ..)) = self.column(inner) {
                     out.push(Condition { column, test: Test::In(vec![Datum::Null]) });
                 }
             }
@@ -134,35 +134,54 @@ impl Reader<'_> {
     }
 
     fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Option<Condition> {
-        let (column, ty) = self.column(left)?;
-        let value = self.constant(right, ty)?;
-        let test = match op {
-            Operator::IsNotDistinctFrom => Test::In(vec![value]),
-            _ if value.is_null() => Test::In(Vec::new()),
-            Operator::Eq => Test::In(vec![value]),
-            Operator::Lt => Test::To(value, false),
-            Operator::LtEq => Test::To(value, true),
-            Operator::Gt => Test::From(value, false),
-            Operator::GtEq => Test::From(value, true),
+        let (column, ty, seen) = self.column(left)?;
+        let value = self.constant(right, seen)?;
+        if op == Operator::IsNotDistinctFrom && value.is_null() {
+            return Some(Condition { column, test: Test::In(vec![value]) });
+        }
+        let fit = fit_number(value, ty);
+        let (end, test): (_, fn(Datum, bool) -> Test) = match op {
+            Operator::Eq | Operator::IsNotDistinctFrom => {
+                return Some(Condition { column, test: Test::In(fit.equal().into_iter().collect()) });
+            }
+            Operator::Lt => (fit.high(false), Test::To),
+            Operator::LtEq => (fit.high(true), Test::To),
+            Operator::Gt => (fit.low(false), Test::From),
+            Operator::GtEq => (fit.low(true), Test::From),
             _ => return None,
+        };
+        let test = match end {
+            fit::End::At(value, inclusive) => test(value, inclusive),
+            fit::End::Empty => Test::In(Vec::new()),
         };
         Some(Condition { column, test })
     }
 
-    /// The column that an expression is, bare or as its equality key, whose order is the same.
-    fn column(&self, expr: &Expr) -> Option<(usize, PgType)> {
+    /// The column that an expression is, its type, and the type that it has there: bare, as its equality key, or brought to
+    /// a wider number, whose order is the same.
+    fn column(&self, expr: &Expr) -> Option<(usize, PgType, PgType)> {
         let name = match expr {
             Expr::Column(column) => column.name.as_str(),
             Expr::Alias(alias) => return self.column(&alias.expr),
             Expr::ScalarFunction(call) if call.func.name().starts_with(EQUALITY_KEY) => {
                 return self.column(call.args.first()?);
             }
+            Expr::Cast(cast) => {
+                let (column, ty, seen) = self.column(&cast.expr)?;
+                let wider = match (seen, cast.field.data_type()) {
+                    (PgType::Int2, DataType::Int32) => PgType::Int4,
+                    (PgType::Int2 | PgType::Int4, DataType::Int64) => PgType::Int8,
+                    (PgType::Float4, DataType::Float64) => PgType::Float8,
+                    _ => return None,
+                };
+                return Some((column, ty, wider));
+            }
             _ => return None,
         };
         let id: u32 = name.strip_prefix('c')?.parse().ok()?;
         let column = self.columns.iter().find(|c| c.id.0 == id)?;
         let ty = self.table.columns.get(column.index).map_or(PgType::Int8, |c| c.ty.ty);
-        Some((column.index, ty))
+        Some((column.index, ty, ty))
     }
 
     /// The value of an expression that has the same value for all rows.

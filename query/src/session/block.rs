@@ -39,6 +39,10 @@ fn isolation_too_late() -> Error {
     Error::new(ErrorKind::ActiveSqlTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
 }
 
+fn read_write_too_late() -> Error {
+    Error::new(ErrorKind::ActiveSqlTransaction, "transaction read-write mode must be set before any query")
+}
+
 impl Session {
     pub(super) fn begin(&mut self, wanted: Modes) -> Result<()> {
         match &mut self.block {
@@ -49,6 +53,13 @@ impl Session {
             // An implicit transaction that has done something becomes the block, as in Postgres.
             Some(block) if block.used => {
                 block.explicit = true;
+                if let Some(read_only) = wanted.read_only {
+                    if block.read_only && !read_only {
+                        return Err(read_write_too_late());
+                    }
+                    block.read_only = read_only;
+                    self.shared.read_only.store(read_only, std::sync::atomic::Ordering::Relaxed);
+                }
                 if wanted.isolation.is_some_and(|level| level != block.store.isolation()) {
                     return Err(isolation_too_late());
                 }
@@ -180,10 +191,7 @@ impl Session {
             return Err(isolation_too_late());
         }
         if wanted.read_only == Some(false) && block.read_only && block.used {
-            return Err(Error::new(
-                ErrorKind::ActiveSqlTransaction,
-                "transaction read-write mode must be set before any query",
-            ));
+            return Err(read_write_too_late());
         }
         let isolation = wanted.isolation.unwrap_or(block.store.isolation());
         let read_only = wanted.read_only.unwrap_or(block.read_only);

@@ -36,6 +36,9 @@ pub(super) struct Recall {
     texts: HashMap<String, Known>,
 }
 
+/// The constant before which a minus belongs to the number: -2147483648 is an int4, 2147483648 is none.
+const LEAST_INT4_NEGATED: i64 = 1 << 31;
+
 /// A text with parameters for its integers, and their values.
 struct Masked {
     text: String,
@@ -69,6 +72,10 @@ fn mask(sql: &str) -> Option<Masked> {
                     return None;
                 }
                 let value: i64 = sql[at..end].parse().ok()?;
+                // With a minus before it, it is an int4 after all.
+                if value == LEAST_INT4_NEGATED {
+                    return None;
+                }
                 masked.text.push_str(&sql[copied..at]);
                 // The type is part of the text, so that another one is another text.
                 masked.values.push(match i32::try_from(value) {
@@ -189,6 +196,7 @@ mod tests {
             "SELECT 1e5",
             "SELECT 0x1F",
             "SELECT 99999999999999999999",
+            "SELECT -2147483648",
             "SELECT \"a1\" FROM t",
         ] {
             assert!(mask(sql).is_none(), "{sql}");

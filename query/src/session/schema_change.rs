@@ -77,6 +77,9 @@ impl Session {
             })?
         };
         let (snapshot, changes) = editor.finish();
+        let live = snapshot.sequence_storages();
+        let retired = catalog.sequence_storages();
+        self.ensure_block().retired_sequences.extend(retired.difference(&live));
         for (key, value) in changes {
             let store = &mut self.ensure_block().store;
             if keys::is_table(&key) {

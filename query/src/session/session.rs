@@ -634,6 +634,7 @@ impl Session {
             catalog: None,
             savepoints: Vec::new(),
             jobs: Vec::new(),
+            retired_sequences: Vec::new(),
         });
     }
 
@@ -675,7 +676,7 @@ impl Session {
         let Some(block) = self.block.take() else { return Ok(()) };
         self.forget_transaction();
         self.shared.read_only.store(false, Ordering::Relaxed);
-        let Block { store, catalog, jobs, settings_before, .. } = block;
+        let Block { store, catalog, jobs, settings_before, retired_sequences, .. } = block;
         let mut result = match store.commit().await {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -692,6 +693,7 @@ impl Session {
             // The private copy's version is that of its start: the committed catalog has to be looked at anew.
             self.catalog.0 = None;
             self.look_at_catalog();
+            self.forget_sequences(retired_sequences).await;
             if result.is_ok() && !jobs.is_empty() {
                 result = self.run_jobs_after_commit(jobs).await;
                 self.look_at_catalog();
@@ -700,6 +702,19 @@ impl Session {
             self.publish_catalog();
         }
         result
+    }
+
+    /// Drops what is stored and kept of sequences that the committed catalog no longer has.
+    async fn forget_sequences(&self, mut retired: Vec<u32>) {
+        let catalog = &self.catalog.1;
+        let live = catalog.sequence_storages();
+        retired.retain(|storage| !live.contains(storage));
+        let sequences = self.engine.sequences();
+        sequences.keep_only(catalog);
+        // What stays is only in the way.
+        if let Err(error) = sequences.remove(catalog.database, &retired).await {
+            tracing::warn!(%error, "the value of a sequence that is gone stays stored");
+        }
     }
 
     /// Makes the committed catalog what functions see. The commit before it stands even if the catalog cannot be read; the next

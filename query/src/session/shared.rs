@@ -177,7 +177,7 @@ impl SessionShared {
     }
 
     /// Work for the running statement, up to its deadline or until somebody stops it.
-    pub(super) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let deadline = *self.deadline.lock();
         self.cancel.guard(deadline, work).await
     }

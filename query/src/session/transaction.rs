@@ -52,6 +52,8 @@ pub struct Block {
     pub savepoints: Vec<NamedSavepoint>,
     /// Jobs of DDL for after the commit.
     pub jobs: Vec<Job>,
+    /// Storage of sequences that are gone once this commits, unless a savepoint brought them back.
+    pub retired_sequences: Vec<u32>,
 }
 
 /// What shares a statement's implicit transaction.

@@ -32,7 +32,7 @@ impl SystemTable for SequenceTable {
     }
     fn rows(&self, context: &SystemContext) -> Result<Vec<Vec<Datum>>> {
         let value = context.store.sequence_value(context.catalog.database, self.sequence.storage)?;
-        let (last, called) = value.map_or((self.sequence.start, false), |v| (v.last, v.called));
+        let (last, called) = value.map_or((self.sequence.first_value(), false), |v| (v.last, v.called));
         // Values are reserved in blocks of the node's own, not as Postgres counts them in `log_cnt`.
         Ok(vec![vec![Datum::Int8(last), Datum::Int8(0), Datum::Bool(called)]])
     }

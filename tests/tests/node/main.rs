@@ -7,6 +7,7 @@ mod disk;
 mod indexes;
 mod memory;
 mod schema;
+mod sequences;
 mod splits;
 mod start;
 mod stop;
