@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::MemoryReservation;
 use stratos_types::{Datum, PgType, Result};
 
 use crate::ir::OutputColumn;
@@ -39,6 +40,8 @@ pub struct ResultSet {
     /// Taken from the stream but not asked for yet.
     pending: Option<RecordBatch>,
     given: u64,
+    /// For rows that wait in memory, where somebody counts them.
+    charge: Option<MemoryReservation>,
 }
 
 /// Some rows of a result.
@@ -78,12 +81,25 @@ impl RowBlock {
 impl ResultSet {
     /// Rows that are there already.
     pub fn from_rows(columns: Arc<[OutputColumn]>, tag: &'static str, rows: Vec<Vec<Datum>>) -> ResultSet {
-        ResultSet { columns, tag, source: Source::Rows(rows.into()), pending: None, given: 0 }
+        ResultSet { columns, tag, source: Source::Rows(rows.into()), pending: None, given: 0, charge: None }
     }
 
     /// Rows that a query computes while they are taken.
     pub fn from_stream(columns: Arc<[OutputColumn]>, tag: &'static str, stream: RowStream) -> ResultSet {
-        ResultSet { columns, tag, source: Source::Stream(Box::new(stream)), pending: None, given: 0 }
+        ResultSet { columns, tag, source: Source::Stream(Box::new(stream)), pending: None, given: 0, charge: None }
+    }
+
+    /// The rows that are left, as a result of its own.
+    pub(crate) fn take_rest(&mut self, tag: &'static str) -> ResultSet {
+        let source = std::mem::replace(&mut self.source, Source::Rows(VecDeque::new()));
+        let (columns, pending) = (self.columns.clone(), self.pending.take());
+        ResultSet { columns, tag, source, pending, given: 0, charge: None }
+    }
+
+    /// Holds on to the memory that its rows are charged for.
+    pub(crate) fn charged(mut self, charge: Option<MemoryReservation>) -> ResultSet {
+        self.charge = charge;
+        self
     }
 
     /// Rows given out so far.
@@ -143,6 +159,7 @@ impl ResultSet {
     pub fn stop(&mut self) {
         self.source = Source::Rows(VecDeque::new());
         self.pending = None;
+        self.charge = None;
     }
 
     /// Whether it is known that no row is left.

@@ -148,7 +148,9 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
         if function.strict && (x.is_null() || y.is_null()) {
             return Ok(Datum::Null);
         }
+        // What pads a char(n) is no part of its value.
         if let Some(kernel) = function.kernel
+            && types[0] != PgType::Bpchar
             && let Some(value) = fast::binary(kernel, &x, &y)
         {
             return Ok(value);

@@ -64,6 +64,7 @@ const PLUMBING: &[&str] = &[
     "RepartitionExec",
     "ProjectionExec",
     "BufferExec",
+    "ChargedExec",
 ];
 
 /// How deep a plan is printed.

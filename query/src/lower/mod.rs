@@ -28,6 +28,7 @@ mod expr;
 mod frugal;
 mod guard;
 mod interrupt;
+mod kept;
 mod kernel;
 mod lateral;
 mod lookup_join;
@@ -63,6 +64,7 @@ pub use stream::RowStream;
 pub use template::PlanTemplate;
 
 pub(crate) use context::statement_of;
+pub(crate) use pool::kept_rows;
 pub(crate) use rel::Lowerer;
 
 use crate::ir::{ColumnId, Rel};

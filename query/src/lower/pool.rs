@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::common::{Result as DfResult, resources_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
@@ -15,6 +15,21 @@ const FOR_SPILLABLE_BESIDE_OTHERS_DIVISOR: usize = 3;
 const SHARE_OF_OTHERS_MULTIPLE: usize = 2;
 /// What operators that do not go to disk leave to the others.
 const FOR_SPILLABLE_DIVISOR: usize = 4;
+
+/// Rows that cursors keep have at most this part of the memory. They stay for as long as a client likes: queries share what
+/// they leave.
+const FOR_KEPT_ROWS_DIVISOR: usize = 2;
+/// The name of their consumers, which are no operators: an idle one takes no share.
+const KEPT_ROWS: &str = "rows of a cursor";
+
+/// Memory for rows that are kept beside the running queries.
+pub(crate) fn kept_rows(pool: &Arc<dyn MemoryPool>) -> MemoryReservation {
+    MemoryConsumer::new(KEPT_ROWS).register(pool)
+}
+
+fn is_kept(consumer: &MemoryConsumer) -> bool {
+    consumer.name() == KEPT_ROWS
+}
 
 /// Memory of a fixed size for two kinds of operators.
 ///
@@ -37,11 +52,15 @@ struct State {
     others: HashMap<usize, usize>,
     /// Their sum.
     unspillable: usize,
+    /// Bytes of kept rows.
+    aside: usize,
 }
 
 impl State {
     fn add(&mut self, consumer: &MemoryConsumer, bytes: usize) {
-        if consumer.can_spill() {
+        if is_kept(consumer) {
+            self.aside += bytes;
+        } else if consumer.can_spill() {
             self.spillable += bytes;
         } else {
             *self.others.entry(consumer.id()).or_default() += bytes;
@@ -50,7 +69,9 @@ impl State {
     }
 
     fn subtract(&mut self, consumer: &MemoryConsumer, bytes: usize) {
-        if consumer.can_spill() {
+        if is_kept(consumer) {
+            self.aside = self.aside.saturating_sub(bytes);
+        } else if consumer.can_spill() {
             self.spillable = self.spillable.saturating_sub(bytes);
         } else {
             let held = self.others.entry(consumer.id()).or_default();
@@ -66,8 +87,12 @@ impl State {
 
     /// How much a consumer may hold, of so many bytes for all, and how much it does.
     fn bound(&self, consumer: &MemoryConsumer, reserved: usize, bytes: usize) -> (usize, usize) {
+        let (all, bytes) = (bytes, bytes.saturating_sub(self.aside));
         // Also within what is free: others may have grown while there were fewer to share with.
         let free = bytes.saturating_sub(self.spillable + self.unspillable);
+        if is_kept(consumer) {
+            return ((self.aside + free).min(all / FOR_KEPT_ROWS_DIVISOR), self.aside);
+        }
         if consumer.can_spill() {
             let (kept, most) = match self.share_of_others(bytes) {
                 Some(share) => (for_others(bytes), share / SHARE_OF_OTHERS_MULTIPLE),
@@ -117,7 +142,7 @@ impl MemoryPool for QueryPool {
         let mut state = self.state();
         if consumer.can_spill() {
             state.spillers += 1;
-        } else {
+        } else if !is_kept(consumer) {
             state.others.insert(consumer.id(), 0);
         }
     }
@@ -147,7 +172,7 @@ impl MemoryPool for QueryPool {
             return Err(resources_datafusion_err!(
                 "{} asked for {additional} bytes more than its {held}, of at most {bound}; queries hold {} of {} bytes",
                 consumer.name(),
-                state.spillable + state.unspillable,
+                state.spillable + state.unspillable + state.aside,
                 self.bytes
             ));
         }
@@ -157,7 +182,7 @@ impl MemoryPool for QueryPool {
 
     fn reserved(&self) -> usize {
         let state = self.state();
-        state.spillable + state.unspillable
+        state.spillable + state.unspillable + state.aside
     }
 
     fn memory_limit(&self) -> MemoryLimit {
@@ -167,9 +192,27 @@ impl MemoryPool for QueryPool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    #[test]
+    fn kept_rows_leave_half_and_take_no_share() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(1200));
+        let (one, other) = (kept_rows(&pool), kept_rows(&pool));
+        let sort = MemoryConsumer::new("sort").with_can_spill(true).register(&pool);
+        sort.try_grow(1200).unwrap();
+        one.try_grow(1).unwrap_err();
+        sort.free();
+        one.try_grow(400).unwrap();
+        other.try_grow(201).unwrap_err();
+        other.try_grow(200).unwrap();
+        assert_eq!(pool.reserved(), 600);
+        sort.try_grow(601).unwrap_err();
+        sort.try_grow(600).unwrap();
+        drop(one);
+        sort.try_grow(400).unwrap();
+        drop((other, sort));
+        assert_eq!(pool.reserved(), 0);
+    }
 
     #[test]
     fn each_kind_leaves_room_for_the_other() {

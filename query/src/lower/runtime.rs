@@ -27,6 +27,7 @@ use super::error::error_from;
 use super::frugal::Fallback;
 use super::guard::GuardConditions;
 use super::interrupt::{Interruptible, prepare_away};
+use super::kept::ChargeWindows;
 use super::lateral::LateralPlanner;
 use super::lookup_rule::LookupJoins;
 use super::one_writer::OneWriter;
@@ -210,6 +211,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let sides_chosen = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
     rules.insert(sides_chosen, Arc::new(LookupJoins));
     rules.push(Arc::new(OneWriter));
+    rules.push(Arc::new(ChargeWindows));
     rules
 }
 

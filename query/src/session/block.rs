@@ -174,7 +174,7 @@ impl Session {
         block.failed = false;
         let (advisory, last_portal) = (savepoint.advisory, savepoint.last_portal);
         let settings = savepoint.settings.clone();
-        *self.shared.settings.lock() = settings;
+        self.shared.settings.lock().return_to(settings);
         self.shared.advisory.undo_to(advisory);
         self.close_younger(last_portal);
         self.publish_catalog();

@@ -5,33 +5,36 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::session::{Session, StatementDescription};
 use crate::binder::Movement;
+use crate::lower::{error_from, kept_rows};
 use crate::result::{ResultSet, RowBlock};
 
 /// Cursors that one session may have open.
 const CURSORS_MAX: usize = 1_000;
 /// Rows taken from the query at once.
 const FETCH_CHUNK_ROWS: usize = 1024;
-/// Bytes of rows that a SCROLL cursor, or one WITH HOLD, keeps in memory.
-const KEPT_BYTES_MAX: usize = 256 << 20;
 
 /// An open cursor.
 pub struct Cursor {
     result: ResultSet,
     /// Rows given so far, where going back is allowed.
     kept: Option<Vec<Vec<Datum>>>,
-    kept_bytes: usize,
+    /// What `kept` is charged for to the memory of queries.
+    charge: MemoryReservation,
     /// Number of rows before the current one and the current one itself: 0 is before the first.
     position: usize,
     /// The position is after the last row.
     after_last: bool,
-    /// WITH HOLD: lives on after the transaction.
+    /// WITH HOLD: lives on after the transaction, if that commits.
     hold: bool,
     /// Its place among all cursors and portals of the session.
     number: u64,
+    /// The transaction that made it has committed.
+    outlives: bool,
 }
 
 /// The names of the protocol's portals, which they share with cursors, and the order in which both were opened.
@@ -66,16 +69,34 @@ fn not_scrollable() -> Error {
         .with_hint("Declare it with SCROLL option to enable backward scan.")
 }
 
+fn charge(reservation: &MemoryReservation, rows: &[Vec<Datum>]) -> Result<()> {
+    let values: usize = rows.iter().flatten().map(Datum::size_bytes).sum();
+    reservation.try_grow(values + size_of_val(rows)).map_err(error_from)
+}
+
+/// What is to become of the rows that a movement passes.
+struct Passed {
+    /// None where they are only counted.
+    rows: Option<Vec<Vec<Datum>>>,
+    charge: MemoryReservation,
+    count: u64,
+}
+
+impl Passed {
+    fn take(&mut self, more: Vec<Vec<Datum>>) -> Result<()> {
+        self.count += more.len() as u64;
+        if let Some(rows) = &mut self.rows {
+            charge(&self.charge, &more)?;
+            rows.extend(more);
+        }
+        Ok(())
+    }
+}
+
 impl Cursor {
     fn remember(&mut self, rows: &[Vec<Datum>]) -> Result<()> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
-        self.kept_bytes += rows.iter().flatten().map(Datum::size_bytes).sum::<usize>();
-        if self.kept_bytes > KEPT_BYTES_MAX {
-            return Err(Error::new(
-                ErrorKind::ProgramLimitExceeded,
-                format!("the rows of a SCROLL or WITH HOLD cursor exceed {} MB", KEPT_BYTES_MAX >> 20),
-            ));
-        }
+        charge(&self.charge, rows)?;
         kept.extend_from_slice(rows);
         Ok(())
     }
@@ -98,8 +119,8 @@ impl Session {
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open cursors in this session"));
         }
         let kept = (scroll || hold).then(Vec::new);
-        let number = self.portals.next();
-        let mut cursor = Cursor { result, kept, kept_bytes: 0, position: 0, after_last: false, hold, number };
+        let (number, charge) = (self.portals.next(), self.reservation());
+        let mut cursor = Cursor { result, kept, charge, position: 0, after_last: false, hold, number, outlives: false };
         if hold {
             // It outlives its transaction, so its rows are all computed now.
             while self.pull(&mut cursor, FETCH_CHUNK_ROWS).await?.is_some() {}
@@ -149,11 +170,9 @@ impl Session {
     /// # Errors
     /// 34000, 25P02, and what computing the rows gives.
     pub async fn execute_cursor(&mut self, name: &str, rows_max: usize) -> Result<ResultSet> {
-        let columns = self.cursor_columns(name)?;
         self.resume_cursor(name)?;
         let movement = Movement::Forward(u64::try_from(rows_max).ok().filter(|_| rows_max < usize::MAX));
-        let rows = self.move_cursor(name, movement).await?;
-        Ok(ResultSet::from_rows(columns, "SELECT", rows))
+        self.fetch_from_cursor(name, movement, "SELECT").await
     }
 
     /// Closes the cursors and portals that were opened after another one.
@@ -187,36 +206,63 @@ impl Session {
         Ok(StatementDescription { params: Arc::default(), columns: Some(self.cursor_columns(name)?) })
     }
 
-    /// FETCH and MOVE: the rows passed, in the order of the movement.
-    pub(super) async fn move_cursor(&mut self, name: &str, movement: Movement) -> Result<Vec<Vec<Datum>>> {
-        let mut cursor = self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
-        let rows = self.advance(&mut cursor, movement).await;
-        self.cursors.insert(name.to_owned(), cursor);
-        rows
+    fn reservation(&self) -> MemoryReservation {
+        kept_rows(self.engine.runtime().memory_pool())
     }
 
-    async fn advance(&mut self, cursor: &mut Cursor, movement: Movement) -> Result<Vec<Vec<Datum>>> {
+    /// FETCH: the rows passed, in the order of the movement, under a command tag.
+    pub(super) async fn fetch_from_cursor(
+        &mut self,
+        name: &str,
+        movement: Movement,
+        tag: &'static str,
+    ) -> Result<ResultSet> {
+        let mut cursor = self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
+        if matches!(movement, Movement::Forward(None)) && cursor.kept.is_none() {
+            // All that is left goes out as it comes.
+            let rest = cursor.result.take_rest(tag);
+            cursor.after_last = true;
+            self.cursors.insert(name.to_owned(), cursor);
+            return Ok(rest);
+        }
+        let columns = cursor.result.columns.clone();
+        let mut passed = Passed { rows: Some(Vec::new()), charge: self.reservation(), count: 0 };
+        let moved = self.advance(&mut cursor, movement, &mut passed).await;
+        self.cursors.insert(name.to_owned(), cursor);
+        moved?;
+        let result = ResultSet::from_rows(columns, tag, passed.rows.unwrap_or_default());
+        Ok(result.charged(Some(passed.charge)))
+    }
+
+    /// MOVE: the number of rows that FETCH would have given.
+    pub(super) async fn move_cursor(&mut self, name: &str, movement: Movement) -> Result<u64> {
+        let mut cursor = self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
+        let mut passed = Passed { rows: None, charge: self.reservation(), count: 0 };
+        let moved = self.advance(&mut cursor, movement, &mut passed).await;
+        self.cursors.insert(name.to_owned(), cursor);
+        moved?;
+        Ok(passed.count)
+    }
+
+    async fn advance(&mut self, cursor: &mut Cursor, movement: Movement, passed: &mut Passed) -> Result<()> {
         match movement {
             Movement::Forward(Some(0)) | Movement::Backward(Some(0)) | Movement::Relative(0) => {
-                Ok(self.here(cursor)?.into_iter().collect())
+                passed.take(Self::here(cursor)?)
             }
-            Movement::Forward(count) => self.forwards(cursor, count).await,
-            Movement::Backward(count) => Self::backwards(cursor, count),
+            Movement::Forward(count) => self.forwards(cursor, count, passed).await,
+            Movement::Backward(count) => Self::backwards(cursor, count, passed),
             Movement::Relative(n) if n > 0 => {
-                let mut rows = self.forwards(cursor, Some(n.unsigned_abs())).await?;
-                Ok(if rows.len() as u64 == n.unsigned_abs() {
-                    rows.drain(rows.len() - 1..).collect()
-                } else {
-                    Vec::new()
-                })
+                let steps = n.unsigned_abs();
+                if steps > 1 && !self.skip(cursor, Some(steps - 1)).await? {
+                    return Ok(());
+                }
+                self.forwards(cursor, Some(1), passed).await
             }
             Movement::Relative(n) => {
-                let mut rows = Self::backwards(cursor, Some(n.unsigned_abs()))?;
-                Ok(if rows.len() as u64 == n.unsigned_abs() {
-                    rows.drain(rows.len() - 1..).collect()
-                } else {
-                    Vec::new()
-                })
+                let steps = n.unsigned_abs();
+                let mut skipped = self.counting();
+                Self::backwards(cursor, Some(steps - 1), &mut skipped)?;
+                if skipped.count == steps - 1 { Self::backwards(cursor, Some(1), passed) } else { Ok(()) }
             }
             Movement::Absolute(n) if n >= 0 => {
                 let target = usize::try_from(n).unwrap_or(usize::MAX);
@@ -226,70 +272,93 @@ impl Session {
                     }
                     cursor.position = target;
                     cursor.after_last = false;
-                    return Ok(self.here(cursor)?.into_iter().collect());
+                    return passed.take(Self::here(cursor)?);
                 }
-                if target > cursor.position {
-                    self.forwards(cursor, Some((target - cursor.position) as u64)).await?;
+                match (target - cursor.position) as u64 {
+                    0 => passed.take(Self::here(cursor)?),
+                    steps => Box::pin(self.advance(cursor, Movement::Relative(steps.cast_signed()), passed)).await,
                 }
-                if cursor.after_last {
-                    return Ok(Vec::new());
-                }
-                Ok(self.here(cursor)?.into_iter().collect())
             }
             Movement::Absolute(n) => {
-                self.forwards(cursor, None).await?;
+                self.skip(cursor, None).await?;
                 let back = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
                 let total = cursor.kept.as_ref().ok_or_else(not_scrollable)?.len();
                 cursor.position = (total + 1).saturating_sub(back);
                 cursor.after_last = false;
-                Ok(self.here(cursor)?.into_iter().collect())
+                passed.take(Self::here(cursor)?)
             }
         }
     }
 
-    /// The row that the cursor is on.
-    fn here(&self, cursor: &Cursor) -> Result<Option<Vec<Datum>>> {
-        if cursor.position == 0 || cursor.after_last {
-            return Ok(None);
-        }
-        let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
-        Ok(kept.get(cursor.position - 1).cloned())
+    fn counting(&self) -> Passed {
+        Passed { rows: None, charge: self.reservation(), count: 0 }
     }
 
-    async fn forwards(&mut self, cursor: &mut Cursor, count: Option<u64>) -> Result<Vec<Vec<Datum>>> {
-        let wanted = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let mut rows = Vec::new();
+    /// Goes past rows; whether there were so many.
+    async fn skip(&mut self, cursor: &mut Cursor, count: Option<u64>) -> Result<bool> {
+        let mut skipped = self.counting();
+        self.forwards(cursor, count, &mut skipped).await?;
+        Ok(count.is_none_or(|count| skipped.count == count))
+    }
+
+    /// The row that the cursor is on, as a list.
+    fn here(cursor: &Cursor) -> Result<Vec<Vec<Datum>>> {
+        if cursor.position == 0 || cursor.after_last {
+            return Ok(Vec::new());
+        }
+        let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
+        Ok(kept.get(cursor.position - 1).cloned().into_iter().collect())
+    }
+
+    async fn forwards(&mut self, cursor: &mut Cursor, count: Option<u64>, passed: &mut Passed) -> Result<()> {
+        let mut left = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         if cursor.after_last {
-            return Ok(rows);
+            return Ok(());
         }
-        if let Some(kept) = &cursor.kept {
-            let known = kept.get(cursor.position..).unwrap_or_default();
-            rows.extend(known.iter().take(wanted).cloned());
+        while left > 0
+            && let Some(known) = cursor.kept.as_ref().and_then(|kept| kept.get(cursor.position..))
+            && !known.is_empty()
+        {
+            let known = &known[..known.len().min(left).min(FETCH_CHUNK_ROWS)];
+            let taken = known.len();
+            passed.take(known.to_vec())?;
+            cursor.position += taken;
+            left -= taken;
         }
-        while rows.len() < wanted {
-            let Some(more) = self.pull(cursor, FETCH_CHUNK_ROWS.min(wanted - rows.len())).await? else {
+        while left > 0 {
+            let Some(more) = self.pull(cursor, FETCH_CHUNK_ROWS.min(left)).await? else {
                 cursor.after_last = true;
                 break;
             };
-            rows.extend(more);
+            cursor.position += more.len();
+            left -= more.len();
+            passed.take(more)?;
         }
-        cursor.position += rows.len();
-        Ok(rows)
+        Ok(())
     }
 
-    fn backwards(cursor: &mut Cursor, count: Option<u64>) -> Result<Vec<Vec<Datum>>> {
+    fn backwards(cursor: &mut Cursor, count: Option<u64>, passed: &mut Passed) -> Result<()> {
         let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
         let wanted = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let mut rows = Vec::new();
         // The row before the current one, or the last one when the cursor is past the end.
         let mut next = if cursor.after_last { cursor.position } else { cursor.position.saturating_sub(1) };
-        while rows.len() < wanted && next > 0 {
-            rows.push(kept[next - 1].clone());
+        let mut taken = 0;
+        while taken < wanted && next > 0 {
+            passed.take(vec![kept[next - 1].clone()])?;
             next -= 1;
+            taken += 1;
         }
-        cursor.position = if rows.len() < wanted { 0 } else { next + 1 };
+        cursor.position = if taken < wanted { 0 } else { next + 1 };
         cursor.after_last = false;
-        Ok(rows)
+        Ok(())
+    }
+
+    /// The transaction ended: cursors WITH HOLD that it made stay if it committed.
+    pub(super) fn settle_cursors(&mut self, committed: bool) {
+        self.cursors.retain(|_, cursor| {
+            cursor.outlives |= committed && cursor.hold;
+            cursor.outlives || !cursor.hold
+        });
     }
 
     pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<()> {

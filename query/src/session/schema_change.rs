@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use stratos_replication::{LockMode, Span};
+use stratos_replication::{LockMode, Span, WaitPolicy};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::Host;
@@ -34,9 +34,40 @@ impl Session {
         let alone = !block.used && !block.explicit && company == Company::None;
         block.used = true;
         let in_block = block.explicit || company == Company::String;
-        let first = block.catalog.is_none();
+        let outcome = loop {
+            if let Some(outcome) = self.change_catalog(statement, text, company, in_block).await? {
+                break outcome;
+            }
+        };
+        for notice in outcome.notices {
+            self.notice(notice);
+        }
+        self.publish_catalog();
+        let mut tag = outcome.tag.to_owned();
+        for job in outcome.jobs {
+            if let Some(rows) = self.run_job(job, in_block).await? {
+                tag = format!("SELECT {rows}");
+            }
+        }
+        self.ensure_block().store.finish_statement(true);
+        // What comes after the commit may fail (a duplicate in a unique index): the client must not be told before.
+        self.commits_alone = alone && !self.ensure_block().jobs.is_empty();
+        Ok(StatementResult::Done(tag))
+    }
+
+    /// Changes the catalog's rows. None when writers of a table had to be waited for: the change begins anew then, because
+    /// nobody waits for writers and holds the catalog's version, for which all other schema changes wait.
+    async fn change_catalog(
+        &mut self,
+        statement: &DdlStatement,
+        text: &str,
+        company: Company,
+        in_block: bool,
+    ) -> Result<Option<ddl::DdlOutcome>> {
         let wait = self.wait_policy();
         let block = self.ensure_block();
+        let first = block.catalog.is_none();
+        let start = block.store.savepoint();
         stored(block.store.begin_statement())?;
         let mut fresh = None;
         if first {
@@ -82,7 +113,16 @@ impl Session {
         self.ensure_block().retired_sequences.extend(retired.difference(&live));
         for (key, value) in changes {
             let store = &mut self.ensure_block().store;
-            if keys::is_table(&key) {
+            if keys::is_table(&key) && first {
+                match stored(store.lock_object(&key, LockMode::Update, WaitPolicy::NoWait).await) {
+                    Err(error) if error.kind() == ErrorKind::LockNotAvailable => {
+                        store.rollback_to(start);
+                        stored(store.lock_object(&key, LockMode::Update, wait).await)?;
+                        return Ok(None);
+                    }
+                    held => held?,
+                };
+            } else if keys::is_table(&key) {
                 stored(store.lock_object(&key, LockMode::Update, wait).await)?;
             }
             stored(match value {
@@ -90,21 +130,9 @@ impl Session {
                 None => store.delete(key),
             })?;
         }
-        for notice in outcome.notices {
-            self.notice(notice);
-        }
         self.ensure_block().catalog = Some(snapshot);
-        self.publish_catalog();
-        let mut tag = outcome.tag.to_owned();
-        for job in outcome.jobs {
-            if let Some(rows) = self.run_job(job, in_block).await? {
-                tag = format!("SELECT {rows}");
-            }
-        }
-        self.ensure_block().store.finish_statement(true);
-        // What comes after the commit may fail (a duplicate in a unique index): the client must not be told before.
-        self.commits_alone = alone && !self.ensure_block().jobs.is_empty();
-        Ok(StatementResult::Done(tag))
+        self.ensure_block().store.release(start);
+        Ok(Some(outcome))
     }
 
     /// Carries out a job now or keeps it for the commit. Gives the number of rows of CREATE TABLE AS.

@@ -685,8 +685,9 @@ impl Session {
             }
         };
         self.shared.advisory.undo_to(0);
+        self.settle_cursors(result.is_ok());
         if result.is_err() {
-            *self.shared.settings.lock() = settings_before;
+            self.shared.settings.lock().return_to(settings_before);
         }
         self.forget_local_settings();
         if catalog.is_some() {
@@ -744,11 +745,12 @@ impl Session {
         let Some(block) = self.block.take() else { return };
         self.forget_transaction();
         self.shared.read_only.store(false, Ordering::Relaxed);
-        *self.shared.settings.lock() = block.settings_before;
+        self.shared.settings.lock().return_to(block.settings_before);
         self.forget_local_settings();
         self.close_younger(block.last_portal);
         block.store.rollback().await;
         self.shared.advisory.undo_to(0);
+        self.settle_cursors(false);
         self.publish_catalog();
     }
 }

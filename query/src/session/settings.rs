@@ -139,8 +139,28 @@ impl Settings {
         if self.local.is_empty() {
             return Ok(());
         }
-        self.local = Arc::default();
+        for name in std::mem::take(&mut self.local).keys() {
+            self.keep_known(name);
+        }
         self.derive()
+    }
+
+    /// Goes back to what the settings were before.
+    pub(super) fn return_to(&mut self, before: Settings) {
+        let now = std::mem::replace(self, before);
+        for name in now.values.keys().chain(now.local.keys()).chain(now.session_defaults.keys()) {
+            self.keep_known(name);
+        }
+    }
+
+    /// A made-up setting that was set once stays known to the session: it is empty when it is no longer set.
+    fn keep_known(&mut self, name: &str) {
+        if find(name).is_none()
+            && !self.session_defaults.contains_key(name)
+            && self.session_defaults.len() < CUSTOM_SETTINGS_MAX
+        {
+            Arc::make_mut(&mut self.session_defaults).insert(name.to_owned(), String::new());
+        }
     }
 
     /// The name by which the setting is kept, and the value as it prints.
@@ -204,7 +224,9 @@ impl Settings {
             None => return Err(unknown(name)),
         };
         Arc::make_mut(&mut self.local).remove(&name);
-        Arc::make_mut(&mut self.values).remove(&name);
+        if Arc::make_mut(&mut self.values).remove(&name).is_some() {
+            self.keep_known(&name);
+        }
         self.derive()
     }
 
@@ -213,8 +235,7 @@ impl Settings {
     /// # Errors
     /// Never for settings that were valid when they were set.
     pub fn reset_all(&mut self) -> Result<()> {
-        self.values = Arc::default();
-        self.local = Arc::default();
+        self.return_to(Settings { values: Arc::default(), local: Arc::default(), ..self.clone() });
         self.derive()
     }
 

@@ -17,7 +17,7 @@ use crate::binder::{self, Body, CursorMove, ParsedStatement};
 use crate::catalog::Relation;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn};
-use crate::result::{ResultSet, StatementResult};
+use crate::result::StatementResult;
 
 /// Whether the statement may run in a failed transaction block, because it ends it or goes back before the failure.
 pub fn ends_failed_block(statement: &Statement) -> bool {
@@ -103,12 +103,10 @@ impl Session {
             Body::Checkpoint => return done("CHECKPOINT"),
             Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
             Body::Move(CursorMove { name, movement, fetches }) => {
-                let columns = self.cursor_columns(name)?;
-                let rows = self.move_cursor(name, *movement).await?;
                 if !fetches {
-                    return done(format!("MOVE {}", rows.len()));
+                    return done(format!("MOVE {}", self.move_cursor(name, *movement).await?));
                 }
-                return Ok(StatementResult::Rows(ResultSet::from_rows(columns, "FETCH", rows)));
+                return Ok(StatementResult::Rows(self.fetch_from_cursor(name, *movement, "FETCH").await?));
             }
             Body::Ddl(_) => return Err(Error::internal("DDL came as a utility statement")),
         };

@@ -128,3 +128,36 @@ async fn a_duplicate_and_a_dropped_table_end_a_build() {
     assert_eq!(sqlstate(&built.await.unwrap().unwrap_err()), "42704");
     client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); CREATE INDEX later ON t (n)").await.unwrap();
 }
+
+/// A build that waits for a transaction keeps schema changes elsewhere from nothing, at its begin and on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_writer_holds_up_only_its_table() {
+    let node = Node::start();
+    let client = fill(node.server()).await;
+    let (writer, late) = (node.server().connect().await, node.server().connect().await);
+    writer.batch_execute("BEGIN; UPDATE t SET n = n WHERE id = 1").await.unwrap();
+    let builder = node.server().connect().await;
+    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
+    let elsewhere = async |name: &str| {
+        let sql =
+            format!("CREATE TABLE {name} (id int PRIMARY KEY); ALTER TABLE {name} ADD COLUMN n int; DROP TABLE {name}");
+        let done = tokio::time::timeout(PATIENCE, client.batch_execute(&sql)).await;
+        done.expect("a schema change waits for a writer of another table").unwrap();
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    elsewhere("first").await;
+    // The next writer comes as soon as the build lets it.
+    let next = tokio::spawn(async move {
+        late.batch_execute("BEGIN; UPDATE t SET n = n WHERE id = 2").await.unwrap();
+        late
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    writer.batch_execute("COMMIT").await.unwrap();
+    let late = next.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    elsewhere("second").await;
+    assert!(!built.is_finished(), "a build does not wait for writers");
+    late.batch_execute("COMMIT").await.unwrap();
+    built.await.unwrap().unwrap();
+    assert_eq!(rows(&client, "SELECT id FROM t WHERE n = 5000").await.unwrap(), [["2500"]]);
+}
