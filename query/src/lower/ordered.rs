@@ -6,7 +6,6 @@ use stratos_types::{Datum, PgType, Result};
 use super::error::error_from;
 use super::kernel;
 use super::rel::Lowerer;
-use super::walk::conjuncts;
 use crate::arrow::needs_equality_key;
 use crate::catalog::{Index, IndexState, Table};
 use crate::functions::{Aggregate, AggregateKind};
@@ -145,7 +144,7 @@ fn find<'r>(mut rel: &'r Rel, keys: &[SortKey]) -> Option<Found<'r>> {
     loop {
         match rel {
             Rel::Filter { input, predicate } => {
-                conjuncts(predicate, &mut conditions);
+                conditions.extend(predicate.conjuncts());
                 rel = input;
             }
             Rel::Project { input, columns } => {

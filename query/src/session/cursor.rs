@@ -170,6 +170,7 @@ impl Session {
     /// # Errors
     /// 34000, 25P02, and what computing the rows gives.
     pub async fn execute_cursor(&mut self, name: &str, rows_max: usize) -> Result<ResultSet> {
+        self.cursor_columns(name)?;
         self.resume_cursor(name)?;
         let movement = Movement::Forward(u64::try_from(rows_max).ok().filter(|_| rows_max < usize::MAX));
         self.fetch_from_cursor(name, movement, "SELECT").await
