@@ -367,12 +367,18 @@ impl Lowerer<'_> {
         let op = if and { Operator::And } else { Operator::Or };
         let mut safe = Vec::new();
         let mut risky = Vec::new();
+        // Asked twice, these may answer differently.
+        let mut once = Vec::new();
         for e in list {
-            let target = if may_fail(e) { &mut risky } else { &mut safe };
+            let target = match may_fail(e) {
+                true => &mut risky,
+                false if Facts::of_expr(e).volatile => &mut once,
+                false => &mut safe,
+            };
             target.push(self.expr(e)?);
         }
         let (safe, risky) = (joined(safe, op), joined(risky, op));
-        Ok(match (safe, risky) {
+        let rest = match (safe, risky) {
             (Some(safe), Some(risky)) => {
                 let decided =
                     if and { DfExpr::IsFalse(Box::new(safe.clone())) } else { DfExpr::IsTrue(Box::new(safe.clone())) };
@@ -381,11 +387,14 @@ impl Lowerer<'_> {
                     Some(Box::new(risky)),
                     PgType::Bool,
                 );
-                binary(safe, op, guarded)
+                Some(binary(safe, op, guarded))
             }
-            (Some(e), None) | (None, Some(e)) => e,
-            (None, None) => literal(PgType::Bool, &Datum::Bool(and))?,
-        })
+            (safe, risky) => safe.or(risky),
+        };
+        match joined(once.into_iter().chain(rest).collect(), op) {
+            Some(all) => Ok(all),
+            None => literal(PgType::Bool, &Datum::Bool(and)),
+        }
     }
 }
 

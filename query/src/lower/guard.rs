@@ -30,9 +30,14 @@ impl OptimizerRule for GuardConditions {
         if !may_fail(&predicate)? {
             return unchanged(predicate, input);
         }
-        let (mut safe, mut risky) = (Vec::new(), Vec::new());
+        let (mut safe, mut risky, mut once) = (Vec::new(), Vec::new(), Vec::new());
         for condition in split_conjunction_owned(predicate.clone()) {
-            if may_fail(&condition)? { risky.push(condition) } else { safe.push(condition) }
+            match (may_fail(&condition)?, condition.is_volatile()) {
+                (true, _) => risky.push(condition),
+                // Asked twice it may answer differently.
+                (false, true) => once.push(condition),
+                (false, false) => safe.push(condition),
+            }
         }
         let (Some(safe), Some(risky)) = (conjunction(safe), conjunction(risky)) else {
             return unchanged(predicate, input);
@@ -48,7 +53,8 @@ impl OptimizerRule for GuardConditions {
             Some(Box::new(risky)),
             stratos_types::PgType::Bool,
         );
-        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(safe.and(guarded), input)?)))
+        let predicate = conjunction(once).into_iter().fold(safe.and(guarded), Expr::and);
+        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, input)?)))
     }
 }
 
