@@ -17,6 +17,7 @@ use super::rel::Lowerer;
 use super::unnest::pull;
 use super::walk::Facts;
 use crate::catalog::IndexState;
+use crate::fit::is_moment;
 use crate::functions::{AggregateKind, Function};
 use crate::ir::{AggregateCall, ColumnId, Expr, ExprKind, OutputColumn, Rel, SubqueryKind, Walk};
 
@@ -208,6 +209,10 @@ fn equality(condition: Expr, outer: &BTreeSet<ColumnId>) -> Option<Equality> {
     let (Some(Operator::Eq), Ok([left, right])) = (kernel::comparison(function), <[Expr; 2]>::try_from(args)) else {
         return None;
     };
+    // A time zone's changes make different local times equal to one instant.
+    if left.ty.ty != right.ty.ty && is_moment(left.ty.ty) {
+        return None;
+    }
     let is_outer = |e: &Expr| {
         let columns = e.columns();
         !columns.is_empty() && !e.has_subquery() && columns.iter().all(|id| outer.contains(id))
