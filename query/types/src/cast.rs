@@ -91,6 +91,9 @@ pub fn cast_kind(from: PgType, to: PgType) -> Option<CastContext> {
     }
 }
 
+/// Padding, appended in pieces: a character at a time would cost more than the rest of a load's row.
+const SPACES: &str = "                                                                ";
+
 /// A string as a value of a string type, its length checked: excess blanks are cut, other excess is an error (22001)
 /// unless the cast is explicit. `char(n)` is padded.
 pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Result<Datum> {
@@ -136,7 +139,10 @@ pub(crate) fn fit_string(text: Arc<str>, ty: ColumnType, explicit: bool) -> Resu
     if ty.ty == PgType::Bpchar && chars < limit {
         let mut padded = String::with_capacity(text.len() + limit - chars);
         padded.push_str(&text);
-        padded.extend(std::iter::repeat_n(' ', limit - chars));
+        for _ in 0..(limit - chars) / SPACES.len() {
+            padded.push_str(SPACES);
+        }
+        padded.push_str(&SPACES[..(limit - chars) % SPACES.len()]);
         return Ok(Datum::text(padded));
     }
     Ok(Datum::Text(text))

@@ -228,7 +228,7 @@ impl StateMachine {
                 pending.commit(Attempt { epoch, txn, start_ts }, commit_ts, &writes, &checks)
             }
             Command::Prewrite { txn, start_ts, primary, writes, checks } => {
-                pending.prewrite(Attempt { epoch, txn, start_ts }, &primary, &writes, &checks)
+                pending.prewrite(Attempt { epoch, txn, start_ts }, &primary, writes, &checks)
             }
             Command::CommitPrimary { txn, commit_ts, primary } => pending.commit_primary(txn, commit_ts, &primary),
             Command::Resolve { txn, status, keys } => pending.resolve(txn, status, &keys),

@@ -231,7 +231,8 @@ impl<'a> Pending<'a> {
     }
 
     pub(crate) fn set_piece(&mut self, piece: PieceRecord) {
-        self.batch.put(Family::Locks, piece.first(), &piece.encode());
+        let bytes = piece.encoded_bytes_estimate();
+        self.batch.put_with(Family::Locks, piece.first(), bytes, |out| piece.encode_to(out));
         self.lock_changes.pieces.insert(piece.first().clone(), Some(Arc::new(piece)));
     }
 

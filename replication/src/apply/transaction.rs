@@ -6,16 +6,17 @@ use super::pending::{Pending, Prior};
 use crate::api::{Key, Span, Timestamp, TxnId};
 use crate::command::{Check, CommandResult, ConflictReason, Op, TxnStatus, Write};
 use crate::error::Result;
-use crate::mvcc::record::{LockRecord, PieceRecord};
+use crate::mvcc::record::{LockRecord, PieceRecord, VERSION_HEADER_BYTES};
 
 /// A prewrite of at least this many keys locks them as one piece. In tests it is small, so that they meet pieces.
 pub(crate) const PIECE_WRITES_MIN: usize = if cfg!(test) { 3 } else { 64 };
 
-/// Keys of a prewrite by which all of its locks are resolved. A piece goes as one, but a split may have cut it in two.
-pub(crate) fn piece_ends(keys: Vec<Key>) -> Vec<Key> {
-    match keys.as_slice() {
-        [first, .., last] if keys.len() >= PIECE_WRITES_MIN => vec![first.clone(), last.clone()],
-        _ => keys,
+/// Keys of a prewrite of `count` writes by which all of its locks are resolved. A piece goes as one, but a split may have cut
+/// it in two.
+pub(crate) fn piece_ends(first: &Key, last: &Key, count: usize, all: impl FnOnce() -> Vec<Key>) -> Vec<Key> {
+    match count >= PIECE_WRITES_MIN {
+        true => vec![first.clone(), last.clone()],
+        false => all(),
     }
 }
 
@@ -84,7 +85,7 @@ impl Pending<'_> {
         &mut self,
         attempt: Attempt,
         primary: &Key,
-        writes: &[Write],
+        writes: Vec<Write>,
         checks: &[Check],
     ) -> Result<CommandResult> {
         if self.state.descriptor.span.contains(primary) {
@@ -95,17 +96,17 @@ impl Pending<'_> {
                 None => {}
             }
         }
-        if let Some(refusal) = self.misplaced(attempt, writes, checks) {
+        if let Some(refusal) = self.misplaced(attempt, &writes, checks) {
             return Ok(refusal);
         }
-        if let Some(refusal) = self.failed_check(attempt.txn, writes, checks)? {
+        if let Some(refusal) = self.failed_check(attempt.txn, &writes, checks)? {
             return Ok(refusal);
         }
-        if let (true, [first, .., last]) = (writes.len() >= PIECE_WRITES_MIN, writes) {
-            return self.prewrite_piece(attempt, primary, writes, (first, last));
+        if writes.len() >= PIECE_WRITES_MIN {
+            return self.prewrite_piece(attempt, primary, writes);
         }
         let mut fresh = Vec::with_capacity(writes.len());
-        for write in writes {
+        for write in &writes {
             match self.lock(&write.key) {
                 Some(lock) if lock.txn == attempt.txn => continue,
                 Some(lock) => return Ok(locked(&write.key, &lock)),
@@ -130,13 +131,8 @@ impl Pending<'_> {
     }
 
     /// Locks many keys as one.
-    fn prewrite_piece(
-        &mut self,
-        attempt: Attempt,
-        primary: &Key,
-        writes: &[Write],
-        (first, last): (&Write, &Write),
-    ) -> Result<CommandResult> {
+    fn prewrite_piece(&mut self, attempt: Attempt, primary: &Key, writes: Vec<Write>) -> Result<CommandResult> {
+        let [first, .., last] = writes.as_slice() else { return Ok(CommandResult::refused("a piece has two ends")) };
         if self.lock(&first.key).is_some_and(|lock| lock.txn == attempt.txn) {
             // The same prewrite came before.
             return Ok(CommandResult::Done);
@@ -145,7 +141,7 @@ impl Pending<'_> {
         let foreign = self.foreign_lock_in(&span, attempt.txn).is_some();
         let oldest_base = writes.iter().map(|write| write.base).min().unwrap_or_default();
         if foreign || !self.untouched(&first.key, &last.key, oldest_base) {
-            for write in writes {
+            for write in &writes {
                 if foreign && let Some(refusal) = self.foreign_lock(&write.key, attempt.txn) {
                     return Ok(refusal);
                 }
@@ -159,7 +155,7 @@ impl Pending<'_> {
             txn: attempt.txn,
             start_ts: attempt.start_ts,
             primary: primary.clone(),
-            writes: writes.iter().map(|write| (write.key.clone(), write.op.clone())).collect(),
+            writes: writes.into_iter().map(|write| (write.key, write.op)).collect(),
         });
         Ok(CommandResult::Done)
     }
@@ -348,6 +344,10 @@ impl Pending<'_> {
                 }
             }
         }
+        let bytes = |(key, op): &(Key, Op)| {
+            key.len() + VERSION_HEADER_BYTES + if let Op::Put(value) = op { value.len() } else { 0 }
+        };
+        self.batch.reserve(piece.writes.len(), piece.writes.iter().map(bytes).sum());
         for ((key, op), prior) in piece.writes.iter().zip(priors) {
             self.set_latest(key, op, commit_ts, prior);
         }

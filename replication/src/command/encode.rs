@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::codec::{put_blob, put_uv};
 use super::{COMMAND_VERSION, Check, Command, Op, TxnStatus, Write};
-use crate::api::{Timestamp, TxnId};
+use crate::api::{Key, Timestamp, TxnId, Value};
+use crate::overlay::Buffered;
 
 pub(super) mod tag {
     pub const COMMIT: u8 = 1;
@@ -22,6 +23,8 @@ pub(super) mod tag {
 
 /// More than the fixed fields of any write or check.
 const ITEM_BYTES_ESTIMATE: usize = 32;
+/// More than the fields of any command beside its writes, checks and keys.
+const FIXED_BYTES_ESTIMATE: usize = 128;
 
 /// Whether an encoded command finishes what was begun before, or keeps the store able to: it is small, and must get into the
 /// log also when nothing new does.
@@ -47,14 +50,14 @@ impl Command {
                 put_txn(&mut out, *txn);
                 put_ts(&mut out, *start_ts);
                 put_ts(&mut out, *commit_ts);
-                put_writes(&mut out, writes);
+                put_writes(&mut out, writes.len(), writes.iter().map(parts));
                 put_checks(&mut out, checks);
             }
             Command::Prewrite { txn, start_ts, primary, writes, checks } => {
                 put_txn(&mut out, *txn);
                 put_ts(&mut out, *start_ts);
                 put_blob(&mut out, primary);
-                put_writes(&mut out, writes);
+                put_writes(&mut out, writes.len(), writes.iter().map(parts));
                 put_checks(&mut out, checks);
             }
             Command::CommitPrimary { txn, commit_ts, primary } => {
@@ -139,8 +142,31 @@ impl Command {
             Command::Resolve { keys, .. } => keys.iter().map(|key| key.len() + ITEM_BYTES_ESTIMATE).sum(),
             _ => 0,
         };
-        items + 128
+        items + FIXED_BYTES_ESTIMATE
     }
+}
+
+/// The binary form of a [`Command::Prewrite`] without checks whose writes are elsewhere: `sizes` are their number and, roughly,
+/// their bytes.
+pub(crate) fn encode_prewrite<'a>(
+    epoch: u64,
+    txn: TxnId,
+    start_ts: Timestamp,
+    primary: &Key,
+    sizes: (usize, usize),
+    writes: impl Iterator<Item = (&'a Key, &'a Buffered)>,
+) -> Bytes {
+    let (count, bytes) = sizes;
+    let mut out = Vec::with_capacity(bytes + primary.len() + FIXED_BYTES_ESTIMATE);
+    out.push(COMMAND_VERSION);
+    out.push(tag::PREWRITE);
+    put_uv(&mut out, epoch);
+    put_txn(&mut out, txn);
+    put_ts(&mut out, start_ts);
+    put_blob(&mut out, primary);
+    put_writes(&mut out, count, writes.map(|(key, write)| (key, write.base, write.value.as_ref())));
+    put_checks(&mut out, &[]);
+    out.into()
 }
 
 fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
@@ -160,14 +186,22 @@ fn put_status(out: &mut Vec<u8>, status: TxnStatus) {
     put_ts(out, ts);
 }
 
-fn put_writes(out: &mut Vec<u8>, writes: &[Write]) {
-    put_uv(out, writes.len() as u64);
-    for write in writes {
-        put_blob(out, &write.key);
-        put_ts(out, write.base);
-        match &write.op {
-            Op::Delete => out.push(0),
-            Op::Put(value) => {
+/// What is encoded of a write: its key, base, and value (`None` deletes).
+type WriteParts<'a> = (&'a Key, Timestamp, Option<&'a Value>);
+
+fn parts(write: &Write) -> WriteParts<'_> {
+    let value = if let Op::Put(value) = &write.op { Some(value) } else { None };
+    (&write.key, write.base, value)
+}
+
+fn put_writes<'a>(out: &mut Vec<u8>, count: usize, writes: impl Iterator<Item = WriteParts<'a>>) {
+    put_uv(out, count as u64);
+    for (key, base, value) in writes {
+        put_blob(out, key);
+        put_ts(out, base);
+        match value {
+            None => out.push(0),
+            Some(value) => {
                 out.push(1);
                 put_blob(out, value);
             }

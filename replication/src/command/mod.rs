@@ -58,6 +58,7 @@ use crate::api::{Key, ShardId, Span, Timestamp, TxnId, Value};
 
 pub use codec::DecodeError;
 pub(crate) use codec::{Reader, put_blob, put_uv};
+pub(crate) use encode::encode_prewrite;
 pub use encode::{finishes_work, walks_ranges};
 pub use result::{CommandResult, ConflictReason};
 

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::overlay::Buffered;
 
 fn blob() -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
@@ -81,6 +82,23 @@ fn result() -> impl Strategy<Value = CommandResult> {
 }
 
 proptest! {
+    #[test]
+    fn a_prewrite_encoded_from_the_buffered_writes_is_the_same(
+        epoch in any::<u64>(), txn in txn(), start_ts in ts(), primary in blob(), writes in writes()
+    ) {
+        let buffered: Vec<(Key, Buffered)> = writes
+            .iter()
+            .map(|write| {
+                let value = if let Op::Put(value) = &write.op { Some(value.clone()) } else { None };
+                (write.key.clone(), Buffered { value, base: write.base })
+            })
+            .collect();
+        let pairs = buffered.iter().map(|(key, write)| (key, write));
+        let bytes = encode_prewrite(epoch, txn, start_ts, &primary, (writes.len(), 0), pairs);
+        let whole = Command::Prewrite { txn, start_ts, primary, writes, checks: Vec::new() };
+        prop_assert_eq!(bytes, whole.encode(epoch));
+    }
+
     #[test]
     fn commands_survive_the_round_trip(command in command(), epoch in any::<u64>()) {
         let bytes = command.encode(epoch);

@@ -50,6 +50,12 @@ impl Batch {
         Batch::default()
     }
 
+    /// Makes room for this many operations with this many bytes of keys and values.
+    pub fn reserve(&mut self, operations: usize, bytes: usize) {
+        self.entries.reserve(operations);
+        self.buffer.reserve(bytes);
+    }
+
     /// Whether there is no operation.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -85,6 +91,16 @@ impl Batch {
     /// Sets the key made of `key` parts to the value made of `value` parts.
     pub fn put_parts(&mut self, family: Family, key: &[&[u8]], value: &[&[u8]]) {
         self.push(family, Kind::Put, key, value);
+    }
+
+    /// Sets `key` to the value that `write` appends, of about `bytes` bytes: it is made where it is kept.
+    pub fn put_with(&mut self, family: Family, key: &[u8], bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.buffer.reserve(key.len() + bytes);
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(key);
+        let middle = self.buffer.len();
+        write(&mut self.buffer);
+        self.entries.push(Entry { family, kind: Kind::Put, start, middle, end: self.buffer.len() });
     }
 
     /// Removes `key`.

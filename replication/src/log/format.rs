@@ -182,6 +182,9 @@ pub(crate) fn decode_frame_header(sequence: u64, bytes: &[u8]) -> Option<FrameHe
 /// Appends a record to `out` and returns its length in bytes.
 pub(crate) fn encode_record(out: &mut Vec<u8>, sequence: u64, group: u64, record: &Record<'_>) -> usize {
     let start = out.len();
+    if let Record::Entry { payload, .. } = record {
+        out.reserve(ENTRY_OVERHEAD_BYTES + payload.len());
+    }
     out.extend_from_slice(&[0; RECORD_PREFIX_BYTES]);
     let mut head = |kind: u8| {
         out.push(kind);

@@ -170,24 +170,34 @@ pub struct PieceRecord {
 impl PieceRecord {
     /// The bytes of the record.
     pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.encoded_bytes_estimate());
+        self.encode_to(&mut out);
+        out
+    }
+
+    /// About as many bytes as the record has, rather too many.
+    pub fn encoded_bytes_estimate(&self) -> usize {
         let bytes = |(key, op): &(Key, Op)| key.len() + if let Op::Put(value) = op { value.len() } else { 0 } + 8;
-        let mut out = Vec::with_capacity(64 + self.primary.len() + self.writes.iter().map(bytes).sum::<usize>());
+        64 + self.primary.len() + self.writes.iter().map(bytes).sum::<usize>()
+    }
+
+    /// Appends the bytes of the record.
+    pub fn encode_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.txn.0.to_be_bytes());
         out.extend_from_slice(&self.start_ts.0.to_be_bytes());
         out.push(PIECE);
-        put_blob(&mut out, &self.primary);
-        put_uv(&mut out, self.writes.len() as u64);
+        put_blob(out, &self.primary);
+        put_uv(out, self.writes.len() as u64);
         for (key, op) in &self.writes {
-            put_blob(&mut out, key);
+            put_blob(out, key);
             match op {
                 Op::Delete => out.push(TOMBSTONE),
                 Op::Put(value) => {
                     out.push(PUT);
-                    put_blob(&mut out, value);
+                    put_blob(out, value);
                 }
             }
         }
-        out
     }
 
     /// The first key, under which the piece is stored.

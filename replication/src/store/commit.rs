@@ -10,19 +10,19 @@ use tokio::sync::oneshot;
 
 use super::data::was_not_proposed;
 use super::ending::{Ending, close};
+use super::partition::{Chunk, PROPOSAL_BYTES_MAX, PartData, partition};
 use super::routing::Shard;
 use super::transaction::HeldLocks;
 use super::{Inner, SYSTEM_SHARD};
 use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
 use crate::apply::piece_ends;
-use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write};
+use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write, encode_prewrite};
 use crate::error::{Error, Result};
+use crate::overlay::{Buffered, Writes};
 use crate::protocol::leader::Admission;
 use crate::protocol::resolution::{Remedy, remedy};
 use crate::protocol::two_phase::{Action, Event, Failure, Part, TwoPhase, failure_of};
 
-/// Largest command in bytes, roughly; what is larger goes through prewrites of this size.
-const PROPOSAL_BYTES_MAX: usize = 8 << 20;
 /// How often a commit is routed again because shards were split meanwhile.
 const REROUTES_MAX: usize = 16;
 /// How often a one-shard commit is repeated after a lock in its way was dealt with.
@@ -68,54 +68,11 @@ impl From<Failure> for Error {
     }
 }
 
-/// The part of a transaction that concerns one shard.
-struct PartData {
-    shard: Arc<Shard>,
-    writes: Vec<Write>,
-    checks: Vec<Check>,
-}
-
-fn write_bytes(write: &Write) -> usize {
-    let value = if let Op::Put(value) = &write.op { value.len() } else { 0 };
-    write.key.len() + value + 32
-}
-
-/// Divides a transaction by shard. The part with the first write is the first.
-fn partition(inner: &Inner, writes: Vec<Write>, checks: &[Check]) -> Result<Vec<PartData>> {
-    let mut parts: Vec<PartData> = Vec::new();
-    // Writes come in key order, and so do shards: a new part begins where the last one's range ends.
-    for write in writes {
-        match parts.last_mut() {
-            Some(part) if part.shard.descriptor.span.contains(&write.key) => part.writes.push(write),
-            _ => parts.push(PartData { shard: inner.routing.of(&write.key)?, writes: vec![write], checks: Vec::new() }),
-        }
-    }
-    let mut add = |shard: Arc<Shard>, check: Check| {
-        let id = shard.descriptor.shard;
-        match parts.iter_mut().find(|part| part.shard.descriptor.shard == id) {
-            Some(part) => part.checks.push(check),
-            None => parts.push(PartData { shard, writes: Vec::new(), checks: vec![check] }),
-        }
-    };
-    for check in checks {
-        match check {
-            Check::KeyExists { key } => add(inner.routing.of(key)?, check.clone()),
-            Check::SpanUnchanged { span, base } => {
-                for shard in inner.routing.over(span) {
-                    let span = span.intersection(&shard.descriptor.span);
-                    add(shard, Check::SpanUnchanged { span, base: *base });
-                }
-            }
-        }
-    }
-    Ok(parts)
-}
-
 /// Commits the writes; the locks are released when the outcome is certain.
 pub(super) async fn commit(
     inner: &Arc<Inner>,
     id: TxnId,
-    writes: Vec<Write>,
+    writes: Writes,
     checks: Vec<Check>,
     held: HeldLocks,
 ) -> Result<CommitInfo> {
@@ -124,36 +81,32 @@ pub(super) async fn commit(
     let mut attempt = id;
     for _ in 0..REROUTES_MAX {
         inner.check_open()?;
-        let parts = partition(inner, writes, &checks)?;
-        let fits = || parts[0].writes.iter().map(write_bytes).sum::<usize>() <= PROPOSAL_BYTES_MAX;
-        if parts.len() == 1 && fits() {
-            let part = parts.into_iter().next().ok_or(Error::SerializationFailure)?;
-            match OneShard::new(inner.clone(), attempt, part, &mut held).commit().await {
-                Ok(timestamp) => return Ok(CommitInfo { timestamp, shards: 1 }),
-                Err((failure, part)) => {
-                    if failure != Failure::Reroute {
-                        return Err(failure.into());
-                    }
-                    writes = part;
+        let mut parts = partition(inner, &writes, &checks)?;
+        match parts.pop() {
+            Some(part) if parts.is_empty() && part.bytes() <= PROPOSAL_BYTES_MAX => {
+                match OneShard::new(inner.clone(), attempt, part, writes, &mut held).commit().await {
+                    Ok(timestamp) => return Ok(CommitInfo { timestamp, shards: 1 }),
+                    Err((Failure::Reroute, back)) => writes = back,
+                    Err((failure, _)) => return Err(failure.into()),
                 }
             }
-        } else {
-            let shards = parts.len() as u32;
-            let mut kept: Vec<Write> = parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
-            kept.sort_by(|one, other| one.key.cmp(&other.key));
-            let kept = Arc::new(kept);
-            let (answer, answered) = oneshot::channel();
-            let (give_back, given_back) = oneshot::channel();
-            let driver = Driver::new(inner.clone(), attempt, parts, kept.clone(), held.take(), answer, give_back);
-            // A task of its own: neither a cancelled statement nor a closed connection may stop it half way.
-            tokio::spawn(driver.run());
-            match answered.await.map_err(|_| Error::ShuttingDown)? {
-                Ok(timestamp) => return Ok(CommitInfo { timestamp, shards }),
-                Err(Failure::Reroute) => {
-                    held = given_back.await.map_err(|_| Error::ShuttingDown)?;
-                    writes = Arc::unwrap_or_clone(kept);
+            last => {
+                parts.extend(last);
+                let shards = parts.len() as u32;
+                let shared = Arc::new(writes);
+                let (answer, answered) = oneshot::channel();
+                let (give_back, given_back) = oneshot::channel();
+                let driver = Driver::new(inner.clone(), attempt, parts, shared.clone(), held.take(), answer, give_back);
+                // A task of its own: neither a cancelled statement nor a closed connection may stop it half way.
+                tokio::spawn(driver.run());
+                match answered.await.map_err(|_| Error::ShuttingDown)? {
+                    Ok(timestamp) => return Ok(CommitInfo { timestamp, shards }),
+                    Err(Failure::Reroute) => {
+                        held = given_back.await.map_err(|_| Error::ShuttingDown)?;
+                        writes = Arc::unwrap_or_clone(shared);
+                    }
+                    Err(failure) => return Err(failure.into()),
                 }
-                Err(failure) => return Err(failure.into()),
             }
         }
         inner.refresh_routing().await?;
@@ -176,19 +129,23 @@ struct OneShard<'a> {
 }
 
 impl<'a> OneShard<'a> {
-    fn new(inner: Arc<Inner>, txn: TxnId, part: PartData, held: &'a mut Option<HeldLocks>) -> Self {
-        let primary = part.writes.first().map(|write| write.key.clone()).unwrap_or_default();
+    fn new(inner: Arc<Inner>, txn: TxnId, part: PartData, writes: Writes, held: &'a mut Option<HeldLocks>) -> Self {
+        let primary = part.chunks.first().map(|chunk| chunk.first.clone()).unwrap_or_default();
+        let writes = writes.into_iter().map(|(key, write)| {
+            let op = write.value.map_or(Op::Delete, Op::Put);
+            Write { key, op, base: write.base }
+        });
         let command = Command::Commit {
             txn,
             start_ts: Timestamp::ZERO,
             commit_ts: Timestamp::ZERO,
-            writes: part.writes,
+            writes: writes.collect(),
             checks: part.checks,
         };
         OneShard { inner, txn, shard: part.shard, command: Some(command), primary, open: None, held }
     }
 
-    async fn commit(mut self) -> std::result::Result<Timestamp, (Failure, Vec<Write>)> {
+    async fn commit(mut self) -> std::result::Result<Timestamp, (Failure, Writes)> {
         let outcome = self.attempts().await;
         match outcome {
             Ok(timestamp) => {
@@ -198,10 +155,17 @@ impl<'a> OneShard<'a> {
                 Ending::begin(&self.inner, &self.shard, ticket, timestamp, wrote, held).end().await;
                 Ok(timestamp)
             }
-            Err(failure) => match self.command.take() {
-                Some(Command::Commit { writes, .. }) => Err((failure, writes)),
-                _ => Err((failure, Vec::new())),
-            },
+            Err(failure) => {
+                let writes = match self.command.take() {
+                    Some(Command::Commit { writes, .. }) => writes,
+                    _ => Vec::new(),
+                };
+                let writes = writes.into_iter().map(|Write { key, op, base }| {
+                    let value = if let Op::Put(value) = op { Some(value) } else { None };
+                    (key, Buffered { value, base })
+                });
+                Err((failure, writes.collect()))
+            }
         }
     }
 
@@ -449,7 +413,7 @@ struct Driver {
     core: TwoPhase,
     parts: Vec<DrivenPart>,
     /// All writes, in the order of their keys.
-    writes: Arc<Vec<Write>>,
+    writes: Arc<Writes>,
     held: Option<HeldLocks>,
     answer: Option<oneshot::Sender<std::result::Result<Timestamp, Failure>>>,
     give_back: Option<oneshot::Sender<Option<HeldLocks>>>,
@@ -457,29 +421,10 @@ struct Driver {
 
 struct DrivenPart {
     shard: Arc<Shard>,
-    /// The writes of each piece until they are prewritten.
-    chunks: Vec<Vec<Write>>,
+    chunks: Vec<Chunk>,
+    /// For each chunk, the keys by which its locks are resolved.
     keys: Vec<Vec<Key>>,
     checks: Arc<Vec<Check>>,
-}
-
-fn chunked(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut chunks: Vec<Vec<Write>> = Vec::new();
-    let mut bytes = usize::MAX;
-    for write in writes {
-        let size = write_bytes(&write);
-        match chunks.last_mut() {
-            Some(chunk) if bytes + size <= PROPOSAL_BYTES_MAX / 2 => {
-                bytes += size;
-                chunk.push(write);
-            }
-            _ => {
-                bytes = size;
-                chunks.push(vec![write]);
-            }
-        }
-    }
-    chunks
 }
 
 impl Driver {
@@ -487,7 +432,7 @@ impl Driver {
         inner: Arc<Inner>,
         txn: TxnId,
         parts: Vec<PartData>,
-        writes: Arc<Vec<Write>>,
+        writes: Arc<Writes>,
         held: Option<HeldLocks>,
         answer: oneshot::Sender<std::result::Result<Timestamp, Failure>>,
         give_back: oneshot::Sender<Option<HeldLocks>>,
@@ -495,10 +440,13 @@ impl Driver {
         let parts: Vec<DrivenPart> = parts
             .into_iter()
             .map(|part| {
-                let chunks = chunked(part.writes);
-                let keys_of = |chunk: &Vec<Write>| piece_ends(chunk.iter().map(|write| write.key.clone()).collect());
-                let keys = chunks.iter().map(keys_of).collect();
-                DrivenPart { shard: part.shard, chunks, keys, checks: Arc::new(part.checks) }
+                let keys_of = |chunk: &Chunk| {
+                    piece_ends(&chunk.first, &chunk.last, chunk.count, || {
+                        chunk.writes(&writes).map(|(key, _)| key.clone()).collect()
+                    })
+                };
+                let keys = part.chunks.iter().map(keys_of).collect();
+                DrivenPart { shard: part.shard, chunks: part.chunks, keys, checks: Arc::new(part.checks) }
             })
             .collect();
         let plan =
@@ -574,9 +522,11 @@ impl Driver {
 
     fn tell(&mut self, answer: std::result::Result<Timestamp, Failure>) {
         if let Ok(timestamp) = answer {
-            let wrote = |key: &Key| has_key(&self.writes, key);
+            let wrote = |key: &Key| self.writes.contains_key(key);
             let held = self.held.take();
             let ending = Ending::begin(&self.inner, &self.parts[0].shard, timestamp, timestamp, wrote, held);
+            // Only the keys of the locks are needed from here on.
+            self.writes = Arc::default();
             let sender = self.answer.take();
             // The other locks are resolved meanwhile: an older commit may be waiting for just that.
             tokio::spawn(async move {
@@ -604,39 +554,33 @@ impl Driver {
             Action::Prewrite(piece) => {
                 let start_ts = self.start_ts;
                 let part = &self.parts[piece.part];
-                let descriptor = part.shard.descriptor.clone();
-                let writes = part.chunks[piece.chunk].clone();
-                Box::pin(async move {
-                    let command = Command::Prewrite { txn, start_ts, primary, writes, checks: Vec::new() };
-                    let result = submit_known(&inner, descriptor.shard, &command, descriptor.epoch).await;
-                    Event::Prewritten(piece, result)
-                })
+                let descriptor = &part.shard.descriptor;
+                let shard = descriptor.shard;
+                let chunk = &part.chunks[piece.chunk];
+                let writes = chunk.writes(&self.writes);
+                let sizes = (chunk.count, chunk.bytes);
+                let bytes = encode_prewrite(descriptor.epoch, txn, start_ts, &primary, sizes, writes);
+                Box::pin(async move { Event::Prewritten(piece, submit_known(&inner, shard, bytes).await) })
             }
             Action::HandleLock(piece, met) => Box::pin(async move {
                 let remedy = clear_lock(&inner, &met).await.unwrap_or(Remedy::Wait);
                 Event::LockHandled(piece, remedy)
             }),
-            Action::Draw => {
-                // Every prewrite is done: only the keys are needed from here on.
-                for part in &mut self.parts {
-                    part.chunks = Vec::new();
-                }
-                Box::pin(async move {
-                    let mut pauses = Pauses::new();
-                    loop {
-                        match inner.oracle.draw() {
-                            Ok(timestamp) => return Event::Drawn(timestamp),
-                            Err(_) => {
-                                let Err(error) = inner.reserve_timestamps().await else { continue };
-                                if inner.check_open().is_err() || inner.proposer.stopped(SYSTEM_SHARD).is_some() {
-                                    return Event::NothingToDraw(error.to_string());
-                                }
-                                pauses.pause().await;
+            Action::Draw => Box::pin(async move {
+                let mut pauses = Pauses::new();
+                loop {
+                    match inner.oracle.draw() {
+                        Ok(timestamp) => return Event::Drawn(timestamp),
+                        Err(_) => {
+                            let Err(error) = inner.reserve_timestamps().await else { continue };
+                            if inner.check_open().is_err() || inner.proposer.stopped(SYSTEM_SHARD).is_some() {
+                                return Event::NothingToDraw(error.to_string());
                             }
+                            pauses.pause().await;
                         }
                     }
-                })
-            }
+                }
+            }),
             Action::Validate { part, at } => {
                 let checks = self.parts[part].checks.clone();
                 Box::pin(async move {
@@ -687,10 +631,10 @@ impl Drop for Driver {
 }
 
 /// Proposes until there is an answer. Only for commands that may be repeated.
-async fn submit_known(inner: &Inner, shard: ShardId, command: &Command, epoch: u64) -> CommandResult {
+async fn submit_known(inner: &Inner, shard: ShardId, command: bytes::Bytes) -> CommandResult {
     let mut pauses = Pauses::new();
     loop {
-        match submit(inner, shard, command.encode(epoch)).await {
+        match submit(inner, shard, command.clone()).await {
             Ok(result) => return result,
             Err(error @ Error::DiskFull) => return CommandResult::refused(error.to_string()),
             Err(error) if inner.check_open().is_err() => return CommandResult::refused(error.to_string()),

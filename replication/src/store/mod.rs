@@ -28,6 +28,7 @@ mod machine;
 mod open;
 mod oracle;
 mod owner;
+mod partition;
 mod pins;
 mod read_set;
 mod routing;

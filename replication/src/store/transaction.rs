@@ -14,7 +14,7 @@ use crate::api::{
     CommitInfo, Direction, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId,
     Value, WaitPolicy,
 };
-use crate::command::{Check, Op, Write};
+use crate::command::Check;
 use crate::error::{Error, Result};
 use crate::locks::table::{Acquired, Party};
 use crate::overlay::Overlay;
@@ -397,12 +397,7 @@ impl Transaction {
         if let Some(reads) = reads {
             checks.extend(reads.lock().spans().map(|span| Check::SpanUnchanged { span, base: read_ts }));
         }
-        let writes = overlay.into_writes().into_iter().map(|(key, write)| {
-            let op = write.value.map_or(Op::Delete, Op::Put);
-            Write { key, op, base: write.base }
-        });
-        let writes = writes.collect();
-        let result = super::commit::commit(&inner, id, writes, checks, held).await;
+        let result = super::commit::commit(&inner, id, overlay.into_writes(), checks, held).await;
         if matches!(result, Err(Error::WriteConflict { .. } | Error::SerializationFailure)) {
             inner.count_conflict();
         }
