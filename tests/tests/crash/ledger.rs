@@ -55,7 +55,7 @@ pub async fn set_up(client: &Client) {
         client.execute("INSERT INTO accounts VALUES ($1, $2)", &[&id, &BALANCE]).await.unwrap();
     }
     for id in 0..PLACES {
-        client.execute("INSERT INTO places VALUES ($1, $1 + 100)", &[&id]).await.unwrap();
+        client.execute("INSERT INTO places VALUES ($1, $1::bigint + 100)", &[&id]).await.unwrap();
     }
 }
 

@@ -96,7 +96,7 @@ async fn fill(client: &Client, first: i64) -> (BTreeSet<i64>, Option<(i64, Strin
     let value = "x".repeat(VALUE_BYTES);
     let mut acknowledged = BTreeSet::new();
     for id in first..first + ROWS_MAX {
-        match client.execute("INSERT INTO t VALUES ($1, $1 * 2, $2)", &[&id, &value]).await {
+        match client.execute("INSERT INTO t VALUES ($1, $1::bigint * 2, $2)", &[&id, &value]).await {
             Ok(_) => drop(acknowledged.insert(id)),
             Err(error) => return (acknowledged, Some((id, sqlstate(&error)))),
         }
@@ -252,7 +252,7 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     let client = set_up(node.server()).await;
     let mut acknowledged = BTreeSet::new();
     for id in -20..-10 {
-        client.execute("INSERT INTO t VALUES ($1, $1 * 2, $2)", &[&id, &"x".repeat(VALUE_BYTES)]).await.unwrap();
+        client.execute("INSERT INTO t VALUES ($1, $1::bigint * 2, $2)", &[&id, &"x".repeat(VALUE_BYTES)]).await.unwrap();
         acknowledged.insert(id);
     }
     disk.fill(LEFT_BYTES);
