@@ -240,6 +240,8 @@ pub enum LockOutcome {
         current: Option<Value>,
         /// Whether that differs from what the statement's snapshot saw.
         changed: bool,
+        /// When that was committed; zero for the transaction's own write and for what never had a value.
+        version: Timestamp,
     },
     /// Somebody else holds it, and the policy was `SkipLocked`.
     Skipped,

@@ -1,8 +1,9 @@
 //! The writes that a transaction has buffered: what its own statements see of them, and what savepoints undo.
 //!
-//! Two sorted maps: `kept` holds the writes of finished statements and is shared (copy on write) with the views that were
-//! taken of it, `current` holds those of the statement that runs now, which the statement's own view must not see. Savepoints
-//! are marks in an undo log, so neither they nor their number make a read slower.
+//! Two sorted maps: `kept` holds the writes of finished statements, `current` those of the statement that runs now, which the
+//! statement's own view must not see. Both are shared (copy on write) with the views that were taken of them, so that taking a
+//! view costs nothing as long as it is gone before the next write. Savepoints are marks in an undo log, so neither they nor
+//! their number make a read slower.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -40,7 +41,7 @@ struct Undo {
 #[derive(Debug)]
 pub struct Overlay {
     kept: Arc<Writes>,
-    current: Writes,
+    current: Arc<Writes>,
     undo: Vec<Undo>,
     /// For each savepoint, the length of `undo` when it was set.
     savepoints: Vec<usize>,
@@ -53,7 +54,7 @@ impl Overlay {
     pub fn new(limit_bytes: usize) -> Self {
         Overlay {
             kept: Arc::default(),
-            current: Writes::new(),
+            current: Arc::default(),
             undo: Vec::new(),
             savepoints: Vec::new(),
             bytes: 0,
@@ -79,7 +80,7 @@ impl Overlay {
         let mut had_value = kept.is_some_and(|write| write.value.is_some());
         let mut write = Buffered { value, base: kept.map_or(base, |write| write.base) };
         let new = size(&key, &write);
-        match self.current.entry(key) {
+        match Arc::make_mut(&mut self.current).entry(key) {
             Entry::Vacant(place) => {
                 if self.bytes + new > self.limit_bytes {
                     return Err(Error::TransactionTooLarge { limit_bytes: self.limit_bytes });
@@ -113,14 +114,9 @@ impl Overlay {
         if self.kept.is_empty() { None } else { Some(self.kept.clone()) }
     }
 
-    /// All writes, those of the running statement included.
-    pub fn everything(&self) -> Option<Arc<Writes>> {
-        if self.current.is_empty() {
-            return self.shared();
-        }
-        let mut all = Writes::clone(&self.kept);
-        all.extend(self.current.iter().map(|(key, write)| (key.clone(), write.clone())));
-        Some(Arc::new(all))
+    /// The writes of the running statement; `None` when there are none.
+    pub fn running(&self) -> Option<Arc<Writes>> {
+        if self.current.is_empty() { None } else { Some(self.current.clone()) }
     }
 
     /// Ends the current statement: its writes join those before, or vanish.
@@ -130,17 +126,17 @@ impl Overlay {
         }
         let current = std::mem::take(&mut self.current);
         if !keep {
-            for (key, write) in &current {
+            for (key, write) in current.iter() {
                 self.bytes -= size(key, write);
             }
             return;
         }
         if self.kept.is_empty() && self.savepoints.is_empty() {
-            self.kept = Arc::new(current);
+            self.kept = current;
             return;
         }
         let kept = Arc::make_mut(&mut self.kept);
-        for (key, write) in current {
+        for (key, write) in Arc::unwrap_or_clone(current) {
             let before = kept.insert(key.clone(), write);
             if !self.savepoints.is_empty() {
                 // What the undo log keeps is memory too, so it stays in the account until it is forgotten.

@@ -262,7 +262,7 @@ impl Store {
     /// Reads as of a moment. The view keeps that moment readable from now on; it may be too old already.
     pub fn view_at(&self, at: Timestamp) -> ReadView {
         let pin = self.inner.pins.pin(at, at.0);
-        ReadView::new(self.inner.clone(), at, None, None, pin)
+        ReadView::new(self.inner.clone(), at, Default::default(), None, pin)
     }
 
     /// Takes `count` numbers of a named series, durably: nobody will ever get them again. Series start at 1.

@@ -1,6 +1,6 @@
 //! A transaction as a session drives it: statements, savepoints, row locks and buffered writes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use super::Inner;
 use super::pins::Pin;
 use super::read_set::ReadSet;
 use super::shards::{DROPPED_PREFIX, encode_dropped};
-use super::view::ReadView;
+use super::view::{Layers, ReadView};
 use crate::api::{
     CommitInfo, Direction, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId,
     Value, WaitPolicy,
@@ -72,6 +72,8 @@ pub struct Transaction {
     bases: HashMap<Key, Timestamp>,
     checks: Vec<Check>,
     marks: Vec<Mark>,
+    /// How many checks there were when the statement began.
+    checks_before: usize,
     reads: Option<Arc<Mutex<ReadSet>>>,
     /// Ranges dropped so far, undone ones included.
     dropped: u32,
@@ -108,6 +110,7 @@ impl Transaction {
             overlay,
             bases: HashMap::new(),
             checks: Vec::new(),
+            checks_before: 0,
             marks: Vec::new(),
             reads: serializable.then(Arc::default),
             dropped: 0,
@@ -155,6 +158,7 @@ impl Transaction {
     pub fn begin_statement(&mut self) -> Result<()> {
         self.inner.check_open()?;
         self.finish_statement(true);
+        self.checks_before = self.checks.len();
         if self.isolation == Isolation::ReadCommitted || !self.started {
             self.started = true;
             let read_ts = self.inner.oracle.watermark();
@@ -164,6 +168,17 @@ impl Transaction {
             }
         }
         Ok(())
+    }
+
+    /// Takes back all that the running statement wrote, so that it can begin again with a new snapshot (under read
+    /// committed). Row locks stay.
+    ///
+    /// # Errors
+    /// `ShuttingDown`.
+    pub fn restart_statement(&mut self) -> Result<()> {
+        self.finish_statement(false);
+        self.checks.truncate(self.checks_before);
+        self.begin_statement()
     }
 
     /// Ends the statement: its writes join the transaction's, or vanish. Row locks stay, as in Postgres.
@@ -200,13 +215,26 @@ impl Transaction {
 
     /// What the current statement sees: the snapshot, and the writes of the statements before.
     pub fn view(&self) -> ReadView {
-        ReadView::new(self.inner.clone(), self.read_ts, self.overlay.shared(), self.reads.clone(), self.pin.clone())
+        let overlay = Layers { kept: self.overlay.shared(), running: None };
+        ReadView::new(self.inner.clone(), self.read_ts, overlay, self.reads.clone(), self.pin.clone())
     }
 
     /// The snapshot with all writes so far, this statement's own included.
     pub fn current_view(&self) -> ReadView {
-        let overlay = self.overlay.everything();
-        ReadView::new(self.inner.clone(), self.read_ts, overlay, self.reads.clone(), self.pin.clone())
+        ReadView::new(self.inner.clone(), self.read_ts, self.layers(), self.reads.clone(), self.pin.clone())
+    }
+
+    fn layers(&self) -> Layers {
+        Layers { kept: self.overlay.shared(), running: self.overlay.running() }
+    }
+
+    /// All that is committed now, whatever the isolation level, with all writes so far: what a constraint has to hold
+    /// against. To depend on what it shows is the caller's business ([`Transaction::check_unchanged_since`]).
+    pub fn newest_view(&mut self) -> ReadView {
+        self.rely_on_snapshot();
+        let at = self.inner.oracle.watermark();
+        let pin = self.inner.pins.pin(at, self.id.0 as u64);
+        ReadView::new(self.inner.clone(), at, self.layers(), None, pin)
     }
 
     /// The value of a key, this statement's own writes included.
@@ -221,6 +249,44 @@ impl Transaction {
             reads.lock().record(&Span::key(key));
         }
         self.inner.read_with(key, self.read_ts, |value| value.map(Value::copy_from_slice))
+    }
+
+    /// As [`Transaction::lock`], but the lock is given back, if it was not held before, when the key has a value: for those
+    /// who want the key only if it is free.
+    ///
+    /// # Errors
+    /// As [`Transaction::lock`].
+    pub async fn lock_if_free(&mut self, key: &[u8], mode: LockMode, wait: WaitPolicy) -> Result<LockOutcome> {
+        let mark = self.held.taken.len();
+        let outcome = self.lock(key, mode, wait).await;
+        if !matches!(outcome, Ok(LockOutcome::Granted { current: None, .. })) && self.held.taken.len() > mark {
+            self.held.undo_to(mark);
+            self.bases.remove(key);
+        }
+        outcome
+    }
+
+    /// Holds on to a key (KEY SHARE) until the end of the transaction, and tells whether it has a value now, that it came
+    /// to or that was changed since the snapshot included: only whether there is one matters.
+    ///
+    /// # Errors
+    /// `Deadlock`, `LockTimeout`, `LockNotAvailable`; `WriteConflict` when the one snapshot of repeatable read or serializable
+    /// has it and it was taken away since; `ReadOnlyTransaction`.
+    pub async fn hold_present(&mut self, key: &[u8], wait: WaitPolicy) -> Result<bool> {
+        if self.read_only {
+            return Err(Error::ReadOnlyTransaction);
+        }
+        self.lock_object(key, LockMode::KeyShare, wait).await?;
+        if let Some(write) = self.overlay.newest(key) {
+            return Ok(write.value.is_some());
+        }
+        self.rely_on_snapshot();
+        let latest = self.inner.latest_committed(key, self.id).await?;
+        let (latest_ts, current) = latest.unwrap_or((Timestamp::ZERO, None));
+        if current.is_none() && latest_ts > self.read_ts && self.isolation != Isolation::ReadCommitted {
+            return Err(Error::WriteConflict { key: Key::copy_from_slice(key) });
+        }
+        Ok(current.is_some())
     }
 
     /// Locks a row until the end of the transaction, and tells its value now.
@@ -240,7 +306,8 @@ impl Transaction {
             Acquired::Held { .. } => {}
         }
         if let Some(write) = self.overlay.newest(key) {
-            return Ok(LockOutcome::Granted { current: write.value.clone(), changed: false });
+            let current = write.value.clone();
+            return Ok(LockOutcome::Granted { current, changed: false, version: Timestamp::ZERO });
         }
         self.rely_on_snapshot();
         // Taken before looking: everything committed at or below it is there to be seen, so nothing older than the base can
@@ -256,7 +323,7 @@ impl Transaction {
             reads.lock().record(&Span::key(key));
         }
         self.bases.insert(Key::copy_from_slice(key), latest_ts.max(looked_at));
-        Ok(LockOutcome::Granted { current, changed })
+        Ok(LockOutcome::Granted { current, changed, version: latest_ts })
     }
 
     /// Locks a key as a name of something (a table's descriptor) until the end of the transaction, without looking at its
@@ -272,7 +339,7 @@ impl Transaction {
             }
             Acquired::Held { .. } => {}
         }
-        Ok(LockOutcome::Granted { current: None, changed: false })
+        Ok(LockOutcome::Granted { current: None, changed: false, version: Timestamp::ZERO })
     }
 
     /// Buffers a write (none deletes) to a key that only ever changes together with `guard`, which the statement has locked:
@@ -311,7 +378,8 @@ impl Transaction {
     /// # Errors
     /// `SnapshotTooOld`; the engine cannot read.
     pub fn is_vacant(&self, span: Span) -> Result<bool> {
-        let view = ReadView::new(self.inner.clone(), self.read_ts, None, self.reads.clone(), self.pin.clone());
+        let (at, pin) = (self.read_ts, self.pin.clone());
+        let view = ReadView::new(self.inner.clone(), at, Layers::default(), self.reads.clone(), pin);
         let mut cursor = view.scan(span, Direction::Forward);
         let mut vacant = true;
         while vacant && cursor.next_chunk(1, usize::MAX, &mut |_, _| vacant = false)? {}
@@ -364,7 +432,14 @@ impl Transaction {
         }
     }
 
-    /// Lets the commit fail unless the key has a value then.
+    /// Lets the commit fail if anything in the span has changed since the moment, that of a view of this transaction.
+    pub fn check_unchanged_since(&mut self, span: Span, base: Timestamp) {
+        self.rely_on_snapshot();
+        self.checks.push(Check::SpanUnchanged { span, base });
+    }
+
+    /// Lets the commit fail unless the key has a value then. A key that the transaction itself deletes in the end is not
+    /// asked for: what needed it went with it.
     pub fn check_exists(&mut self, key: Key) {
         self.checks.push(Check::KeyExists { key });
     }
@@ -397,7 +472,15 @@ impl Transaction {
         if let Some(reads) = reads {
             checks.extend(reads.lock().spans().map(|span| Check::SpanUnchanged { span, base: read_ts }));
         }
-        let result = super::commit::commit(&inner, id, overlay.into_writes(), checks, held).await;
+        let writes = overlay.into_writes();
+        let mut asked = HashSet::new();
+        checks.retain(|check| match check {
+            Check::KeyExists { key } => {
+                writes.get(key).is_none_or(|write| write.value.is_some()) && asked.insert(key.clone())
+            }
+            _ => true,
+        });
+        let result = super::commit::commit(&inner, id, writes, checks, held).await;
         if matches!(result, Err(Error::WriteConflict { .. } | Error::SerializationFailure)) {
             inner.count_conflict();
         }

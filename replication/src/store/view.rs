@@ -26,9 +26,35 @@ use crate::watch::SpanWatch;
 pub struct ReadView {
     inner: Arc<Inner>,
     at: Timestamp,
-    overlay: Option<Arc<Writes>>,
+    overlay: Layers,
     reads: Option<Arc<Mutex<ReadSet>>>,
     _pin: Arc<Pin>,
+}
+
+/// What lies over a snapshot: a transaction's finished statements, and over them the one that runs.
+#[derive(Clone, Default)]
+pub(super) struct Layers {
+    pub(super) kept: Option<Arc<Writes>>,
+    pub(super) running: Option<Arc<Writes>>,
+}
+
+impl Layers {
+    fn get(&self, key: &[u8]) -> Option<&Buffered> {
+        [&self.running, &self.kept].into_iter().flatten().find_map(|layer| layer.get(key))
+    }
+
+    /// The writes to keys of the span: a layer as it is where only one has any.
+    fn over(&self, span: &Span) -> Option<Arc<Writes>> {
+        let within = |layer: &&Arc<Writes>| layer.range::<Key, _>(range_of(span)).next().is_some();
+        match (self.kept.as_ref().filter(within), self.running.as_ref().filter(within)) {
+            (one, None) | (None, one) => one.cloned(),
+            (Some(kept), Some(running)) => {
+                let layers = [kept, running];
+                let writes = layers.into_iter().flat_map(|layer| layer.range::<Key, _>(range_of(span)));
+                Some(Arc::new(writes.map(|(key, write)| (key.clone(), write.clone())).collect()))
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for ReadView {
@@ -41,7 +67,7 @@ impl ReadView {
     pub(super) fn new(
         inner: Arc<Inner>,
         at: Timestamp,
-        overlay: Option<Arc<Writes>>,
+        overlay: Layers,
         reads: Option<Arc<Mutex<ReadSet>>>,
         pin: Arc<Pin>,
     ) -> Self {
@@ -66,7 +92,7 @@ impl ReadView {
     /// # Errors
     /// `SnapshotTooOld`; the engine cannot read.
     pub fn get_with<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
-        if let Some(write) = self.overlay.as_ref().and_then(|overlay| overlay.get(key)) {
+        if let Some(write) = self.overlay.get(key) {
             return Ok(f(write.value.as_deref()));
         }
         if let Some(reads) = &self.reads {
@@ -99,9 +125,9 @@ impl ReadView {
 
     /// What lies over the versions of a span: committed but unresolved prewrites, and then the transaction's own writes.
     fn over(&self, span: &Span) -> Result<Option<Arc<Writes>>> {
-        let own = self.overlay.as_ref().filter(|own| own.range::<Key, _>(range_of(span)).next().is_some());
+        let own = self.overlay.over(span);
         if !self.inner.data.any_locks() || span.is_empty() {
-            return Ok(own.cloned());
+            return Ok(own);
         }
         let mut visible = Writes::new();
         // A transaction is asked about once, however many keys it locks: what is undecided now commits above the snapshot.
@@ -120,7 +146,7 @@ impl ReadView {
             }
         }
         if visible.is_empty() {
-            return Ok(own.cloned());
+            return Ok(own);
         }
         if let Some(own) = own {
             visible.extend(own.range::<Key, _>(range_of(span)).map(|(key, write)| (key.clone(), write.clone())));

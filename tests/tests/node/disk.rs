@@ -252,7 +252,10 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     let client = set_up(node.server()).await;
     let mut acknowledged = BTreeSet::new();
     for id in -20..-10 {
-        client.execute("INSERT INTO t VALUES ($1, $1::bigint * 2, $2)", &[&id, &"x".repeat(VALUE_BYTES)]).await.unwrap();
+        client
+            .execute("INSERT INTO t VALUES ($1, $1::bigint * 2, $2)", &[&id, &"x".repeat(VALUE_BYTES)])
+            .await
+            .unwrap();
         acknowledged.insert(id);
     }
     disk.fill(LEFT_BYTES);

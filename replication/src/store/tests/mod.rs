@@ -1,3 +1,4 @@
+mod constraints;
 mod disk;
 mod ending;
 mod groups;
