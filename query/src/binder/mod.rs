@@ -324,7 +324,7 @@ impl<'a> Binder<'a> {
                 }
                 let rel = self.top_query(query)?;
                 let output = rel.output();
-                let locks_rows = query::locks_rows(&rel);
+                let locks_rows = !crate::exec::row_locks::locked_tables(&rel).is_empty();
                 Ok((StatementKind::Query(Query { rel, locks_rows }), output))
             }
             Statement::Insert(insert) => self.insert(insert),

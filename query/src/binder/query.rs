@@ -55,11 +55,6 @@ fn order_list(order_by: Option<&ast::OrderBy>) -> Result<Vec<&ast::OrderByExpr>>
     }
 }
 
-/// Whether the query locks rows of any table.
-pub(crate) fn locks_rows(rel: &Rel) -> bool {
-    matches!(rel, Rel::Scan { lock: Some(_), .. }) || rel.inputs().into_iter().any(locks_rows)
-}
-
 impl Binder<'_> {
     /// The query of a whole statement.
     pub(crate) fn top_query(&mut self, query: &ast::Query) -> Result<Rel> {

@@ -78,7 +78,8 @@ pub fn schemas(database: u32) -> Bytes {
     key(SCHEMA, &[database])
 }
 
-/// A table. A transaction that writes rows checks at its commit that this key is unchanged since it planned.
+/// A table. A transaction that writes or locks rows holds on to this key (KEY SHARE) until it ends, and with it to those of
+/// the tables that foreign keys may lead it to; one that changes the table locks it.
 pub fn table(database: u32, oid: u32) -> Bytes {
     key(TABLE, &[database, oid])
 }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlparser::ast::{Ident, Statement};
-use stratos_replication::LockMode;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, Result};
 
 use super::binary::{self, Record};
@@ -15,9 +14,10 @@ use super::text::{self, END_MARKER};
 use crate::binder::ScalarBinder;
 use crate::catalog::{Snapshot, Table};
 use crate::eval::{Layout, Program};
+use crate::exec::StatementContext;
+use crate::exec::breathe;
 use crate::exec::rules::TableRules;
 use crate::exec::write::{TableWriter, WriterState};
-use crate::exec::{StatementContext, breathe, stored};
 use crate::ir::OutputColumn;
 use crate::result::{ResultSet, StatementResult};
 use crate::session::{Prepared, Session};
@@ -142,13 +142,16 @@ impl Session {
             ));
         }
         self.ensure_block().used = true;
-        let table = self.existing_table(table_name)?;
-        stored(self.ensure_block().store.begin_statement())?;
-        self.lock_table(table.database, table.oid, LockMode::KeyShare).await?;
-        // The catalog may have changed while the lock was awaited; from here on it cannot.
-        let table = self.existing_table(table_name)?;
-        let catalog = self.current_catalog()?;
-        let rules = self.engine.table_rules(&table, &catalog)?;
+        let (table, catalog, rules) = loop {
+            let table = self.existing_table(table_name)?;
+            let catalog = self.current_catalog()?;
+            let rules = self.engine.table_rules(&table, &catalog)?;
+            // The catalog may have changed while the locks were awaited; once it has not, it cannot any more.
+            if self.hold_tables(&rules.relies_on).await? {
+                break (table, catalog, rules);
+            }
+        };
+        self.open_statement()?;
         let positions = column_positions(&table, columns)?;
         let binder = ScalarBinder::new(self.bind_context(&catalog, None), self.eval_context(&catalog));
         let mut defaults = Vec::new();

@@ -216,6 +216,13 @@ impl Ddl<'_, '_> {
                     None => self.foreign_key_name(table, &key.columns),
                 };
                 let oid = self.oid()?;
+                if key.table != table.oid {
+                    // The referenced table's writers have to know of the key: a new version of its descriptor waits for
+                    // those that are at work, and has the others planned anew.
+                    let referenced = self.snapshot().tables.get(&key.table).cloned();
+                    let referenced = referenced.ok_or_else(|| Error::internal("the referenced table is gone"))?;
+                    self.editor.put_table(Table::clone(&referenced))?;
+                }
                 table.constraints.push(Constraint { oid, name, kind: ConstraintKind::ForeignKey(key) });
                 if existing {
                     self.jobs

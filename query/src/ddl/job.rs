@@ -12,8 +12,9 @@ use crate::rows::{database_prefix, storage_prefix};
 #[derive(Debug)]
 pub enum Job {
     /// Now, in the transaction: every existing row must satisfy this, else the statement fails with the violation's error.
-    /// The executor also records `check_unchanged` over the table's rows (and the referenced table's for a foreign key), so
-    /// that a row written meanwhile by a transaction that does not know the constraint makes the commit fail (40001).
+    /// The executor also records `check_unchanged` over the table's rows (and the keys of the referenced table for a foreign
+    /// key), so that a row written meanwhile by a transaction that does not know the constraint makes the commit fail (40001).
+    /// The descriptors of both tables are among the statement's changes, which keeps such transactions out.
     Validate {
         /// OID of the table.
         table: u32,

@@ -3,7 +3,8 @@
 //! [`execute`] goes from the syntax tree to descriptor changes in a [`SnapshotEditor`]; nothing is done to rows here. What
 //! must happen to rows (filling an index, checking existing rows, a rewrite, freeing storage) is handed back as [`Job`]s,
 //! which the executor carries out in the order given. All of it is transactional: the changes are writes of the session's
-//! transaction, and jobs that free storage run after its commit.
+//! transaction, and so are the records of storage to be freed. Only an index that is built beside writers is filled after
+//! the commit, in transactions of its own.
 //!
 //! Before the first DDL statement of a transaction the session locks [`keys::version`](crate::catalog::keys::version) in
 //! the store and takes a fresh view; then DDL statements of concurrent transactions run one after another, each seeing what

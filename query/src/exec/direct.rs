@@ -408,7 +408,8 @@ impl DirectChange {
         let mut writer = TableWriter::new(&rules);
         let mut changes = Changes::default();
         let mut departed = Vec::new();
-        let keys = if self.access.single && self.access.index == 0 {
+        let fixed = self.access.single && self.access.index == 0;
+        let keys = if fixed {
             self.access.single_key(context.params, context.eval)?.into_iter().collect()
         } else {
             let keys = self.access.row_keys(&context.transaction.view(), context.params, context.eval, usize::MAX)?;
@@ -418,13 +419,13 @@ impl DirectChange {
             if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
                 breathe(context.eval).await?;
             }
-            let target = Target { key, others: Vec::new(), verify: true };
+            let target = Target { key, others: Vec::new(), verify: true, fixed };
             self.plan.change(context, &mut writer, target, &mut changes, &mut departed).await?;
         }
-        writer.finish(context).await?;
         if !rules.incoming.is_empty() {
             after_departure(context, &rules, departed).await?;
         }
+        writer.finish(context).await?;
         Ok(changes)
     }
 }

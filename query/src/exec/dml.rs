@@ -1,7 +1,9 @@
 //! INSERT, UPDATE, DELETE in their general form: rows come from a query, one by one, and go through [`TableWriter`].
 //!
 //! READ COMMITTED as Postgres means it: a row that somebody else is changing is waited for; when it did change, the WHERE
-//! clause is asked again with the row as it is now, and the new values are computed from that.
+//! clause is asked again with the row as it is now, and the new values are computed from that. Where that is not possible,
+//! the statement takes back what it did and begins again with a new snapshot, holding on to the rows that it has locked: when
+//! the row has gone, because it may be there under another key, and when the statement has subqueries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,13 +14,15 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::foreign_keys::{Departed, after_departure};
 use super::rules::TableRules;
-use super::write::{Conflict, Inserted, TableWriter};
-use super::{Changes, StatementContext, breathe};
+use super::write::{Conflict, Inserted, Locked, TableWriter};
+use super::{Changes, StatementContext, breathe, row_locks};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
 use crate::ir::{Assignment, ColumnId, Delete, Expr, Insert, InsertSource, OutputColumn, Rel, Returning, Update};
 use crate::rows::StoredRow;
 
+/// How often a row is tried again that was in the way of others which were gone when their locks were given.
+const CONFLICTS_MAX: usize = 100;
 /// Rows that a statement takes from its source at once.
 const SOURCE_CHUNK_ROWS: usize = 1024;
 
@@ -40,6 +44,11 @@ impl Returns {
     fn compile(returning: &Option<Returning>, kept: Vec<OutputColumn>) -> Result<Option<Returns>> {
         let Some(returning) = returning else { return Ok(None) };
         if returning.columns.iter().any(|(_, e)| e.has_subquery()) {
+            let rows = Rel::Values { columns: Vec::new(), rows: Vec::new() };
+            let rel = Rel::Project { input: Box::new(rows), columns: returning.columns.clone() };
+            if !row_locks::locked_tables(&rel).is_empty() {
+                return Err(Error::unsupported("FOR UPDATE in RETURNING"));
+            }
             return Ok(Some(Returns::Query { kept, columns: returning.columns.clone() }));
         }
         let layout = Layout::new(kept.iter().map(|c| c.id));
@@ -134,6 +143,14 @@ pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -
     Box::pin(crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime())).await
 }
 
+/// Tables by OID, with some more.
+fn with_tables(tables: &[Arc<Table>], more: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
+    let mut all: Vec<Arc<Table>> = tables.iter().cloned().chain(more).collect();
+    all.sort_by_key(|table| table.oid);
+    all.dedup_by_key(|table| table.oid);
+    all
+}
+
 /// An INSERT, compiled.
 #[derive(Debug)]
 pub struct InsertPlan {
@@ -143,6 +160,9 @@ pub struct InsertPlan {
     values: Vec<Vec<Program>>,
     conflict: Option<ConflictPlan>,
     returning: Option<Returns>,
+    /// The source locks rows.
+    locks: bool,
+    relies_on: Vec<Arc<Table>>,
 }
 
 #[derive(Debug)]
@@ -195,7 +215,14 @@ impl InsertPlan {
             }
         };
         let returning = Returns::compile(&insert.returning, columns_as(&insert.table, &insert.target))?;
-        Ok(InsertPlan { insert, rules, values, conflict, returning })
+        let updates = conflict.as_ref().is_some_and(|conflict| conflict.update.is_some());
+        let own = if updates { &rules.reaches } else { &rules.relies_on };
+        let locked = match &insert.source {
+            InsertSource::Rows(_) => Vec::new(),
+            InsertSource::Query(rel) => row_locks::locked_tables(rel),
+        };
+        let (locks, relies_on) = (!locked.is_empty(), with_tables(own, locked));
+        Ok(InsertPlan { insert, rules, values, conflict, returning, locks, relies_on })
     }
 
     /// `INSERT INTO table query` for a query whose columns are the table's.
@@ -218,6 +245,11 @@ impl InsertPlan {
     /// The table written to.
     pub fn rules(&self) -> &Arc<TableRules> {
         &self.rules
+    }
+
+    /// The tables whose descriptors the statement relies on.
+    pub fn relies_on(&self) -> &[Arc<Table>] {
+        &self.relies_on
     }
 
     /// The query that the rows come from, where there is one.
@@ -253,6 +285,12 @@ impl InsertPlan {
                     run.insert(context, row).await?;
                 }
             }
+            InsertSource::Query(rel) if self.locks => {
+                for source_row in row_locks::run(context, rel).await? {
+                    let row = run_all(&self.values[0], &source_row, context)?;
+                    run.insert(context, row).await?;
+                }
+            }
             InsertSource::Query(rel) => {
                 let mut source = source_rows(context, rel).await?;
                 let plain = self.conflict.is_none() && self.returning.is_none();
@@ -271,8 +309,8 @@ impl InsertPlan {
             }
         }
         let InsertRun { mut changes, departed, mut writer, .. } = run;
-        writer.finish(context).await?;
         after_departure(context, &self.rules, departed).await?;
+        writer.finish(context).await?;
         Returns::finish(&self.returning, view, context, &mut changes).await?;
         Ok(changes)
     }
@@ -308,36 +346,49 @@ impl InsertRun<'_> {
     }
 
     async fn insert(&mut self, context: &mut StatementContext<'_>, row: Vec<Datum>) -> Result<()> {
-        let arbiters = self.plan.conflict.as_ref().map(|c| c.arbiters.as_slice());
-        match self.writer.insert(context, &row, arbiters).await? {
-            Inserted::Yes => self.count(context, &row),
-            Inserted::Conflict(conflict) => match self.plan.conflict.as_ref().and_then(|c| c.update.as_ref()) {
-                None => Ok(()),
-                Some((assignments, filter)) => self.update(context, conflict, row, assignments, filter).await,
-            },
+        let conflict = self.plan.conflict.as_ref();
+        let arbiters = conflict.map(|c| c.arbiters.as_slice());
+        let update = conflict.and_then(|c| c.update.as_ref());
+        for _ in 0..CONFLICTS_MAX {
+            match (self.writer.insert(context, &row, arbiters).await?, update) {
+                (Inserted::Yes(key), _) => return self.count(context, &row, key),
+                (Inserted::Conflict(_), None) => return Ok(()),
+                (Inserted::Conflict(conflict), Some((assignments, filter))) => {
+                    if self.update(context, conflict, &row, assignments, filter).await? {
+                        return Ok(());
+                    }
+                }
+            }
         }
+        Err(Error::new(
+            ErrorKind::SerializationFailure,
+            "conflicting rows kept disappearing while they were being locked",
+        ))
     }
 
+    /// DO UPDATE. `false` when the row is no longer in the way.
     async fn update(
         &mut self,
         context: &mut StatementContext<'_>,
         conflict: Conflict,
-        excluded: Vec<Datum>,
+        excluded: &[Datum],
         assignments: &Assignments,
         filter: &Option<Program>,
-    ) -> Result<()> {
-        let Some((old, _)) = self.writer.lock(context, &conflict.row_key, LockMode::NoKeyUpdate).await? else {
-            return Err(Error::new(
-                ErrorKind::SerializationFailure,
-                "the conflicting row disappeared while it was being locked",
-            ));
+    ) -> Result<bool> {
+        let table = &self.plan.rules.table;
+        let Conflict { index, taken, row_key } = conflict;
+        let Some(old) = self.writer.lock(context, &row_key, LockMode::NoKeyUpdate).await?.row else {
+            return Ok(false);
         };
-        let mut both = old.clone();
-        both.extend(excluded);
-        if !is_true(filter, &both, context)? {
-            return Ok(());
+        if index > 0 && crate::rows::index_entry(table, &table.indexes[index], &row_key, &old)?.key != taken {
+            return Ok(false);
         }
-        if !self.updated_keys.insert(conflict.row_key.clone()) {
+        let mut both = old.clone();
+        both.extend_from_slice(excluded);
+        if !is_true(filter, &both, context)? {
+            return Ok(true);
+        }
+        if !self.updated_keys.insert(row_key.clone()) {
             return Err(Error::new(
                 ErrorKind::CardinalityViolation,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -347,21 +398,21 @@ impl InsertRun<'_> {
             ));
         }
         let new = assignments.apply(&old, &both, context)?;
-        let stored = StoredRow { key: conflict.row_key, values: old };
-        self.writer.update(context, &stored, &new).await?;
-        self.count(context, &new)?;
+        let stored = StoredRow { key: row_key, values: old };
+        let key = self.writer.update(context, &stored, &new).await?;
+        self.count(context, &new, key)?;
         self.departed.push(Departed { old: stored.values, new: Some(new) });
-        Ok(())
+        Ok(true)
     }
 
-    fn count(&mut self, context: &StatementContext<'_>, row: &[Datum]) -> Result<()> {
+    /// A row is in or changed, and has this key now.
+    fn count(&mut self, context: &StatementContext<'_>, row: &[Datum], key: Bytes) -> Result<()> {
         self.changes.count += 1;
         if let Some(returning) = &self.plan.returning {
-            // A row that DO UPDATE touched later in the statement would be counted twice otherwise.
             self.changes.returned.push(returning.row(row, context)?);
         }
-        if self.plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) && self.plan.rules.table.has_primary_key() {
-            self.updated_keys.insert(crate::rows::primary_key(&self.plan.rules.table, row)?.into());
+        if self.plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) {
+            self.updated_keys.insert(key);
         }
         Ok(())
     }
@@ -392,6 +443,9 @@ fn hoist(source: Rel, assignments: &mut [Assignment]) -> (Rel, bool) {
 #[derive(Debug)]
 pub struct ChangePlan {
     rules: Arc<TableRules>,
+    /// The source locks rows.
+    locks: bool,
+    relies_on: Vec<Arc<Table>>,
     /// Part of the statement depends on a subquery, so that a row which changed meanwhile cannot be looked at again.
     one_shot: bool,
     source: Rel,
@@ -419,7 +473,10 @@ impl ChangePlan {
         let old_layout = Layout::new(places.columns_of(&update.target).chain(places.others.iter().copied()));
         let mut kept = columns_as(&update.table, &update.new_row);
         kept.extend(places.others_of(&update.source));
+        let locked = row_locks::locked_tables(&update.source);
         Ok(ChangePlan {
+            locks: !locked.is_empty(),
+            relies_on: with_tables(&rules.reaches, locked),
             places,
             filter: filter.map(|f| Program::compile(f, &old_layout)).transpose()?,
             one_shot: hoisted || asked,
@@ -442,7 +499,10 @@ impl ChangePlan {
         let layout = Layout::new(kept.iter().map(|c| c.id));
         let asked = delete.filter.as_ref().is_some_and(Expr::has_subquery);
         let filter = delete.filter.as_ref().filter(|_| !asked);
+        let locked = row_locks::locked_tables(&delete.source);
         Ok(ChangePlan {
+            locks: !locked.is_empty(),
+            relies_on: with_tables(&rules.reaches, locked),
             places,
             one_shot: asked,
             filter: filter.map(|f| Program::compile(f, &layout)).transpose()?,
@@ -457,6 +517,11 @@ impl ChangePlan {
     /// The table written to.
     pub fn rules(&self) -> &Arc<TableRules> {
         &self.rules
+    }
+
+    /// The tables whose descriptors the statement relies on.
+    pub fn relies_on(&self) -> &[Arc<Table>] {
+        &self.relies_on
     }
 
     /// The query that finds the rows.
@@ -474,13 +539,21 @@ impl ChangePlan {
     /// # Errors
     /// Constraint violations, evaluation errors, the store's errors.
     pub async fn run(&self, context: &mut StatementContext<'_>) -> Result<Changes> {
+        let settled;
+        let source = match self.locks {
+            true => {
+                settled = row_locks::settle(context, &self.source).await?;
+                &settled
+            }
+            false => &self.source,
+        };
         let view = Returns::snapshot(&self.returning, context);
         let mut writer = TableWriter::new(&self.rules);
         let mut changes = Changes::default();
         let mut departed = Vec::new();
         // A join may give the same target row several times; the first one counts.
         let mut seen: HashSet<Bytes> = HashSet::new();
-        let mut source = source_rows(context, &self.source).await?;
+        let mut source = source_rows(context, source).await?;
         while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
             for row in rows {
                 let key = self.key_of(&row)?;
@@ -488,16 +561,16 @@ impl ChangePlan {
                     continue;
                 }
                 let others: Vec<Datum> = self.places.other_positions.iter().map(|at| row[*at].clone()).collect();
-                let target = Target { key, others, verify: false };
+                let target = Target { key, others, verify: false, fixed: false };
                 self.change(context, &mut writer, target, &mut changes, &mut departed).await?;
             }
             breathe(context.eval).await?;
         }
         drop(source);
-        writer.finish(context).await?;
         if !self.rules.incoming.is_empty() {
             after_departure(context, &self.rules, departed).await?;
         }
+        writer.finish(context).await?;
         Returns::finish(&self.returning, view, context, &mut changes).await?;
         Ok(changes)
     }
@@ -530,18 +603,15 @@ impl ChangePlan {
         changes: &mut Changes,
         departed: &mut Vec<Departed>,
     ) -> Result<()> {
-        let Target { key, others, verify } = target;
-        let Some((old, changed)) = writer.lock(context, &key, self.lock_mode).await? else {
-            return Ok(());
+        let Target { key, others, verify, fixed } = target;
+        let Locked { row, changed, .. } = writer.lock(context, &key, self.lock_mode).await?;
+        let Some(old) = row else {
+            return if changed && !fixed { Err(context.look_again()) } else { Ok(()) };
         };
         let mut row = old.clone();
         row.extend(others.iter().cloned());
         if changed && self.one_shot {
-            return Err(Error::new(
-                ErrorKind::SerializationFailure,
-                "could not serialize access due to concurrent update",
-            )
-            .with_hint("The row changed while a statement with a subquery waited for it; run the statement again."));
+            return Err(context.look_again());
         }
         if (changed || verify) && !is_true(&self.filter, &row, context)? {
             return Ok(());
@@ -549,7 +619,7 @@ impl ChangePlan {
         let stored = StoredRow { key, values: old };
         let new = match &self.assignments {
             None => {
-                writer.delete(context, &stored)?;
+                writer.delete(context, &stored).await?;
                 None
             }
             Some(assignments) => {
@@ -579,6 +649,8 @@ pub(super) struct Target {
     pub(super) others: Vec<Datum>,
     /// Whether the WHERE clause has not been asked yet.
     pub(super) verify: bool,
+    /// Whether the WHERE clause wants this key: the row is not wanted once it has another one.
+    pub(super) fixed: bool,
 }
 
 /// Where the target's columns stand in the source's output, and what else is there.

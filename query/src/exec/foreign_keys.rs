@@ -1,15 +1,20 @@
 //! Foreign keys: a child must have its parent, a parent's children are kept, deleted or set to NULL.
 //!
 //! While a transaction has written a child, it holds the parent's row locked (KEY SHARE) and has the commit check that the
-//! parent is still there; while it deletes a parent, it holds the row locked (UPDATE) and, where an index leads to the
-//! children, has the commit check that none came. So the result is right even if the locks, which live in memory, are lost.
+//! parent is still there. While it deletes a parent, it holds the row locked (UPDATE), looks for children among all that is
+//! committed by then, whatever its own snapshot, and has the commit check that nothing changed where it looked: among the
+//! entries of an index that leads to the children, or in the whole child table where there is none. So the result is right
+//! even if the locks, which live in memory, are lost.
+//!
+//! Which tables refer to which is in their descriptors; the statement holds on to those of all tables that its foreign keys
+//! may lead to ([`TableRules::reaches`]).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{LockMode, LockOutcome, Span};
-use stratos_types::{Datum, Error, Result};
+use stratos_replication::{LockMode, ReadView, Span};
+use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::rules::{Incoming, Outgoing, TableRules};
 use super::write::TableWriter;
@@ -17,28 +22,40 @@ use super::{StatementContext, scan, stored, violations};
 use crate::catalog::{ForeignKey, ReferentialAction, Table};
 use crate::rows::{INDEX_PREFIX_BYTES, StoredRow, decode_row, index_prefix, index_span, row_key_of_entry};
 
-/// How deep cascades may follow one another, and how many steps one statement may queue.
+/// How deep cascades may follow one another.
 const CASCADE_DEPTH_MAX: usize = 1000;
+/// How often children are looked for again because some of them changed while they were being locked.
+const SEARCHES_MAX: usize = 100;
 
 fn values_of(table: &Table, attnums: &[i16], row: &[Datum]) -> Vec<Datum> {
     attnums.iter().filter_map(|a| table.column_index(*a)).map(|at| row[at].clone()).collect()
 }
 
-/// The key in the parent's referenced index that a child's values point at.
-fn parent_key(outgoing: &Outgoing, values: &[Datum]) -> Result<Vec<u8>> {
-    let parent = &outgoing.parent;
-    let index = &parent.indexes[outgoing.parent_index];
+fn column_type(table: &Table, attnum: i16) -> Result<stratos_types::ColumnType> {
+    let at = table.column_index(attnum).ok_or_else(|| Error::internal("column is gone"))?;
+    Ok(table.columns[at].ty)
+}
+
+/// Values of these columns as bytes that are the same exactly where SQL says that the values are equal.
+fn comparable(table: &Table, attnums: &[i16], values: &[Datum]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(16 * values.len());
+    for (attnum, value) in attnums.iter().zip(values) {
+        stratos_types::key::encode_column(&mut bytes, column_type(table, *attnum)?.ty, value, false, false);
+    }
+    Ok(bytes)
+}
+
+/// The key in the parent's referenced index of a row with these values in the referenced columns.
+fn parent_key(parent: &Table, index: usize, referenced: &[i16], values: &[Datum]) -> Result<Vec<u8>> {
+    let index = &parent.indexes[index];
     let mut key = Vec::with_capacity(INDEX_PREFIX_BYTES + 16);
     key.extend_from_slice(&index_prefix(parent, index));
     for column in &index.columns {
-        let at = outgoing
-            .key
-            .referenced
+        let at = referenced
             .iter()
             .position(|attnum| *attnum == column.attnum)
             .ok_or_else(|| Error::internal("foreign key and its index disagree"))?;
-        let ty =
-            parent.columns[parent.column_index(column.attnum).ok_or_else(|| Error::internal("column is gone"))?].ty;
+        let ty = column_type(parent, column.attnum)?;
         stratos_types::key::encode_column(&mut key, ty.ty, &values[at], column.descending, column.nulls_first);
     }
     Ok(key)
@@ -64,33 +81,66 @@ pub async fn require_parents(
     Ok(())
 }
 
-/// The same for foreign keys of the table to itself, once the statement has written all its rows.
+/// The same for rows that the statement has written before their parents were all there, as they are now: where foreign keys
+/// of others made the change, for all of their parents, else for those in the table itself.
 ///
 /// # Errors
 /// As [`require_parents`].
-pub async fn require_own_parents(context: &mut StatementContext<'_>, rules: &TableRules, row: &[Datum]) -> Result<()> {
-    for outgoing in rules.outgoing.iter().filter(|o| o.key.table == rules.table.oid) {
-        let values = values_of(&rules.table, &outgoing.key.columns, row);
-        require_parent(context, rules, outgoing, values, row).await?;
+pub async fn require_late(
+    context: &mut StatementContext<'_>,
+    rules: &TableRules,
+    keys: Vec<Bytes>,
+    all: bool,
+) -> Result<()> {
+    let mut done = HashSet::with_capacity(keys.len());
+    for key in keys.into_iter().filter(|key| done.insert(key.clone())) {
+        context.eval.check_canceled()?;
+        // One that the statement took away again, or gave another key, needs nothing under this one.
+        let Some(value) = stored(context.transaction.get(&key))? else { continue };
+        let row = decode_row(&rules.table, &key, &value)?;
+        for outgoing in rules.outgoing.iter().filter(|o| all || o.key.table == rules.table.oid) {
+            let values = values_of(&rules.table, &outgoing.key.columns, &row);
+            require_parent(context, rules, outgoing, values, &row).await?;
+        }
     }
     Ok(())
 }
 
-/// The same for one constraint, by its OID, when it is added to a table that has rows.
+/// Checks one constraint, by its OID, when it is added to a table that has rows. Nobody else writes either table meanwhile.
 ///
 /// # Errors
-/// As [`require_parents`].
-pub async fn require_parents_of(
-    context: &mut StatementContext<'_>,
-    rules: &TableRules,
-    constraint: u32,
-    row: &[Datum],
-) -> Result<()> {
+/// 23503.
+pub fn validate_row(context: &StatementContext<'_>, rules: &TableRules, constraint: u32, row: &[Datum]) -> Result<()> {
     for outgoing in rules.outgoing.iter().filter(|o| o.constraint.oid == constraint) {
         let values = values_of(&rules.table, &outgoing.key.columns, row);
-        require_parent(context, rules, outgoing, values, row).await?;
+        if let Some(key) = key_of_parent(context, &rules.table, outgoing, values)?
+            && stored(context.transaction.get(&key))?.is_none()
+        {
+            return Err(missing_parent(context, rules, outgoing, row));
+        }
     }
     Ok(())
+}
+
+/// The key of the parent that a child with these values refers to, if it refers to any.
+fn key_of_parent(
+    context: &StatementContext<'_>,
+    child: &Table,
+    outgoing: &Outgoing,
+    values: Vec<Datum>,
+) -> Result<Option<Vec<u8>>> {
+    // MATCH SIMPLE: a NULL anywhere refers to nothing.
+    if values.iter().any(Datum::is_null) {
+        return Ok(None);
+    }
+    let Outgoing { key, parent, parent_index, .. } = outgoing;
+    let casted = convert(&key.columns, child, &key.referenced, parent, values, context)?;
+    parent_key(parent, *parent_index, &key.referenced, &casted).map(Some)
+}
+
+fn missing_parent(context: &StatementContext<'_>, rules: &TableRules, outgoing: &Outgoing, row: &[Datum]) -> Error {
+    let Outgoing { constraint, key, parent, .. } = outgoing;
+    violations::missing_parent(&rules.table, constraint, key, &parent.name, row, &context.eval.format)
 }
 
 async fn require_parent(
@@ -100,39 +150,15 @@ async fn require_parent(
     values: Vec<Datum>,
     row: &[Datum],
 ) -> Result<()> {
-    // MATCH SIMPLE: a NULL anywhere refers to nothing.
-    if values.iter().any(Datum::is_null) {
-        return Ok(());
+    let Some(key) = key_of_parent(context, &rules.table, outgoing, values)? else { return Ok(()) };
+    if !stored(context.transaction.hold_present(&key, context.wait).await)? {
+        return Err(missing_parent(context, rules, outgoing, row));
     }
-    {
-        let casted = cast_to_parent(outgoing, &rules.table, values, context)?;
-        let key = parent_key(outgoing, &casted)?;
-        let outcome = stored(context.transaction.lock(&key, LockMode::KeyShare, context.wait).await)?;
-        if !matches!(outcome, LockOutcome::Granted { current: Some(_), .. }) {
-            return Err(violations::missing_parent(
-                &rules.table,
-                &outgoing.constraint,
-                &outgoing.key,
-                &outgoing.parent.name,
-                row,
-                &context.eval.format,
-            ));
-        }
-        context.transaction.check_exists(key.into());
-    }
+    context.transaction.check_exists(key.into());
     Ok(())
 }
 
-/// Child values in the parent's column types (an int4 column may refer to an int8 one).
-fn cast_to_parent(
-    outgoing: &Outgoing,
-    child: &Table,
-    values: Vec<Datum>,
-    context: &StatementContext<'_>,
-) -> Result<Vec<Datum>> {
-    convert(&outgoing.key.columns, child, &outgoing.key.referenced, &outgoing.parent, values, context)
-}
-
+/// Values of one table's columns in the types of another's (an int4 column may refer to an int8 one).
 fn convert(
     from_columns: &[i16],
     from: &Table,
@@ -141,12 +167,9 @@ fn convert(
     values: Vec<Datum>,
     context: &StatementContext<'_>,
 ) -> Result<Vec<Datum>> {
-    let type_of = |table: &Table, attnum: i16| {
-        table.column_index(attnum).map(|at| table.columns[at].ty).ok_or_else(|| Error::internal("column is gone"))
-    };
     let mut converted = Vec::with_capacity(values.len());
     for (at, value) in values.into_iter().enumerate() {
-        let (source, target) = (type_of(from, from_columns[at])?, type_of(to, to_columns[at])?);
+        let (source, target) = (column_type(from, from_columns[at])?, column_type(to, to_columns[at])?);
         converted.push(if source.ty == target.ty {
             value
         } else {
@@ -176,153 +199,323 @@ pub async fn after_departure(
     departed: Vec<Departed>,
 ) -> Result<()> {
     let mut queue: VecDeque<(Arc<TableRules>, Vec<Departed>, usize)> = VecDeque::from([(rules.clone(), departed, 0)]);
+    // Rows that got another parent, which may be on its way to where it will be.
+    let mut moved: Vec<(Arc<TableRules>, Vec<Bytes>)> = Vec::new();
     while let Some((rules, departed, depth)) = queue.pop_front() {
         if depth > CASCADE_DEPTH_MAX {
-            return Err(Error::new(stratos_types::ErrorKind::StatementTooComplex, "foreign keys cascade too deeply"));
+            return Err(Error::new(ErrorKind::StatementTooComplex, "foreign keys cascade too deeply"));
         }
         for incoming in &rules.incoming {
             let child_rules = context.engine.table_rules(&incoming.child, &context.eval.catalog)?;
             let mut next = Vec::new();
-            for row in &departed {
-                follow(context, &rules, incoming, &child_rules, row, &mut next).await?;
+            for by_deletion in [true, false] {
+                let departures = departures(context, &rules, incoming, &departed, by_deletion)?;
+                if departures.is_empty() {
+                    continue;
+                }
+                let key = &incoming.key;
+                let round = Round { rules: &rules, incoming, child_rules: &child_rules, departures };
+                let follows = match if by_deletion { key.on_delete } else { key.on_update } {
+                    ReferentialAction::NoAction => {
+                        round.refuse(context, true).await?;
+                        continue;
+                    }
+                    ReferentialAction::Restrict => {
+                        round.refuse(context, false).await?;
+                        continue;
+                    }
+                    ReferentialAction::Cascade => true,
+                    ReferentialAction::SetNull => false,
+                };
+                moved.push((child_rules.clone(), round.carry(context, follows, &mut next).await?));
             }
             if !next.is_empty() {
                 queue.push_back((child_rules, next, depth + 1));
             }
         }
     }
-    Ok(())
-}
-
-async fn follow(
-    context: &mut StatementContext<'_>,
-    rules: &TableRules,
-    incoming: &Incoming,
-    child_rules: &TableRules,
-    row: &Departed,
-    next: &mut Vec<Departed>,
-) -> Result<()> {
-    let key = &incoming.key;
-    let old = values_of(&rules.table, &key.referenced, &row.old);
-    if old.iter().any(Datum::is_null) {
-        return Ok(());
-    }
-    let new = row.new.as_ref().map(|new| values_of(&rules.table, &key.referenced, new));
-    if new.as_ref() == Some(&old) {
-        return Ok(());
-    }
-    let action = if new.is_some() { key.on_update } else { key.on_delete };
-    let child = &incoming.child;
-    let wanted = convert(&key.referenced, &rules.table, &key.columns, child, old.clone(), context)?;
-    let children = find_children(context, incoming, &wanted)?;
-    if children.is_empty() {
-        return Ok(());
-    }
-    if matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict) {
-        // NO ACTION is content when another row took the key over within the statement.
-        if action == ReferentialAction::NoAction && key_still_exists(context, rules, key, &old)? {
-            return Ok(());
-        }
-        return Err(violations::still_referenced(
-            &rules.table,
-            child,
-            &incoming.constraint,
-            key,
-            &row.old,
-            &context.eval.format,
-        ));
-    }
-    let mut writer = TableWriter::new(child_rules);
-    for child_key in children {
-        let mode = LockMode::Update;
-        let Some((current, _)) = writer.lock(context, &child_key, mode).await? else { continue };
-        if values_of(child, &key.columns, &current) != wanted {
-            continue;
-        }
-        let stored_row = StoredRow { key: child_key, values: current };
-        let replacement = match (action, &new) {
-            (ReferentialAction::Cascade, None) => None,
-            (ReferentialAction::Cascade, Some(new)) => {
-                Some(convert(&key.referenced, &rules.table, &key.columns, child, new.clone(), context)?)
-            }
-            _ => Some(vec![Datum::Null; key.columns.len()]),
-        };
-        match replacement {
-            None => {
-                writer.delete(context, &stored_row)?;
-                next.push(Departed { old: stored_row.values, new: None });
-            }
-            Some(values) => {
-                let mut changed = stored_row.values.clone();
-                for (attnum, value) in key.columns.iter().zip(values) {
-                    if let Some(at) = child.column_index(*attnum) {
-                        changed[at] = value;
-                    }
-                }
-                writer.update(context, &stored_row, &changed).await?;
-                next.push(Departed { old: stored_row.values, new: Some(changed) });
-            }
-        }
+    for (rules, keys) in moved {
+        require_late(context, &rules, keys, true).await?;
     }
     Ok(())
 }
 
-fn key_still_exists(
+/// A parent's row that is no longer there under its key, as its children see it.
+struct Departure<'a> {
+    row: &'a Departed,
+    /// The referenced columns as they were.
+    old: Vec<Datum>,
+    /// The same in the child's types.
+    wanted: Vec<Datum>,
+    /// The referenced columns as they are now.
+    new: Option<Vec<Datum>>,
+}
+
+/// Those of the rows, deleted or changed, that a child could refer to.
+fn departures<'a>(
     context: &StatementContext<'_>,
     rules: &TableRules,
-    key: &ForeignKey,
-    values: &[Datum],
-) -> Result<bool> {
-    let parent_index = rules
-        .table
-        .indexes
-        .iter()
-        .position(|index| index.oid == key.index)
-        .ok_or_else(|| Error::internal("referenced index is gone"))?;
-    let outgoing = Outgoing {
-        constraint: crate::catalog::Constraint {
-            oid: 0,
-            name: String::new(),
-            kind: crate::catalog::ConstraintKind::ForeignKey(key.clone()),
-        },
-        key: key.clone(),
-        parent: rules.table.clone(),
-        parent_index,
-    };
-    Ok(stored(context.transaction.get(&parent_key(&outgoing, values)?))?.is_some())
+    incoming: &Incoming,
+    departed: &'a [Departed],
+    by_deletion: bool,
+) -> Result<Vec<Departure<'a>>> {
+    let Incoming { key, child, .. } = incoming;
+    let mut found = Vec::new();
+    for row in departed.iter().filter(|row| row.new.is_none() == by_deletion) {
+        let old = values_of(&rules.table, &key.referenced, &row.old);
+        if old.iter().any(Datum::is_null) {
+            continue;
+        }
+        let new = row.new.as_ref().map(|new| values_of(&rules.table, &key.referenced, new));
+        if new.as_ref() == Some(&old) {
+            continue;
+        }
+        if let Some(wanted) = as_in_child(context, &rules.table, key, child, &old)? {
+            found.push(Departure { row, old, wanted, new });
+        }
+    }
+    Ok(found)
 }
 
-/// Keys of the child's rows that refer to these values, as the transaction sees them now.
-fn find_children(context: &mut StatementContext<'_>, incoming: &Incoming, wanted: &[Datum]) -> Result<Vec<Bytes>> {
-    let child = &incoming.child;
-    let attnums = &incoming.key.columns;
-    let mut found = Vec::new();
-    let view = context.transaction.current_view();
-    let Some(position) = incoming.child_index else {
-        scan(&view, index_span(child, child.primary_index()), context.eval, |key, value| {
-            if values_of(child, attnums, &decode_row(child, key, value)?) == wanted {
-                found.push(Bytes::copy_from_slice(key));
+/// A parent's values as a child that refers to them has them; `None` when the child's types have no such values.
+fn as_in_child(
+    context: &StatementContext<'_>,
+    parent: &Table,
+    key: &ForeignKey,
+    child: &Table,
+    values: &[Datum],
+) -> Result<Option<Vec<Datum>>> {
+    // The catalog's faults are no answer about values.
+    for (one, other) in key.referenced.iter().zip(&key.columns) {
+        column_type(parent, *one)?;
+        column_type(child, *other)?;
+    }
+    let Ok(wanted) = convert(&key.referenced, parent, &key.columns, child, values.to_vec(), context) else {
+        return Ok(None);
+    };
+    let Ok(back) = convert(&key.columns, child, &key.referenced, parent, wanted.clone(), context) else {
+        return Ok(None);
+    };
+    let same = comparable(parent, &key.referenced, &back)? == comparable(parent, &key.referenced, values)?;
+    Ok(same.then_some(wanted))
+}
+
+/// Rows of a parent that departed together, and a foreign key that leads to their children.
+struct Round<'a> {
+    rules: &'a TableRules,
+    incoming: &'a Incoming,
+    child_rules: &'a TableRules,
+    departures: Vec<Departure<'a>>,
+}
+
+/// What was found of the children of a round.
+struct Children {
+    /// For each departure, the keys of the children's rows.
+    keys: Vec<Vec<Bytes>>,
+    /// Where they were looked for.
+    spans: Vec<Span>,
+}
+
+impl Round<'_> {
+    fn refers(&self, row: &[Datum], departure: &Departure<'_>) -> Result<bool> {
+        let Incoming { key, child, .. } = self.incoming;
+        let values = values_of(child, &key.columns, row);
+        if values.iter().any(Datum::is_null) {
+            return Ok(false);
+        }
+        Ok(comparable(child, &key.columns, &values)? == comparable(child, &key.columns, &departure.wanted)?)
+    }
+
+    /// Looks for the children in a view.
+    fn search(&self, context: &StatementContext<'_>, view: &ReadView) -> Result<Children> {
+        match self.incoming.child_index {
+            Some(index) => self.search_index(context, view, index),
+            None => self.search_table(context, view),
+        }
+    }
+
+    fn search_index(&self, context: &StatementContext<'_>, view: &ReadView, position: usize) -> Result<Children> {
+        let Incoming { key, child, .. } = self.incoming;
+        let index = &child.indexes[position];
+        let mut children = Children { keys: Vec::new(), spans: Vec::new() };
+        for departure in &self.departures {
+            let mut prefix = index_prefix(child, index).to_vec();
+            for column in &index.columns[..key.columns.len()] {
+                let at = key.columns.iter().position(|a| *a == column.attnum);
+                let value = &departure.wanted[at.ok_or_else(|| Error::internal("index changed"))?];
+                let ty = column_type(child, column.attnum)?;
+                stratos_types::key::encode_column(&mut prefix, ty.ty, value, column.descending, column.nulls_first);
+            }
+            let span = Span::prefix(&prefix);
+            let mut found = Vec::new();
+            scan(view, span.clone(), context.eval, |key, value| {
+                // The rows themselves are the entries of the primary index.
+                found.push(match position {
+                    0 => Bytes::copy_from_slice(key),
+                    _ => row_key_of_entry(child, index, key, value)?.into(),
+                });
+                Ok(true)
+            })?;
+            children.keys.push(found);
+            children.spans.push(span);
+        }
+        Ok(children)
+    }
+
+    /// One look at the whole table tells of all departures.
+    fn search_table(&self, context: &StatementContext<'_>, view: &ReadView) -> Result<Children> {
+        let Incoming { key, child, .. } = self.incoming;
+        let mut wanted: HashMap<Vec<u8>, usize> = HashMap::with_capacity(self.departures.len());
+        for (at, departure) in self.departures.iter().enumerate() {
+            wanted.entry(comparable(child, &key.columns, &departure.wanted)?).or_insert(at);
+        }
+        let mut keys = vec![Vec::new(); self.departures.len()];
+        let span = index_span(child, child.primary_index());
+        scan(view, span.clone(), context.eval, |row_key, value| {
+            let values = values_of(child, &key.columns, &decode_row(child, row_key, value)?);
+            if !values.iter().any(Datum::is_null)
+                && let Some(at) = wanted.get(&comparable(child, &key.columns, &values)?)
+            {
+                keys[*at].push(Bytes::copy_from_slice(row_key));
             }
             Ok(true)
         })?;
-        return Ok(found);
-    };
-    let index = &child.indexes[position];
-    let mut prefix = index_prefix(child, index).to_vec();
-    for column in &index.columns[..attnums.len()] {
-        let at = attnums.iter().position(|a| *a == column.attnum).ok_or_else(|| Error::internal("index changed"))?;
-        let ty = child.columns[child.column_index(column.attnum).ok_or_else(|| Error::internal("column is gone"))?].ty;
-        stratos_types::key::encode_column(&mut prefix, ty.ty, &wanted[at], column.descending, column.nulls_first);
+        Ok(Children { keys, spans: vec![span] })
     }
-    let span = Span::prefix(&prefix);
-    context.transaction.check_unchanged(span.clone());
-    scan(&view, span, context.eval, |key, value| {
-        // The rows themselves are the entries of the primary index.
-        found.push(match position {
-            0 => Bytes::copy_from_slice(key),
-            _ => row_key_of_entry(child, index, key, value)?.into(),
-        });
-        Ok(true)
-    })?;
-    Ok(found)
+
+    /// NO ACTION and RESTRICT: an error if there is a child. `content` where another row that took a key over will do.
+    async fn refuse(&self, context: &mut StatementContext<'_>, content: bool) -> Result<()> {
+        let writer = TableWriter::new(self.child_rules);
+        for _ in 0..SEARCHES_MAX {
+            let view = context.transaction.newest_view();
+            let at = view.timestamp();
+            let children = self.search(context, &view)?;
+            drop(view);
+            let mut changed = false;
+            for (departure, keys) in self.departures.iter().zip(&children.keys) {
+                if keys.is_empty() || (content && self.key_still_exists(context, &departure.old)?) {
+                    continue;
+                }
+                for key in keys {
+                    // Somebody may be about to take it away, which decides.
+                    let child = match writer.lock(context, key, LockMode::KeyShare).await {
+                        Err(error) if error.kind() == ErrorKind::SerializationFailure => {
+                            // It came after the one snapshot of the transaction, or is gone since.
+                            let value = stored(context.transaction.newest_view().get(key))?;
+                            let row = value.map(|value| decode_row(&self.incoming.child, key, &value)).transpose()?;
+                            if !row.is_some_and(|row| self.refers(&row, departure).unwrap_or(false)) {
+                                return Err(error);
+                            }
+                            return Err(self.still_referenced(context, departure));
+                        }
+                        locked => locked?,
+                    };
+                    if child.row.map(|row| self.refers(&row, departure)).transpose()? == Some(true) {
+                        return Err(self.still_referenced(context, departure));
+                    }
+                    changed |= child.version > at;
+                }
+            }
+            if !changed {
+                self.rely_on(context, children, at);
+                return Ok(());
+            }
+        }
+        Err(kept_changing())
+    }
+
+    /// CASCADE (`follows`) and SET NULL: deletes or changes the children, and gives the keys of those that changed.
+    async fn carry(
+        &self,
+        context: &mut StatementContext<'_>,
+        follows: bool,
+        next: &mut Vec<Departed>,
+    ) -> Result<Vec<Bytes>> {
+        let Incoming { key, child, .. } = self.incoming;
+        let rows = self.lock_children(context).await?;
+        let mut writer = TableWriter::cascading(self.child_rules);
+        for (departure, rows) in self.departures.iter().zip(rows) {
+            let replacement = match (follows, &departure.new) {
+                (true, None) => None,
+                (true, Some(new)) => {
+                    Some(convert(&key.referenced, &self.rules.table, &key.columns, child, new.clone(), context)?)
+                }
+                (false, _) => Some(vec![Datum::Null; key.columns.len()]),
+            };
+            for row in rows {
+                context.eval.check_canceled()?;
+                let Some(values) = &replacement else {
+                    writer.delete(context, &row).await?;
+                    next.push(Departed { old: row.values, new: None });
+                    continue;
+                };
+                let mut changed = row.values.clone();
+                for (attnum, value) in key.columns.iter().zip(values) {
+                    if let Some(at) = child.column_index(*attnum) {
+                        changed[at] = value.clone();
+                    }
+                }
+                writer.update(context, &row, &changed).await?;
+                next.push(Departed { old: row.values, new: Some(changed) });
+            }
+        }
+        Ok(writer.into_unsettled())
+    }
+
+    /// The children of each departure, locked.
+    async fn lock_children(&self, context: &mut StatementContext<'_>) -> Result<Vec<Vec<StoredRow>>> {
+        let writer = TableWriter::new(self.child_rules);
+        for _ in 0..SEARCHES_MAX {
+            let view = context.transaction.newest_view();
+            let at = view.timestamp();
+            let children = self.search(context, &view)?;
+            drop(view);
+            let mut changed = false;
+            let mut all = Vec::with_capacity(children.keys.len());
+            for (departure, keys) in self.departures.iter().zip(&children.keys) {
+                let mut rows = Vec::with_capacity(keys.len());
+                for key in keys {
+                    let child = writer.lock(context, key, LockMode::Update).await?;
+                    changed |= child.version > at;
+                    if let Some(values) = child.row
+                        && self.refers(&values, departure)?
+                    {
+                        rows.push(StoredRow { key: key.clone(), values });
+                    }
+                }
+                all.push(rows);
+            }
+            if !changed {
+                self.rely_on(context, children, at);
+                return Ok(all);
+            }
+        }
+        Err(kept_changing())
+    }
+
+    /// Has the commit check that there are no other children than those that were found.
+    fn rely_on(&self, context: &mut StatementContext<'_>, children: Children, at: stratos_replication::Timestamp) {
+        for span in children.spans {
+            context.transaction.check_unchanged_since(span, at);
+        }
+    }
+
+    fn key_still_exists(&self, context: &StatementContext<'_>, values: &[Datum]) -> Result<bool> {
+        let ForeignKey { index, referenced, .. } = &self.incoming.key;
+        let table = &self.rules.table;
+        let position = table.indexes.iter().position(|i| i.oid == *index);
+        let position = position.ok_or_else(|| Error::internal("referenced index is gone"))?;
+        let key = parent_key(table, position, referenced, values)?;
+        Ok(stored(context.transaction.get(&key))?.is_some())
+    }
+
+    fn still_referenced(&self, context: &StatementContext<'_>, departure: &Departure<'_>) -> Error {
+        let Incoming { constraint, key, child, .. } = self.incoming;
+        let row = &departure.row.old;
+        violations::still_referenced(&self.rules.table, child, constraint, key, row, &context.eval.format)
+    }
+}
+
+fn kept_changing() -> Error {
+    Error::new(ErrorKind::SerializationFailure, "rows that refer to the row kept changing while they were being locked")
 }

@@ -57,9 +57,15 @@ pub(super) fn next_rows(cursor: &mut ScanCursor, table: &Table) -> Result<(Vec<S
 pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Validation) -> Result<()> {
     let table = table_of(context, table)?;
     let rules = context.engine.table_rules(&table, &context.eval.catalog)?;
-    context.transaction.check_unchanged(index_span(&table, table.primary_index()));
-    let mut cursor =
-        context.transaction.current_view().scan(index_span(&table, table.primary_index()), Direction::Forward);
+    let span = index_span(&table, table.primary_index());
+    context.transaction.check_unchanged(span.clone());
+    if let Validation::ForeignKey { constraint } = what {
+        for outgoing in rules.outgoing.iter().filter(|o| o.constraint.oid == *constraint) {
+            let parents = index_span(&outgoing.parent, &outgoing.parent.indexes[outgoing.parent_index]);
+            context.transaction.check_unchanged(parents);
+        }
+    }
+    let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
     loop {
         breathe(context.eval).await?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
@@ -88,7 +94,7 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
                     }
                 }
                 Validation::ForeignKey { constraint } => {
-                    foreign_keys::require_parents_of(context, &rules, *constraint, &row.values).await?;
+                    foreign_keys::validate_row(context, &rules, *constraint, &row.values)?;
                 }
             }
         }

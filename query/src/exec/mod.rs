@@ -20,7 +20,7 @@ pub mod write;
 use std::sync::Arc;
 
 use stratos_replication::{Direction, ReadView, Span, Transaction, WaitPolicy};
-use stratos_types::{Datum, Result};
+use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use crate::engine::Engine;
 use crate::session::EvalContext;
@@ -37,6 +37,8 @@ pub struct StatementContext<'a> {
     pub params: &'a [Datum],
     /// How long to wait for a row that somebody else has locked.
     pub wait: WaitPolicy,
+    /// The statement failed because it has to look again: with a new snapshot it may succeed.
+    pub looks_again: bool,
 }
 
 impl<'a> StatementContext<'a> {
@@ -48,7 +50,14 @@ impl<'a> StatementContext<'a> {
         params: &'a [Datum],
         wait: WaitPolicy,
     ) -> Self {
-        StatementContext { engine, transaction, eval, params, wait }
+        StatementContext { engine, transaction, eval, params, wait, looks_again: false }
+    }
+
+    /// Something changed under the statement that it cannot take into account on its way. What it did has to be taken back,
+    /// and all of it done again with a new snapshot; those who cannot do that have this error for their client.
+    pub fn look_again(&mut self) -> Error {
+        self.looks_again = true;
+        Error::new(ErrorKind::SerializationFailure, "could not serialize access due to concurrent update")
     }
 }
 
@@ -108,7 +117,6 @@ pub struct Changes {
 /// Turns the store's errors into the statement's.
 pub fn store_error(error: stratos_replication::Error) -> stratos_types::Error {
     use stratos_replication::Error as Store;
-    use stratos_types::{Error, ErrorKind};
     let message = error.to_string();
     match error {
         Store::WriteConflict { .. } => {

@@ -3,7 +3,11 @@
 //! The query runs with the keys of its locked tables' rows added to its output. Each row's rows are locked in the order of
 //! the result, before LIMIT counts them, so that SKIP LOCKED finds as many as were asked for. When one of them changed while
 //! its lock was awaited, the statement looks again with a new snapshot: what it holds locked cannot change a second time.
+//!
+//! A query inside a statement that locks rows (in WITH, in an expression, with a LIMIT in FROM, the source of a change) runs
+//! first, in the same way, and its rows stand in its place. That needs it to be the same for all rows of the statement.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use stratos_replication::{LockOutcome, WaitPolicy};
@@ -12,7 +16,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use super::{StatementContext, stored};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
-use crate::ir::{ColumnId, Expr, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn};
+use crate::ir::{ColumnId, Cte, Expr, ExprKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, Walk};
 
 /// How often a statement looks again because rows changed under it.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -27,11 +31,158 @@ struct Target {
     key: Vec<ColumnId>,
 }
 
+/// The tables of which a relation, or a query inside its expressions, locks rows.
+pub fn locked_tables(rel: &Rel) -> Vec<Arc<Table>> {
+    let mut tables = Vec::new();
+    collect_locked(rel, &mut tables);
+    tables.sort_by_key(|table| table.oid);
+    tables.dedup_by_key(|table| table.oid);
+    tables
+}
+
+fn collect_locked(rel: &Rel, tables: &mut Vec<Arc<Table>>) {
+    if let Rel::Scan { table, lock: Some(_), .. } = rel {
+        tables.push(table.clone());
+    }
+    for expr in rel.exprs() {
+        expr.walk(&mut |e| {
+            if let ExprKind::Subquery { query, .. } = &e.kind {
+                collect_locked(query, tables);
+            }
+        });
+    }
+    for input in rel.inputs() {
+        collect_locked(input, tables);
+    }
+}
+
+/// A relation with the rows of its locking queries in their place, those locked. Its own tables are not locked, nor may they
+/// ask for it: for the source of a change.
+///
+/// # Errors
+/// As [`run`].
+pub async fn settle(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Rel> {
+    let mut rel = rel.clone();
+    settle_rel(context, &mut rel, &[], Place::Source).await?;
+    Ok(rel)
+}
+
+/// Where a relation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a query that locks the rows of its own scans.
+    Locking,
+    /// In the source of a change, whose scans lock nothing.
+    Source,
+}
+
+type Settled<'f> = std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>;
+
+/// `ctes`: the settled definitions that the relation may name.
+fn settle_rel<'f>(
+    context: &'f mut StatementContext<'_>,
+    rel: &'f mut Rel,
+    ctes: &'f [Cte],
+    place: Place,
+) -> Settled<'f> {
+    Box::pin(async move {
+        let apart = match rel {
+            Rel::Limit { .. } => true,
+            Rel::Alias { .. } => place == Place::Source,
+            Rel::Scan { lock: Some(_), .. } if place == Place::Source => {
+                return Err(Error::unsupported("FOR UPDATE in this position"));
+            }
+            _ => false,
+        };
+        if apart && !locked_tables(rel).is_empty() {
+            *rel = rows_of(context, rel, ctes).await?;
+            return Ok(());
+        }
+        for expr in rel.exprs_mut() {
+            settle_expr(context, expr, ctes).await?;
+        }
+        if let Rel::With { ctes: defined, body } = rel {
+            let mut known = ctes.to_vec();
+            for cte in defined {
+                if cte.recursive.is_some() {
+                    let terms = [Some(&cte.query), cte.recursive.as_ref().map(|(term, _)| term)];
+                    if terms.into_iter().flatten().any(|term| !locked_tables(term).is_empty()) {
+                        return Err(Error::unsupported("FOR UPDATE in a recursive query"));
+                    }
+                } else if !locked_tables(&cte.query).is_empty() {
+                    cte.query = Arc::new(rows_of(context, &cte.query, &known).await?);
+                }
+                known.push(cte.clone());
+            }
+            return settle_rel(context, body, &known, place).await;
+        }
+        for input in rel.inputs_mut() {
+            settle_rel(context, input, ctes, place).await?;
+        }
+        Ok(())
+    })
+}
+
+fn settle_expr<'f>(context: &'f mut StatementContext<'_>, expr: &'f mut Expr, ctes: &'f [Cte]) -> Settled<'f> {
+    Box::pin(async move {
+        if let ExprKind::Subquery { query, .. } = &mut expr.kind
+            && !locked_tables(query).is_empty()
+        {
+            *query = Arc::new(rows_of(context, query, ctes).await?);
+        }
+        for child in expr.children_mut() {
+            settle_expr(context, child, ctes).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Runs a query that locks rows; its rows as a relation.
+async fn rows_of(context: &mut StatementContext<'_>, rel: &Rel, ctes: &[Cte]) -> Result<Rel> {
+    let mut produced = HashSet::new();
+    collect_produced(rel, &mut produced);
+    let mut correlated = false;
+    rel.visit_exprs(&mut |e| {
+        correlated |= matches!(e.kind, ExprKind::Column(id) if !produced.contains(&id));
+        Walk::Into
+    });
+    if correlated {
+        return Err(Error::unsupported("FOR UPDATE in a subquery that refers to the query around it"));
+    }
+    let columns = rel.output();
+    let query = match ctes.is_empty() {
+        true => rel.clone(),
+        false => Rel::With { ctes: ctes.to_vec(), body: Box::new(rel.clone()) },
+    };
+    let literals = |row: Vec<Datum>| row.into_iter().zip(&columns).map(|(v, c)| Expr::literal(v, c.ty)).collect();
+    let rows = run(context, &query).await?.into_iter().map(literals).collect();
+    Ok(Rel::Values { columns, rows })
+}
+
+/// Columns that a relation, what is below it, and queries in its expressions make.
+fn collect_produced(rel: &Rel, produced: &mut HashSet<ColumnId>) {
+    produced.extend(rel.produced());
+    rel.visit_exprs(&mut |e| {
+        if let ExprKind::Subquery { query, .. } = &e.kind {
+            collect_produced(query, produced);
+        }
+        Walk::Into
+    });
+    for input in rel.inputs() {
+        collect_produced(input, produced);
+    }
+}
+
 /// Runs the query and gives its rows, all of them locked.
 ///
 /// # Errors
 /// 55P03 with NOWAIT, deadlocks, 40001 above READ COMMITTED, and the query's.
 pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Vec<Datum>>> {
+    // Those of its WITH are its own, whatever stands around its body.
+    let (ctes, rel) = match rel {
+        Rel::With { ctes, body } => (ctes.clone(), body.as_ref()),
+        other => (Vec::new(), other),
+    };
     let (input, limit, offset) = match rel {
         Rel::Limit { input, limit, offset } => (
             input.as_ref(),
@@ -41,8 +192,13 @@ pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Ve
         other => (other, None, None),
     };
     let width = input.output().len();
+    let mut input = match ctes.is_empty() {
+        true => input.clone(),
+        false => Rel::With { ctes, body: Box::new(input.clone()) },
+    };
+    settle_rel(context, &mut input, &[], Place::Locking).await?;
     let mut rewrite = Rewrite { targets: Vec::new(), next_id: u32::MAX };
-    let keyed = rewrite.rel(input)?;
+    let keyed = rewrite.rel(&input)?;
     let positions = positions(&keyed, &rewrite.targets)?;
     for _ in 0..ATTEMPTS_MAX {
         let offset = usize::try_from(offset.unwrap_or(0)).unwrap_or(usize::MAX);

@@ -1,12 +1,13 @@
 //! What must hold for the rows of a table, compiled once per plan.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stratos_types::{Datum, Error, FormatOptions, Result};
 
 use super::violations;
 use crate::binder::{BindContext, ScalarUse, bind_scalar};
-use crate::catalog::{Constraint, ForeignKey, Index, IndexState, Snapshot, Table};
+use crate::catalog::{Constraint, ForeignKey, Index, IndexState, ReferentialAction, Snapshot, Table};
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
 use crate::session::EvalContext;
@@ -54,6 +55,37 @@ pub struct TableRules {
     pub outgoing: Vec<Outgoing>,
     /// Foreign keys that refer to this table.
     pub incoming: Vec<Incoming>,
+    /// Tables whose descriptors an insert relies on, by OID: this one and those that it refers to.
+    pub relies_on: Vec<Arc<Table>>,
+    /// The same for a change or a deletion, which foreign keys may carry on to rows of other tables.
+    pub reaches: Vec<Arc<Table>>,
+}
+
+/// Tables whose descriptors a change of rows of `table` relies on, by OID: those that refer to it; where foreign keys change
+/// rows along, those that refer to these in turn; and all that any table of which rows are changed refers to.
+fn reach(table: &Arc<Table>, catalog: &Snapshot) -> Vec<Arc<Table>> {
+    let mut found = BTreeMap::new();
+    let mut written = BTreeSet::from([table.oid]);
+    let mut next = vec![table.clone()];
+    while let Some(table) = next.pop() {
+        found.extend(parents_of(&table, catalog).map(|parent| (parent.oid, parent.clone())));
+        for child in catalog.tables.values() {
+            for (_, key) in child.foreign_keys().filter(|(_, key)| key.table == table.oid) {
+                found.insert(child.oid, child.clone());
+                let keeps = |action| matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict);
+                if !(keeps(key.on_delete) && keeps(key.on_update)) && written.insert(child.oid) {
+                    next.push(child.clone());
+                }
+            }
+        }
+        found.insert(table.oid, table);
+    }
+    found.into_values().collect()
+}
+
+/// The tables that a table refers to, itself excepted.
+fn parents_of<'a>(table: &'a Table, catalog: &'a Snapshot) -> impl Iterator<Item = &'a Arc<Table>> {
+    table.foreign_keys().filter(|(_, key)| key.table != table.oid).filter_map(|(_, key)| catalog.tables.get(&key.table))
 }
 
 /// An index of `child` whose first columns are `attnums`, in any order among themselves.
@@ -109,7 +141,12 @@ impl TableRules {
                 });
             }
         }
-        Ok(TableRules { table: table.clone(), checks, outgoing, incoming })
+        let mut relies_on: BTreeMap<u32, Arc<Table>> =
+            parents_of(table, catalog).map(|parent| (parent.oid, parent.clone())).collect();
+        relies_on.insert(table.oid, table.clone());
+        let relies_on = relies_on.into_values().collect();
+        let reaches = reach(table, catalog);
+        Ok(TableRules { table: table.clone(), checks, outgoing, incoming, relies_on, reaches })
     }
 
     /// Checks NOT NULL and CHECK.
@@ -133,6 +170,12 @@ impl TableRules {
     /// Whether a foreign key of the table refers to the table itself.
     pub fn refers_to_itself(&self) -> bool {
         self.outgoing.iter().any(|o| o.key.table == self.table.oid)
+    }
+
+    /// Whether an update from `old` to `new` changes columns that refer to the table itself.
+    pub fn changes_own_reference(&self, old: &[Datum], new: &[Datum]) -> bool {
+        let own = self.outgoing.iter().filter(|o| o.key.table == self.table.oid);
+        own.flat_map(|o| &o.key.columns).any(|a| self.table.column_index(*a).is_some_and(|at| old[at] != new[at]))
     }
 
     /// Secondary indexes that writes must keep, complete or not yet.

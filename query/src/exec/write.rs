@@ -1,7 +1,7 @@
 //! One row in, changed or out: its key and value, its index entries, its constraints.
 
 use bytes::{Bytes, BytesMut};
-use stratos_replication::{LockMode, LockOutcome, Span};
+use stratos_replication::{LockMode, LockOutcome, Span, Timestamp};
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::TableRules;
@@ -21,6 +21,8 @@ const INSERT_LOCKS_MAX: usize = 20_000;
 pub struct Conflict {
     /// Position of the violated index in the table's indexes.
     pub index: usize,
+    /// The key that is taken, in that index.
+    pub taken: Bytes,
     /// The key of the existing row.
     pub row_key: Bytes,
 }
@@ -28,13 +30,25 @@ pub struct Conflict {
 /// What came of an insert.
 #[derive(Debug)]
 pub enum Inserted {
-    /// The row is in.
-    Yes,
+    /// The row is in, under this key.
+    Yes(Bytes),
     /// It is not: a row with the same unique key exists, and the caller wants to know rather than fail.
     Conflict(Conflict),
 }
 
-/// Whether a unique key is free, and if not, the value stored under it. Without a lock, which only those may do who fail when it
+/// A row that was locked, or was to be.
+#[derive(Debug)]
+pub struct Locked {
+    /// The row as it is now; none when it is gone.
+    pub row: Option<Vec<Datum>>,
+    /// Whether it changed, or went, since the statement's snapshot.
+    pub changed: bool,
+    /// When that was committed.
+    pub version: Timestamp,
+}
+
+/// Whether a unique key is free, and if not, the value stored under it. A free key is locked, so that nobody else takes it; one
+/// that somebody is about to take or to give up is waited for. Without a lock, which only those may do who fail when it
 /// is not free, that is as of the snapshot; the commit makes sure (see [`super::violations::at_commit`]).
 async fn occupant(
     context: &mut StatementContext<'_>,
@@ -46,7 +60,7 @@ async fn occupant(
         return stored(context.transaction.get(key));
     }
     *locks_taken += 1;
-    match stored(context.transaction.lock(key, LockMode::Update, context.wait).await)? {
+    match stored(context.transaction.lock_if_free(key, LockMode::Update, context.wait).await)? {
         LockOutcome::Granted { current, .. } => Ok(current),
         LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
     }
@@ -64,8 +78,10 @@ pub struct TableWriter<'a> {
 pub struct WriterState {
     locks_taken: usize,
     row_ids: std::ops::Range<u64>,
-    /// Rows that refer to rows of their own table, which may come later in the statement.
-    self_referring: Vec<Vec<Datum>>,
+    /// Keys of rows whose parents are looked for when the statement's rows are all written.
+    unsettled: Vec<Bytes>,
+    /// The rows are written on behalf of a foreign key: the parents that they get may be on their way themselves.
+    cascades: bool,
     bulk: Option<Bulk>,
 }
 
@@ -126,15 +142,24 @@ impl<'a> TableWriter<'a> {
         self.state
     }
 
-    /// The statement's rows are all written: checks what could not be checked row by row.
+    /// A writer for what foreign keys do to the rows of `rules`' table.
+    pub fn cascading(rules: &'a TableRules) -> Self {
+        TableWriter { rules, state: WriterState { cascades: true, ..WriterState::default() } }
+    }
+
+    /// The statement's rows are all written, and what foreign keys do to others is done: checks what could not be checked row
+    /// by row, for rows that are still there, as they are now.
     ///
     /// # Errors
     /// 23503.
     pub async fn finish(&mut self, context: &mut StatementContext<'_>) -> Result<()> {
-        for row in std::mem::take(&mut self.state.self_referring) {
-            foreign_keys::require_own_parents(context, self.rules, &row).await?;
-        }
-        Ok(())
+        let (rules, cascades) = (self.rules, self.state.cascades);
+        foreign_keys::require_late(context, rules, std::mem::take(&mut self.state.unsettled), cascades).await
+    }
+
+    /// Keys of rows whose parents have still to be looked for.
+    pub fn into_unsettled(self) -> Vec<Bytes> {
+        self.state.unsettled
     }
 
     fn table(&self) -> &'a Table {
@@ -300,73 +325,83 @@ impl<'a> TableWriter<'a> {
         let key = self.new_key(context, row).await?;
         let tolerates =
             |index: usize| on_conflict.is_some_and(|arbiters| arbiters.is_empty() || arbiters.contains(&index));
-
-        // All unique keys are looked at before anything is written, so that a tolerated conflict leaves nothing behind.
-        if table.has_primary_key()
-            && occupant(context, &key, &mut self.state.locks_taken, on_conflict.is_some()).await?.is_some()
-        {
-            if tolerates(0) {
-                return Ok(Inserted::Conflict(Conflict { index: 0, row_key: key.into() }));
-            }
-            return Err(self.rules.unique_violation(table.primary_index(), row, &context.eval.format));
+        let mut entries: Vec<Option<IndexEntry>> = Vec::with_capacity(table.indexes.len());
+        entries.push(None);
+        for index in &table.indexes[1..] {
+            let kept = index.state != IndexState::DeleteOnly;
+            entries.push(if kept { Some(index_entry(table, index, &key, row)?) } else { None });
         }
-        let mut entries = Vec::with_capacity(table.indexes.len() - 1);
-        for (position, index) in table.indexes.iter().enumerate().skip(1) {
-            if index.state == IndexState::DeleteOnly {
+
+        // All unique keys are looked at before anything is written, so that a tolerated conflict leaves nothing behind; those
+        // whose conflicts are tolerated first, because such a conflict is the answer whatever the others say.
+        for tolerated in [true, false] {
+            if tolerated && on_conflict.is_none() {
                 continue;
             }
-            let entry = index_entry(table, index, &key, row)?;
-            if entry.unique
-                && let Some(value) =
-                    occupant(context, &entry.key, &mut self.state.locks_taken, on_conflict.is_some()).await?
-            {
-                if tolerates(position) {
-                    let row_key = row_key_of_entry(table, index, &entry.key, &value)?;
-                    return Ok(Inserted::Conflict(Conflict { index: position, row_key: row_key.into() }));
+            for (position, index) in table.indexes.iter().enumerate() {
+                if tolerates(position) != tolerated {
+                    continue;
                 }
-                return Err(self.rules.unique_violation(index, row, &context.eval.format));
+                let unique = match &entries[position] {
+                    None if position == 0 && table.has_primary_key() => &key,
+                    Some(entry) if entry.unique => &entry.key,
+                    _ => continue,
+                };
+                let locks_taken = &mut self.state.locks_taken;
+                let Some(value) = occupant(context, unique, locks_taken, on_conflict.is_some()).await? else {
+                    continue;
+                };
+                if !tolerated {
+                    return Err(self.rules.unique_violation(index, row, &context.eval.format));
+                }
+                let row_key = match position {
+                    0 => key.clone(),
+                    _ => row_key_of_entry(table, index, unique, &value)?,
+                };
+                let taken = Bytes::copy_from_slice(unique);
+                return Ok(Inserted::Conflict(Conflict { index: position, taken, row_key: row_key.into() }));
             }
-            entries.push(entry);
         }
         foreign_keys::require_parents(context, self.rules, None, row).await?;
         let value = encode_row(table, row)?;
-        for entry in entries {
+        for entry in entries.into_iter().flatten() {
             let value = Some(entry.value.into());
             stored(context.transaction.write_guarded(&key, entry.key.into(), value))?;
         }
-        stored(context.transaction.put(key.into(), value.into()))?;
+        let key = Bytes::from(key);
+        stored(context.transaction.put(key.clone(), value.into()))?;
         if self.rules.refers_to_itself() {
-            self.state.self_referring.push(row.to_vec());
+            self.state.unsettled.push(key.clone());
         }
-        Ok(Inserted::Yes)
+        Ok(Inserted::Yes(key))
     }
 
-    /// Locks a row for a change and gives it as it is now; `None` when it is gone or (`SKIP LOCKED`) somebody's.
-    ///
-    /// The second part says whether it changed since the statement's snapshot, in which case the caller looks again
-    /// whether it still wants to change it.
+    /// Locks a row for a change and gives it as it is now. Of one that changed since the statement's snapshot, the caller
+    /// looks again whether it still wants to change it.
     ///
     /// # Errors
     /// Deadlock, timeout, 40001 above READ COMMITTED.
-    pub async fn lock(
-        &self,
-        context: &mut StatementContext<'_>,
-        key: &[u8],
-        mode: LockMode,
-    ) -> Result<Option<(Vec<Datum>, bool)>> {
+    pub async fn lock(&self, context: &mut StatementContext<'_>, key: &[u8], mode: LockMode) -> Result<Locked> {
         match stored(context.transaction.lock(key, mode, context.wait).await)? {
-            LockOutcome::Granted { current: Some(value), changed } => {
-                Ok(Some((decode_row(self.table(), key, &value)?, changed)))
+            LockOutcome::Granted { current, changed, version } => {
+                let row = current.map(|value| decode_row(self.table(), key, &value)).transpose()?;
+                Ok(Locked { row, changed, version })
             }
-            LockOutcome::Granted { current: None, .. } | LockOutcome::Skipped => Ok(None),
+            LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
         }
     }
 
-    /// Changes a locked row from `old` to `new`, checking NOT NULL, CHECK, unique and foreign keys.
+    /// Changes a locked row from `old` to `new`, checking NOT NULL, CHECK, unique and foreign keys. Gives the key that it has
+    /// then.
     ///
     /// # Errors
     /// Constraint violations and the store's errors.
-    pub async fn update(&mut self, context: &mut StatementContext<'_>, old: &StoredRow, new: &[Datum]) -> Result<()> {
+    pub async fn update(
+        &mut self,
+        context: &mut StatementContext<'_>,
+        old: &StoredRow,
+        new: &[Datum],
+    ) -> Result<Bytes> {
         self.rules.check_row(new, context.eval)?;
         let table = self.table();
         let new_key = if table.has_primary_key() { Bytes::from(primary_key(table, new)?) } else { old.key.clone() };
@@ -385,11 +420,15 @@ impl<'a> TableWriter<'a> {
             stored(context.transaction.delete(old.key.clone()))?;
         }
         let value = encode_row(table, new)?;
-        stored(context.transaction.put(new_key, value.into()))?;
-        if self.rules.refers_to_itself() {
-            self.state.self_referring.push(new.to_vec());
+        stored(context.transaction.put(new_key.clone(), value.into()))?;
+        let late = self.state.cascades || (moved && self.rules.refers_to_itself());
+        if late || self.rules.changes_own_reference(&old.values, new) {
+            self.state.unsettled.push(new_key.clone());
         }
-        foreign_keys::require_parents(context, self.rules, Some(&old.values), new).await
+        if !self.state.cascades {
+            foreign_keys::require_parents(context, self.rules, Some(&old.values), new).await?;
+        }
+        Ok(new_key)
     }
 
     async fn update_entry(
@@ -413,6 +452,7 @@ impl<'a> TableWriter<'a> {
             {
                 return Err(self.rules.unique_violation(index, new, &context.eval.format));
             }
+            self.give_up(context, &before).await?;
             stored(context.transaction.write_guarded(&old.key, before.key.into(), None))?;
         }
         if index.state != IndexState::DeleteOnly {
@@ -422,15 +462,25 @@ impl<'a> TableWriter<'a> {
         Ok(())
     }
 
+    /// Locks a unique key that is about to become free, so that those who want it wait for what becomes of that.
+    async fn give_up(&mut self, context: &mut StatementContext<'_>, entry: &IndexEntry) -> Result<()> {
+        if entry.unique && self.state.locks_taken < INSERT_LOCKS_MAX {
+            self.state.locks_taken += 1;
+            stored(context.transaction.lock_object(&entry.key, LockMode::Update, context.wait).await)?;
+        }
+        Ok(())
+    }
+
     /// Takes a locked row out, with its index entries. Foreign keys that refer to it are the caller's business, after the
     /// statement's own rows are all out.
     ///
     /// # Errors
     /// The store's errors.
-    pub fn delete(&mut self, context: &mut StatementContext<'_>, old: &StoredRow) -> Result<()> {
+    pub async fn delete(&mut self, context: &mut StatementContext<'_>, old: &StoredRow) -> Result<()> {
         let table = self.table();
         for index in self.rules.maintained_indexes() {
             let entry = index_entry(table, index, &old.key, &old.values)?;
+            self.give_up(context, &entry).await?;
             stored(context.transaction.write_guarded(&old.key, entry.key.into(), None))?;
         }
         stored(context.transaction.delete(old.key.clone()))

@@ -34,12 +34,15 @@ fn kept_changing() -> Error {
     Error::new(ErrorKind::SerializationFailure, "the tables kept changing while the statement waited for them")
 }
 
-/// The table that a statement writes, if any.
-fn written_table(action: &Action) -> Option<&Arc<Table>> {
+/// How often a statement begins again because rows changed under it.
+const RESTARTS_MAX: usize = 100;
+
+/// The tables whose descriptors a statement relies on that changes or locks rows.
+fn relied_on(action: &Action) -> &[Arc<Table>] {
     match action {
-        Action::Insert(plan) => Some(&plan.rules().table),
-        Action::Change { plan, .. } => Some(&plan.rules().table),
-        _ => None,
+        Action::Insert(plan) => plan.relies_on(),
+        Action::Change { plan, .. } => plan.relies_on(),
+        _ => &[],
     }
 }
 
@@ -61,17 +64,17 @@ impl Session {
     fn rows_by_key(&mut self, planned: &Planned, program: &DirectSelect, params: &[Datum]) -> Result<ByKey> {
         let eval = self.eval_context(&planned.catalog);
         let by_key = |rows: Option<Vec<Vec<Datum>>>| rows.map_or(ByKey::TooMany, ByKey::Rows);
-        let Some(block) = &mut self.block else {
+        if self.block.is_none() {
             // Alone, it needs no transaction: a snapshot is one.
             let view = self.engine.store().latest_view();
             if self.is_outdated(&planned.catalog, &view)? {
                 return Ok(ByKey::Outdated);
             }
             return program.run(&view, params, &eval).map(by_key);
-        };
-        block.used = true;
-        stored(block.store.begin_statement())?;
-        let view = block.store.view();
+        }
+        self.ensure_block().used = true;
+        self.open_statement()?;
+        let view = self.ensure_block().store.view();
         let outdated = self.is_outdated(&planned.catalog, &view);
         let rows = match outdated {
             Ok(true) => Ok(ByKey::Outdated),
@@ -132,14 +135,13 @@ impl Session {
         params: &[Datum],
     ) -> Result<Option<StatementResult>> {
         self.ensure_block().used = true;
-        if plan.query.locks_rows {
-            return self.run_locking_query(planned, &plan.query.rel, params).await;
+        if !plan.locked.is_empty() {
+            return self.run_locking_query(planned, plan, params).await;
         }
         let eval = self.eval_context(&planned.catalog);
         let engine = self.engine.clone();
-        let block = self.ensure_block();
-        stored(block.store.begin_statement())?;
-        let view = Arc::new(block.store.view());
+        self.open_statement()?;
+        let view = Arc::new(self.ensure_block().store.view());
         if self.is_outdated(&planned.catalog, &view)? {
             self.ensure_block().store.finish_statement(false);
             return Ok(None);
@@ -151,8 +153,55 @@ impl Session {
         Ok(Some(StatementResult::Rows(ResultSet::from_stream(planned.output.clone(), "SELECT", stream?))))
     }
 
-    /// INSERT, UPDATE, DELETE. The statement holds on to its table's descriptor until the transaction ends, so that DDL on the
-    /// table waits for it, and it for DDL; if the catalog changed while it waited, it is planned anew.
+    /// Begins a statement of the transaction. With the one snapshot of REPEATABLE READ and SERIALIZABLE comes the catalog as of
+    /// it: indexes that came later lack rows that the snapshot shows.
+    pub(crate) fn open_statement(&mut self) -> Result<()> {
+        let block = self.ensure_block();
+        stored(block.store.begin_statement())?;
+        if block.lacks_catalog() {
+            let at = block.store.read_timestamp();
+            let view = self.engine.store().view_at(at);
+            let catalog = self.engine.catalog_at(self.shared.database, &view)?;
+            self.ensure_block().catalog_then = Some(catalog);
+            self.publish_catalog();
+        }
+        Ok(())
+    }
+
+    /// Holds on to the descriptors of tables until the transaction ends, and tells whether they are as given: the statement
+    /// has to be planned anew otherwise.
+    ///
+    /// # Errors
+    /// What waiting for DDL gives; 40001 where the transaction's one snapshot is older than a change of them.
+    pub(crate) async fn hold_tables(&mut self, tables: &[Arc<Table>]) -> Result<bool> {
+        for table in tables {
+            self.lock_table(table.database, table.oid, LockMode::KeyShare).await?;
+        }
+        let block = self.ensure_block();
+        let (private, one_snapshot) = (block.catalog.clone(), block.catalog_then.is_some());
+        let current = match private {
+            Some(private) => private,
+            None => self.committed_catalog()?,
+        };
+        let is_current = |table: &Arc<Table>| {
+            let now = current.tables.get(&table.oid);
+            now.is_some_and(|now| now.version == table.version && now.storage == table.storage)
+        };
+        if tables.iter().all(is_current) {
+            return Ok(true);
+        }
+        if one_snapshot {
+            return Err(Error::new(
+                ErrorKind::SerializationFailure,
+                "could not serialize access due to concurrent change of a table's definition",
+            ));
+        }
+        Ok(false)
+    }
+
+    /// INSERT, UPDATE, DELETE. The statement holds on to the descriptors of its table and of those that its foreign keys lead to
+    /// until the transaction ends, so that DDL on them waits for it, and it for DDL; if one of them changed while it waited, it
+    /// is planned anew.
     async fn run_change(
         &mut self,
         prepared: &Arc<Prepared>,
@@ -160,31 +209,30 @@ impl Session {
         params: &[Datum],
     ) -> Result<StatementResult> {
         self.refuse_write_when_read_only(&planned.action)?;
+        self.ensure_block().used = true;
         let mut planned = planned;
         for _ in 0..REPLANS_MAX {
-            let wait = self.wait_policy();
-            let table = written_table(&planned.action).cloned();
-            let block = self.ensure_block();
-            block.used = true;
-            stored(block.store.begin_statement())?;
-            if let Some(table) = &table {
-                let key = keys::table(table.database, table.oid);
-                stored(block.store.lock_object(&key, LockMode::KeyShare, wait).await)?;
+            if self.hold_tables(relied_on(&planned.action)).await? {
+                self.open_statement()?;
+                let view = self.ensure_block().store.view();
+                if !self.is_outdated(&planned.catalog, &view)? {
+                    drop(view);
+                    return self.change(&planned, params).await;
+                }
             }
-            let current = self.current_catalog()?;
-            let unchanged = table.as_ref().is_none_or(|t| {
-                current.tables.get(&t.oid).is_some_and(|now| now.version == t.version && now.storage == t.storage)
-            });
-            let view = self.ensure_block().store.view();
-            if !unchanged || self.is_outdated(&planned.catalog, &view)? {
-                self.ensure_block().store.finish_statement(false);
-                planned = self.plan_again(prepared).await?;
-                continue;
-            }
-            drop(view);
-            let eval = self.eval_context(&planned.catalog);
-            let engine = self.engine.clone();
-            let block = self.ensure_block();
+            planned = self.plan_again(prepared).await?;
+        }
+        Err(kept_changing())
+    }
+
+    /// Carries out a change whose tables are held, as often as it has to look again.
+    async fn change(&mut self, planned: &Planned, params: &[Datum]) -> Result<StatementResult> {
+        let wait = self.wait_policy();
+        let eval = self.eval_context(&planned.catalog);
+        let engine = self.engine.clone();
+        let block = self.ensure_block();
+        let mut restarts = 0;
+        loop {
             let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
             let changes = match &planned.action {
                 Action::Insert(plan) => plan.run(&mut context).await,
@@ -192,10 +240,14 @@ impl Session {
                 Action::Change { plan, .. } => plan.run(&mut context).await,
                 _ => Err(Error::internal("not a change")),
             };
+            if changes.is_err() && context.looks_again && restarts < RESTARTS_MAX {
+                restarts += 1;
+                stored(block.store.restart_statement())?;
+                continue;
+            }
             block.store.finish_statement(changes.is_ok());
-            return Ok(change_result(&planned, changes?));
+            return Ok(change_result(planned, changes?));
         }
-        Err(kept_changing())
     }
 
     fn refuse_write_when_read_only(&mut self, action: &Action) -> Result<()> {
@@ -216,7 +268,7 @@ impl Session {
     async fn run_locking_query(
         &mut self,
         planned: &Arc<Planned>,
-        rel: &crate::ir::Rel,
+        plan: &QueryPlan,
         params: &[Datum],
     ) -> Result<Option<StatementResult>> {
         if self.ensure_block().read_only {
@@ -226,9 +278,11 @@ impl Session {
         let eval = self.eval_context(&planned.catalog);
         let engine = self.engine.clone();
         let wait = self.wait_policy();
-        let block = self.ensure_block();
-        stored(block.store.begin_statement())?;
-        let view = block.store.view();
+        if !self.hold_tables(&plan.locked).await? {
+            return Ok(None);
+        }
+        self.open_statement()?;
+        let view = self.ensure_block().store.view();
         if self.is_outdated(&planned.catalog, &view)? {
             self.ensure_block().store.finish_statement(false);
             return Ok(None);
@@ -236,7 +290,7 @@ impl Session {
         drop(view);
         let block = self.ensure_block();
         let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
-        let rows = crate::exec::row_locks::run(&mut context, rel).await;
+        let rows = crate::exec::row_locks::run(&mut context, &plan.query.rel).await;
         block.store.finish_statement(rows.is_ok());
         Ok(Some(rows_of(planned, rows?)))
     }

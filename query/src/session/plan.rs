@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 use stratos_types::{Error, ErrorKind, FormatOptions, PgType, Result};
 
 use crate::binder::{self, BindContext, Body, ParsedStatement};
-use crate::catalog::{PreparedFacts, Snapshot};
+use crate::catalog::{PreparedFacts, Snapshot, Table};
 use crate::ddl::{self, DdlStatement};
 use crate::engine::Engine;
 use crate::exec::direct::{DirectChange, DirectSelect};
 use crate::exec::dml::{ChangePlan, InsertPlan};
+use crate::exec::row_locks;
 use crate::ir::{BoundStatement, OutputColumn, Query, StatementKind};
 use crate::lower::PlanTemplate;
 
@@ -69,6 +70,8 @@ pub struct Planned {
 pub struct QueryPlan {
     /// The query.
     pub query: Query,
+    /// The tables of which it locks rows, by OID.
+    pub locked: Vec<Arc<Table>>,
     /// What its executions have in common.
     pub template: Arc<PlanTemplate>,
 }
@@ -257,7 +260,10 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
     let action = match kind {
         StatementKind::Query(query) => {
             let program = if query.locks_rows { None } else { DirectSelect::compile(&query.rel)? };
-            let general = |query| Box::new(QueryPlan { query, template: Arc::new(PlanTemplate::new(&params)) });
+            let general = |query: Query| {
+                let template = Arc::new(PlanTemplate::new(&params));
+                Box::new(QueryPlan { locked: row_locks::locked_tables(&query.rel), query, template })
+            };
             match program {
                 Some(program) if program.access().is_single() => Action::Direct { program, general: None },
                 Some(program) => Action::Direct { program, general: Some(general(query)) },

@@ -130,6 +130,8 @@ impl Session {
                 None => store.delete(key),
             })?;
         }
+        // Writers of these tables that were waited for have left rows behind: the jobs must see them.
+        stored(self.ensure_block().store.begin_statement())?;
         self.ensure_block().catalog = Some(snapshot);
         self.ensure_block().store.release(start);
         Ok(Some(outcome))

@@ -188,24 +188,30 @@ impl Session {
         path
     }
 
-    /// The catalog that the next statement is planned with.
+    /// The catalog that the next statement is planned with: that of its snapshot.
     pub(crate) fn current_catalog(&mut self) -> Result<Arc<Snapshot>> {
-        if let Some(private) = self.block.as_ref().and_then(|block| block.catalog.as_ref()) {
-            return Ok(private.clone());
+        match self.block.as_ref().and_then(Block::own_catalog) {
+            Some(own) => Ok(own.clone()),
+            None => self.committed_catalog(),
         }
+    }
+
+    /// The catalog as committed by now, whatever the transaction's snapshot.
+    pub(super) fn committed_catalog(&mut self) -> Result<Arc<Snapshot>> {
         let changes = self.engine.catalog_changes();
         if self.catalog.0 != Some(changes) || changes.under_way > 0 {
             self.catalog = (Some(changes), self.engine.latest_catalog(self.shared.database)?);
-            *self.shared.catalog.lock() = self.catalog.1.clone();
+            self.publish_catalog();
         }
         Ok(self.catalog.1.clone())
     }
 
     /// Whether a statement that was planned with `catalog` must be planned anew for a snapshot that was taken since: the snapshot
-    /// has a change of the catalog that the plan has not, and would show half of the transaction that made it.
+    /// has a change of the catalog that the plan has not, and would show half of the transaction that made it. Or the plan has
+    /// one that the transaction's one snapshot has not, such as an index that lacks rows of it.
     pub(super) fn is_outdated(&self, catalog: &Arc<Snapshot>, view: &ReadView) -> Result<bool> {
-        if catalog.private {
-            return Ok(false);
+        if let Some(own) = self.block.as_ref().and_then(Block::own_catalog) {
+            return Ok(own.version != catalog.version || own.private != catalog.private);
         }
         let changes = self.engine.catalog_changes();
         if changes.under_way == 0 && self.catalog.0 == Some(changes) && self.catalog.1.version == catalog.version {
@@ -216,7 +222,8 @@ impl Session {
 
     /// Makes the catalog that a transaction changed (or the committed one again) what functions see.
     pub(super) fn publish_catalog(&mut self) {
-        let current = self.block.as_ref().and_then(|b| b.catalog.clone()).unwrap_or_else(|| self.catalog.1.clone());
+        let own = self.block.as_ref().and_then(Block::own_catalog);
+        let current = own.unwrap_or(&self.catalog.1).clone();
         *self.shared.catalog.lock() = current;
     }
 
@@ -632,6 +639,7 @@ impl Session {
             settings_before: self.shared.settings.lock().clone(),
             last_portal: self.portals.last(),
             catalog: None,
+            catalog_then: None,
             savepoints: Vec::new(),
             jobs: Vec::new(),
             retired_sequences: Vec::new(),

@@ -48,6 +48,8 @@ pub struct Block {
     pub last_portal: u64,
     /// The catalog as changed by this transaction, once it changed it.
     pub catalog: Option<Arc<Snapshot>>,
+    /// Above READ COMMITTED, once the one snapshot is taken: the catalog as of it.
+    pub catalog_then: Option<Arc<Snapshot>>,
     /// Open savepoints, oldest first.
     pub savepoints: Vec<NamedSavepoint>,
     /// Jobs of DDL for after the commit.
@@ -82,5 +84,17 @@ pub fn isolation_from_name(name: &str) -> Isolation {
         "repeatable read" => Isolation::RepeatableRead,
         "serializable" => Isolation::Serializable,
         _ => Isolation::ReadCommitted,
+    }
+}
+
+impl Block {
+    /// The catalog that its statements see, where that is not the one committed last.
+    pub fn own_catalog(&self) -> Option<&Arc<Snapshot>> {
+        self.catalog.as_ref().or(self.catalog_then.as_ref())
+    }
+
+    /// Whether its statements see the catalog of a snapshot that is not taken yet.
+    pub fn lacks_catalog(&self) -> bool {
+        self.store.isolation() != Isolation::ReadCommitted && self.own_catalog().is_none()
     }
 }
