@@ -251,6 +251,15 @@ struct Departure<'a> {
     new: Option<Vec<Datum>>,
 }
 
+/// Whether values are equal and print the same: children are to have what their parent has, 1.00 or 1.000.
+fn looks_same(old: &[Datum], new: &[Datum]) -> bool {
+    let scales_agree = |(old, new): (&Datum, &Datum)| match (old, new) {
+        (Datum::Numeric(old), Datum::Numeric(new)) => old.scale() == new.scale(),
+        _ => true,
+    };
+    old == new && old.iter().zip(new).all(scales_agree)
+}
+
 /// Those of the rows, deleted or changed, that a child could refer to.
 fn departures<'a>(
     context: &StatementContext<'_>,
@@ -267,7 +276,7 @@ fn departures<'a>(
             continue;
         }
         let new = row.new.as_ref().map(|new| values_of(&rules.table, &key.referenced, new));
-        if new.as_ref() == Some(&old) {
+        if new.as_ref().is_some_and(|new| looks_same(&old, new)) {
             continue;
         }
         if let Some(wanted) = as_in_child(context, &rules.table, key, child, &old)? {

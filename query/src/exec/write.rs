@@ -1,7 +1,7 @@
 //! One row in, changed or out: its key and value, its index entries, its constraints.
 
 use bytes::{Bytes, BytesMut};
-use stratos_replication::{LockMode, LockOutcome, Span, Timestamp};
+use stratos_replication::{Error as StoreError, LockMode, LockOutcome, Span, Timestamp};
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::TableRules;
@@ -60,9 +60,15 @@ async fn occupant(
         return stored(context.transaction.get(key));
     }
     *locks_taken += 1;
-    match stored(context.transaction.lock_if_free(key, LockMode::Update, context.wait).await)? {
-        LockOutcome::Granted { current, .. } => Ok(current),
-        LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
+    match context.transaction.lock_if_free(key, LockMode::Update, context.wait).await {
+        Ok(LockOutcome::Granted { current, .. }) => Ok(current),
+        Ok(LockOutcome::Skipped) => Err(Error::internal("a waiting lock was skipped")),
+        // A duplicate is one even if the one snapshot of the transaction does not show it.
+        Err(conflict @ StoreError::WriteConflict { .. }) if !must_lock => {
+            let now = stored(context.transaction.newest_view().get(key))?;
+            if now.is_some() { Ok(now) } else { stored(Err(conflict)) }
+        }
+        Err(error) => stored(Err(error)),
     }
 }
 
