@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pending test-long check fix bench
+.PHONY: help run test test-long check fix bench
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,11 +20,6 @@ test: ## Set up what is missing, then every test
 	@# The tests start the node as a process of its own, so it is built first, with the tests' features.
 	cargo build --locked --workspace --all-targets
 	cargo test --locked --workspace
-
-test-pending: ## Tests of what is known not to work yet
-	@scripts/setup.sh test
-	cargo build --locked --workspace --all-targets
-	cargo test --locked --workspace --no-fail-fast -- --ignored
 
 test-long: ## The long versions of the crash, simulation and fuzzing tests
 	@scripts/setup.sh test
