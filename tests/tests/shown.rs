@@ -123,11 +123,11 @@ fn plans_are_shown_in_the_statements_words() {
         ),
         (
             "SELECT n.text, o.x FROM note n JOIN other o ON o.note_id = n.id WHERE o.x <> n.text",
-            "Hash Join
-               Hash Cond: (o.note_id = n.id)
+            "Nested Loop
                Join Filter: (o.x <> n.text)
                ->  Seq Scan on other  (rows=0)
-               ->  Seq Scan on note  (rows=100)",
+               ->  Index Scan using note_pkey on note  (rows=1)
+                     Index Cond: (id = o.note_id)",
         ),
         (
             "SELECT * FROM (SELECT lower(text) l, u + 1 AS v FROM note) s WHERE v > 3 AND l IS NOT NULL ORDER BY l",
@@ -140,6 +140,13 @@ fn plans_are_shown_in_the_statements_words() {
         let shown = server.sql(&format!("EXPLAIN {statement}"));
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(words(&shown), words(plan), "{statement}\n{shown}");
+    }
+    let hashed = "SELECT n.text, o.x FROM note n JOIN other o ON o.note_id = n.id WHERE o.x <> n.text";
+    let shown = server.sql(&format!("SET enable_nestloop = off; EXPLAIN {hashed}"));
+    for part in
+        ["Hash Join", "Hash Cond: (o.note_id = n.id)", "Join Filter: (o.x <> n.text)", "Seq Scan on note  (rows=100)"]
+    {
+        assert!(shown.contains(part), "{shown}");
     }
     // Nothing of how plans are made inside, whatever the statement.
     for statement in [

@@ -15,6 +15,7 @@ mod advisory;
 mod away;
 mod block;
 pub mod cancel;
+mod commit;
 mod context;
 mod cursor;
 mod execute;

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use stratos_replication::{Isolation, KeyChanges, ReadView, WaitPolicy};
+use stratos_replication::{KeyChanges, ReadView, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 use super::away::{INLINE_BYTES_MAX, away};
@@ -22,7 +21,6 @@ use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
 use crate::ddl::Notice;
 use crate::engine::Engine;
-use crate::exec::{store_error, violations};
 use crate::ir::OutputColumn;
 use crate::result::{ResultSet, RowBlock, StatementResult};
 
@@ -59,12 +57,12 @@ pub struct Session {
     /// The settings of which the client has been told.
     reported: Arc<Derived>,
     /// The committed catalog as last looked at, and its generation.
-    catalog: (Option<KeyChanges>, Arc<Snapshot>),
+    pub(super) catalog: (Option<KeyChanges>, Arc<Snapshot>),
     lookup: Option<Lookup>,
     pub(super) recall: Recall,
     /// The statement that has just run is to be committed before its client is told, because there are jobs to do then.
     pub(super) commits_alone: bool,
-    statement_micros: i64,
+    pub(super) statement_micros: i64,
 }
 
 /// 25P02.
@@ -592,173 +590,5 @@ impl Session {
             self.fail();
         }
         taken
-    }
-
-    /// An error happened: the transaction block, if there is one, has failed.
-    pub fn fail(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.failed = true;
-        }
-    }
-
-    /// Starts a transaction unless one is there.
-    pub(crate) fn ensure_block(&mut self) -> &mut Block {
-        if self.block.is_none() {
-            let (isolation, read_only) = {
-                let settings = self.shared.settings.lock();
-                (settings.isolation(), settings.read_only())
-            };
-            self.start_block(isolation, read_only, false);
-        }
-        self.block.as_mut().unwrap_or_else(|| unreachable!("the block was just made"))
-    }
-
-    /// Starts the transaction over in which nothing has been read or written yet: with another isolation level, or as a block.
-    /// What it returns to when it is rolled back stays.
-    pub(super) fn restart_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
-        let before = self.block.take().map(|block| (block.settings_before, block.last_portal));
-        self.start_block(isolation, read_only, explicit);
-        if let (Some(block), Some((settings, last_portal))) = (&mut self.block, before) {
-            block.settings_before = settings;
-            block.last_portal = last_portal;
-        }
-    }
-
-    pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
-        let mut store = self.engine.store().begin(isolation, read_only);
-        store.set_label(self.shared.pid.unsigned_abs());
-        self.shared.set_running(Some(store.id()));
-        self.shared.read_only.store(read_only, Ordering::Relaxed);
-        self.block = Some(Block {
-            store,
-            explicit,
-            failed: false,
-            started_micros: self.statement_micros,
-            read_only,
-            used: false,
-            settings_before: self.shared.settings.lock().clone(),
-            last_portal: self.portals.last(),
-            catalog: None,
-            catalog_then: None,
-            savepoints: Vec::new(),
-            jobs: Vec::new(),
-            retired_sequences: Vec::new(),
-        });
-    }
-
-    /// The end of a simple query string or the Sync of the extended protocol: an implicit transaction commits, or rolls back
-    /// if it failed.
-    ///
-    /// # Errors
-    /// What the commit gives.
-    pub async fn end_implicit(&mut self) -> Result<()> {
-        let committed = match &self.block {
-            Some(block) if block.explicit => return Ok(()),
-            Some(block) if block.failed => {
-                self.rollback_block().await;
-                Ok(())
-            }
-            Some(_) => Box::pin(self.commit_block()).await,
-            None => {
-                self.forget_local_settings();
-                self.shared.forget_lone_number();
-                self.shared.advisory.undo_to(0);
-                Ok(())
-            }
-        };
-        self.end_cursors();
-        committed
-    }
-
-    fn forget_local_settings(&self) {
-        // Values that were valid when they were set derive without an error.
-        let _ = self.shared.settings.lock().end_transaction();
-    }
-
-    fn forget_transaction(&self) {
-        self.shared.set_running(None);
-    }
-
-    /// Commits the block, if there is one.
-    pub(super) async fn commit_block(&mut self) -> Result<()> {
-        let Some(block) = self.block.take() else { return Ok(()) };
-        self.forget_transaction();
-        self.shared.read_only.store(false, Ordering::Relaxed);
-        let Block { store, catalog, jobs, settings_before, retired_sequences, .. } = block;
-        let mut result = match store.commit().await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let seen = catalog.clone().unwrap_or_else(|| self.catalog.1.clone());
-                Err(self.commit_error(error, &seen))
-            }
-        };
-        self.shared.advisory.undo_to(0);
-        self.settle_cursors(result.is_ok());
-        if result.is_err() {
-            self.shared.settings.lock().return_to(settings_before);
-        }
-        self.forget_local_settings();
-        if catalog.is_some() {
-            // The private copy's version is that of its start: the committed catalog has to be looked at anew.
-            self.catalog.0 = None;
-            self.look_at_catalog();
-            self.forget_sequences(retired_sequences).await;
-            if result.is_ok() && !jobs.is_empty() {
-                result = self.run_jobs_after_commit(jobs).await;
-                self.look_at_catalog();
-            }
-        } else {
-            self.publish_catalog();
-        }
-        result
-    }
-
-    /// Drops what is stored and kept of sequences that the committed catalog no longer has.
-    async fn forget_sequences(&self, mut retired: Vec<u32>) {
-        let catalog = &self.catalog.1;
-        let live = catalog.sequence_storages();
-        retired.retain(|storage| !live.contains(storage));
-        let sequences = self.engine.sequences();
-        sequences.keep_only(catalog);
-        // What stays is only in the way.
-        if let Err(error) = sequences.remove(catalog.database, &retired).await {
-            tracing::warn!(%error, "the value of a sequence that is gone stays stored");
-        }
-    }
-
-    /// Makes the committed catalog what functions see. The commit before it stands even if the catalog cannot be read; the next
-    /// statement will find that out for itself.
-    fn look_at_catalog(&mut self) {
-        if let Err(error) = self.current_catalog() {
-            tracing::warn!(%error, "the catalog cannot be read");
-        }
-        self.publish_catalog();
-    }
-
-    /// What a refused commit means to the client.
-    fn commit_error(&self, error: stratos_replication::Error, catalog: &Arc<Snapshot>) -> Error {
-        if let stratos_replication::Error::WriteConflict { key } = &error {
-            let view = self.engine.store().latest_view();
-            match violations::at_commit(catalog, &view, key, &self.format_options()) {
-                Ok(Some(violation)) => return violation,
-                Ok(None) => {}
-                Err(why) => tracing::warn!(%why, "a conflicting row cannot be read"),
-            }
-        }
-        store_error(error)
-    }
-
-    /// Rolls the block back, if there is one.
-    pub(super) async fn rollback_block(&mut self) {
-        let Some(block) = self.block.take() else { return };
-        self.forget_transaction();
-        self.shared.read_only.store(false, Ordering::Relaxed);
-        self.shared.settings.lock().return_to(block.settings_before);
-        self.forget_local_settings();
-        self.close_younger(block.last_portal);
-        block.store.rollback().await;
-        self.shared.advisory.undo_to(0);
-        self.settle_cursors(false);
-        self.publish_catalog();
     }
 }
