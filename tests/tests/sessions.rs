@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,10 +151,10 @@ async fn play(server: &Server, scenarios: &[Scenario]) -> Vec<Vec<(String, Strin
         let mut sessions: BTreeMap<char, Session> = BTreeMap::new();
         let mut outcomes = Vec::new();
         for line in &scenario.lines {
-            if !sessions.contains_key(&line.session) {
+            if let Entry::Vacant(vacant) = sessions.entry(line.session) {
                 let client = Arc::new(server.connect().await);
                 client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
-                sessions.insert(line.session, Session { client, busy: None });
+                vacant.insert(Session { client, busy: None });
             }
             let session = sessions.get_mut(&line.session).unwrap();
             match &line.step {
@@ -225,7 +226,7 @@ fn change(random: &mut rand::rngs::StdRng) -> String {
         2 | 3 => format!("DELETE FROM p WHERE id = {one}"),
         4 => format!("UPDATE p SET id = {other} WHERE id = {one}"),
         5 => format!("UPDATE p SET k = {other} WHERE id = {one}"),
-        6 => format!("UPDATE p SET n = n + 1 WHERE id IN (SELECT id FROM p WHERE n < 5 ORDER BY id FOR UPDATE)"),
+        6 => "UPDATE p SET n = n + 1 WHERE id IN (SELECT id FROM p WHERE n < 5 ORDER BY id FOR UPDATE)".to_owned(),
         7 => format!("INSERT INTO c VALUES ({one}, {other}) ON CONFLICT (id) DO UPDATE SET pk = excluded.pk"),
         8 => format!("INSERT INTO d (pid) VALUES ({one})"),
         9 => format!("DELETE FROM c WHERE pk = {one}"),

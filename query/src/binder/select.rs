@@ -324,10 +324,10 @@ impl Binder<'_> {
 
     /// The target that an ORDER BY or DISTINCT ON item means; a new hidden one where there is none.
     fn target_of(&mut self, e: &ast::Expr, targets: &mut Vec<Target>, visible: usize, clause: Clause) -> Result<usize> {
-        if let ast::Expr::Identifier(ident) = e {
-            if let Some(i) = self.target_named(ident, &targets[..visible], clause)? {
-                return Ok(i);
-            }
+        if let ast::Expr::Identifier(ident) = e
+            && let Some(i) = self.target_named(ident, &targets[..visible], clause)?
+        {
+            return Ok(i);
         }
         let outputs: Vec<OutputColumn> = targets
             .iter()

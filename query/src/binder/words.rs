@@ -217,7 +217,7 @@ fn is_name(word: &str, at: &Place<'_>) -> bool {
         }
         "trim" => !call,
         "values" => {
-            !call && !at.statement_start && !is(at.previous, "default") && !(at.first == "insert" && at.next.is_none())
+            !(call || at.statement_start || is(at.previous, "default") || at.first == "insert" && at.next.is_none())
         }
         "interval" => !call && !string && at.first != "prepare" && begins_operand(at.previous),
         "local" => is(at.previous, "into"),

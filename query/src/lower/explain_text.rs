@@ -11,6 +11,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::JoinOnRef;
 use datafusion::physical_plan::projection::ProjectionExec;
 use stratos_types::{ColumnType, Datum, FormatOptions, PgType};
 
@@ -308,7 +309,7 @@ impl Names {
     /// `(a = b) AND (c = d)`
     pub(super) fn equalities(
         &self,
-        on: &[(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)],
+        on: JoinOnRef<'_>,
         left: &Arc<dyn ExecutionPlan>,
         right: &Arc<dyn ExecutionPlan>,
     ) -> String {

@@ -170,7 +170,7 @@ impl LookupJoinExec {
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
         let Some(keyed) = Keyed::find(&self.inner, &self.places()) else { return Ok(None) };
         let keys: Vec<(&JoinKey, PgType)> =
-            keyed.kept.iter().filter_map(|at| Some(self.keys.get(*at)?)).zip(keyed.types.iter().copied()).collect();
+            keyed.kept.iter().filter_map(|at| self.keys.get(*at)).zip(keyed.types.iter().copied()).collect();
         let mut tuples = Vec::new();
         for batch in outer {
             let arrays = keys

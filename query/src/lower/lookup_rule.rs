@@ -119,7 +119,7 @@ fn candidate(join: &HashJoinExec, outer_is_left: bool, limit: Option<u64>, wishe
     let rows_max = if wishes.always { u64::MAX - 1 } else { (inner_rows / ROWS_PER_LOOKUP).max(LOOKUPS_MIN) };
     let per_row = if keyed.path.unique { 1 } else { ROWS_PER_KEY };
     let few = outer_rows.is_some_and(|rows| rows <= rows_max) || limit.is_some_and(|rows| rows <= rows_max);
-    if !few && !wishes.always || inner_rows <= LOOKUPS_MIN && !wishes.always {
+    if !wishes.always && (!few || inner_rows <= LOOKUPS_MIN) {
         return None;
     }
     let outer_rows = outer_rows.unwrap_or(u64::MAX);

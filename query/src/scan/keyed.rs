@@ -21,7 +21,7 @@ pub(crate) const ROWS_PER_KEY: u64 = 10;
 /// How rows are found by values of some of a scan's columns.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyPath {
-    /// Position in [`Table::indexes`].
+    /// Position in [`crate::catalog::Table::indexes`].
     index: usize,
     /// What the leading columns of the index are equal to.
     parts: Vec<Part>,

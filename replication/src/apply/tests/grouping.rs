@@ -101,8 +101,11 @@ fn log_of(steps: &[Step]) -> Vec<Bytes> {
     log.into_iter().map(|command| command.encode(1)).collect()
 }
 
+/// Answers, all records of the store, and the keys that stay locked.
+type Outcome = (Vec<CommandResult>, Vec<(Family, Vec<u8>, Vec<u8>)>, Vec<Key>);
+
 /// The answers to a log applied in groups, and everything that the engine and the table of locks hold then.
-fn applied(log: &[Bytes], group: usize) -> (Vec<CommandResult>, Vec<(Family, Vec<u8>, Vec<u8>)>, Vec<Key>) {
+fn applied(log: &[Bytes], group: usize) -> Outcome {
     let single = Single::new();
     let mut answers = Vec::new();
     for (at, entries) in log.chunks(group).enumerate() {
