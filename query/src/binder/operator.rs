@@ -6,7 +6,7 @@ use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::Binder;
 use super::composite::is_row;
-use super::expr::not;
+use super::expr::{distinct_from_condition, not};
 use super::resolve::{Choice, choose, settle};
 use super::scope::Place;
 use crate::functions::{ArgType, Function, Operator};
@@ -114,6 +114,9 @@ impl Binder<'_> {
     pub(super) fn unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
         let span = inner.place();
         let symbol = match op {
+            UnaryOperator::Not if distinct_from_condition(inner) => {
+                return Err(Error::unsupported("IS DISTINCT FROM beside OR or NOT without parentheses"));
+            }
             UnaryOperator::Not => {
                 let expr = self.expr(inner)?;
                 let expr = self.boolean(expr, "NOT", span)?;

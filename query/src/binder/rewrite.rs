@@ -61,6 +61,10 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
                 }
                 newline = false;
             }
+            Token::CustomBinaryOperator(operator) => {
+                out.extend(signs_apart(operator, token.span));
+                newline = false;
+            }
             _ => {
                 out.push(token);
                 newline = false;
@@ -68,6 +72,23 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
         }
     }
     Ok(out)
+}
+
+/// As in Postgres an operator of several characters ends in a sign only if it has one of the characters that comparisons and
+/// arithmetic do not: `a>-1` compares with a negative number.
+fn signs_apart(operator: &str, span: Span) -> Vec<TokenWithSpan> {
+    let comparison = operator.trim_end_matches(['+', '-']);
+    let known = match comparison {
+        "<" => Token::Lt,
+        ">" => Token::Gt,
+        "=" => Token::Eq,
+        "<=" => Token::LtEq,
+        ">=" => Token::GtEq,
+        "<>" => Token::Neq,
+        _ => return vec![plain(Token::CustomBinaryOperator(operator.to_owned()), span)],
+    };
+    let signs = operator[comparison.len()..].chars().map(|sign| if sign == '-' { Token::Minus } else { Token::Plus });
+    std::iter::once(known).chain(signs).map(|token| plain(token, span)).collect()
 }
 
 /// Where an option of a sequence stands in the only order that the parser knows; `None` for what begins no option.
