@@ -147,6 +147,17 @@ impl LockTable {
             .collect()
     }
 
+    /// The first `limit` keys of a span on which the transaction has locks of their own.
+    pub fn single_of(&self, span: &Span, txn: TxnId, limit: usize) -> Vec<Key> {
+        if self.is_empty() || span.is_empty() {
+            return Vec::new();
+        }
+        let locks = self.locks.read();
+        let range = (Bound::Included(span.start.as_ref()), Bound::Excluded(span.end.as_ref()));
+        let own = locks.keys.range::<[u8], _>(range).filter(|(_, lock)| lock.txn == txn);
+        own.map(|(key, _)| key.clone()).take(limit).collect()
+    }
+
     /// The first lock of a span that is not `txn`'s and not hidden by one of the `changes`.
     pub(crate) fn foreign_in(&self, span: &Span, txn: TxnId, changes: &LockChanges) -> Option<(Key, Arc<LockRecord>)> {
         if self.is_empty() || span.is_empty() {

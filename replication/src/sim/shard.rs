@@ -15,7 +15,7 @@ use crate::engine::MemoryEngine;
 use crate::mvcc::VersionScan;
 use crate::protocol::leader::{Admission, Leader};
 use crate::protocol::resolution::may_matter;
-use crate::store::data::{Data, KeyLock};
+use crate::store::data::{Data, KeyLock, Verdict};
 use crate::target::{ApplyTarget, LogPosition};
 
 /// Mean time between restarts of one leader.
@@ -238,7 +238,7 @@ impl ShardProcess {
         let holds = validation
             .checks
             .iter()
-            .all(|check| Data::holds(&self.machine, check, validation.txn).expect("memory does not fail"));
+            .all(|check| self.machine.judge(check, validation.txn).expect("memory does not fail") == Verdict::Holds);
         reply(network, validation.request, Body::Validated(holds));
     }
 

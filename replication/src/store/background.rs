@@ -3,9 +3,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::commit::{clear_lock, submit};
+use super::settle::{clear_locks, submit};
 use super::{Inner, Store};
-use crate::api::Timestamp;
+use crate::api::{Span, Timestamp};
 use crate::command::{Command, CommandResult};
 use crate::error::Result;
 
@@ -86,13 +86,8 @@ impl Inner {
         for shard in self.routing.all() {
             let abandoned = |txn| !self.is_coordinating(txn);
             for lock in self.data.locks_of(&shard.descriptor.span, &abandoned, LEFTOVERS_PER_ROUND_MAX) {
-                let met = CommandResult::Locked {
-                    key: lock.key,
-                    txn: lock.txn,
-                    start_ts: lock.start_ts,
-                    primary: lock.primary,
-                };
-                clear_lock(self, &met).await?;
+                let within = Span::key(&lock.key);
+                clear_locks(self, &lock.into(), &within).await?;
             }
         }
         Ok(())

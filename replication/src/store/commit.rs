@@ -1,8 +1,6 @@
 //! Commits: one command when one shard has everything, two phases otherwise.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -12,45 +10,27 @@ use super::data::was_not_proposed;
 use super::ending::{Ending, close};
 use super::partition::{Chunk, PROPOSAL_BYTES_MAX, PartData, partition};
 use super::routing::Shard;
+use super::settle::{
+    LEADER_WAIT_MAX, LockMet, Pauses, clear_locks, decode, is_passing, propose_at, resolve, settle, submit_known,
+    validate,
+};
 use super::transaction::HeldLocks;
 use super::{Inner, SYSTEM_SHARD};
-use crate::api::{CommitInfo, Key, ShardId, Span, Timestamp, TxnId};
+use crate::api::{CommitInfo, Key, Span, Timestamp, TxnId};
 use crate::apply::piece_ends;
 use crate::command::{Check, Command, CommandResult, Op, TxnStatus, Write, encode_prewrite};
 use crate::error::{Error, Result};
 use crate::overlay::{Buffered, Writes};
 use crate::protocol::leader::Admission;
-use crate::protocol::resolution::{Remedy, remedy};
+use crate::protocol::resolution::Remedy;
 use crate::protocol::two_phase::{Action, Event, Failure, Part, TwoPhase, failure_of};
 
 /// How often a commit is routed again because shards were split meanwhile.
 const REROUTES_MAX: usize = 16;
 /// How often a one-shard commit is repeated after a lock in its way was dealt with.
-const LOCK_RETRIES_MAX: usize = 16;
+const LOCK_RETRIES_MAX: usize = 64;
 /// Prewrites and resolves of one transaction that are under way at a time.
 const PIECES_IN_FLIGHT_MAX: usize = 8;
-/// How long a writer waits for the locks of a living coordinator, which are held for two rounds of the log at most.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long a command waits for its shard to have a leader.
-const LEADER_WAIT_MAX: Duration = Duration::from_secs(10);
-/// First and longest pause between two looks at something that is not ready.
-const PAUSE_FIRST: Duration = Duration::from_micros(200);
-const PAUSE_MAX: Duration = Duration::from_millis(20);
-
-/// Pauses that grow.
-pub(super) struct Pauses(Duration);
-
-impl Pauses {
-    pub(super) fn new() -> Self {
-        Pauses(PAUSE_FIRST)
-    }
-
-    pub(super) async fn pause(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(PAUSE_MAX);
-    }
-}
-
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         match failure {
@@ -198,15 +178,31 @@ impl<'a> OneShard<'a> {
             }
             self.close();
             match result {
-                CommandResult::Locked { .. } => match clear_lock(&self.inner, &result).await {
-                    Ok(Remedy::Resolve(_) | Remedy::AbortAtPrimary) => lock_retries += 1,
-                    Ok(Remedy::Wait) => return Err(failure_of(result)),
-                    Err(error) => return Err(Failure::Refused(error.to_string())),
-                },
+                CommandResult::Locked { ref key, txn, ref primary, .. } => {
+                    let met = LockMet { key: key.clone(), txn, primary: primary.clone() };
+                    match clear_locks(&self.inner, &met, &self.relies_on_around(key)).await {
+                        Ok(Remedy::Resolve(_) | Remedy::AbortAtPrimary) => lock_retries += 1,
+                        Ok(Remedy::Wait) => return Err(failure_of(result)),
+                        Err(error) => return Err(Failure::Refused(error.to_string())),
+                    }
+                }
                 refused => return Err(failure_of(refused)),
             }
         }
         Err(Failure::Serialization)
+    }
+
+    /// The span of a check that holds the key; the key alone when none does.
+    fn relies_on_around(&self, key: &Key) -> Span {
+        let checks = match &self.command {
+            Some(Command::Commit { checks, .. }) => checks.as_slice(),
+            _ => &[],
+        };
+        let span_of = |check: &Check| match check {
+            Check::SpanUnchanged { span, .. } if span.contains(key) => Some(span.clone()),
+            _ => None,
+        };
+        checks.iter().find_map(span_of).unwrap_or_else(|| Span::key(key))
     }
 
     /// Draws the timestamp and hands the command to the log as one step, so that the log is in the order of time.
@@ -283,125 +279,6 @@ fn writes_key(command: &Option<Command>, key: &Key) -> bool {
 /// Whether the writes, which are in the order of their keys, have one of `key`.
 fn has_key(writes: &[Write], key: &Key) -> bool {
     writes.binary_search_by(|write| write.key.cmp(key)).is_ok()
-}
-
-fn decode(answer: bytes::Bytes) -> Result<CommandResult> {
-    CommandResult::decode(&answer).map_err(|error| Error::corruption(format!("the answer of a shard: {error}")))
-}
-
-/// Whether a command that was not proposed may be before long: the group of a new shard is about to start, or one elects.
-fn is_passing(error: &Error) -> bool {
-    was_not_proposed(error) && !matches!(error, Error::DiskFull)
-}
-
-/// Hands a command to a shard's log and waits for its result; waits for a shard that nobody leads yet.
-pub(super) async fn submit(inner: &Inner, shard: ShardId, command: bytes::Bytes) -> Result<CommandResult> {
-    let deadline = tokio::time::Instant::now() + LEADER_WAIT_MAX;
-    let mut pauses = Pauses::new();
-    loop {
-        match inner.proposer.submit(shard, command.clone()).await {
-            Err(error) if is_passing(&error) && tokio::time::Instant::now() < deadline => {
-                inner.check_open()?;
-                pauses.pause().await;
-            }
-            answer => return decode(answer?),
-        }
-    }
-}
-
-/// Proposes a command about `key` to whichever shard holds it now.
-pub(super) async fn propose_at(inner: &Inner, key: &[u8], command: &Command) -> Result<CommandResult> {
-    let mut pauses = Pauses::new();
-    loop {
-        let shard = inner.routing.of(key)?;
-        let bytes = command.encode(shard.descriptor.epoch);
-        match submit(inner, shard.descriptor.shard, bytes).await? {
-            CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
-                inner.check_open()?;
-                pauses.pause().await;
-                inner.refresh_routing().await?;
-            }
-            result => return Ok(result),
-        }
-    }
-}
-
-/// Finds out what became of a transaction whose command was not answered: an abort at its primary tells, and makes certain.
-pub(super) async fn settle(inner: &Inner, txn: TxnId, primary: &Key) -> Result<TxnStatus> {
-    let mut pauses = Pauses::new();
-    loop {
-        let now = inner.now().await?;
-        match propose_at(inner, primary, &Command::Abort { txn, now, primary: primary.clone() }).await {
-            Ok(CommandResult::Committed { commit_ts }) => return Ok(TxnStatus::Committed(commit_ts)),
-            Ok(CommandResult::Aborted) => return Ok(TxnStatus::Aborted(now)),
-            Ok(other) => return Err(Error::Io { context: "settling a transaction", message: format!("{other:?}") }),
-            Err(error) => {
-                inner.check_open()?;
-                if let Some(stopped) = stopped_at(inner, primary) {
-                    return Err(stopped);
-                }
-                tracing::debug!(%error, %txn, "a transaction cannot be settled yet");
-                pauses.pause().await;
-            }
-        }
-    }
-}
-
-/// Why nothing about `key` will be known before a restart, if so.
-fn stopped_at(inner: &Inner, key: &[u8]) -> Option<Error> {
-    inner.proposer.stopped(inner.routing.of(key).ok()?.descriptor.shard)
-}
-
-/// Resolves the locks of a transaction on some keys, wherever they are now.
-pub(super) async fn resolve(inner: &Inner, txn: TxnId, status: TxnStatus, keys: Vec<Key>) -> Result<()> {
-    let mut keys = keys;
-    let mut pauses = Pauses::new();
-    while let Some(first) = keys.first() {
-        let shard = inner.routing.of(first)?;
-        let (here, rest): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(|key| shard.descriptor.span.contains(key));
-        let command = Command::Resolve { txn, status, keys: here };
-        let bytes = command.encode(shard.descriptor.epoch);
-        keys = rest;
-        match submit(inner, shard.descriptor.shard, bytes).await? {
-            CommandResult::StaleEpoch { .. } | CommandResult::WrongShard { .. } => {
-                inner.check_open()?;
-                pauses.pause().await;
-                inner.refresh_routing().await?;
-                if let Command::Resolve { keys: again, .. } = command {
-                    keys.extend(again);
-                }
-            }
-            CommandResult::Refused { reason } => {
-                return Err(Error::Io { context: "resolving a transaction", message: reason });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Deals with the lock that a command met: waits for a living coordinator, finishes the work of a dead one.
-pub(super) async fn clear_lock(inner: &Inner, met: &CommandResult) -> Result<Remedy> {
-    let CommandResult::Locked { key, txn, primary, .. } = met else { return Ok(Remedy::Wait) };
-    let mut pauses = Pauses::new();
-    let deadline = tokio::time::Instant::now() + LOCK_WAIT_MAX;
-    loop {
-        // Alive first: a coordinator that ends between the two looks has recorded its outcome.
-        let alive = inner.is_coordinating(*txn);
-        match remedy(inner.data.status(primary, *txn)?, alive) {
-            Remedy::Resolve(status) => {
-                resolve(inner, *txn, status, vec![key.clone()]).await?;
-                return Ok(Remedy::Resolve(status));
-            }
-            Remedy::AbortAtPrimary => {
-                let status = settle(inner, *txn, primary).await?;
-                resolve(inner, *txn, status, vec![key.clone()]).await?;
-                return Ok(Remedy::Resolve(status));
-            }
-            Remedy::Wait if tokio::time::Instant::now() >= deadline => return Ok(Remedy::Wait),
-            Remedy::Wait => pauses.pause().await,
-        }
-    }
 }
 
 /// Runs the two-phase core over the real logs.
@@ -562,10 +439,17 @@ impl Driver {
                 let bytes = encode_prewrite(descriptor.epoch, txn, start_ts, &primary, sizes, writes);
                 Box::pin(async move { Event::Prewritten(piece, submit_known(&inner, shard, bytes).await) })
             }
-            Action::HandleLock(piece, met) => Box::pin(async move {
-                let remedy = clear_lock(&inner, &met).await.unwrap_or(Remedy::Wait);
-                Event::LockHandled(piece, remedy)
-            }),
+            Action::HandleLock(piece, met) => {
+                let chunk = &self.parts[piece.part].chunks[piece.chunk];
+                let within = Span::new(chunk.first.clone(), Span::key(&chunk.last).end);
+                Box::pin(async move {
+                    let remedy = match LockMet::of(met) {
+                        Some(met) => clear_locks(&inner, &met, &within).await.unwrap_or(Remedy::Wait),
+                        None => Remedy::Wait,
+                    };
+                    Event::LockHandled(piece, remedy)
+                })
+            }
             Action::Draw => Box::pin(async move {
                 let mut pauses = Pauses::new();
                 loop {
@@ -628,46 +512,4 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.inner.coordinating.lock().remove(&self.txn);
     }
-}
-
-/// Proposes until there is an answer. Only for commands that may be repeated.
-async fn submit_known(inner: &Inner, shard: ShardId, command: bytes::Bytes) -> CommandResult {
-    let mut pauses = Pauses::new();
-    loop {
-        match submit(inner, shard, command.clone()).await {
-            Ok(result) => return result,
-            Err(error @ Error::DiskFull) => return CommandResult::refused(error.to_string()),
-            Err(error) if inner.check_open().is_err() => return CommandResult::refused(error.to_string()),
-            Err(_) => match inner.proposer.stopped(shard) {
-                Some(stopped) => return CommandResult::refused(stopped.to_string()),
-                None => pauses.pause().await,
-            },
-        }
-    }
-}
-
-/// Validates reads as of `at`: raises what the leaders have read to it, waits for the commits below it that are proposed, and
-/// looks.
-async fn validate(inner: &Inner, checks: &[Check], at: Timestamp, txn: TxnId) -> Result<bool> {
-    let mut shards: BTreeMap<ShardId, Arc<Shard>> = BTreeMap::new();
-    for check in checks {
-        let span = match check {
-            Check::KeyExists { key } => Span::key(key),
-            Check::SpanUnchanged { span, .. } => span.clone(),
-        };
-        shards.extend(inner.routing.over(&span).into_iter().map(|shard| (shard.descriptor.shard, shard)));
-    }
-    for shard in shards.values() {
-        let (ready, is_ready) = oneshot::channel();
-        let at_once = shard.leader.lock().validate(at, ready);
-        if at_once.is_none() {
-            is_ready.await.map_err(|_| Error::ShuttingDown)?;
-        }
-    }
-    for check in checks {
-        if !inner.data.holds(check, txn)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

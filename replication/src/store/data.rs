@@ -30,6 +30,17 @@ pub struct KeyLock {
     pub value: Option<Value>,
 }
 
+/// What a look at something that a transaction relies on has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as the transaction has seen it.
+    Holds,
+    /// It has changed.
+    Changed,
+    /// Another transaction's lock is in the way; what it means is decided elsewhere.
+    Locked(KeyLock),
+}
+
 /// Reading the engine. Every function may block on the disk.
 pub trait Data: Send + Sync + 'static {
     /// Calls `found` with the value as of `at`, locks left aside.
@@ -85,6 +96,9 @@ pub trait Data: Send + Sync + 'static {
     /// Up to `limit` locks in a span that belong to `wanted` transactions. Of locks that are resolved together one is enough.
     fn locks_of(&self, span: &Span, wanted: &dyn Fn(TxnId) -> bool, limit: usize) -> Vec<KeyLock>;
 
+    /// Up to `limit` keys of a span on which a transaction has locks of their own, not as part of a piece.
+    fn single_locks_of(&self, span: &Span, txn: TxnId, limit: usize) -> Vec<Key>;
+
     /// When the commit of the oldest transaction began that holds a lock.
     fn oldest_lock_start(&self) -> Option<Timestamp>;
 
@@ -98,7 +112,7 @@ pub trait Data: Send + Sync + 'static {
     ///
     /// # Errors
     /// The engine cannot read.
-    fn holds(&self, check: &Check, txn: TxnId) -> Result<bool>;
+    fn judge(&self, check: &Check, txn: TxnId) -> Result<Verdict>;
 
     /// All shards of this node.
     fn descriptors(&self) -> Vec<ShardDescriptor>;

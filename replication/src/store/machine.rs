@@ -1,7 +1,7 @@
 //! The engine's state machine as the store reads it.
 
 use super::SYSTEM_SHARD;
-use super::data::{Data, KeyLock};
+use super::data::{Data, KeyLock, Verdict};
 use crate::api::{Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, Value};
 use crate::apply::StateMachine;
 use crate::command::{Check, Op, TxnStatus};
@@ -68,6 +68,10 @@ impl Data for StateMachine {
         locks.into_iter().map(|(key, lock)| key_lock(key, &lock)).collect()
     }
 
+    fn single_locks_of(&self, span: &Span, txn: TxnId, limit: usize) -> Vec<Key> {
+        self.locks().single_of(span, txn, limit)
+    }
+
     fn oldest_lock_start(&self) -> Option<Timestamp> {
         self.locks().oldest_start()
     }
@@ -76,17 +80,20 @@ impl Data for StateMachine {
         StateMachine::status(self, primary, txn)
     }
 
-    fn holds(&self, check: &Check, txn: TxnId) -> Result<bool> {
+    fn judge(&self, check: &Check, txn: TxnId) -> Result<Verdict> {
         // Locks before versions: one that is resolved between the two looks is seen as a version.
         let foreign = |span: &Span| self.locks().foreign_lock_in(span, txn);
-        match check {
-            Check::SpanUnchanged { span, base } => Ok(foreign(span).is_none() && self.newer_in(span, *base)?.is_none()),
-            Check::KeyExists { key } => {
-                let deleting = foreign(&Span::key(key)).is_some_and(|(_, lock)| lock.op == Op::Delete);
-                Ok(!deleting
-                    && self.read_latest(key, |version| version.is_some_and(|version| version.value.is_some()))?)
-            }
-        }
+        let holds = match check {
+            Check::SpanUnchanged { span, base } => match foreign(span) {
+                Some((key, lock)) => return Ok(Verdict::Locked(key_lock(key, &lock))),
+                None => self.newer_in(span, *base)?.is_none(),
+            },
+            Check::KeyExists { key } => match foreign(&Span::key(key)) {
+                Some((key, lock)) if lock.op == Op::Delete => return Ok(Verdict::Locked(key_lock(key, &lock))),
+                _ => self.read_latest(key, |version| version.is_some_and(|version| version.value.is_some()))?,
+            },
+        };
+        Ok(if holds { Verdict::Holds } else { Verdict::Changed })
     }
 
     fn descriptors(&self) -> Vec<ShardDescriptor> {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::api::{Isolation, Key, PrefixStatistics, ShardId, ShardInfo, StoreOptions, Timestamp, TxnId, Value};
+use crate::api::{Isolation, Key, PrefixStatistics, ShardId, ShardInfo, Span, StoreOptions, Timestamp, TxnId, Value};
 use crate::command::{Command, CommandResult};
 use crate::error::{Error, Result};
 use crate::locks::{LockTable, LockWait};
@@ -32,6 +32,7 @@ mod partition;
 mod pins;
 mod read_set;
 mod routing;
+mod settle;
 mod shards;
 mod transaction;
 mod view;
@@ -141,7 +142,7 @@ impl Inner {
         let until = self.oracle.reservation();
         let shard = self.routing.by_id(SYSTEM_SHARD)?;
         let command = Command::ReserveTimestamps { until }.encode(shard.descriptor.epoch);
-        match commit::submit(self, SYSTEM_SHARD, command).await? {
+        match settle::submit(self, SYSTEM_SHARD, command).await? {
             CommandResult::Moment { ts } => {
                 self.oracle.reserved(ts);
                 Ok(())
@@ -161,9 +162,8 @@ impl Inner {
     async fn latest_committed(&self, key: &[u8], own: TxnId) -> Result<Option<(Timestamp, Option<Value>)>> {
         while self.data.any_locks() {
             let Some(lock) = self.data.lock_on(key)?.filter(|lock| lock.txn != own) else { break };
-            let met =
-                CommandResult::Locked { key: lock.key, txn: lock.txn, start_ts: lock.start_ts, primary: lock.primary };
-            if commit::clear_lock(self, &met).await? == crate::protocol::resolution::Remedy::Wait {
+            let within = Span::key(&lock.key);
+            if settle::clear_locks(self, &lock.into(), &within).await? == crate::protocol::resolution::Remedy::Wait {
                 return Err(Error::LockTimeout);
             }
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::commit::{propose_at, submit};
+use super::settle::{propose_at, submit};
 use super::{Inner, SYSTEM_SHARD, Store, unexpected};
 use crate::api::{Key, ShardId, Span, Timestamp, Value};
 use crate::command::{Command, CommandResult};

@@ -2,6 +2,7 @@ mod constraints;
 mod disk;
 mod ending;
 mod groups;
+mod unresolved;
 mod watch;
 
 use std::time::Duration;
@@ -510,12 +511,12 @@ async fn leftovers_of_dead_coordinators_are_resolved() {
             writes: vec![write("a"), write("b")],
             checks: Vec::new(),
         };
-        let done = commit::propose_at(inner, &key("a"), &prewrite).await.unwrap();
+        let done = settle::propose_at(inner, &key("a"), &prewrite).await.unwrap();
         assert_eq!(done, CommandResult::Done);
         if committed {
             let commit_ts = inner.now().await.unwrap();
             let command = Command::CommitPrimary { txn, commit_ts, primary: key("a") };
-            let done = commit::propose_at(inner, &key("a"), &command).await.unwrap();
+            let done = settle::propose_at(inner, &key("a"), &command).await.unwrap();
             assert_eq!(done, CommandResult::Committed { commit_ts });
             assert_eq!(inner.data.status(&key("a"), txn).unwrap(), Some(TxnStatus::Committed(commit_ts)));
             assert!(inner.data.any_locks());
