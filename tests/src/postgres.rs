@@ -36,8 +36,13 @@ fn somebody() -> Option<(u32, u32)> {
     (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
 
+/// Where a program of PostgreSQL's is: a client that works on a node, too.
+pub fn program(name: &str) -> PathBuf {
+    Path::new(BINARIES).join(name)
+}
+
 fn command(name: &str) -> Command {
-    let mut command = Command::new(Path::new(BINARIES).join(name));
+    let mut command = Command::new(program(name));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     // Settings of the developer's own server must not leak in.
     for (name, _) in std::env::vars_os() {

@@ -6,6 +6,7 @@
 mod disk;
 mod indexes;
 mod memory;
+mod pgbench;
 mod schema;
 mod sequences;
 mod splits;
