@@ -25,6 +25,8 @@ fn pgbench(server: &Server, arguments: &[&str]) -> String {
 fn pgbench_runs_unchanged() {
     let mut node = Node::start();
     let server = node.server().clone();
+    // Twice: the second time there are tables to drop.
+    pgbench(&server, &["-i", "-q", "-s", SCALE]);
     pgbench(&server, &["-i", "-q", "-s", SCALE]);
     let (clients, transactions) = (CLIENTS.to_string(), TRANSACTIONS.to_string());
     let mut ran = 0;
