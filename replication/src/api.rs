@@ -190,9 +190,51 @@ pub enum Isolation {
     Serializable,
 }
 
-/// Strength of a row lock, weakest first. The conflicts are those of PostgreSQL's row-level locks
-/// (documentation, table 13.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Modes of locks on a table, in PostgreSQL's order and with its conflicts (documentation, table 13.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "PostgreSQL's names")]
+pub enum TableLockMode {
+    AccessShare,
+    RowShare,
+    RowExclusive,
+    ShareUpdateExclusive,
+    Share,
+    ShareRowExclusive,
+    Exclusive,
+    AccessExclusive,
+}
+
+impl TableLockMode {
+    /// All of them, in order.
+    pub const ALL: [TableLockMode; 8] = [
+        TableLockMode::AccessShare,
+        TableLockMode::RowShare,
+        TableLockMode::RowExclusive,
+        TableLockMode::ShareUpdateExclusive,
+        TableLockMode::Share,
+        TableLockMode::ShareRowExclusive,
+        TableLockMode::Exclusive,
+        TableLockMode::AccessExclusive,
+    ];
+
+    /// The modes that others may not hold together with it: a bit for each, by its place in the order.
+    fn conflicts(self) -> u8 {
+        match self {
+            TableLockMode::AccessShare => 0b1000_0000,
+            TableLockMode::RowShare => 0b1100_0000,
+            TableLockMode::RowExclusive => 0b1111_0000,
+            TableLockMode::ShareUpdateExclusive => 0b1111_1000,
+            TableLockMode::Share => 0b1110_1100,
+            TableLockMode::ShareRowExclusive => 0b1111_1100,
+            TableLockMode::Exclusive => 0b1111_1110,
+            TableLockMode::AccessExclusive => 0b1111_1111,
+        }
+    }
+}
+
+/// What a lock keeps others from. Rows have four modes, weakest first, with the conflicts of PostgreSQL's row-level locks
+/// (documentation, table 13.3); tables have theirs. A key is one or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockMode {
     /// `FOR KEY SHARE`: the key must not change or go away.
     KeyShare,
@@ -202,17 +244,53 @@ pub enum LockMode {
     NoKeyUpdate,
     /// `FOR UPDATE`: what a `DELETE` or an `UPDATE` of key columns takes.
     Update,
+    /// Of a table.
+    Table(TableLockMode),
 }
 
 impl LockMode {
     /// Whether two different transactions may not hold these modes on one row together.
     pub fn conflicts_with(self, other: LockMode) -> bool {
-        use LockMode::{KeyShare, NoKeyUpdate, Share, Update};
+        use LockMode::{KeyShare, NoKeyUpdate, Share, Table, Update};
         match (self, other) {
+            (Table(one), Table(other)) => one.conflicts() & (1 << other as u8) != 0,
+            (Table(_), _) | (_, Table(_)) => true,
             (KeyShare, Update) | (Update, KeyShare) => true,
             (KeyShare, _) | (_, KeyShare) => false,
             (Share, Share) => false,
             (Share | NoKeyUpdate | Update, Share | NoKeyUpdate | Update) => true,
+        }
+    }
+
+    /// Place among the modes of rows, the weakest first.
+    fn strength(self) -> u8 {
+        match self {
+            LockMode::KeyShare => 0,
+            LockMode::Share => 1,
+            LockMode::NoKeyUpdate => 2,
+            LockMode::Update => 3,
+            LockMode::Table(_) => u8::MAX,
+        }
+    }
+
+    /// Whether it keeps others from all that `other` keeps them from.
+    pub fn covers(self, other: LockMode) -> bool {
+        match (self, other) {
+            (LockMode::Table(one), LockMode::Table(other)) => other.conflicts() & !one.conflicts() == 0,
+            (one, other) => one.strength() >= other.strength(),
+        }
+    }
+
+    /// The weakest mode that covers both. It conflicts with nothing that neither of them conflicts with.
+    #[must_use]
+    pub fn join(self, other: LockMode) -> LockMode {
+        if self.covers(other) {
+            return self;
+        }
+        let modes = TableLockMode::ALL.into_iter().map(LockMode::Table);
+        match other {
+            _ if other.covers(self) => other,
+            _ => modes.into_iter().find(|mode| mode.covers(self) && mode.covers(other)).unwrap_or(other),
         }
     }
 }

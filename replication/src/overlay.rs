@@ -101,6 +101,23 @@ impl Overlay {
         Ok(had_value)
     }
 
+    /// Charges the transaction for what its user remembers on its behalf.
+    ///
+    /// # Errors
+    /// `TransactionTooLarge`; nothing is charged then.
+    pub fn charge(&mut self, bytes: usize) -> Result<()> {
+        if self.bytes + bytes > self.limit_bytes {
+            return Err(Error::TransactionTooLarge { limit_bytes: self.limit_bytes });
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Takes back what was charged.
+    pub fn discharge(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// The newest buffered write of the key, that of the running statement included.
     pub fn newest(&self, key: &[u8]) -> Option<&Buffered> {
         if self.is_empty() {

@@ -40,6 +40,13 @@ pub enum Body {
     Copy(Box<crate::copy::CopyStatement>),
     /// `FETCH` and `MOVE`.
     Move(super::CursorMove),
+    /// `SET CONSTRAINTS`.
+    SetConstraints {
+        /// Those named; none is all.
+        names: Option<Vec<sqlparser::ast::ObjectName>>,
+        /// `DEFERRED`, else `IMMEDIATE`.
+        deferred: bool,
+    },
 }
 
 /// One statement of a query string.
@@ -158,10 +165,37 @@ fn extra(first: &Token, text: &str, source: &SourceText, start: usize) -> Result
         }
         "fetch" | "move" => cursor_statement::parse(text, source, start).map(|moved| Some(Body::Move(moved))),
         "vacuum" => vacuum(text).map(Some),
+        "set" => set_constraints(text),
         "copy" => Ok(Some(Body::Copy(Box::new(crate::copy::parse(text)?)))),
         "checkpoint" if text.len() == "checkpoint".len() => Ok(Some(Body::Checkpoint)),
         _ => Ok(None),
     }
+}
+
+/// `SET CONSTRAINTS {ALL | name, …} {DEFERRED | IMMEDIATE}`; none for another SET.
+fn set_constraints(text: &str) -> Result<Option<Body>> {
+    let second = text.split_ascii_whitespace().nth(1);
+    if !second.is_some_and(|word| word.eq_ignore_ascii_case("constraints")) {
+        return Ok(None);
+    }
+    let dialect = PostgreSqlDialect {};
+    let refuse = |e: ParserError| Error::new(ErrorKind::SyntaxError, format!("syntax error: {e}"));
+    let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
+    parser.next_token();
+    parser.next_token();
+    let names = match parser.parse_keyword(Keyword::ALL) {
+        true => None,
+        false => Some(parser.parse_comma_separated(|p| p.parse_object_name(false)).map_err(refuse)?),
+    };
+    let deferred = parser.parse_keyword(Keyword::DEFERRED);
+    if !deferred && !parser.parse_keyword(Keyword::IMMEDIATE) || parser.peek_token().token != Token::EOF {
+        let message = match parser.peek_token().token {
+            Token::EOF => "syntax error at end of input".to_owned(),
+            other => format!("syntax error at or near \"{other}\""),
+        };
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    Ok(Some(Body::SetConstraints { names, deferred }))
 }
 
 /// `VACUUM [(options)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table [(columns)], …]`.

@@ -427,16 +427,10 @@ fn put_lock(rel: &mut Rel, name: Option<&str>, wanted: RowLock, wording: &str, n
                 ));
             }
             // The strongest of several clauses counts, and so does the least patient.
-            let strength = |m: LockMode| match m {
-                LockMode::KeyShare => 0,
-                LockMode::Share => 1,
-                LockMode::NoKeyUpdate => 2,
-                LockMode::Update => 3,
-            };
             *lock = Some(match lock.take() {
                 None => wanted,
                 Some(old) => RowLock {
-                    mode: if strength(old.mode) > strength(wanted.mode) { old.mode } else { wanted.mode },
+                    mode: old.mode.join(wanted.mode),
                     nowait: old.nowait || wanted.nowait,
                     skip_locked: (old.skip_locked || wanted.skip_locked) && !(old.nowait || wanted.nowait),
                 },

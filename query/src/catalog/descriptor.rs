@@ -216,6 +216,23 @@ pub struct ForeignKey {
     pub on_update: ReferentialAction,
     /// `ON DELETE`.
     pub on_delete: ReferentialAction,
+    /// `DEFERRABLE`: checks may wait until the transaction ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deferrable: bool,
+    /// `INITIALLY DEFERRED`: they do, unless the transaction says otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub initially_deferred: bool,
+}
+
+impl ForeignKey {
+    /// What stands behind its definition: ` DEFERRABLE INITIALLY DEFERRED`.
+    pub fn deferral_clause(&self) -> &'static str {
+        match (self.deferrable, self.initially_deferred) {
+            (false, _) => "",
+            (true, false) => " DEFERRABLE",
+            (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+        }
+    }
 }
 
 /// What happens to referencing rows.

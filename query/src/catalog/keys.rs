@@ -78,7 +78,7 @@ pub fn schemas(database: u32) -> Bytes {
     key(SCHEMA, &[database])
 }
 
-/// A table. A transaction that writes or locks rows holds on to this key (KEY SHARE) until it ends, and with it to those of
+/// A table. A transaction that writes or locks rows holds on to this key (ROW EXCLUSIVE, ROW SHARE) until it ends, and with it to those of
 /// the tables that foreign keys may lead it to; one that changes the table locks it.
 pub fn table(database: u32, oid: u32) -> Bytes {
     key(TABLE, &[database, oid])
@@ -87,6 +87,13 @@ pub fn table(database: u32, oid: u32) -> Bytes {
 /// Whether a key is that of a table's descriptor.
 pub fn is_table(key: &[u8]) -> bool {
     key.starts_with(&[SYSTEM, TABLE])
+}
+
+/// Database and OID of the table whose descriptor has this key.
+pub fn table_of(key: &[u8]) -> Option<(u32, u32)> {
+    let numbers = key.strip_prefix(&[SYSTEM, TABLE])?;
+    let (database, table) = numbers.split_first_chunk()?;
+    Some((u32::from_be_bytes(*database), u32::from_be_bytes(table.try_into().ok()?)))
 }
 
 /// All tables of a database.

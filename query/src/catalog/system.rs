@@ -63,12 +63,14 @@ pub trait StoreFacts: Send + Sync {
 /// A row of `pg_locks`: a lock, or the wait for one.
 #[derive(Debug, Clone, Default)]
 pub struct LockFacts {
-    /// `locktype`: `transactionid`, `tuple`, `advisory`.
+    /// `locktype`: `transactionid`, `tuple`, `advisory`, `relation`.
     pub kind: &'static str,
     /// OID of the database; 0 where it is nobody's.
     pub database: u32,
-    /// Storage number of the table, if it is a table's.
+    /// Storage number of the table, if it is a row's.
     pub storage: Option<u32>,
+    /// OID of the table, if it is a table's.
+    pub relation: Option<u32>,
     /// Number of the transaction that holds it, or whose end is awaited.
     pub transaction: Option<i64>,
     /// For an advisory lock: `classid`, `objid`, `objsubid`.

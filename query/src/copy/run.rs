@@ -147,7 +147,7 @@ impl Session {
             let catalog = self.current_catalog()?;
             let rules = self.engine.table_rules(&table, &catalog)?;
             // The catalog may have changed while the locks were awaited; once it has not, it cannot any more.
-            if self.hold_tables(&rules.relies_on).await? {
+            if self.hold_tables(&rules.relies_on, |relied_on| relied_on.oid == table.oid).await? {
                 break (table, catalog, rules);
             }
         };
@@ -277,7 +277,7 @@ impl Session {
         let engine = self.engine.clone();
         let wait = self.wait_policy();
         let block = self.block.as_mut().ok_or_else(|| Error::internal("COPY outside of a transaction"))?;
-        let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
+        let mut context = StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, &[], wait);
         let mut buffer = std::mem::take(&mut copy.buffer);
         let rules = copy.rules.clone();
         let mut writer = TableWriter::resume(&rules, std::mem::take(&mut copy.writer));

@@ -52,6 +52,9 @@ impl Ddl<'_, '_> {
             return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", relation.name())));
         };
         self.must_own(from.owner, "table", &from.name)?;
+        if !matches!(alter.operations.as_slice(), [AlterTableOperation::OwnerTo { .. }]) {
+            self.must_be_settled(TAG, &from)?;
+        }
         let mut altering = Altering { table: Table::clone(&from), from, rewrite: false, columns: Vec::new() };
         let jobs_before = self.jobs.len();
         for operation in &alter.operations {

@@ -5,6 +5,7 @@ use sqlparser::ast::{
 };
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
+use super::alter_drop::constraint_missing;
 use super::{Ddl, Job, Validation, fold};
 use crate::catalog::{
     CheckConstraint, Constraint, ConstraintKind, ForeignKey, Index, IndexColumn, IndexState, ReferentialAction, Table,
@@ -43,7 +44,34 @@ pub(crate) enum Wanted<'a> {
         referenced: &'a [Ident],
         on_delete: Option<ast::ReferentialAction>,
         on_update: Option<ast::ReferentialAction>,
+        deferral: Deferral,
     },
+}
+
+/// `[NOT] DEFERRABLE [INITIALLY DEFERRED | IMMEDIATE]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deferral {
+    /// `DEFERRABLE`
+    pub deferrable: bool,
+    /// `INITIALLY DEFERRED`
+    pub initially_deferred: bool,
+}
+
+impl Deferral {
+    /// From what is written, each part of which may be missing.
+    ///
+    /// # Errors
+    /// 42601 for `NOT DEFERRABLE INITIALLY DEFERRED`.
+    pub fn of(deferrable: Option<bool>, initially_deferred: Option<bool>) -> Result<Deferral> {
+        let initially_deferred = initially_deferred.unwrap_or(false);
+        if initially_deferred && deferrable == Some(false) {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "constraint declared INITIALLY DEFERRED must be DEFERRABLE",
+            ));
+        }
+        Ok(Deferral { deferrable: deferrable.unwrap_or(initially_deferred), initially_deferred })
+    }
 }
 
 /// Where a constraint of that kind comes in Postgres's order of execution: keys, then checks, then foreign keys.
@@ -56,19 +84,21 @@ pub(crate) fn wanted_order(wanted: &Wanted<'_>) -> u8 {
     }
 }
 
-pub(crate) fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
-    match characteristics {
-        None => Ok(()),
-        Some(c) => {
-            if c.deferrable == Some(true) || matches!(c.initially, Some(ast::DeferrableInitial::Deferred)) {
-                return Err(Error::unsupported("DEFERRABLE"));
-            }
-            if c.enforced == Some(false) {
-                return Err(Error::unsupported("NOT ENFORCED"));
-            }
-            Ok(())
-        }
+/// What is written behind a constraint.
+pub(crate) fn deferral(characteristics: Option<&ConstraintCharacteristics>) -> Result<Deferral> {
+    let Some(c) = characteristics else { return Ok(Deferral::default()) };
+    if c.enforced == Some(false) {
+        return Err(Error::unsupported("NOT ENFORCED"));
     }
+    Deferral::of(c.deferrable, c.initially.map(|initially| initially == ast::DeferrableInitial::Deferred))
+}
+
+/// Entries of an index are checked as they are written.
+fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>, kind: &str) -> Result<()> {
+    if deferral(characteristics)?.deferrable {
+        return Err(Error::unsupported(format!("DEFERRABLE {kind}")));
+    }
+    Ok(())
 }
 
 fn refuse_match(kind: Option<&ConstraintReferenceMatchKind>) -> Result<()> {
@@ -101,7 +131,7 @@ fn refuse_index_options(options: &[ast::IndexOption]) -> Result<()> {
 
 /// A constraint's PRIMARY KEY clause, at a column (`column`) or at the table.
 pub(crate) fn wanted_primary<'a>(key: &'a ast::PrimaryKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_deferrable(key.characteristics.as_ref())?;
+    refuse_deferrable(key.characteristics.as_ref(), "PRIMARY KEY")?;
     refuse_index_options(&key.index_options)?;
     let columns = match column {
         Some(column) => vec![column],
@@ -112,7 +142,7 @@ pub(crate) fn wanted_primary<'a>(key: &'a ast::PrimaryKeyConstraint, column: Opt
 
 /// A UNIQUE clause.
 pub(crate) fn wanted_unique<'a>(key: &'a ast::UniqueConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_deferrable(key.characteristics.as_ref())?;
+    refuse_deferrable(key.characteristics.as_ref(), "UNIQUE")?;
     refuse_index_options(&key.index_options)?;
     if matches!(key.nulls_distinct, NullsDistinctOption::NotDistinct) {
         return Err(Error::unsupported("NULLS NOT DISTINCT"));
@@ -126,7 +156,6 @@ pub(crate) fn wanted_unique<'a>(key: &'a ast::UniqueConstraint, column: Option<&
 
 /// A REFERENCES or FOREIGN KEY clause.
 pub(crate) fn wanted_foreign<'a>(key: &'a ast::ForeignKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_deferrable(key.characteristics.as_ref())?;
     refuse_match(key.match_kind.as_ref())?;
     let columns = match column {
         Some(column) => vec![column],
@@ -138,6 +167,7 @@ pub(crate) fn wanted_foreign<'a>(key: &'a ast::ForeignKeyConstraint, column: Opt
         referenced: &key.referred_columns,
         on_delete: key.on_delete,
         on_update: key.on_update,
+        deferral: deferral(key.characteristics.as_ref())?,
     })
 }
 
@@ -201,8 +231,8 @@ impl Ddl<'_, '_> {
         match wanted {
             Wanted::Key { primary, columns } => self.add_key(table, name, *primary, columns, existing),
             Wanted::Check(expression) => self.add_check(table, name, expression, existing),
-            Wanted::Foreign { columns, table: referenced_table, referenced, on_delete, on_update } => {
-                let key = self.foreign_key(
+            Wanted::Foreign { columns, table: referenced_table, referenced, on_delete, on_update, deferral } => {
+                let mut key = self.foreign_key(
                     table,
                     columns,
                     referenced_table,
@@ -211,6 +241,8 @@ impl Ddl<'_, '_> {
                     *on_update,
                     name.as_deref(),
                 )?;
+                key.deferrable = deferral.deferrable;
+                key.initially_deferred = deferral.initially_deferred;
                 let name = match name {
                     Some(name) => name,
                     None => self.foreign_key_name(table, &key.columns),
@@ -231,6 +263,43 @@ impl Ddl<'_, '_> {
                 Ok(())
             }
         }
+    }
+
+    /// When a foreign key is to be checked from now on.
+    pub fn alter_constraint(
+        &mut self,
+        table: &ast::ObjectName,
+        if_exists: bool,
+        name: &Ident,
+        deferral: Deferral,
+    ) -> Result<&'static str> {
+        const TAG: &str = "ALTER TABLE";
+        if if_exists && self.find(table)?.is_none() {
+            self.notice(format!("relation \"{}\" does not exist, skipping", super::display_name(table)));
+            return Ok(TAG);
+        }
+        let mut table = Table::clone(&*self.table(table)?);
+        self.must_own(table.owner, "table", &table.name)?;
+        self.must_be_settled(TAG, &table)?;
+        let name = fold(name);
+        let Some(constraint) = table.constraints.iter_mut().find(|c| c.name == name) else {
+            return Err(constraint_missing(&name, &table.name));
+        };
+        let ConstraintKind::ForeignKey(key) = &mut constraint.kind else {
+            return Err(Error::new(
+                ErrorKind::WrongObjectType,
+                format!("constraint \"{name}\" of relation \"{}\" is not a foreign key constraint", table.name),
+            ));
+        };
+        (key.deferrable, key.initially_deferred) = (deferral.deferrable, deferral.initially_deferred);
+        let referenced = key.table;
+        if referenced != table.oid {
+            // Those who change the referenced table's rows have to know.
+            let referenced = self.table_by_oid(referenced)?;
+            self.editor.put_table(Table::clone(&referenced))?;
+        }
+        self.editor.put_table(table)?;
+        Ok(TAG)
     }
 
     fn foreign_key_name(&self, table: &Table, columns: &[i16]) -> String {
@@ -477,6 +546,8 @@ impl Ddl<'_, '_> {
             index: index.oid,
             on_update,
             on_delete,
+            deferrable: false,
+            initially_deferred: false,
         })
     }
 }

@@ -273,6 +273,9 @@ impl Ddl<'_, '_> {
         match extra {
             Extra::AlterSequence { if_exists, name, changes } => self.alter_sequence(name, *if_exists, changes),
             Extra::CreateSchema { schema, elements } => self.create_schema_with(schema, elements),
+            Extra::AlterConstraint { if_exists, table, constraint, deferral } => {
+                self.alter_constraint(table, *if_exists, constraint, *deferral)
+            }
             Extra::SplitAt { table, values } => self.split_at(table, values),
             Extra::SetSchema { if_exists, name, schema } => self.set_schema(name, *if_exists, schema),
             Extra::AlterIdentity { table, column, always, if_exists } => {

@@ -254,6 +254,7 @@ impl Ddl<'_, '_> {
 
     fn remove_table(&mut self, oid: u32) -> Result<()> {
         let table = self.table_by_oid(oid)?;
+        self.must_be_settled("DROP TABLE", &table)?;
         for constraint in &table.constraints {
             self.editor.set_comment(PG_CONSTRAINT, constraint.oid, None);
         }
@@ -458,6 +459,7 @@ impl Ddl<'_, '_> {
         }
         for oid in oids {
             let mut table = Table::clone(&*self.table_by_oid(oid)?);
+            self.must_be_settled("TRUNCATE", &table)?;
             self.jobs.push(Job::DropStorage { database: table.database, storage: table.storage });
             table.storage = self.oid()?;
             self.editor.put_table(table)?;

@@ -17,6 +17,7 @@ impl Ddl<'_, '_> {
         refuse_clauses(create)?;
         let table = self.table(&create.table_name)?;
         self.must_own(table.owner, "table", &table.name)?;
+        self.must_be_settled("CREATE INDEX", &table)?;
         let mut table = Table::clone(&table);
         let columns = self.index_columns(&table, create)?;
         let names: Vec<&str> = columns

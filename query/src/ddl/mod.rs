@@ -64,6 +64,8 @@ pub struct DdlContext<'a> {
     pub verifier: &'a dyn Fn(&str) -> Result<String>,
     /// Number of sessions of a database, this one excluded.
     pub sessions: &'a dyn Fn(u32) -> usize,
+    /// Whether rows of a table, by its OID, still have deferred constraints to be checked.
+    pub awaits_checks: &'a dyn Fn(u32) -> bool,
     /// The store as of the statement, to find what a dropped database holds.
     pub reader: &'a dyn CatalogReader,
 }
@@ -226,6 +228,17 @@ impl Ddl<'_, '_> {
             return Ok(());
         }
         Err(Error::new(ErrorKind::InsufficientPrivilege, format!("must be owner of {kind} {name}")))
+    }
+
+    /// 55006 when rows of the table, as they are stored, still have to be looked at by deferred constraints.
+    pub fn must_be_settled(&self, statement: &str, table: &Table) -> Result<()> {
+        if !(self.context.awaits_checks)(table.oid) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ObjectInUse,
+            format!("cannot {statement} \"{}\" because it has pending trigger events", table.name),
+        ))
     }
 
     /// Where a new relation goes: the schema named, or the first of the search path.

@@ -7,6 +7,8 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::constraints::{Deferral, deferral};
+
 /// A DDL statement, parsed.
 #[derive(Debug, Clone)]
 pub enum DdlStatement {
@@ -67,6 +69,17 @@ pub enum Extra {
         sequence: ObjectName,
         /// Other options.
         options: Vec<SequenceOptions>,
+    },
+    /// `ALTER TABLE … ALTER CONSTRAINT … [NOT] DEFERRABLE [INITIALLY …]`
+    AlterConstraint {
+        /// `IF EXISTS`
+        if_exists: bool,
+        /// Which table.
+        table: ObjectName,
+        /// Which constraint.
+        constraint: Ident,
+        /// When it is to be checked from now on.
+        deferral: Deferral,
     },
     /// `ALTER DATABASE … RENAME TO / OWNER TO`
     AlterDatabase {
@@ -461,6 +474,8 @@ fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
         split_points(parser).map(|values| Extra::SplitAt { table, values })
     } else if accept_words(parser, &["set", "schema"]) {
         parser.parse_identifier().map(|schema| Extra::SetSchema { if_exists, name: table, schema })
+    } else if accept_words(parser, &["alter", "constraint"]) {
+        return Some(alter_constraint(parser, if_exists, table));
     } else if accept_words(parser, &["alter"]) {
         accept_words(parser, &["column"]);
         let column = parser.parse_identifier().ok()?;
@@ -498,6 +513,16 @@ fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
         return None;
     };
     Some(finish(parsed, parser))
+}
+
+fn alter_constraint(parser: &mut Parser<'_>, if_exists: bool, table: ObjectName) -> Result<Extra> {
+    let constraint = parser.parse_identifier().map_err(syntax_error)?;
+    let wanted = parser.parse_constraint_characteristics().map_err(syntax_error)?;
+    if parser.peek_token().token == Token::Comma {
+        return Err(Error::unsupported("ALTER TABLE … ALTER CONSTRAINT together with other changes"));
+    }
+    let deferral = deferral(wanted.as_ref())?;
+    finish(Ok(Extra::AlterConstraint { if_exists, table, constraint, deferral }), parser)
 }
 
 fn split_points(parser: &mut Parser<'_>) -> Result<Vec<Vec<Expr>>, ParserError> {

@@ -75,6 +75,7 @@ impl Db {
             binder: &Syntactic,
             verifier: &|password| Ok(format!("verifier of {password}")),
             sessions: &|_| 0,
+            awaits_checks: &|_| false,
             reader: &self.store,
         };
         let outcome = execute(&statement, &mut editor, &context)?;
@@ -294,7 +295,8 @@ fn unsupported_clauses_are_named() {
         ("create temp table d(a int)", "TEMPORARY is not supported"),
         ("create table d(a int) partition by range (a)", "PARTITION BY is not supported"),
         ("create table d(a int generated always as (1+1) stored)", "generated column is not supported"),
-        ("create table d(a int unique deferrable)", "DEFERRABLE is not supported"),
+        ("create table d(a int unique deferrable)", "DEFERRABLE UNIQUE is not supported"),
+        ("create table d(a int primary key deferrable)", "DEFERRABLE PRIMARY KEY is not supported"),
         (
             "create table d(a int) with (autovacuum_enabled=false)",
             "storage parameter \"autovacuum_enabled\" is not supported",
@@ -595,9 +597,20 @@ fn what_frameworks_create() {
         db.ok(sql);
     }
     assert_eq!(db.table("copy").columns.len(), 3);
+    db.ok("ALTER TABLE copy ADD CONSTRAINT x FOREIGN KEY (id) REFERENCES shop_item (id) DEFERRABLE INITIALLY DEFERRED");
+    let deferral = |db: &Db| {
+        let copy = db.table("copy");
+        let (_, key) = copy.foreign_keys().find(|(c, _)| c.name == "x").unwrap();
+        (key.deferrable, key.initially_deferred)
+    };
+    assert_eq!(deferral(&db), (true, true));
+    db.ok("ALTER TABLE copy ALTER CONSTRAINT x DEFERRABLE");
+    assert_eq!(deferral(&db), (true, false));
+    db.ok("ALTER TABLE copy ALTER CONSTRAINT x");
+    assert_eq!(deferral(&db), (false, false));
     db.fails(
-        r#"ALTER TABLE copy ADD CONSTRAINT x FOREIGN KEY (id) REFERENCES shop_item (id) DEFERRABLE INITIALLY DEFERRED"#,
-        ErrorKind::FeatureNotSupported,
-        "DEFERRABLE is not supported",
+        "ALTER TABLE copy ALTER CONSTRAINT x NOT DEFERRABLE INITIALLY DEFERRED",
+        ErrorKind::SyntaxError,
+        "constraint declared INITIALLY DEFERRED must be DEFERRABLE",
     );
 }

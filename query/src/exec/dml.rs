@@ -252,6 +252,11 @@ impl InsertPlan {
         &self.relies_on
     }
 
+    /// Whether it may change rows that are there already.
+    pub fn updates(&self) -> bool {
+        self.conflict.as_ref().is_some_and(|conflict| conflict.update.is_some())
+    }
+
     /// The query that the rows come from, where there is one.
     pub fn source(&self) -> Option<&Rel> {
         match &self.insert.source {

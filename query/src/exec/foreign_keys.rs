@@ -6,6 +6,8 @@
 //! entries of an index that leads to the children, or in the whole child table where there is none. So the result is right
 //! even if the locks, which live in memory, are lost.
 //!
+//! What waits for the end of the transaction is noted instead ([`super::deferred`]), and gets the same locks and checks then.
+//!
 //! Which tables refer to which is in their descriptors; the statement holds on to those of all tables that its foreign keys
 //! may lead to ([`TableRules::reaches`]).
 
@@ -13,7 +15,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{LockMode, ReadView, Span};
+use stratos_replication::{LockMode, ReadView, Span, Timestamp};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::rules::{Incoming, Outgoing, TableRules};
@@ -61,7 +63,8 @@ fn parent_key(parent: &Table, index: usize, referenced: &[i16], values: &[Datum]
     Ok(key)
 }
 
-/// Makes sure that every parent of a new row exists and stays.
+/// Makes sure that every parent of a new row exists and stays, or notes that this has to be done at the end. `key` is the
+/// row's; where it was another one before, `moved`.
 ///
 /// # Errors
 /// 23503, and waiting for a parent's lock may fail.
@@ -70,10 +73,18 @@ pub async fn require_parents(
     rules: &TableRules,
     old: Option<&[Datum]>,
     new: &[Datum],
+    (key, moved): (&[u8], bool),
 ) -> Result<()> {
     for outgoing in rules.outgoing.iter().filter(|o| o.key.table != rules.table.oid) {
         let values = values_of(&rules.table, &outgoing.key.columns, new);
-        if old.is_some_and(|old| values_of(&rules.table, &outgoing.key.columns, old) == values) {
+        let waits = context.deferred.waits(&outgoing.constraint, &outgoing.key);
+        // What was noted of the row by its former key is to be found by the new one.
+        if !(waits && moved) && old.is_some_and(|old| values_of(&rules.table, &outgoing.key.columns, old) == values) {
+            continue;
+        }
+        if waits {
+            let key = Bytes::copy_from_slice(key);
+            context.deferred.note_child(context.transaction, rules.table.oid, outgoing.constraint.oid, key)?;
             continue;
         }
         require_parent(context, rules, outgoing, values, new).await?;
@@ -99,8 +110,69 @@ pub async fn require_late(
         let Some(value) = stored(context.transaction.get(&key))? else { continue };
         let row = decode_row(&rules.table, &key, &value)?;
         for outgoing in rules.outgoing.iter().filter(|o| all || o.key.table == rules.table.oid) {
+            if context.deferred.waits(&outgoing.constraint, &outgoing.key) {
+                context.deferred.note_child(
+                    context.transaction,
+                    rules.table.oid,
+                    outgoing.constraint.oid,
+                    key.clone(),
+                )?;
+                continue;
+            }
             let values = values_of(&rules.table, &outgoing.key.columns, &row);
             require_parent(context, rules, outgoing, values, &row).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that the row with this key, if it is still there, has the parent that one constraint, by its OID, demands.
+///
+/// # Errors
+/// As [`require_parents`].
+pub async fn require_parents_of(
+    context: &mut StatementContext<'_>,
+    rules: &TableRules,
+    constraint: u32,
+    key: &[u8],
+) -> Result<()> {
+    let Some(value) = stored(context.transaction.get(key))? else { return Ok(()) };
+    let row = decode_row(&rules.table, key, &value)?;
+    for outgoing in rules.outgoing.iter().filter(|o| o.constraint.oid == constraint) {
+        let values = values_of(&rules.table, &outgoing.key.columns, &row);
+        require_parent(context, rules, outgoing, values, &row).await?;
+    }
+    Ok(())
+}
+
+/// Makes sure that nobody refers to parents which are no longer there, for one constraint, by its OID. Of each parent, the
+/// values of the referenced columns.
+///
+/// # Errors
+/// 23503, and waiting for children's locks may fail.
+pub async fn require_children_gone(
+    context: &mut StatementContext<'_>,
+    rules: &TableRules,
+    constraint: u32,
+    parents: Vec<Vec<Datum>>,
+) -> Result<()> {
+    for incoming in rules.incoming.iter().filter(|i| i.constraint.oid == constraint && !parents.is_empty()) {
+        let child_rules = context.engine.table_rules(&incoming.child, &context.eval.catalog)?;
+        // A row of which nothing is known but what is referred to.
+        let row = |values: &[Datum]| {
+            let mut old = vec![Datum::Null; rules.table.columns.len()];
+            for (attnum, value) in incoming.key.referenced.iter().zip(values) {
+                if let Some(at) = rules.table.column_index(*attnum) {
+                    old[at] = value.clone();
+                }
+            }
+            Departed { old, new: None }
+        };
+        let departed: Vec<Departed> = parents.iter().map(|values| row(values)).collect();
+        let departures = departures(context, rules, incoming, &departed, true)?;
+        if !departures.is_empty() {
+            let round = Round { rules, incoming, child_rules: &child_rules, departures };
+            round.refuse(context, true).await?;
         }
     }
     Ok(())
@@ -214,8 +286,16 @@ pub async fn after_departure(
                     continue;
                 }
                 let key = &incoming.key;
+                let action = if by_deletion { key.on_delete } else { key.on_update };
+                if action == ReferentialAction::NoAction && context.deferred.waits(&incoming.constraint, key) {
+                    for Departure { old, .. } in departures {
+                        let (table, constraint) = (rules.table.oid, incoming.constraint.oid);
+                        context.deferred.note_parent(context.transaction, table, constraint, old)?;
+                    }
+                    continue;
+                }
                 let round = Round { rules: &rules, incoming, child_rules: &child_rules, departures };
-                let follows = match if by_deletion { key.on_delete } else { key.on_update } {
+                let follows = match action {
                     ReferentialAction::NoAction => {
                         round.refuse(context, true).await?;
                         continue;
@@ -323,6 +403,8 @@ struct Children {
     keys: Vec<Vec<Bytes>>,
     /// Where they were looked for.
     spans: Vec<Span>,
+    /// And as of when.
+    at: Timestamp,
 }
 
 impl Round<'_> {
@@ -335,18 +417,19 @@ impl Round<'_> {
         Ok(comparable(child, &key.columns, &values)? == comparable(child, &key.columns, &departure.wanted)?)
     }
 
-    /// Looks for the children in a view.
-    fn search(&self, context: &StatementContext<'_>, view: &ReadView) -> Result<Children> {
+    /// Looks for the children among all that is committed, whatever the transaction's snapshot.
+    fn search(&self, context: &mut StatementContext<'_>) -> Result<Children> {
+        let view = context.transaction.newest_view();
         match self.incoming.child_index {
-            Some(index) => self.search_index(context, view, index),
-            None => self.search_table(context, view),
+            Some(index) => self.search_index(context, &view, index),
+            None => self.search_table(context, &view),
         }
     }
 
     fn search_index(&self, context: &StatementContext<'_>, view: &ReadView, position: usize) -> Result<Children> {
         let Incoming { key, child, .. } = self.incoming;
         let index = &child.indexes[position];
-        let mut children = Children { keys: Vec::new(), spans: Vec::new() };
+        let mut children = Children { keys: Vec::new(), spans: Vec::new(), at: view.timestamp() };
         for departure in &self.departures {
             let mut prefix = index_prefix(child, index).to_vec();
             for column in &index.columns[..key.columns.len()] {
@@ -389,17 +472,14 @@ impl Round<'_> {
             }
             Ok(true)
         })?;
-        Ok(Children { keys, spans: vec![span] })
+        Ok(Children { keys, spans: vec![span], at: view.timestamp() })
     }
 
     /// NO ACTION and RESTRICT: an error if there is a child. `content` where another row that took a key over will do.
     async fn refuse(&self, context: &mut StatementContext<'_>, content: bool) -> Result<()> {
         let writer = TableWriter::new(self.child_rules);
         for _ in 0..SEARCHES_MAX {
-            let view = context.transaction.newest_view();
-            let at = view.timestamp();
-            let children = self.search(context, &view)?;
-            drop(view);
+            let children = self.search(context)?;
             let mut changed = false;
             for (departure, keys) in self.departures.iter().zip(&children.keys) {
                 if keys.is_empty() || (content && self.key_still_exists(context, &departure.old)?) {
@@ -422,11 +502,11 @@ impl Round<'_> {
                     if child.row.map(|row| self.refers(&row, departure)).transpose()? == Some(true) {
                         return Err(self.still_referenced(context, departure));
                     }
-                    changed |= child.version > at;
+                    changed |= child.version > children.at;
                 }
             }
             if !changed {
-                self.rely_on(context, children, at);
+                self.rely_on(context, children);
                 return Ok(());
             }
         }
@@ -475,17 +555,14 @@ impl Round<'_> {
     async fn lock_children(&self, context: &mut StatementContext<'_>) -> Result<Vec<Vec<StoredRow>>> {
         let writer = TableWriter::new(self.child_rules);
         for _ in 0..SEARCHES_MAX {
-            let view = context.transaction.newest_view();
-            let at = view.timestamp();
-            let children = self.search(context, &view)?;
-            drop(view);
+            let children = self.search(context)?;
             let mut changed = false;
             let mut all = Vec::with_capacity(children.keys.len());
             for (departure, keys) in self.departures.iter().zip(&children.keys) {
                 let mut rows = Vec::with_capacity(keys.len());
                 for key in keys {
                     let child = writer.lock(context, key, LockMode::Update).await?;
-                    changed |= child.version > at;
+                    changed |= child.version > children.at;
                     if let Some(values) = child.row
                         && self.refers(&values, departure)?
                     {
@@ -495,7 +572,7 @@ impl Round<'_> {
                 all.push(rows);
             }
             if !changed {
-                self.rely_on(context, children, at);
+                self.rely_on(context, children);
                 return Ok(all);
             }
         }
@@ -503,9 +580,9 @@ impl Round<'_> {
     }
 
     /// Has the commit check that there are no other children than those that were found.
-    fn rely_on(&self, context: &mut StatementContext<'_>, children: Children, at: stratos_replication::Timestamp) {
+    fn rely_on(&self, context: &mut StatementContext<'_>, children: Children) {
         for span in children.spans {
-            context.transaction.check_unchanged_since(span, at);
+            context.transaction.check_unchanged_since(span, children.at);
         }
     }
 

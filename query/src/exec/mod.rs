@@ -5,8 +5,10 @@
 //! - [`dml`]: INSERT, UPDATE, DELETE
 //! - [`direct`]: statement shapes that are gets and writes by key
 //! - [`jobs`], [`online_index`]: what DDL does to rows
+//! - [`foreign_keys`], [`deferred`]: what refers to what, now and at the end of the transaction
 //! - [`violations`]: the errors of constraints
 
+pub mod deferred;
 pub mod direct;
 pub mod dml;
 pub mod foreign_keys;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use stratos_replication::{Direction, ReadView, Span, Transaction, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
+use self::deferred::Deferred;
 use crate::engine::Engine;
 use crate::session::EvalContext;
 
@@ -31,6 +34,8 @@ pub struct StatementContext<'a> {
     pub engine: &'a Arc<Engine>,
     /// The transaction, inside a statement of it.
     pub transaction: &'a mut Transaction,
+    /// Checks that wait for the end of the transaction.
+    pub deferred: &'a mut Deferred,
     /// The session's surroundings, among them the catalog that the statement was planned with.
     pub eval: &'a EvalContext,
     /// Values of `$1…`.
@@ -46,11 +51,12 @@ impl<'a> StatementContext<'a> {
     pub fn new(
         engine: &'a Arc<Engine>,
         transaction: &'a mut Transaction,
+        deferred: &'a mut Deferred,
         eval: &'a EvalContext,
         params: &'a [Datum],
         wait: WaitPolicy,
     ) -> Self {
-        StatementContext { engine, transaction, eval, params, wait, looks_again: false }
+        StatementContext { engine, transaction, deferred, eval, params, wait, looks_again: false }
     }
 
     /// Something changed under the statement that it cannot take into account on its way. What it did has to be taken back,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, Isolation, LockMode, LockOutcome, Span, Transaction, WaitPolicy};
+use stratos_replication::{Direction, Isolation, LockMode, LockOutcome, Span, TableLockMode, Transaction, WaitPolicy};
 use stratos_types::{Error, ErrorKind, FormatOptions, Result};
 
 use super::jobs::{could_not_create, index_of, next_rows};
@@ -24,6 +24,9 @@ use crate::session::Host;
 
 /// Most attempts at a chunk of the backfill that keeps colliding with writers.
 const ATTEMPTS_MAX: usize = 1_000;
+/// How a step holds the table's descriptor, and how the backfill does.
+const ALONE: LockMode = LockMode::Table(TableLockMode::AccessExclusive);
+const AS_WRITER: LockMode = LockMode::Table(TableLockMode::RowExclusive);
 const WAIT: WaitPolicy = WaitPolicy::Wait { timeout: None };
 /// How often a build that waits for writers looks whether it is cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
@@ -123,7 +126,7 @@ async fn alone(engine: &Arc<Engine>, target: Target) -> Result<Transaction> {
     loop {
         let mut transaction = engine.store().begin(Isolation::ReadCommitted, false);
         stored(transaction.begin_statement())?;
-        stored(transaction.lock_object(&keys::table(target.database, target.table), LockMode::Update, WAIT).await)?;
+        stored(transaction.lock_object(&keys::table(target.database, target.table), ALONE, WAIT).await)?;
         match stored(transaction.lock(&keys::version(), LockMode::Update, WaitPolicy::NoWait).await) {
             Ok(_) => return Ok(transaction),
             Err(error) if error.kind() == ErrorKind::LockNotAvailable => transaction.rollback().await,
@@ -217,7 +220,7 @@ impl Build<'_> {
     async fn begin(&self) -> Result<Option<Transaction>> {
         let mut transaction = self.engine.store().begin(Isolation::ReadCommitted, false);
         let descriptor = keys::table(self.target.database, self.target.table);
-        stored(transaction.lock_object(&descriptor, LockMode::KeyShare, WAIT).await)?;
+        stored(transaction.lock_object(&descriptor, AS_WRITER, WAIT).await)?;
         let current = self.engine.latest_catalog(self.target.database)?;
         if current.tables.get(&self.target.table).is_none_or(|now| now.version != self.table.version) {
             return Ok(None);

@@ -59,11 +59,14 @@ pub struct TableRules {
     pub relies_on: Vec<Arc<Table>>,
     /// The same for a change or a deletion, which foreign keys may carry on to rows of other tables.
     pub reaches: Vec<Arc<Table>>,
+    /// OIDs of those of which such a change writes rows.
+    pub writes: BTreeSet<u32>,
 }
 
 /// Tables whose descriptors a change of rows of `table` relies on, by OID: those that refer to it; where foreign keys change
-/// rows along, those that refer to these in turn; and all that any table of which rows are changed refers to.
-fn reach(table: &Arc<Table>, catalog: &Snapshot) -> Vec<Arc<Table>> {
+/// rows along, those that refer to these in turn; and all that any table of which rows are changed refers to. With the OIDs of
+/// the tables of which rows are changed.
+fn reach(table: &Arc<Table>, catalog: &Snapshot) -> (Vec<Arc<Table>>, BTreeSet<u32>) {
     let mut found = BTreeMap::new();
     let mut written = BTreeSet::from([table.oid]);
     let mut next = vec![table.clone()];
@@ -80,7 +83,7 @@ fn reach(table: &Arc<Table>, catalog: &Snapshot) -> Vec<Arc<Table>> {
         }
         found.insert(table.oid, table);
     }
-    found.into_values().collect()
+    (found.into_values().collect(), written)
 }
 
 /// The tables that a table refers to, itself excepted.
@@ -145,8 +148,8 @@ impl TableRules {
             parents_of(table, catalog).map(|parent| (parent.oid, parent.clone())).collect();
         relies_on.insert(table.oid, table.clone());
         let relies_on = relies_on.into_values().collect();
-        let reaches = reach(table, catalog);
-        Ok(TableRules { table: table.clone(), checks, outgoing, incoming, relies_on, reaches })
+        let (reaches, writes) = reach(table, catalog);
+        Ok(TableRules { table: table.clone(), checks, outgoing, incoming, relies_on, reaches, writes })
     }
 
     /// Checks NOT NULL and CHECK.

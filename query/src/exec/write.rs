@@ -368,7 +368,7 @@ impl<'a> TableWriter<'a> {
                 return Ok(Inserted::Conflict(Conflict { index: position, taken, row_key: row_key.into() }));
             }
         }
-        foreign_keys::require_parents(context, self.rules, None, row).await?;
+        foreign_keys::require_parents(context, self.rules, None, row, (&key, false)).await?;
         let value = encode_row(table, row)?;
         for entry in entries.into_iter().flatten() {
             let value = Some(entry.value.into());
@@ -432,7 +432,7 @@ impl<'a> TableWriter<'a> {
             self.state.unsettled.push(new_key.clone());
         }
         if !self.state.cascades {
-            foreign_keys::require_parents(context, self.rules, Some(&old.values), new).await?;
+            foreign_keys::require_parents(context, self.rules, Some(&old.values), new, (&new_key, moved)).await?;
         }
         Ok(new_key)
     }

@@ -72,12 +72,13 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
         ConstraintKind::ForeignKey(key) => {
             let referenced = ctx.catalog.tables.get(&key.table);
             format!(
-                "FOREIGN KEY ({}) REFERENCES {}({}){}{}",
+                "FOREIGN KEY ({}) REFERENCES {}({}){}{}{}",
                 column_list(table, &key.columns),
                 reg_text(ctx, PgType::Regclass, key.table),
                 referenced.map_or_else(String::new, |t| column_list(t, &key.referenced)),
                 action("UPDATE", key.on_update),
                 action("DELETE", key.on_delete),
+                key.deferral_clause(),
             )
         }
     }))

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use stratos_replication::{LockMode, LockOwner, LockWait, Store, TxnId, WaitPolicy};
+use stratos_replication::{LockMode, LockOwner, LockWait, Store, TableLockMode, TxnId, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::shared::SessionShared;
@@ -275,6 +275,19 @@ impl Advisory {
     }
 }
 
+fn table_mode_name(mode: TableLockMode) -> &'static str {
+    match mode {
+        TableLockMode::AccessShare => "AccessShareLock",
+        TableLockMode::RowShare => "RowShareLock",
+        TableLockMode::RowExclusive => "RowExclusiveLock",
+        TableLockMode::ShareUpdateExclusive => "ShareUpdateExclusiveLock",
+        TableLockMode::Share => "ShareLock",
+        TableLockMode::ShareRowExclusive => "ShareRowExclusiveLock",
+        TableLockMode::Exclusive => "ExclusiveLock",
+        TableLockMode::AccessExclusive => "AccessExclusiveLock",
+    }
+}
+
 /// A wait as `pg_locks` shows it: for a name, or, as Postgres has it, for the end of the transaction that holds a row.
 pub(crate) fn wait_facts(wait: &LockWait) -> Vec<LockFacts> {
     let pid = i32::try_from(wait.waiter.label).unwrap_or(0);
@@ -287,6 +300,12 @@ pub(crate) fn wait_facts(wait: &LockWait) -> Vec<LockFacts> {
             mode: if wait.mode == LockMode::Share { "ShareLock" } else { "ExclusiveLock" },
             ..LockFacts::default()
         }];
+    }
+    if let Some((database, table)) = crate::catalog::keys::table_of(&wait.key)
+        && let LockMode::Table(mode) = wait.mode
+    {
+        let (relation, mode) = (Some(table), table_mode_name(mode));
+        return vec![LockFacts { kind: "relation", database, relation, pid, mode, ..LockFacts::default() }];
     }
     let transaction = wait.blockers.first().map(|blocker| blocker.number());
     let mut facts =

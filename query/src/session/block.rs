@@ -142,6 +142,7 @@ impl Session {
             settings,
             catalog: block.catalog.clone(),
             jobs: block.jobs.len(),
+            deferred: block.deferred.mark(),
             last_portal,
             advisory,
         });
@@ -171,6 +172,7 @@ impl Session {
         block.store.rollback_to(savepoint.id);
         block.catalog = savepoint.catalog.clone();
         block.jobs.truncate(savepoint.jobs);
+        block.deferred.undo_to(&savepoint.deferred, &mut block.store);
         block.failed = false;
         let (advisory, last_portal) = (savepoint.advisory, savepoint.last_portal);
         let settings = savepoint.settings.clone();

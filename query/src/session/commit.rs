@@ -9,7 +9,8 @@ use stratos_types::{Error, Result};
 use super::session::Session;
 use super::transaction::Block;
 use crate::catalog::Snapshot;
-use crate::exec::{store_error, violations};
+use crate::exec::deferred::{self, Deferred};
+use crate::exec::{StatementContext, store_error, stored, violations};
 
 impl Session {
     /// An error happened: the transaction block, if there is one, has failed.
@@ -60,6 +61,7 @@ impl Session {
             catalog_then: None,
             savepoints: Vec::new(),
             jobs: Vec::new(),
+            deferred: Deferred::default(),
             retired_sequences: Vec::new(),
         });
     }
@@ -97,8 +99,12 @@ impl Session {
         self.shared.set_running(None);
     }
 
-    /// Commits the block, if there is one.
+    /// Commits the block, if there is one: rolls it back when a deferred constraint does not hold.
     pub(super) async fn commit_block(&mut self) -> Result<()> {
+        if let Err(error) = self.check_deferred(true).await {
+            self.rollback_block().await;
+            return Err(error);
+        }
         let Some(block) = self.block.take() else { return Ok(()) };
         self.forget_transaction();
         self.shared.read_only.store(false, Ordering::Relaxed);
@@ -129,6 +135,24 @@ impl Session {
             self.publish_catalog();
         }
         result
+    }
+
+    /// Carries out deferred checks: those that SET CONSTRAINTS no longer defers, or all of them. They may wait for other
+    /// transactions, so that they can be stopped.
+    pub(super) async fn check_deferred(&mut self, all: bool) -> Result<()> {
+        if self.block.as_ref().is_none_or(|block| block.failed || block.deferred.is_empty()) {
+            return Ok(());
+        }
+        let catalog = self.current_catalog()?;
+        let (wait, eval) = (self.wait_policy(), self.eval_context(&catalog));
+        let (engine, shared) = (self.engine.clone(), self.shared.clone());
+        let deadline = *shared.deadline.lock();
+        let block = self.ensure_block();
+        stored(block.store.begin_statement())?;
+        let mut context = StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, &[], wait);
+        let checked = shared.cancel.guard(deadline, deferred::check(&mut context, all)).await;
+        block.store.finish_statement(checked.is_ok());
+        checked
     }
 
     /// Drops what is stored and kept of sequences that the committed catalog no longer has.

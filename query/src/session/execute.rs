@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stratos_replication::{LockMode, LockOutcome};
+use stratos_replication::{LockMode, LockOutcome, TableLockMode};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::plan::{Action, Planned, Prepared, QueryPlan};
@@ -37,13 +37,19 @@ fn kept_changing() -> Error {
 /// How often a statement begins again because rows changed under it.
 const RESTARTS_MAX: usize = 100;
 
-/// The tables whose descriptors a statement relies on that changes or locks rows.
-fn relied_on(action: &Action) -> &[Arc<Table>] {
-    match action {
-        Action::Insert(plan) => plan.relies_on(),
-        Action::Change { plan, .. } => plan.relies_on(),
-        _ => &[],
-    }
+/// The tables whose descriptors a statement relies on that changes rows, and whether it writes rows of a table.
+fn relied_on(action: &Action) -> (&[Arc<Table>], impl Fn(&Table) -> bool) {
+    let (tables, insert, rules) = match action {
+        Action::Insert(plan) => (plan.relies_on(), !plan.updates(), Some(plan.rules())),
+        Action::Change { plan, .. } => (plan.relies_on(), false, Some(plan.rules())),
+        _ => (&[] as &[Arc<Table>], true, None),
+    };
+    let writes = move |table: &Table| match rules {
+        Some(rules) if insert => rules.table.oid == table.oid,
+        Some(rules) => rules.writes.contains(&table.oid),
+        None => false,
+    };
+    (tables, writes)
 }
 
 impl Session {
@@ -173,9 +179,10 @@ impl Session {
     ///
     /// # Errors
     /// What waiting for DDL gives; 40001 where the transaction's one snapshot is older than a change of them.
-    pub(crate) async fn hold_tables(&mut self, tables: &[Arc<Table>]) -> Result<bool> {
+    pub(crate) async fn hold_tables(&mut self, tables: &[Arc<Table>], writes: impl Fn(&Table) -> bool) -> Result<bool> {
         for table in tables {
-            self.lock_table(table.database, table.oid, LockMode::KeyShare).await?;
+            let mode = if writes(table) { TableLockMode::RowExclusive } else { TableLockMode::RowShare };
+            self.lock_table(table.database, table.oid, mode).await?;
         }
         let block = self.ensure_block();
         let (private, one_snapshot) = (block.catalog.clone(), block.catalog_then.is_some());
@@ -212,7 +219,8 @@ impl Session {
         self.ensure_block().used = true;
         let mut planned = planned;
         for _ in 0..REPLANS_MAX {
-            if self.hold_tables(relied_on(&planned.action)).await? {
+            let (tables, writes) = relied_on(&planned.action);
+            if self.hold_tables(tables, writes).await? {
                 self.open_statement()?;
                 let view = self.ensure_block().store.view();
                 if !self.is_outdated(&planned.catalog, &view)? {
@@ -232,8 +240,10 @@ impl Session {
         let engine = self.engine.clone();
         let block = self.ensure_block();
         let mut restarts = 0;
+        let before = block.deferred.mark();
         loop {
-            let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
+            let mut context =
+                StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, params, wait);
             let changes = match &planned.action {
                 Action::Insert(plan) => plan.run(&mut context).await,
                 Action::Change { direct: Some(direct), .. } => direct.run(&mut context).await,
@@ -242,6 +252,7 @@ impl Session {
             };
             if changes.is_err() && context.looks_again && restarts < RESTARTS_MAX {
                 restarts += 1;
+                block.deferred.undo_to(&before, &mut block.store);
                 stored(block.store.restart_statement())?;
                 continue;
             }
@@ -278,7 +289,7 @@ impl Session {
         let eval = self.eval_context(&planned.catalog);
         let engine = self.engine.clone();
         let wait = self.wait_policy();
-        if !self.hold_tables(&plan.locked).await? {
+        if !self.hold_tables(&plan.locked, |_| false).await? {
             return Ok(None);
         }
         self.open_statement()?;
@@ -289,17 +300,17 @@ impl Session {
         }
         drop(view);
         let block = self.ensure_block();
-        let mut context = StatementContext::new(&engine, &mut block.store, &eval, params, wait);
+        let mut context = StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, params, wait);
         let rows = crate::exec::row_locks::run(&mut context, &plan.query.rel).await;
         block.store.finish_statement(rows.is_ok());
         Ok(Some(rows_of(planned, rows?)))
     }
 
     /// Holds on to a table for DDL or for a change: waits for those who use it otherwise.
-    pub(crate) async fn lock_table(&mut self, database: u32, oid: u32, mode: LockMode) -> Result<()> {
+    pub(crate) async fn lock_table(&mut self, database: u32, oid: u32, mode: TableLockMode) -> Result<()> {
         let wait = self.wait_policy();
         let key = keys::table(database, oid);
-        match stored(self.ensure_block().store.lock_object(&key, mode, wait).await)? {
+        match stored(self.ensure_block().store.lock_object(&key, LockMode::Table(mode), wait).await)? {
             LockOutcome::Granted { .. } => Ok(()),
             LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
         }

@@ -16,6 +16,7 @@ mod away;
 mod block;
 pub mod cancel;
 mod commit;
+mod constraints;
 mod context;
 mod cursor;
 mod execute;

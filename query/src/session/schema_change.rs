@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use stratos_replication::{LockMode, Span, WaitPolicy};
+use stratos_replication::{LockMode, Span, TableLockMode, WaitPolicy};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::Host;
@@ -17,6 +17,9 @@ use crate::ddl::{self, DdlContext, DdlStatement, Job};
 use crate::exec::{StatementContext, jobs, online_index, stored};
 use crate::result::StatementResult;
 use crate::rows::database_prefix;
+
+/// How a schema change holds the tables that it changes.
+const ALONE: LockMode = LockMode::Table(TableLockMode::AccessExclusive);
 
 impl Session {
     pub(super) async fn run_schema_change(
@@ -91,6 +94,7 @@ impl Session {
             let view = self.ensure_block().store.view();
             let binder = ScalarBinder::new(self.bind_context(&catalog, Some(Arc::new(SourceText::new(text)))), eval);
             let (pid, shared_engine) = (self.shared.pid, engine.clone());
+            let deferred = &self.ensure_block().deferred;
             engine.with_reader(&view, |reader| {
                 let context = DdlContext {
                     role,
@@ -102,6 +106,7 @@ impl Session {
                     binder: &binder,
                     verifier: &crate::session::scram_verifier,
                     sessions: &|database| shared_engine.sessions_of(database, pid),
+                    awaits_checks: &|table| deferred.awaits(table),
                     reader,
                 };
                 ddl::execute(statement, &mut editor, &context)
@@ -114,16 +119,16 @@ impl Session {
         for (key, value) in changes {
             let store = &mut self.ensure_block().store;
             if keys::is_table(&key) && first {
-                match stored(store.lock_object(&key, LockMode::Update, WaitPolicy::NoWait).await) {
+                match stored(store.lock_object(&key, ALONE, WaitPolicy::NoWait).await) {
                     Err(error) if error.kind() == ErrorKind::LockNotAvailable => {
                         store.rollback_to(start);
-                        stored(store.lock_object(&key, LockMode::Update, wait).await)?;
+                        stored(store.lock_object(&key, ALONE, wait).await)?;
                         return Ok(None);
                     }
                     held => held?,
                 };
             } else if keys::is_table(&key) {
-                stored(store.lock_object(&key, LockMode::Update, wait).await)?;
+                stored(store.lock_object(&key, ALONE, wait).await)?;
             }
             stored(match value {
                 Some(value) => store.put(key, value),
@@ -163,7 +168,7 @@ impl Session {
             Job::Populate { table, query } => return self.populate(table, &query).await.map(Some),
             _ => {}
         }
-        let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
+        let mut context = StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, &[], wait);
         match job {
             Job::Validate { table, what } => jobs::validate(&mut context, table, &what).await?,
             Job::BuildIndex { table, index, .. } => jobs::build_index(&mut context, table, index).await?,
@@ -189,7 +194,7 @@ impl Session {
         let engine = self.engine.clone();
         let wait = self.wait_policy();
         let block = self.ensure_block();
-        let mut context = StatementContext::new(&engine, &mut block.store, &eval, &[], wait);
+        let mut context = StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, &[], wait);
         Ok(plan.run(&mut context).await?.count)
     }
 

@@ -11,6 +11,7 @@ use stratos_replication::{Isolation, SavepointId, Transaction};
 use super::settings::Settings;
 use crate::catalog::Snapshot;
 use crate::ddl::Job;
+use crate::exec::deferred::{self, Deferred};
 
 /// Most savepoints that one transaction may have open.
 pub const SAVEPOINTS_MAX: usize = 10_000;
@@ -22,6 +23,7 @@ pub struct NamedSavepoint {
     pub settings: Settings,
     pub catalog: Option<Arc<Snapshot>>,
     pub jobs: usize,
+    pub deferred: deferred::Mark,
     /// Cursors and portals with higher numbers are younger.
     pub last_portal: u64,
     /// Advisory locks that the transaction had asked for.
@@ -54,6 +56,8 @@ pub struct Block {
     pub savepoints: Vec<NamedSavepoint>,
     /// Jobs of DDL for after the commit.
     pub jobs: Vec<Job>,
+    /// Constraints that wait for the end, and which ones do.
+    pub deferred: Deferred,
     /// Storage of sequences that are gone once this commits, unless a savepoint brought them back.
     pub retired_sequences: Vec<u32>,
 }

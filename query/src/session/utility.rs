@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlparser::ast::{self, CloseCursor, DiscardObject, Expr as AstExpr, Ident, ObjectName, Reset, Statement};
-use stratos_replication::LockMode;
+use stratos_replication::{LockMode, TableLockMode};
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::block::modes;
@@ -107,6 +107,9 @@ impl Session {
                     return done(format!("MOVE {}", self.move_cursor(name, *movement).await?));
                 }
                 return Ok(StatementResult::Rows(self.fetch_from_cursor(name, *movement, "FETCH").await?));
+            }
+            Body::SetConstraints { names, deferred } => {
+                return Box::pin(self.set_constraints(names.as_deref(), *deferred, company)).await;
             }
             Body::Ddl(_) => return Err(Error::internal("DDL came as a utility statement")),
         };
@@ -284,7 +287,7 @@ impl Session {
         self.execute(&prepared, planned, params, company).await
     }
 
-    fn shared_search_path(&self) -> Vec<String> {
+    pub(super) fn shared_search_path(&self) -> Vec<String> {
         use super::Host;
         self.shared.search_path(false)
     }
@@ -365,26 +368,32 @@ impl Session {
         self.explicit_block("LOCK TABLE")?;
         for target in &lock.tables {
             let table = self.existing_table(&target.name)?;
-            use ast::LockTableMode as Mode;
-            // Readers take no table locks here, so only what keeps writers out has an effect that anybody can see.
+            // Readers take no table locks here: who keeps them out keeps out only those who say ACCESS SHARE.
             let mode = match lock.lock_mode {
-                Some(Mode::AccessShare | Mode::RowShare) => continue,
-                Some(Mode::RowExclusive) => LockMode::KeyShare,
-                _ => LockMode::Update,
+                Some(ast::LockTableMode::AccessShare) => TableLockMode::AccessShare,
+                Some(ast::LockTableMode::RowShare) => TableLockMode::RowShare,
+                Some(ast::LockTableMode::RowExclusive) => TableLockMode::RowExclusive,
+                Some(ast::LockTableMode::ShareUpdateExclusive) => TableLockMode::ShareUpdateExclusive,
+                Some(ast::LockTableMode::Share) => TableLockMode::Share,
+                Some(ast::LockTableMode::ShareRowExclusive) => TableLockMode::ShareRowExclusive,
+                Some(ast::LockTableMode::Exclusive) => TableLockMode::Exclusive,
+                Some(ast::LockTableMode::AccessExclusive) | None => TableLockMode::AccessExclusive,
             };
             if lock.nowait {
                 let key = crate::catalog::keys::table(table.database, table.oid);
                 let wait = stratos_replication::WaitPolicy::NoWait;
-                stored(self.ensure_block().store.lock_object(&key, mode, wait).await).map_err(|error| {
-                    if error.kind() == ErrorKind::LockNotAvailable {
-                        Error::new(
-                            ErrorKind::LockNotAvailable,
-                            format!("could not obtain lock on relation \"{}\"", table.name),
-                        )
-                    } else {
-                        error
-                    }
-                })?;
+                stored(self.ensure_block().store.lock_object(&key, LockMode::Table(mode), wait).await).map_err(
+                    |error| {
+                        if error.kind() == ErrorKind::LockNotAvailable {
+                            Error::new(
+                                ErrorKind::LockNotAvailable,
+                                format!("could not obtain lock on relation \"{}\"", table.name),
+                            )
+                        } else {
+                            error
+                        }
+                    },
+                )?;
             } else {
                 self.lock_table(table.database, table.oid, mode).await?;
             }

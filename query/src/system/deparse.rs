@@ -107,6 +107,7 @@ pub fn constraint_definition(snapshot: &Snapshot, path: &[String], table: &Table
                 };
                 text.push_str(&format!(" ON {clause} {action}"));
             }
+            text.push_str(key.deferral_clause());
             text
         }
     }

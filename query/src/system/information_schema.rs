@@ -290,7 +290,7 @@ fn sequences(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 }
 
 fn table_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    let mut push = |table: &Table, name: &str, kind: &str| {
+    let mut push = |table: &Table, name: &str, kind: &str, (deferrable, deferred): (bool, bool)| {
         rows.push([
             ("constraint_catalog", database(context)),
             ("constraint_schema", text(&table.schema_name)),
@@ -299,24 +299,24 @@ fn table_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
             ("table_schema", text(&table.schema_name)),
             ("table_name", text(&table.name)),
             ("constraint_type", text(kind)),
-            ("is_deferrable", yes(false)),
-            ("initially_deferred", yes(false)),
+            ("is_deferrable", yes(deferrable)),
+            ("initially_deferred", yes(deferred)),
             ("enforced", yes(true)),
             ("nulls_distinct", if kind == "UNIQUE" { yes(true) } else { Datum::Null }),
         ]);
     };
     for table in context.catalog.tables.values() {
         for constraint in &table.constraints {
-            let kind = match constraint.kind {
-                ConstraintKind::Unique { primary: true, .. } => "PRIMARY KEY",
-                ConstraintKind::Unique { .. } => "UNIQUE",
-                ConstraintKind::Check(_) => "CHECK",
-                ConstraintKind::ForeignKey(_) => "FOREIGN KEY",
+            let (kind, deferral) = match &constraint.kind {
+                ConstraintKind::Unique { primary: true, .. } => ("PRIMARY KEY", (false, false)),
+                ConstraintKind::Unique { .. } => ("UNIQUE", (false, false)),
+                ConstraintKind::Check(_) => ("CHECK", (false, false)),
+                ConstraintKind::ForeignKey(key) => ("FOREIGN KEY", (key.deferrable, key.initially_deferred)),
             };
-            push(table, &constraint.name, kind);
+            push(table, &constraint.name, kind, deferral);
         }
         for column in table.columns.iter().filter(|c| c.not_null) {
-            push(table, &not_null_name(table, column), "CHECK");
+            push(table, &not_null_name(table, column), "CHECK", (false, false));
         }
     }
     Ok(())

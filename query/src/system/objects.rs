@@ -91,6 +91,7 @@ fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, 
     let mut index = 0;
     let mut referenced = 0;
     let (mut on_update, mut on_delete, mut match_kind) = (none(), none(), none());
+    let (mut deferrable, mut deferred) = (false, false);
     let mut columns: Vec<i16> = Vec::new();
     let mut referenced_columns = Datum::Null;
     let mut equalities = Datum::Null;
@@ -114,6 +115,7 @@ fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, 
             on_update = action(key.on_update);
             on_delete = action(key.on_delete);
             match_kind = text("s");
+            (deferrable, deferred) = (key.deferrable, key.initially_deferred);
             columns.clone_from(&key.columns);
             referenced_columns = int2_array(key.referenced.iter().copied());
             equalities = array(
@@ -134,6 +136,8 @@ fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, 
         ("conname", text(&constraint.name)),
         ("connamespace", oid(table.schema)),
         ("contype", text(kind)),
+        ("condeferrable", boolean(deferrable)),
+        ("condeferred", boolean(deferred)),
         ("convalidated", boolean(true)),
         ("conrelid", oid(table.oid)),
         ("conindid", oid(index)),

@@ -1,9 +1,9 @@
 //! Schemas, databases, roles, settings.
 
-use stratos_types::{Datum, Result};
+use stratos_types::{Datum, PgType, Result};
 
-use super::rows::{Rows, boolean, oid, optional_text, text, text_array};
-use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, SystemContext};
+use super::rows::{Rows, array, boolean, oid, optional_text, text, text_array};
+use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, Schema, SystemContext};
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for (number, name) in
@@ -12,9 +12,25 @@ pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
         rows.push([("oid", oid(number)), ("nspname", text(name)), ("nspowner", oid(BOOTSTRAP_ROLE))]);
     }
     for schema in context.catalog.schemas.values() {
-        rows.push([("oid", oid(schema.oid)), ("nspname", text(&schema.name)), ("nspowner", oid(schema.owner))]);
+        rows.push([
+            ("oid", oid(schema.oid)),
+            ("nspname", text(&schema.name)),
+            ("nspowner", oid(schema.owner)),
+            ("nspacl", schema_privileges(context, schema)),
+        ]);
     }
     Ok(())
+}
+
+/// What a new database of PostgreSQL grants on its schema `public`, and thus what dumps need not say. Other schemas have the
+/// privileges that nobody granted.
+fn schema_privileges(context: &SystemContext, schema: &Schema) -> Datum {
+    let Some(owner) = context.catalog.roles.get(&schema.owner).filter(|_| schema.name == "public") else {
+        return Datum::Null;
+    };
+    let owner = crate::catalog::quote_identifier(&owner.name);
+    let granted = [format!("{owner}=UC/{owner}"), format!("=U/{owner}")];
+    array(PgType::AclItem, granted.into_iter().map(Datum::text))
 }
 
 /// `pg_encoding_to_char(6)` is UTF8.

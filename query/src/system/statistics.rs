@@ -73,6 +73,7 @@ pub(super) fn pg_locks(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
         let relation = lock.storage.filter(|_| lock.database == context.catalog.database).and_then(|storage| {
             context.catalog.tables.values().find(|table| table.storage == storage).map(|table| table.oid)
         });
+        let relation = relation.or(lock.relation);
         rows.push([
             ("locktype", text(lock.kind)),
             ("database", if lock.database == 0 { Datum::Null } else { oid(lock.database) }),

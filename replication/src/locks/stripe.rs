@@ -5,8 +5,9 @@
 //!   readers cannot starve a writer.
 //! * A transaction that already holds the key and asks for a stronger mode (an upgrade) waits only for the other holders and
 //!   stands before everybody who holds nothing: they wait for it anyway, so standing behind them would be a deadlock.
-//! * The four modes form a chain in which a stronger mode conflicts with whatever a weaker one conflicts with. So one mode
-//!   per holder, and the strongest mode of those ahead, say everything.
+//! * Any two modes have a join, which conflicts with exactly what either conflicts with ([`LockMode::join`]): the stronger
+//!   one, but for SHARE and the lesser EXCLUSIVE modes of tables. So one mode per holder, and one for all those ahead, say
+//!   everything.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -101,19 +102,19 @@ impl Entry {
         let mut grants = Vec::new();
         let Some(mut queue) = self.waiters.take() else { return grants };
         let mut kept = VecDeque::new();
-        let mut strongest_ahead: Option<LockMode> = None;
+        let mut ahead: Option<LockMode> = None;
         for waiter in queue.drain(..) {
             let overtaken =
-                waiter.held_before.is_none() && strongest_ahead.is_some_and(|ahead| ahead.conflicts_with(waiter.mode));
+                waiter.held_before.is_none() && ahead.is_some_and(|ahead| ahead.conflicts_with(waiter.mode));
             if !overtaken && self.fits(waiter.transaction, waiter.mode) {
                 let mode = match self.holders.mode_of(waiter.transaction) {
-                    Some(held) => held.max(waiter.mode),
+                    Some(held) => held.join(waiter.mode),
                     None => waiter.mode,
                 };
                 self.holders.set(waiter.transaction, mode);
                 grants.push(Grant { ticket: waiter.ticket, transaction: waiter.transaction });
             } else {
-                strongest_ahead = Some(strongest_ahead.map_or(waiter.mode, |ahead| ahead.max(waiter.mode)));
+                ahead = Some(ahead.map_or(waiter.mode, |ahead| ahead.join(waiter.mode)));
                 kept.push_back(waiter);
             }
         }
@@ -171,10 +172,11 @@ impl Stripe {
         };
         let held = entry.holders.mode_of(transaction);
         if let Some(held) = held
-            && held >= mode
+            && held.covers(mode)
         {
             return Attempt::Granted { previous: Some(held) };
         }
+        let mode = held.map_or(mode, |held| held.join(mode));
         let overtakes = held.is_none() && entry.waiters().any(|waiter| waiter.mode.conflicts_with(mode));
         if overtakes || !entry.fits(transaction, mode) {
             return Attempt::Blocked;
@@ -187,6 +189,7 @@ impl Stripe {
     pub fn enqueue(&mut self, ticket: Ticket, transaction: TxnId, key: &[u8], mode: LockMode) -> Result<(), QueueFull> {
         let entry = self.entries.entry(Key::copy_from_slice(key)).or_default();
         let held_before = entry.holders.mode_of(transaction);
+        let mode = held_before.map_or(mode, |held| held.join(mode));
         let queue = entry.waiters.get_or_insert_default();
         if queue.len() >= WAITERS_PER_KEY_MAX {
             return Err(QueueFull);
@@ -212,7 +215,7 @@ impl Stripe {
         let Some(entry) = self.entries.get_mut(key) else { return Vec::new() };
         match mode {
             Some(mode) => {
-                debug_assert!(entry.holders.mode_of(transaction).is_none_or(|held| held >= mode));
+                debug_assert!(entry.holders.mode_of(transaction).is_none_or(|held| held.covers(mode)));
                 if entry.holders.mode_of(transaction).is_some() {
                     entry.holders.set(transaction, mode);
                 }

@@ -150,7 +150,7 @@ impl LockTable {
     pub fn try_acquire(&self, transaction: TxnId, key: &[u8], mode: LockMode) -> Result<Option<Acquired>> {
         match self.stripe(key).lock().attempt(transaction, key, mode) {
             Attempt::Granted { previous } => {
-                let grown = previous.is_none_or(|held| mode > held);
+                let grown = previous.is_none_or(|held| !held.covers(mode));
                 if previous.is_none()
                     && self.held.fetch_add(1, Ordering::Relaxed) >= ROW_LOCKS_BYTES_MAX / ROW_LOCK_BYTES
                 {

@@ -55,7 +55,7 @@ impl LockOwner {
             Acquired::Skipped => Ok(false),
             Acquired::Held { .. } => {
                 let mut held = self.held.lock();
-                let mode = held.get(key).map_or(mode, |before| mode.max(*before));
+                let mode = held.get(key).map_or(mode, |before| mode.join(*before));
                 held.insert(Key::copy_from_slice(key), mode);
                 Ok(true)
             }
@@ -67,7 +67,7 @@ impl LockOwner {
         let mut held = self.held.lock();
         let Some(before) = held.get_mut(key) else { return };
         match to {
-            Some(mode) if mode >= *before => return,
+            Some(mode) if mode.covers(*before) => return,
             Some(mode) => *before = mode,
             None => {
                 held.remove(key);

@@ -408,6 +408,19 @@ impl Transaction {
         self.put(key.into(), encode_dropped(span))
     }
 
+    /// Charges the transaction's size for what its user remembers on its behalf, in bytes.
+    ///
+    /// # Errors
+    /// `TransactionTooLarge`; nothing is charged then.
+    pub fn charge(&mut self, bytes: usize) -> Result<()> {
+        self.overlay.charge(bytes)
+    }
+
+    /// Takes back what was charged with [`Transaction::charge`]; undoing writes does not.
+    pub fn discharge(&mut self, bytes: usize) {
+        self.overlay.discharge(bytes);
+    }
+
     fn write(&mut self, key: Key, value: Option<Value>) -> Result<()> {
         let base = self.base_of(&key)?;
         self.overlay.write(key, value, base)
