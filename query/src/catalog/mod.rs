@@ -26,7 +26,9 @@ pub use names::{
     choose_relation_name, joined_columns, make_object_name, quote_identifier, quote_literal,
 };
 pub use snapshot::{Relation, Snapshot};
-pub use system::{LockFacts, PreparedFacts, SessionFacts, SettingFacts, StoreFacts, SystemContext, SystemTable};
+pub use system::{
+    CursorFacts, LockFacts, PreparedFacts, SessionFacts, SettingFacts, StoreFacts, SystemContext, SystemTable,
+};
 
 /// OID of `pg_catalog`.
 pub const PG_CATALOG: u32 = 11;

@@ -33,6 +33,8 @@ pub struct SystemContext {
     pub sessions: Arc<Vec<SessionFacts>>,
     /// Prepared statements of the session, for `pg_prepared_statements`.
     pub prepared: Arc<Vec<PreparedFacts>>,
+    /// Its cursors and named portals, for `pg_cursors`.
+    pub cursors: Arc<Vec<CursorFacts>>,
     /// Role of the session, for privileges and `current_user`.
     pub role: String,
     /// Schemas in order of search, without the implicit ones: whether names need a schema when they print.
@@ -123,6 +125,21 @@ pub struct PreparedFacts {
     pub params: Vec<stratos_types::PgType>,
     /// Made by `PREPARE` rather than by the protocol.
     pub from_sql: bool,
+}
+
+/// A row of `pg_cursors`.
+#[derive(Debug, Clone)]
+pub struct CursorFacts {
+    /// Name.
+    pub name: String,
+    /// Text of the statement that opened it.
+    pub statement: String,
+    /// `WITH HOLD`.
+    pub is_holdable: bool,
+    /// Whether it goes back.
+    pub is_scrollable: bool,
+    /// Unix microseconds.
+    pub created_micros: i64,
 }
 
 /// A row of `pg_settings`.

@@ -49,6 +49,7 @@ impl StatementContext {
             store: store.clone(),
             sessions: Arc::new(host.sessions()),
             prepared: Arc::new(host.prepared_statements()),
+            cursors: Arc::new(host.cursors()),
             role: host.current_user(),
             settings: Arc::new(host.all_settings()),
             search_path: Arc::new(host.search_path(false)),

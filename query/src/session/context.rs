@@ -70,6 +70,10 @@ pub trait Host: Send + Sync {
     fn prepared_statements(&self) -> Vec<crate::catalog::PreparedFacts> {
         Vec::new()
     }
+    /// The session's cursors and named portals, for `pg_cursors`.
+    fn cursors(&self) -> Vec<crate::catalog::CursorFacts> {
+        Vec::new()
+    }
     /// All settings, for `pg_settings`.
     fn all_settings(&self) -> Vec<crate::catalog::SettingFacts> {
         Vec::new()

@@ -1,6 +1,7 @@
-//! DECLARE, FETCH, MOVE, CLOSE: results kept by name.
+//! DECLARE, FETCH, MOVE, CLOSE: results kept by name; and the protocol's portals, which share the names.
 //!
-//! Cursors go forwards; a SCROLL cursor keeps the rows that it has given, so that it can go back among them.
+//! Cursors go forwards; a SCROLL cursor keeps the rows that it has given, so that it can go back among them. A portal from which
+//! SQL fetches becomes a cursor, which the protocol goes on to reach by the portal's name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,13 +9,19 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::MemoryReservation;
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
+use super::plan::Prepared;
 use super::session::{Session, StatementDescription};
+use super::transaction::Company;
 use crate::binder::Movement;
+use crate::catalog::CursorFacts;
+use crate::ir::OutputColumn;
 use crate::lower::{error_from, kept_rows};
-use crate::result::{ResultSet, RowBlock};
+use crate::result::{ResultSet, RowBlock, StatementResult};
 
 /// Cursors that one session may have open.
 const CURSORS_MAX: usize = 1_000;
+/// Portals that one session may have open.
+const PORTALS_MAX: usize = 10_000;
 /// Rows taken from the query at once.
 const FETCH_CHUNK_ROWS: usize = 1024;
 
@@ -31,19 +38,50 @@ pub struct Cursor {
     after_last: bool,
     /// WITH HOLD: lives on after the transaction, if that commits.
     hold: bool,
+    /// Formats in which the protocol gives its rows; those of the portal that it was.
+    formats: Vec<i16>,
     /// Its place among all cursors and portals of the session.
     number: u64,
     /// The transaction that made it has committed.
     outlives: bool,
 }
 
-/// The names of the protocol's portals, which they share with cursors, and the order in which both were opened.
+/// A statement that the protocol has bound, run or not yet.
+pub struct Portal {
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// Values of `$1…`; gone once it ran.
+    pub params: Vec<Datum>,
+    /// The protocol's codes of the formats of its columns.
+    pub result_formats: Vec<i16>,
+    /// Whether it gives rows.
+    pub gives_rows: bool,
+    /// How far it is.
+    pub state: PortalState,
+}
+
+/// See [`Portal`].
+pub enum PortalState {
+    /// It has not run.
+    Bound,
+    /// Rows are left, perhaps.
+    Open(Box<ResultSet>),
+    /// It ran, and cannot run again.
+    Done,
+}
+
+/// A portal that exists.
+struct OpenPortal {
+    number: u64,
+    /// None while it runs.
+    portal: Option<Portal>,
+}
+
+/// The protocol's portals by name, and the order in which they and cursors were opened.
 #[derive(Default)]
 pub(super) struct Portals {
-    numbers: HashMap<String, u64>,
+    open: HashMap<String, OpenPortal>,
     last: u64,
-    /// Closed otherwise than by the protocol; their owner is told when it asks.
-    closed: Vec<String>,
 }
 
 impl Portals {
@@ -55,12 +93,6 @@ impl Portals {
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
-    }
-
-    /// Closes those of which `goes` is true.
-    fn close(&mut self, goes: impl Fn(&str, u64) -> bool) {
-        let closed = self.numbers.extract_if(|name, number| goes(name, *number)).map(|(name, _)| name);
-        self.closed.extend(closed);
     }
 }
 
@@ -107,9 +139,11 @@ fn to_rows(block: &RowBlock, types: &[stratos_types::PgType]) -> Result<Vec<Vec<
 }
 
 impl Session {
+    /// `text` is the statement by which it is declared.
     pub(super) async fn declare_cursor(
         &mut self,
         name: String,
+        text: &str,
         result: ResultSet,
         scroll: bool,
         hold: bool,
@@ -120,17 +154,40 @@ impl Session {
         }
         let kept = (scroll || hold).then(Vec::new);
         let (number, charge) = (self.portals.next(), self.reservation());
-        let mut cursor = Cursor { result, kept, charge, position: 0, after_last: false, hold, number, outlives: false };
+        let formats = Vec::new();
+        let mut cursor =
+            Cursor { result, kept, charge, position: 0, after_last: false, hold, formats, number, outlives: false };
         if hold {
             // It outlives its transaction, so its rows are all computed now.
             while self.pull(&mut cursor, FETCH_CHUNK_ROWS).await?.is_some() {}
         }
+        self.show_cursor(&name, text, hold, scroll || hold);
         self.cursors.insert(name, cursor);
         Ok(())
     }
 
+    /// Has `pg_cursors` show a cursor or portal that is opened now.
+    fn show_cursor(&self, name: &str, text: &str, is_holdable: bool, is_scrollable: bool) {
+        let facts = CursorFacts {
+            name: name.to_owned(),
+            statement: text.to_owned(),
+            is_holdable,
+            is_scrollable,
+            created_micros: self.statement_micros,
+        };
+        self.shared.cursors.lock().insert(name.to_owned(), facts);
+    }
+
+    /// Has `pg_cursors` forget what is closed.
+    fn hide_closed_cursors(&self) {
+        let mut shown = self.shared.cursors.lock();
+        if !shown.is_empty() {
+            shown.retain(|name, _| self.cursors.contains_key(name) || self.portals.open.contains_key(name));
+        }
+    }
+
     fn refuse_taken_name(&self, name: &str) -> Result<()> {
-        if self.cursors.contains_key(name) || self.portals.numbers.contains_key(name) {
+        if self.cursors.contains_key(name) || self.portals.open.contains_key(name) {
             return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
         }
         Ok(())
@@ -139,25 +196,94 @@ impl Session {
     /// A portal of the protocol is opened. The one without a name replaces its predecessor.
     ///
     /// # Errors
-    /// 42P03 when a portal or a cursor has the name.
-    pub fn open_portal(&mut self, name: &str) -> Result<()> {
+    /// 42P03 when a portal or a cursor has the name, 53400 when there are too many.
+    pub fn open_portal(&mut self, name: String, portal: Portal) -> Result<()> {
+        if self.portals.open.len() >= PORTALS_MAX {
+            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open portals in this session"));
+        }
         if !name.is_empty() {
-            self.refuse_taken_name(name)?;
+            self.refuse_taken_name(&name)?;
+            let text = portal.prepared.parsed.as_ref().map_or("", |parsed| parsed.source.text());
+            self.show_cursor(&name, text, false, false);
         }
         let number = self.portals.next();
-        self.portals.numbers.insert(name.to_owned(), number);
+        self.portals.open.insert(name, OpenPortal { number, portal: Some(portal) });
         Ok(())
+    }
+
+    /// A portal that is not running.
+    pub fn portal(&self, name: &str) -> Option<&Portal> {
+        self.portals.open.get(name)?.portal.as_ref()
+    }
+
+    /// Takes a portal out, so that it can run; with what [`Session::return_portal`] needs.
+    pub fn take_portal(&mut self, name: &str) -> Option<(Portal, u64)> {
+        let open = self.portals.open.get_mut(name)?;
+        Some((open.portal.take()?, open.number))
+    }
+
+    /// Puts a portal back that has run, unless it was closed meanwhile: by SQL, by a return to a savepoint, or with its
+    /// transaction.
+    pub fn return_portal(&mut self, name: &str, portal: Portal, number: u64) {
+        if let Some(open) = self.portals.open.get_mut(name).filter(|open| open.number == number) {
+            open.portal = Some(portal);
+        }
     }
 
     /// `Close` of a portal, which may be a cursor; nothing when there is none.
     pub fn close_portal(&mut self, name: &str) {
-        self.portals.numbers.remove(name);
+        self.portals.open.remove(name);
         self.cursors.remove(name);
+        self.hide_closed_cursors();
     }
 
-    /// Names of portals that were closed since the last call, by CLOSE, by a return to a savepoint or with their transaction.
-    pub fn take_closed_portals(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.portals.closed)
+    /// Makes a cursor of the portal with this name, if there is no cursor: one that SQL fetches from.
+    async fn portal_as_cursor(&mut self, name: &str) -> Result<()> {
+        if self.cursors.contains_key(name) {
+            return Ok(());
+        }
+        let Some((mut portal, number)) = self.take_portal(name) else { return Err(Session::cursor_missing(name)) };
+        let result = match std::mem::replace(&mut portal.state, PortalState::Done) {
+            PortalState::Open(result) => Ok(*result),
+            PortalState::Bound if portal.gives_rows => {
+                let params = std::mem::take(&mut portal.params);
+                Box::pin(self.run_of_portal(&portal.prepared, params)).await
+            }
+            state => {
+                portal.state = state;
+                let message = format!("portal \"{name}\" cannot be run");
+                Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message))
+            }
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                self.return_portal(name, portal, number);
+                return Err(error);
+            }
+        };
+        let cursor = Cursor {
+            position: usize::try_from(result.given()).unwrap_or(usize::MAX),
+            result,
+            kept: None,
+            charge: self.reservation(),
+            after_last: false,
+            hold: false,
+            formats: portal.result_formats,
+            number,
+            outlives: false,
+        };
+        self.portals.open.remove(name);
+        self.cursors.insert(name.to_owned(), cursor);
+        Ok(())
+    }
+
+    async fn run_of_portal(&mut self, prepared: &Arc<Prepared>, params: Vec<Datum>) -> Result<ResultSet> {
+        let planned = self.plan(prepared).await?.ok_or_else(|| Error::internal("a portal lost its statement"))?;
+        match self.execute(prepared, planned, params, Company::Pipeline).await? {
+            StatementResult::Rows(result) => Ok(result),
+            _ => Err(Error::internal("a portal gives no rows")),
+        }
     }
 
     /// Whether a name is that of a cursor.
@@ -179,7 +305,8 @@ impl Session {
     /// Closes the cursors and portals that were opened after another one.
     pub(super) fn close_younger(&mut self, last: u64) {
         self.cursors.retain(|_, cursor| cursor.number <= last);
-        self.portals.close(|_, number| number > last);
+        self.portals.open.retain(|_, open| open.number <= last);
+        self.hide_closed_cursors();
     }
 
     async fn pull(&mut self, cursor: &mut Cursor, rows_max: usize) -> Result<Option<Vec<Vec<Datum>>>> {
@@ -199,12 +326,28 @@ impl Session {
         self.cursors.get(name).map(|c| c.result.columns.clone()).ok_or_else(|| Session::cursor_missing(name))
     }
 
-    /// `Describe` of a portal that is a cursor.
+    /// Columns of a cursor, or of a portal that may become one.
+    pub(super) fn columns_to_fetch(&mut self, name: &str) -> Option<Arc<[OutputColumn]>> {
+        if let Ok(columns) = self.cursor_columns(name) {
+            return Some(columns);
+        }
+        let prepared = self.portal(name)?.prepared.clone();
+        let planned = self.plan_here(&prepared).ok()??;
+        Some(planned.output.clone()).filter(|columns| !columns.is_empty())
+    }
+
+    /// `Describe` of a portal that is a cursor, with the codes of its formats.
     ///
     /// # Errors
     /// 34000.
-    pub fn describe_cursor(&self, name: &str) -> Result<StatementDescription> {
-        Ok(StatementDescription { params: Arc::default(), columns: Some(self.cursor_columns(name)?) })
+    pub fn describe_cursor(&self, name: &str) -> Result<(StatementDescription, Vec<i16>)> {
+        let columns = Some(self.cursor_columns(name)?);
+        Ok((StatementDescription { params: Arc::default(), columns }, self.cursor_formats(name)))
+    }
+
+    /// The protocol's codes of the formats in which a cursor's rows are given to it.
+    pub fn cursor_formats(&self, name: &str) -> Vec<i16> {
+        self.cursors.get(name).map(|cursor| cursor.formats.clone()).unwrap_or_default()
     }
 
     fn reservation(&self) -> MemoryReservation {
@@ -218,6 +361,7 @@ impl Session {
         movement: Movement,
         tag: &'static str,
     ) -> Result<ResultSet> {
+        self.portal_as_cursor(name).await?;
         let mut cursor = self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
         if matches!(movement, Movement::Forward(None)) && cursor.kept.is_none() {
             // All that is left goes out as it comes.
@@ -237,6 +381,7 @@ impl Session {
 
     /// MOVE: the number of rows that FETCH would have given.
     pub(super) async fn move_cursor(&mut self, name: &str, movement: Movement) -> Result<u64> {
+        self.portal_as_cursor(name).await?;
         let mut cursor = self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
         let mut passed = Passed { rows: None, charge: self.reservation(), count: 0 };
         let moved = self.advance(&mut cursor, movement, &mut passed).await;
@@ -360,19 +505,23 @@ impl Session {
             cursor.outlives |= committed && cursor.hold;
             cursor.outlives || !cursor.hold
         });
+        self.hide_closed_cursors();
     }
 
     pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<()> {
         match name {
             None => {
                 self.cursors.clear();
-                self.portals.close(|_, _| true);
+                self.portals.open.clear();
             }
-            Some(name) if self.portals.numbers.contains_key(name) => self.portals.close(|portal, _| portal == name),
             Some(name) => {
-                self.cursors.remove(name).ok_or_else(|| Session::cursor_missing(name))?;
+                let portal = self.portals.open.remove(name).is_some();
+                if !portal && self.cursors.remove(name).is_none() {
+                    return Err(Session::cursor_missing(name));
+                }
             }
         }
+        self.hide_closed_cursors();
         Ok(())
     }
 
@@ -380,7 +529,8 @@ impl Session {
     pub(super) fn end_cursors(&mut self) {
         if self.block.is_none() {
             self.cursors.retain(|_, cursor| cursor.hold);
-            self.portals.close(|_, _| true);
+            self.portals.open.clear();
+            self.hide_closed_cursors();
         }
     }
 }

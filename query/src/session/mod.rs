@@ -40,6 +40,7 @@ mod utility;
 
 pub(crate) use advisory::wait_facts;
 pub use context::{EvalContext, Host};
+pub use cursor::{Portal, PortalState};
 #[cfg(test)]
 pub(crate) use no_session::NoSession;
 pub use plan::{Planned, Prepared};

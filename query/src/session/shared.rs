@@ -1,6 +1,6 @@
 //! The part of a session that others can see: functions running inside a query, cancel requests, `pg_stat_activity`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use super::context::Host;
 use super::plan::Prepared;
 use super::random::Random;
 use super::settings::Settings;
-use crate::catalog::{PreparedFacts, Sequence, Snapshot};
+use crate::catalog::{CursorFacts, PreparedFacts, Sequence, Snapshot};
 use crate::ddl::Notice;
 use crate::engine::Engine;
 
@@ -67,6 +67,8 @@ pub struct SessionShared {
     pub(super) settings: Mutex<Settings>,
     /// Prepared statements by name; the unnamed one has an empty name.
     pub(super) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
+    /// Cursors and named portals, as `pg_cursors` shows them.
+    pub(super) cursors: Mutex<BTreeMap<String, CursorFacts>>,
     pub(super) activity: Mutex<Activity>,
     /// When the running statement must have ended.
     pub(super) deadline: Mutex<Option<tokio::time::Instant>>,
@@ -112,6 +114,7 @@ impl SessionShared {
             cancel: Cancel::default(),
             settings: Mutex::new(settings),
             prepared: Mutex::default(),
+            cursors: Mutex::default(),
             activity: Mutex::new(Activity { state: "idle", ..Activity::default() }),
             deadline: Mutex::default(),
             sequences: Mutex::default(),
@@ -346,6 +349,10 @@ impl Host for SessionShared {
             facts.iter_mut().for_each(|session| session.is_visible = session.user == own);
         }
         facts
+    }
+
+    fn cursors(&self) -> Vec<CursorFacts> {
+        self.cursors.lock().values().cloned().collect()
     }
 
     fn prepared_statements(&self) -> Vec<PreparedFacts> {

@@ -78,7 +78,7 @@ impl Session {
     pub(super) fn output_of_utility(&mut self, planned: &Planned) -> Result<Option<Arc<[OutputColumn]>>> {
         let super::plan::Action::Utility(body) = &planned.action else { return Ok(None) };
         match body.as_ref() {
-            Body::Move(CursorMove { name, fetches: true, .. }) => Ok(self.cursor_columns(name).ok()),
+            Body::Move(CursorMove { name, fetches: true, .. }) => Ok(self.columns_to_fetch(name)),
             Body::Sql(statement) => {
                 let Statement::Execute { name: Some(name), .. } = statement.as_ref() else { return Ok(None) };
                 let Ok(prepared) = self.prepared(&statement_name(name)) else { return Ok(None) };
@@ -319,7 +319,8 @@ impl Session {
         let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
         match self.execute(&inner, planned, params, company).await? {
             StatementResult::Rows(result) => {
-                self.declare_cursor(fold(name), result, declare.scroll == Some(true), hold).await?;
+                let text = prepared.parsed.as_ref().map_or("", |parsed| parsed.source.text());
+                self.declare_cursor(fold(name), text, result, declare.scroll == Some(true), hold).await?;
                 done("DECLARE CURSOR")
             }
             _ => Err(Error::internal("a cursor's query gives no rows")),

@@ -134,6 +134,7 @@ fn pg_catalog(name: &str) -> Option<Producer> {
         "pg_shadow" => shared::pg_shadow,
         "pg_settings" => shared::pg_settings,
         "pg_stat_activity" => statistics::pg_stat_activity,
+        "pg_cursors" => statistics::pg_cursors,
         "pg_prepared_statements" => statistics::pg_prepared_statements,
         "pg_locks" => statistics::pg_locks,
         "pg_stat_user_tables" | "pg_stat_all_tables" => statistics::pg_stat_user_tables,

@@ -64,6 +64,20 @@ pub(super) fn pg_prepared_statements(rows: &mut Rows<'_>, context: &SystemContex
     Ok(())
 }
 
+pub(super) fn pg_cursors(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for cursor in context.cursors.iter() {
+        rows.push([
+            ("name", text(&cursor.name)),
+            ("statement", text(&cursor.statement)),
+            ("is_holdable", boolean(cursor.is_holdable)),
+            ("is_binary", boolean(false)),
+            ("is_scrollable", boolean(cursor.is_scrollable)),
+            ("creation_time", Datum::TimestampTz(cursor.created_micros)),
+        ]);
+    }
+    Ok(())
+}
+
 pub(super) fn pg_locks(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for lock in context.store.locks() {
         let (class, object, sub) = match lock.object {

@@ -54,6 +54,7 @@ fn context() -> SystemContext {
             query: "select 1".into(),
             is_visible: true,
         }]),
+        cursors: Arc::default(),
         prepared: Arc::new(vec![PreparedFacts {
             name: "p1".into(),
             statement: "select $1::int, $2::text".into(),

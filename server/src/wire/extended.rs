@@ -8,33 +8,13 @@ use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, PortalSusp
 use pgwire::messages::response::EmptyQueryResponse;
 use stratos_query::eval::from_text;
 use stratos_query::result::{ResultSet, StatementResult};
-use stratos_query::session::{Company, Prepared, StatementDescription};
+use stratos_query::session::{Company, Portal, PortalState, Prepared, StatementDescription};
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
 use super::encode::{Format, Formats, command_complete, put_row_description};
 use super::serve::Client;
-
-/// Portals that one session may have open.
-const PORTALS_MAX: usize = 10_000;
-
-/// A bound statement, run or not yet.
-pub struct Portal {
-    prepared: Arc<Prepared>,
-    params: Vec<Datum>,
-    result_formats: Vec<i16>,
-    gives_rows: bool,
-    state: State,
-}
-
-enum State {
-    Bound,
-    /// Rows are left, perhaps.
-    Open(Box<ResultSet>),
-    /// It ran, and cannot run again.
-    Done,
-}
 
 fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
     oids.iter()
@@ -60,10 +40,6 @@ impl Client {
 
     pub(super) async fn bind(&mut self, bind: Bind) -> Result<()> {
         let name = bind.portal_name.unwrap_or_default();
-        self.drop_closed_portals();
-        if self.portals.len() >= PORTALS_MAX {
-            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open portals in this session"));
-        }
         let statement = bind.statement_name.unwrap_or_default();
         let prepared = self.session.prepared(&statement)?;
         self.session.refuse_if_failed(&prepared)?;
@@ -100,17 +76,9 @@ impl Client {
         if let Some(columns) = &columns {
             Formats::check_columns(&result_formats, columns.len())?;
         }
-        self.session.open_portal(&name)?;
-        let portal = Portal { prepared, params, result_formats, gives_rows: columns.is_some(), state: State::Bound };
-        self.portals.insert(name, portal);
-        Ok(())
-    }
-
-    /// Forgets the portals that the session closed: their transaction, savepoint or SQL did.
-    pub(super) fn drop_closed_portals(&mut self) {
-        for name in self.session.take_closed_portals() {
-            self.portals.remove(&name);
-        }
+        let gives_rows = columns.is_some();
+        self.session
+            .open_portal(name, Portal { prepared, params, result_formats, gives_rows, state: PortalState::Bound })
     }
 
     /// Types of a statement's parameters and columns. In a failed block only what gives no rows is described, as nothing looks
@@ -125,15 +93,14 @@ impl Client {
 
     pub(super) async fn describe(&mut self, describe: &Describe) -> std::result::Result<Result<()>, ConnectionError> {
         let name = describe.name.clone().unwrap_or_default();
-        self.drop_closed_portals();
         let described = match describe.target_type {
             b'S' => match self.session.prepared(&name) {
                 Ok(prepared) => self.description(&prepared).await.map(|d| (d, None)),
                 Err(error) => Err(error),
             },
-            _ => match self.portals.get(&name) {
+            _ => match self.session.portal(&name) {
                 None => {
-                    self.session.describe_cursor(&name).map(|d| (d, Some(Vec::new()))).map_err(|_| no_portal(&name))
+                    self.session.describe_cursor(&name).map(|(d, codes)| (d, Some(codes))).map_err(|_| no_portal(&name))
                 }
                 Some(portal) => {
                     let (prepared, codes) = (portal.prepared.clone(), portal.result_formats.clone());
@@ -160,9 +127,8 @@ impl Client {
     pub(super) async fn execute(&mut self, execute: Execute) -> std::result::Result<(), ConnectionError> {
         let name = execute.name.unwrap_or_default();
         let rows_max = usize::try_from(execute.max_rows).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
-        self.drop_closed_portals();
         // The portal is taken out while it runs, so that the session can be used with it.
-        let Some(mut portal) = self.portals.remove(&name) else {
+        let Some((mut portal, number)) = self.session.take_portal(&name) else {
             if self.session.has_cursor(&name) {
                 return self.execute_cursor(&name, rows_max).await;
             }
@@ -171,8 +137,7 @@ impl Client {
         let company = if self.executed { Company::Pipeline } else { Company::None };
         self.executed = true;
         let told = self.execute_portal(&name, &mut portal, rows_max, company).await?;
-        self.portals.insert(name, portal);
-        self.drop_closed_portals();
+        self.session.return_portal(&name, portal, number);
         match told {
             Ok(()) => Ok(()),
             Err(error) => self.refuse(error).await,
@@ -181,12 +146,15 @@ impl Client {
 
     async fn execute_cursor(&mut self, name: &str, rows_max: usize) -> std::result::Result<(), ConnectionError> {
         let told = match self.session.execute_cursor(name, rows_max).await {
-            Ok(mut rows) => match self.send_rows(&mut rows, &Formats::All(Format::Text), usize::MAX).await? {
-                Ok(sent) => {
-                    self.tell_notices()?;
-                    self.tell_end_of_rows(&rows, sent, sent == rows_max)?;
-                    Ok(())
-                }
+            Ok(mut rows) => match Formats::from_codes(&self.session.cursor_formats(name)) {
+                Ok(formats) => match self.send_rows(&mut rows, &formats, usize::MAX).await? {
+                    Ok(sent) => {
+                        self.tell_notices()?;
+                        self.tell_end_of_rows(&rows, sent, sent == rows_max)?;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -223,19 +191,19 @@ impl Client {
             Err(error) if portal.gives_rows => return Ok(Err(error)),
             Err(_) => Formats::All(Format::Text),
         };
-        let mut result = match std::mem::replace(&mut portal.state, State::Done) {
-            State::Open(result) => {
+        let mut result = match std::mem::replace(&mut portal.state, PortalState::Done) {
+            PortalState::Open(result) => {
                 if let Err(error) = self.session.resume(&portal.prepared) {
                     return Ok(Err(error));
                 }
                 result
             }
-            State::Done => {
+            PortalState::Done => {
                 let cannot =
                     Error::new(ErrorKind::ObjectNotInPrerequisiteState, format!("portal \"{name}\" cannot be run"));
                 return Ok(Err(self.session.refuse_if_failed(&portal.prepared).err().unwrap_or(cannot)));
             }
-            State::Bound => {
+            PortalState::Bound => {
                 let params = std::mem::take(&mut portal.params);
                 match self.session.run(&portal.prepared, params, company).await {
                     Err(error) => return Ok(Err(error)),
@@ -247,7 +215,7 @@ impl Client {
                     }
                     Ok(StatementResult::Empty) => {
                         // Nothing can be run as often as one likes.
-                        portal.state = State::Bound;
+                        portal.state = PortalState::Bound;
                         self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
                         return Ok(Ok(()));
                     }
@@ -269,7 +237,7 @@ impl Client {
             // There are no more, however often one asks.
             result.stop();
         }
-        portal.state = State::Open(result);
+        portal.state = PortalState::Open(result);
         Ok(Ok(()))
     }
 }

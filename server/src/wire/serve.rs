@@ -1,6 +1,5 @@
 //! The message loop of a connection.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete};
@@ -12,7 +11,6 @@ use tokio::time::Instant;
 use super::connection::{COPY_BUFFER_BYTES, Connection, ConnectionError, READ_BUFFER_BYTES};
 use super::copy::CopyState;
 use super::encode::{error_response, notice_response, parameter_status, ready_for_query};
-use super::extended::Portal;
 
 /// Messages handled in a row before other tasks of the thread get their turn.
 const MESSAGES_PER_TURN: usize = 256;
@@ -21,7 +19,6 @@ const MESSAGES_PER_TURN: usize = 256;
 pub struct Client {
     pub(super) connection: Connection,
     pub(super) session: Session,
-    pub(super) portals: HashMap<String, Portal>,
     /// An error of the extended protocol: everything up to the next Sync is skipped.
     pub(super) skip_to_sync: bool,
     /// Rows are arriving.
@@ -45,7 +42,6 @@ pub async fn serve(connection: Connection, session: Session) {
     let mut client = Client {
         connection,
         session,
-        portals: HashMap::new(),
         skip_to_sync: false,
         copy: None,
         executed: false,
@@ -194,10 +190,7 @@ impl Client {
                 let name = close.name.unwrap_or_default();
                 match close.target_type {
                     b'S' => self.session.close_prepared(&name),
-                    _ => {
-                        self.portals.remove(&name);
-                        self.session.close_portal(&name);
-                    }
+                    _ => self.session.close_portal(&name),
                 }
                 self.connection.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))?;
             }
@@ -272,7 +265,6 @@ impl Client {
         for (name, value) in self.session.take_changed_settings() {
             self.connection.put(&parameter_status(name, value))?;
         }
-        self.drop_closed_portals();
         self.session.became_idle();
         self.executed = false;
         self.ready_since = Some(Instant::now());

@@ -23,7 +23,6 @@ pub(super) struct Remaining {
 impl Client {
     pub(super) async fn simple_query(&mut self, sql: &str) -> std::result::Result<(), ConnectionError> {
         // The unnamed portal and statement do not outlive a simple query.
-        self.portals.remove("");
         self.session.close_portal("");
         self.session.close_prepared("");
         if let Some((prepared, params)) = self.session.recall(sql) {
