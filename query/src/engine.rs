@@ -172,6 +172,7 @@ impl Engine {
     /// The store's errors, a spill directory that cannot be made.
     pub async fn open(store: Store, options: EngineOptions) -> Result<Arc<Engine>> {
         bootstrap(&store).await?;
+        ensure_maintenance_database(&store).await?;
         ensure_shards(&store).await?;
         let salt_secret = ensure_secret(&store).await?;
         Engine::assemble(store, options, salt_secret)
@@ -215,7 +216,7 @@ impl Engine {
     /// # Errors
     /// The store's.
     pub async fn clean_up(self: &Arc<Self>) -> Result<()> {
-        let databases: Vec<u32> = self.latest_catalog(catalog::DEFAULT_DATABASE)?.databases.keys().copied().collect();
+        let databases: Vec<u32> = self.latest_catalog(catalog::NO_DATABASE)?.databases.keys().copied().collect();
         for database in databases {
             online_index::abandon_unfinished(self, database).await?;
         }
@@ -286,7 +287,7 @@ impl Engine {
     /// # Errors
     /// The store's errors.
     pub fn role(&self, name: &str) -> Result<Option<Arc<Role>>> {
-        Ok(self.latest_catalog(catalog::DEFAULT_DATABASE)?.role_named(name).cloned())
+        Ok(self.latest_catalog(catalog::NO_DATABASE)?.role_named(name).cloned())
     }
 
     /// The salt shown to who wants to log in as a role that has no password or is not there: always the same for a name, as
@@ -304,7 +305,7 @@ impl Engine {
         let refused = |what: &str| {
             Error::new(ErrorKind::InvalidAuthorizationSpecification, format!("role \"{}\" {what}", connect.user))
         };
-        let shared = self.latest_catalog(catalog::DEFAULT_DATABASE)?;
+        let shared = self.latest_catalog(catalog::NO_DATABASE)?;
         let role = shared.role_named(&connect.user).ok_or_else(|| refused("does not exist"))?;
         if !role.login {
             return Err(refused("is not permitted to log in"));
@@ -483,7 +484,7 @@ impl Engine {
     pub fn check(&self) -> Result<Vec<String>> {
         let view = self.store.latest_view();
         let mut findings = Vec::new();
-        let databases: Vec<u32> = self.latest_catalog(catalog::DEFAULT_DATABASE)?.databases.keys().copied().collect();
+        let databases: Vec<u32> = self.latest_catalog(catalog::NO_DATABASE)?.databases.keys().copied().collect();
         for database in databases {
             let snapshot = self.catalog_at(database, &view)?;
             let mut report = |problem: crate::check::Problem| findings.push(problem.to_string());
@@ -532,6 +533,23 @@ async fn bootstrap(store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// The database that clients look for first, in a directory that was made before there was one. Once it was there, it is
+/// nobody's business to bring it back.
+async fn ensure_maintenance_database(store: &Store) -> Result<()> {
+    let mut transaction = store.begin(Isolation::ReadCommitted, false);
+    stored(transaction.begin_statement())?;
+    if stored(transaction.get(&keys::maintenance_made()))?.is_some() {
+        return Ok(());
+    }
+    let snapshot = catalog::load_snapshot(&ViewReader(&store.latest_view()), catalog::NO_DATABASE)?;
+    for (key, value) in catalog::maintenance_writes(&snapshot)? {
+        stored(transaction.put(key, value))?;
+    }
+    stored(transaction.put(keys::maintenance_made(), bytes::Bytes::from_static(&[1])))?;
+    stored(transaction.commit().await)?;
+    Ok(())
+}
+
 /// The node's secret; a store that has none gets one.
 async fn ensure_secret(store: &Store) -> Result<[u8; SECRET_BYTES]> {
     let mut transaction = store.begin(Isolation::ReadCommitted, false);
@@ -548,7 +566,7 @@ async fn ensure_secret(store: &Store) -> Result<[u8; SECRET_BYTES]> {
 
 /// Every database has a shard for its rows. One that was made just before a crash may still lack it.
 async fn ensure_shards(store: &Store) -> Result<()> {
-    let snapshot = catalog::load_snapshot(&ViewReader(&store.latest_view()), catalog::DEFAULT_DATABASE)?;
+    let snapshot = catalog::load_snapshot(&ViewReader(&store.latest_view()), catalog::NO_DATABASE)?;
     for database in snapshot.databases.keys() {
         let prefix = database_prefix(*database);
         if !store.shards().iter().any(|shard| shard.span.contains(&prefix)) {

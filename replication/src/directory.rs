@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ const FORMAT_PREFIX: &str = "stratos data directory, format ";
 
 /// What a data directory allows: everything to its owner.
 const MODE: u32 = 0o700;
+/// The same of a file in it.
+pub(crate) const FILE_MODE: u32 = 0o600;
 /// What it may not allow to anybody else. The group may look, for backups, as in PostgreSQL.
 const MODE_REFUSED: u32 = 0o027;
 
@@ -44,8 +46,8 @@ impl DataDirectory {
             check_empty(path)?;
         }
         let lock = lock(path)?;
-        check_format(path)?;
         close_to_others(path)?;
+        check_format(path)?;
         let directory = DataDirectory { path: path.to_owned(), _lock: lock };
         for part in [directory.log(), directory.state()] {
             create_durably(&part).map_err(|error| at("create", &part, &error))?;
@@ -108,9 +110,15 @@ pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
     create_durably(parent)?;
     match std::fs::DirBuilder::new().mode(MODE).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        result => result?,
+        // The process's umask may have taken rights from the owner.
+        result => result.and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)))?,
     }
     File::open(parent)?.sync_all()
+}
+
+/// Gives a new file the rights that it is to have, whatever the process's umask made of them.
+pub(crate) fn close_file(file: &File) -> io::Result<()> {
+    file.set_permissions(std::fs::Permissions::from_mode(FILE_MODE))
 }
 
 /// Takes rights on the directory away from others: it holds passwords' verifiers, and everybody's rows.
@@ -144,8 +152,10 @@ fn lock(dir: &Path) -> Result<File> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(FILE_MODE)
         .open(&path)
         .map_err(|error| at("open", &path, &error))?;
+    close_file(&file).map_err(|error| at("take the rights of others away from", &path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -182,7 +192,8 @@ fn check_format(dir: &Path) -> Result<()> {
 fn write_format(dir: &Path, path: &Path) -> Result<()> {
     let new = dir.join(FORMAT_FILE_NEW);
     let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&new)?;
+        close_file(&file)?;
         writeln!(file, "{FORMAT_PREFIX}{DIRECTORY_FORMAT}")?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;
@@ -254,6 +265,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         drop(DataDirectory::open(&path).unwrap());
         assert_eq!((mode(&path), mode(&path.join("log")), mode(&path.join("state"))), (0o700, 0o700, 0o700));
+        assert_eq!((mode(&path.join(LOCK_FILE)), mode(&path.join(FORMAT_FILE))), (0o600, 0o600));
         for (found, kept) in [(0o755, 0o700), (0o770, 0o700), (0o750, 0o750), (0o701, 0o700)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(found)).unwrap();
             drop(DataDirectory::open(&path).unwrap());

@@ -61,14 +61,14 @@ fn own_certificate(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| TlsError::Certificate(error.to_string()))?;
     write_private(&key, &made.signing_key.serialize_pem())?;
-    std::fs::write(&certificate, made.cert.pem()).map_err(|error| file_error(&certificate)(&error))?;
+    write_private(&certificate, &made.cert.pem())?;
     Ok((certificate, key))
 }
 
 /// Writes a file that only its owner may read.
 fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let mut file = std::fs::OpenOptions::new()
         .create(true)
         .write(true)
@@ -76,5 +76,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
         .mode(0o600)
         .open(path)
         .map_err(|error| file_error(path)(&error))?;
+    let closed = std::fs::Permissions::from_mode(0o600);
+    file.set_permissions(closed).map_err(|error| file_error(path)(&error))?;
     file.write_all(text.as_bytes()).map_err(|error| file_error(path)(&error))
 }

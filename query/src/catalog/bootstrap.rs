@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use stratos_types::{Error, Result};
 
-use super::{Database, Role, Schema, keys};
+use super::{Database, Role, Schema, Snapshot, keys};
 
+/// No database: a catalog of it holds what all databases share.
+pub const NO_DATABASE: u32 = 0;
 /// OID of the first database.
 pub const DEFAULT_DATABASE: u32 = 5;
 /// OID of the database that clients connect to by default when they have nothing particular in mind.
@@ -38,11 +40,27 @@ pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
         create_role: true,
     };
     Ok(vec![
+        (keys::maintenance_made(), Bytes::from_static(&[1])),
         (keys::version(), Bytes::copy_from_slice(&1u64.to_be_bytes())),
         (keys::database(database.oid), json(&database)?),
         (keys::database(other.oid), json(&other)?),
         (keys::role(role.oid), json(&role)?),
         (keys::schema(DEFAULT_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
+        (keys::schema(MAINTENANCE_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
+    ])
+}
+
+/// What a catalog without the database for maintenance lacks; nothing where its name or number is taken.
+///
+/// # Errors
+/// As [`bootstrap_writes`].
+pub fn maintenance_writes(catalog: &Snapshot) -> Result<Vec<(Bytes, Bytes)>> {
+    if catalog.databases.contains_key(&MAINTENANCE_DATABASE) || catalog.database_named(MAINTENANCE_NAME).is_some() {
+        return Ok(Vec::new());
+    }
+    let database = Database { oid: MAINTENANCE_DATABASE, name: MAINTENANCE_NAME.into(), owner: BOOTSTRAP_ROLE };
+    Ok(vec![
+        (keys::database(database.oid), json(&database)?),
         (keys::schema(MAINTENANCE_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
     ])
 }

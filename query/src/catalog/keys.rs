@@ -14,6 +14,7 @@
 //! | `0x07` | database u32, sequence storage u32 | [`SequenceValue`], 9 bytes |
 //! | `0x08` | database u32 (0: shared), class OID u32, object OID u32 | a comment, UTF-8 |
 //! | `0x09` | nothing | the secret from which salts of unknown roles come, 32 bytes |
+//! | `0x0a` | nothing | the database `postgres` was made once, 1 byte |
 
 use bytes::Bytes;
 use stratos_types::{Error, Result};
@@ -32,6 +33,7 @@ const SEQUENCE: u8 = 0x06;
 const SEQUENCE_VALUE: u8 = 0x07;
 const COMMENT: u8 = 0x08;
 const SALT_SECRET: u8 = 0x09;
+const MAINTENANCE_MADE: u8 = 0x0a;
 
 fn key(kind: u8, numbers: &[u32]) -> Bytes {
     let mut key = Vec::with_capacity(2 + 4 * numbers.len());
@@ -129,6 +131,11 @@ pub fn comment(database: u32, class: u32, object: u32) -> Bytes {
 /// All comments of a database (0: of shared objects).
 pub fn comments(database: u32) -> Bytes {
     key(COMMENT, &[database])
+}
+
+/// Whether the database `postgres` was made once: who drops it does not get it back.
+pub fn maintenance_made() -> Bytes {
+    key(MAINTENANCE_MADE, &[])
 }
 
 /// The secret from which the salts of roles come that are not there or have no password.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::editor::{add_sequence, add_table};
-use super::{Database, FIRST_USER_OID, Role, Schema, Sequence, Snapshot, Table, keys};
+use super::{Database, FIRST_USER_OID, NO_DATABASE, Role, Schema, Sequence, Snapshot, Table, keys};
 
 /// What a scan hands keys and values to; an error ends the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
@@ -66,7 +66,7 @@ pub fn load_snapshot(reader: &dyn CatalogReader, database: u32) -> Result<Snapsh
         snapshot.databases.insert(database.oid, Arc::new(database));
         Ok(())
     })?;
-    if !snapshot.databases.contains_key(&database) {
+    if database != NO_DATABASE && !snapshot.databases.contains_key(&database) {
         return Err(Error::new(ErrorKind::InvalidCatalogName, format!("database with OID {database} does not exist")));
     }
     reader.scan_prefix(&keys::roles(), &mut |_, value| {

@@ -14,7 +14,9 @@ mod names;
 mod snapshot;
 pub mod system;
 
-pub use bootstrap::{BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, PUBLIC_SCHEMA, bootstrap_writes};
+pub use bootstrap::{
+    BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, NO_DATABASE, PUBLIC_SCHEMA, bootstrap_writes, maintenance_writes,
+};
 pub use descriptor::{
     CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey, Identity, Index,
     IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,

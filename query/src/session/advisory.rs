@@ -83,7 +83,10 @@ struct Held {
 
 impl Held {
     fn mode(self) -> Option<LockMode> {
-        self.session.mode().max(self.transaction.mode())
+        match (self.session.mode(), self.transaction.mode()) {
+            (Some(one), Some(other)) => Some(one.join(other)),
+            (one, other) => one.or(other),
+        }
     }
 }
 
@@ -152,7 +155,7 @@ impl Advisory {
                 return Err(Error::new(ErrorKind::OutOfMemory, "out of shared memory")
                     .with_hint(format!("One session may hold {NAMES_MAX} advisory locks.")));
             }
-            state.held.get(&name).and_then(|held| held.mode()).is_some_and(|held| held >= mode)
+            state.held.get(&name).and_then(|held| held.mode()).is_some_and(|held| held.covers(mode))
         };
         if !has_it && !self.acquire(session, name, mode, request.tries)? {
             return Ok(false);

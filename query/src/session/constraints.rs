@@ -44,7 +44,6 @@ impl Session {
         const STATEMENT: &str = "SET CONSTRAINTS";
         if company != Company::String && self.block.as_ref().is_none_or(|block| !block.explicit) {
             self.warning(ErrorKind::NoActiveSqlTransaction, "SET CONSTRAINTS can only be used in transaction blocks");
-            return done(STATEMENT);
         }
         let wanted = match names {
             None => None,

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -10,6 +10,7 @@ use fs4::fs_std::FileExt as _;
 
 use super::error::{LogError, Result};
 use super::format;
+use crate::directory::{FILE_MODE, close_file};
 
 const SEGMENT_SUFFIX: &str = ".log";
 /// A file that is being prepared is named with these and a number in between; whatever it holds is worthless
@@ -155,8 +156,10 @@ impl Disk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(&path)
             .map_err(|error| LogError::io("create", &path, &error))?;
+        close_file(&file).map_err(|error| LogError::io("close to others", &path, &error))?;
         match file.allocate(bytes) {
             Ok(()) => Ok(SpareFile { path, file }),
             // Not every file system can reserve; then the file grows as it is written.

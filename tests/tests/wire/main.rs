@@ -507,10 +507,11 @@ fn a_node_and_its_clients() {
     let server = node.server().clone();
     let mut failed = Vec::new();
     type Part = (&'static str, fn(&Server));
-    let parts: [Part; 14] = [
+    let parts: [Part; 15] = [
         ("pipelining", pipelining),
         ("shapes", portals::shapes),
         ("portals", portals::portals),
+        ("fetched", portals::fetched),
         ("implicit", implicit::implicit),
         ("privileges", privileges::privileges),
         ("startup", login::startup),
@@ -544,10 +545,11 @@ fn a_node_and_its_clients() {
 #[test]
 fn postgres_agrees() {
     let postgres = Postgres::start();
-    let parts: [fn(&Server); 10] = [
+    let parts: [fn(&Server); 11] = [
         pipelining,
         portals::shapes,
         portals::portals,
+        portals::fetched,
         implicit::implicit,
         privileges::privileges,
         login::startup,

@@ -145,3 +145,56 @@ pub fn portals(server: &Server) {
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()).replace('D', ""), "CZT");
     assert_eq!(frames.kinds(&query("ROLLBACK")), "CZI");
 }
+
+/// Portals that SQL fetches from.
+pub fn fetched(server: &Server) {
+    let mut frames = Frames::connect(server);
+    let open = |name: &str, sql: &str| [parse("", sql), bind(name, "", &[])].concat();
+    let rows = "SELECT g FROM generate_series(1, 9) g";
+    assert_eq!(
+        frames.kinds(&query("CREATE TABLE fetched (a int); BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1")),
+        "CCCZT"
+    );
+    assert_eq!(frames.kinds(&[open("p", rows), open("q", "SELECT 7"), open("", rows), sync()].concat()), "121212ZT");
+    let shown =
+        "SELECT concat_ws('|', name, statement, is_holdable, is_binary) FROM pg_cursors WHERE name <> '' ORDER BY name";
+    let declared = "CREATE TABLE fetched (a int); BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1";
+    let expected = [format!("c|{declared}|t|f"), format!("p|{rows}|f|f"), "q|SELECT 7|f|f".to_owned()];
+    assert_eq!(frames.values(&query(shown)), expected);
+    assert_eq!(frames.values(&query("FETCH 2 p")), ["1", "2"]);
+    assert_eq!(frames.kinds(&[parse("", "FETCH p"), describe(b'S', ""), sync()].concat()), "1tTZT");
+    // The protocol goes on where SQL stopped, and the other way round.
+    assert_eq!(frames.values(&[describe(b'P', "p"), execute("p", 2), sync()].concat()), ["3", "4"]);
+    assert_eq!(frames.values(&query("MOVE p; FETCH NEXT FROM p")), ["6"]);
+    assert_eq!(frames.kinds(&[execute("p", 2), execute("p", 2), execute("p", 2), sync()].concat()), "DDsDCCZT");
+    assert_eq!(frames.values(&query("FETCH ALL p")).len(), 0);
+    // One that ran before.
+    assert_eq!(frames.kinds(&[open("r", rows), execute("r", 3), sync()].concat()), "12DDDsZT");
+    assert_eq!(frames.values(&query("FETCH r; FETCH ABSOLUTE 6 r; FETCH ALL r")), ["4", "6", "7", "8", "9"]);
+    // Formats stay, also for what SQL began to fetch.
+    let binary = [parse("", rows), bind_formats("b", "", &[1]), sync()].concat();
+    assert_eq!(frames.kinds(&binary), "12ZT");
+    assert_eq!(frames.values(&query("FETCH b")), ["1"]);
+    frames.send(&[execute("b", 1), sync()].concat());
+    let row = frames.until_ready().into_iter().find(|m| m.kind == 'D');
+    assert_eq!(row.map(|row| row.columns()), Some(vec![Some(vec![0, 0, 0, 2])]));
+    // Writing portals are run by the first FETCH.
+    let writes = "INSERT INTO fetched SELECT g FROM generate_series(1, 3) g RETURNING a";
+    assert_eq!(frames.kinds(&[open("w", writes), sync()].concat()), "12ZT");
+    assert_eq!(
+        frames.values(&query("SELECT count(*) FROM fetched; FETCH w; SELECT count(*) FROM fetched")),
+        ["0", "1", "3"]
+    );
+    // Closed by SQL, they are gone for the protocol; a savepoint takes those behind it along.
+    assert_eq!(frames.kinds(&query("CLOSE q; CLOSE p; SAVEPOINT s")), "CCCZT");
+    assert_eq!(frames.kinds(&[open("s", rows), sync()].concat()), "12ZT");
+    assert_eq!(frames.values(&query("FETCH s")), ["1"]);
+    assert_eq!(frames.values(&query("ROLLBACK TO s; SELECT name FROM pg_cursors ORDER BY 1")), ["b", "c", "r", "w"]);
+    assert_eq!(frames.kinds(&query("FETCH BACKWARD r")), "E(55000)ZE");
+    assert_eq!(frames.kinds(&query("ROLLBACK TO s")), "CZT");
+    assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "E(34000)ZE");
+    assert_eq!(frames.kinds(&query("ROLLBACK TO s; FETCH s")), "CE(34000)ZE");
+    assert_eq!(frames.kinds(&query("ROLLBACK TO s; COMMIT")), "CCZI");
+    assert_eq!(frames.values(&query("SELECT name FROM pg_cursors")), ["c"]);
+    assert_eq!(frames.kinds(&query("CLOSE ALL; DROP TABLE fetched")), "CCZI");
+}
