@@ -429,3 +429,28 @@ pub struct CommitInfo {
     /// Number of shards that took part.
     pub shards: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_keeps_out_whom_either_keeps_out() {
+        let rows = [LockMode::KeyShare, LockMode::Share, LockMode::NoKeyUpdate, LockMode::Update];
+        let tables = TableLockMode::ALL.map(LockMode::Table);
+        for modes in [&rows[..], &tables[..]] {
+            for one in modes {
+                for other in modes {
+                    assert_eq!(one.conflicts_with(*other), other.conflicts_with(*one), "{one:?} {other:?}");
+                    let join = one.join(*other);
+                    assert!(join.covers(*one) && join.covers(*other), "{one:?} {other:?}");
+                    assert_eq!(one.covers(*other), join == *one, "{one:?} {other:?}");
+                    for third in modes {
+                        let either = one.conflicts_with(*third) || other.conflicts_with(*third);
+                        assert_eq!(join.conflicts_with(*third), either, "{one:?} {other:?} {third:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -41,15 +41,21 @@ pub fn program(name: &str) -> PathBuf {
     Path::new(BINARIES).join(name)
 }
 
-fn command(name: &str) -> Command {
+/// A client of PostgreSQL's, without settings of the developer's own.
+pub fn client_program(name: &str) -> Command {
     let mut command = Command::new(program(name));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     // Settings of the developer's own server must not leak in.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);
         }
     }
+    command
+}
+
+fn command(name: &str) -> Command {
+    let mut command = client_program(name);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     if let Some((user, group)) = somebody() {
         command.uid(user).gid(group);
     }
