@@ -54,8 +54,8 @@ pub struct Portal {
     pub params: Vec<Datum>,
     /// The protocol's codes of the formats of its columns.
     pub result_formats: Vec<i16>,
-    /// Whether it gives rows.
-    pub gives_rows: bool,
+    /// Columns of its rows; none when it gives no rows.
+    pub columns: Option<Arc<[OutputColumn]>>,
     /// How far it is.
     pub state: PortalState,
 }
@@ -245,7 +245,7 @@ impl Session {
         let Some((mut portal, number)) = self.take_portal(name) else { return Err(Session::cursor_missing(name)) };
         let result = match std::mem::replace(&mut portal.state, PortalState::Done) {
             PortalState::Open(result) => Ok(*result),
-            PortalState::Bound if portal.gives_rows => {
+            PortalState::Bound if portal.columns.is_some() => {
                 let params = std::mem::take(&mut portal.params);
                 Box::pin(self.run_of_portal(&portal.prepared, params)).await
             }

@@ -76,9 +76,7 @@ impl Client {
         if let Some(columns) = &columns {
             Formats::check_columns(&result_formats, columns.len())?;
         }
-        let gives_rows = columns.is_some();
-        self.session
-            .open_portal(name, Portal { prepared, params, result_formats, gives_rows, state: PortalState::Bound })
+        self.session.open_portal(name, Portal { prepared, params, result_formats, columns, state: PortalState::Bound })
     }
 
     /// Types of a statement's parameters and columns. In a failed block only what gives no rows is described, as nothing looks
@@ -103,8 +101,12 @@ impl Client {
                     self.session.describe_cursor(&name).map(|(d, codes)| (d, Some(codes))).map_err(|_| no_portal(&name))
                 }
                 Some(portal) => {
-                    let (prepared, codes) = (portal.prepared.clone(), portal.result_formats.clone());
-                    self.description(&prepared).await.map(|d| (d, Some(codes)))
+                    let (columns, codes) = (portal.columns.clone(), portal.result_formats.clone());
+                    let refused = columns.as_ref().and_then(|_| self.session.refuse_if_failed(&portal.prepared).err());
+                    match refused {
+                        Some(error) => Err(error),
+                        None => Ok((StatementDescription { params: Arc::default(), columns }, Some(codes))),
+                    }
                 }
             },
         };
@@ -188,7 +190,7 @@ impl Client {
         // Before anything runs. What gives no rows has no formats.
         let formats = match Formats::from_codes(&portal.result_formats) {
             Ok(formats) => formats,
-            Err(error) if portal.gives_rows => return Ok(Err(error)),
+            Err(error) if portal.columns.is_some() => return Ok(Err(error)),
             Err(_) => Formats::All(Format::Text),
         };
         let mut result = match std::mem::replace(&mut portal.state, PortalState::Done) {
