@@ -198,8 +198,17 @@ impl Checker<'_> {
                 self.problem(table, Some(constraint), key, "the key's columns are gone");
                 return Ok(());
             };
-            // MATCH SIMPLE: with a NULL anywhere nothing is referenced.
+            // With a NULL anywhere nothing is referenced.
             if own.is_null() {
+                let set = |attnum: &i16| table.column_index(*attnum).is_some_and(|at| !row[at].is_null());
+                if foreign.match_full && foreign.columns.iter().any(set) {
+                    self.problem(
+                        table,
+                        Some(constraint),
+                        key,
+                        "some columns of a MATCH FULL key are NULL, others are not",
+                    );
+                }
                 return Ok(());
             }
             let Some(own) = as_type(own, ty) else {

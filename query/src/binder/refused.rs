@@ -81,7 +81,6 @@ const STATEMENTS: &[&str] = &[
     "reindex",
     "rollback prepared",
     "security label",
-    "set constraints",
     "set session authorization",
     "reset session authorization",
     "grant",
@@ -160,7 +159,7 @@ fn longest(words: &[String], phrases: &[&'static str]) -> Option<&'static str> {
 
 /// The words of a statement, folded; other tokens as they are written.
 fn words(text: &str) -> Vec<String> {
-    const ENOUGH: usize = 64;
+    const ENOUGH: usize = 4096;
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().unwrap_or_default();
     tokens
         .into_iter()
@@ -192,6 +191,13 @@ fn after_name(mut words: &[String]) -> &[String] {
 fn name_of(text: &str) -> Option<String> {
     let words = words(text);
     let first = words.first()?.as_str();
+    let set = ["set null", "set default"].iter().find(|set| {
+        let listed = [format!("on delete {set} ("), format!("on update {set} (")];
+        (0..words.len()).any(|at| listed.iter().any(|phrase| begins(&words[at..], phrase)))
+    });
+    if let Some(set) = set.filter(|_| matches!(first, "create" | "alter")) {
+        return Some(format!("a list of columns behind {}", set.to_uppercase()));
+    }
     if !matches!(first, "create" | "alter" | "drop") {
         return longest(&words, STATEMENTS).map(str::to_uppercase);
     }
@@ -275,6 +281,10 @@ mod tests {
             ("DO $$ BEGIN END $$", "DO"),
             ("REINDEX TABLE t", "REINDEX"),
             ("LISTEN x", "LISTEN"),
+            (
+                "create table t (a int, foreign key (a) references p on delete set null (a))",
+                "a list of columns behind SET NULL",
+            ),
             ("alter table only s.t alter column c set statistics 5", "ALTER TABLE … ALTER COLUMN … SET STATISTICS"),
             ("ALTER TABLE IF EXISTS t INHERIT u", "ALTER TABLE … INHERIT"),
             ("ALTER INDEX i SET (fillfactor = 50)", "ALTER INDEX … SET"),

@@ -216,6 +216,9 @@ pub struct ForeignKey {
     pub on_update: ReferentialAction,
     /// `ON DELETE`.
     pub on_delete: ReferentialAction,
+    /// `MATCH FULL`: either all columns are NULL or none is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub match_full: bool,
     /// `DEFERRABLE`: checks may wait until the transaction ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deferrable: bool,
@@ -243,6 +246,7 @@ pub enum ReferentialAction {
     Restrict,
     Cascade,
     SetNull,
+    SetDefault,
 }
 
 /// A sequence. Its current value is kept apart from the descriptor, because `nextval` is not transactional.

@@ -44,6 +44,7 @@ pub(crate) enum Wanted<'a> {
         referenced: &'a [Ident],
         on_delete: Option<ast::ReferentialAction>,
         on_update: Option<ast::ReferentialAction>,
+        match_full: bool,
         deferral: Deferral,
     },
 }
@@ -101,9 +102,11 @@ fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>, kind: 
     Ok(())
 }
 
-fn refuse_match(kind: Option<&ConstraintReferenceMatchKind>) -> Result<()> {
+/// Whether it is MATCH FULL.
+fn is_match_full(kind: Option<&ConstraintReferenceMatchKind>) -> Result<bool> {
     match kind {
-        None | Some(ConstraintReferenceMatchKind::Simple) => Ok(()),
+        None | Some(ConstraintReferenceMatchKind::Simple) => Ok(false),
+        Some(ConstraintReferenceMatchKind::Full) => Ok(true),
         Some(other) => Err(Error::unsupported(other.to_string())),
     }
 }
@@ -156,7 +159,6 @@ pub(crate) fn wanted_unique<'a>(key: &'a ast::UniqueConstraint, column: Option<&
 
 /// A REFERENCES or FOREIGN KEY clause.
 pub(crate) fn wanted_foreign<'a>(key: &'a ast::ForeignKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_match(key.match_kind.as_ref())?;
     let columns = match column {
         Some(column) => vec![column],
         None => key.columns.iter().collect(),
@@ -167,6 +169,7 @@ pub(crate) fn wanted_foreign<'a>(key: &'a ast::ForeignKeyConstraint, column: Opt
         referenced: &key.referred_columns,
         on_delete: key.on_delete,
         on_update: key.on_update,
+        match_full: is_match_full(key.match_kind.as_ref())?,
         deferral: deferral(key.characteristics.as_ref())?,
     })
 }
@@ -190,16 +193,14 @@ pub(crate) fn wanted_of(constraint: &TableConstraint) -> Result<(Option<&Ident>,
     }
 }
 
-fn action(action: Option<ast::ReferentialAction>) -> Result<ReferentialAction> {
-    Ok(match action {
+fn action(action: Option<ast::ReferentialAction>) -> ReferentialAction {
+    match action {
         None | Some(ast::ReferentialAction::NoAction) => ReferentialAction::NoAction,
         Some(ast::ReferentialAction::Restrict) => ReferentialAction::Restrict,
         Some(ast::ReferentialAction::Cascade) => ReferentialAction::Cascade,
         Some(ast::ReferentialAction::SetNull) => ReferentialAction::SetNull,
-        Some(ast::ReferentialAction::SetDefault) => {
-            return Err(Error::unsupported("SET DEFAULT as a referential action"));
-        }
-    })
+        Some(ast::ReferentialAction::SetDefault) => ReferentialAction::SetDefault,
+    }
 }
 
 /// Whether keys of the two types can be compared by an index of the referenced one.
@@ -231,7 +232,15 @@ impl Ddl<'_, '_> {
         match wanted {
             Wanted::Key { primary, columns } => self.add_key(table, name, *primary, columns, existing),
             Wanted::Check(expression) => self.add_check(table, name, expression, existing),
-            Wanted::Foreign { columns, table: referenced_table, referenced, on_delete, on_update, deferral } => {
+            Wanted::Foreign {
+                columns,
+                table: referenced_table,
+                referenced,
+                on_delete,
+                on_update,
+                match_full,
+                deferral,
+            } => {
                 let mut key = self.foreign_key(
                     table,
                     columns,
@@ -241,6 +250,7 @@ impl Ddl<'_, '_> {
                     *on_update,
                     name.as_deref(),
                 )?;
+                key.match_full = *match_full;
                 key.deferrable = deferral.deferrable;
                 key.initially_deferred = deferral.initially_deferred;
                 let name = match name {
@@ -465,7 +475,7 @@ impl Ddl<'_, '_> {
                 }
             }
         };
-        let (on_delete, on_update) = (action(on_delete)?, action(on_update)?);
+        let (on_delete, on_update) = (action(on_delete), action(on_update));
         let attnums = columns
             .iter()
             .map(|ident| {
@@ -546,6 +556,7 @@ impl Ddl<'_, '_> {
             index: index.oid,
             on_update,
             on_delete,
+            match_full: false,
             deferrable: false,
             initially_deferred: false,
         })

@@ -21,7 +21,9 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use super::rules::{Incoming, Outgoing, TableRules};
 use super::write::TableWriter;
 use super::{StatementContext, scan, stored, violations};
+use crate::binder::{BindContext, ScalarBinder};
 use crate::catalog::{ForeignKey, ReferentialAction, Table};
+use crate::eval::{Layout, Program};
 use crate::rows::{INDEX_PREFIX_BYTES, StoredRow, decode_row, index_prefix, index_span, row_key_of_entry};
 
 /// How deep cascades may follow one another.
@@ -201,9 +203,10 @@ fn key_of_parent(
     outgoing: &Outgoing,
     values: Vec<Datum>,
 ) -> Result<Option<Vec<u8>>> {
-    // MATCH SIMPLE: a NULL anywhere refers to nothing.
+    // A NULL anywhere refers to nothing.
     if values.iter().any(Datum::is_null) {
-        return Ok(None);
+        let mixed = outgoing.key.match_full && !values.iter().all(Datum::is_null);
+        return if mixed { Err(violations::mixed_nulls(child, &outgoing.constraint)) } else { Ok(None) };
     }
     let Outgoing { key, parent, parent_index, .. } = outgoing;
     let casted = convert(&key.columns, child, &key.referenced, parent, values, context)?;
@@ -295,7 +298,7 @@ pub async fn after_departure(
                     continue;
                 }
                 let round = Round { rules: &rules, incoming, child_rules: &child_rules, departures };
-                let follows = match action {
+                match action {
                     ReferentialAction::NoAction => {
                         round.refuse(context, true).await?;
                         continue;
@@ -304,10 +307,9 @@ pub async fn after_departure(
                         round.refuse(context, false).await?;
                         continue;
                     }
-                    ReferentialAction::Cascade => true,
-                    ReferentialAction::SetNull => false,
-                };
-                moved.push((child_rules.clone(), round.carry(context, follows, &mut next).await?));
+                    ReferentialAction::Cascade | ReferentialAction::SetNull | ReferentialAction::SetDefault => {}
+                }
+                moved.push((child_rules.clone(), round.carry(context, action, &mut next).await?));
             }
             if !next.is_empty() {
                 queue.push_back((child_rules, next, depth + 1));
@@ -513,23 +515,24 @@ impl Round<'_> {
         Err(kept_changing())
     }
 
-    /// CASCADE (`follows`) and SET NULL: deletes or changes the children, and gives the keys of those that changed.
+    /// CASCADE, SET NULL and SET DEFAULT: deletes or changes the children, and gives the keys of those that changed.
     async fn carry(
         &self,
         context: &mut StatementContext<'_>,
-        follows: bool,
+        action: ReferentialAction,
         next: &mut Vec<Departed>,
     ) -> Result<Vec<Bytes>> {
         let Incoming { key, child, .. } = self.incoming;
         let rows = self.lock_children(context).await?;
         let mut writer = TableWriter::cascading(self.child_rules);
         for (departure, rows) in self.departures.iter().zip(rows) {
-            let replacement = match (follows, &departure.new) {
-                (true, None) => None,
-                (true, Some(new)) => {
+            let replacement = match (action, &departure.new) {
+                (ReferentialAction::SetDefault, _) => Some(self.defaults(context)?),
+                (ReferentialAction::Cascade, None) => None,
+                (ReferentialAction::Cascade, Some(new)) => {
                     Some(convert(&key.referenced, &self.rules.table, &key.columns, child, new.clone(), context)?)
                 }
-                (false, _) => Some(vec![Datum::Null; key.columns.len()]),
+                _ => Some(vec![Datum::Null; key.columns.len()]),
             };
             for row in rows {
                 context.eval.check_canceled()?;
@@ -549,6 +552,21 @@ impl Round<'_> {
             }
         }
         Ok(writer.into_unsettled())
+    }
+
+    /// The defaults of the children's columns.
+    fn defaults(&self, context: &StatementContext<'_>) -> Result<Vec<Datum>> {
+        let Incoming { key, child, .. } = self.incoming;
+        let binder = ScalarBinder::new(BindContext::for_rules(&context.eval.catalog), context.eval.clone());
+        let mut values = Vec::with_capacity(key.columns.len());
+        for attnum in &key.columns {
+            let at = child.column_index(*attnum).ok_or_else(|| Error::internal("column is gone"))?;
+            values.push(match binder.column_default(child, &child.columns[at])? {
+                Some(default) => Program::compile(&default, &Layout::default())?.run(&[], &[], context.eval)?,
+                None => Datum::Null,
+            });
+        }
+        Ok(values)
     }
 
     /// The children of each departure, locked.

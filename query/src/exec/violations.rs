@@ -126,6 +126,15 @@ pub fn missing_parent(
         .with_detail(format!("Key {shown} is not present in table \"{parent}\"."))
 }
 
+/// 23503 of MATCH FULL.
+pub fn mixed_nulls(table: &Table, constraint: &Constraint) -> Error {
+    let message =
+        format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", table.name, constraint.name);
+    of_table(Error::new(ErrorKind::ForeignKeyViolation, message), table)
+        .with_constraint(constraint.name.clone())
+        .with_detail("MATCH FULL does not allow mixing of null and nonnull key values.")
+}
+
 /// 23503 at the referenced side (Postgres 15 gives it for RESTRICT too).
 pub fn still_referenced(
     parent: &Table,

@@ -46,6 +46,7 @@ fn action(clause: &str, action: ReferentialAction) -> String {
         ReferentialAction::Restrict => "RESTRICT",
         ReferentialAction::Cascade => "CASCADE",
         ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
     };
     format!(" ON {clause} {name}")
 }
@@ -72,10 +73,11 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
         ConstraintKind::ForeignKey(key) => {
             let referenced = ctx.catalog.tables.get(&key.table);
             format!(
-                "FOREIGN KEY ({}) REFERENCES {}({}){}{}{}",
+                "FOREIGN KEY ({}) REFERENCES {}({}){}{}{}{}",
                 column_list(table, &key.columns),
                 reg_text(ctx, PgType::Regclass, key.table),
                 referenced.map_or_else(String::new, |t| column_list(t, &key.referenced)),
+                if key.match_full { " MATCH FULL" } else { "" },
                 action("UPDATE", key.on_update),
                 action("DELETE", key.on_delete),
                 key.deferral_clause(),

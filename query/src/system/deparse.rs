@@ -98,12 +98,16 @@ pub fn constraint_definition(snapshot: &Snapshot, path: &[String], table: &Table
                 "FOREIGN KEY ({}) REFERENCES {name}({columns})",
                 column_list(table, key.columns.iter().copied())
             );
+            if key.match_full {
+                text.push_str(" MATCH FULL");
+            }
             for (clause, action) in [("UPDATE", key.on_update), ("DELETE", key.on_delete)] {
                 let action = match action {
                     ReferentialAction::NoAction => continue,
                     ReferentialAction::Restrict => "RESTRICT",
                     ReferentialAction::Cascade => "CASCADE",
                     ReferentialAction::SetNull => "SET NULL",
+                    ReferentialAction::SetDefault => "SET DEFAULT",
                 };
                 text.push_str(&format!(" ON {clause} {action}"));
             }

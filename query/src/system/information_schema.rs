@@ -437,6 +437,7 @@ fn rule(action: ReferentialAction) -> Datum {
         ReferentialAction::Restrict => "RESTRICT",
         ReferentialAction::Cascade => "CASCADE",
         ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
     })
 }
 
@@ -457,7 +458,7 @@ fn referential_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
                 ("unique_constraint_catalog", if unique.is_some() { database(context) } else { Datum::Null }),
                 ("unique_constraint_schema", optional_text(unique.and(target).map(|t| t.schema_name.as_str()))),
                 ("unique_constraint_name", optional_text(unique.map(|c| c.name.as_str()))),
-                ("match_option", text("NONE")),
+                ("match_option", text(if key.match_full { "FULL" } else { "NONE" })),
                 ("update_rule", rule(key.on_update)),
                 ("delete_rule", rule(key.on_delete)),
             ]);

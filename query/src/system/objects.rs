@@ -73,6 +73,7 @@ fn action(action: ReferentialAction) -> Datum {
         ReferentialAction::Restrict => "r",
         ReferentialAction::Cascade => "c",
         ReferentialAction::SetNull => "n",
+        ReferentialAction::SetDefault => "d",
     })
 }
 
@@ -114,7 +115,7 @@ fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, 
             referenced = key.table;
             on_update = action(key.on_update);
             on_delete = action(key.on_delete);
-            match_kind = text("s");
+            match_kind = text(if key.match_full { "f" } else { "s" });
             (deferrable, deferred) = (key.deferrable, key.initially_deferred);
             columns.clone_from(&key.columns);
             referenced_columns = int2_array(key.referenced.iter().copied());
