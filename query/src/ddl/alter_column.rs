@@ -4,6 +4,7 @@ use sqlparser::ast::{AlterColumnOperation, DataType, Expr, GeneratedAs, Ident, O
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::alter_table::Altering;
+use super::constraints::must_agree;
 use super::expressions::parse_expression;
 use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type, fold};
 use crate::catalog::{ColumnDefault, ConstraintKind, Identity, Sequence, Table, choose_relation_name};
@@ -255,16 +256,11 @@ impl Ddl<'_, '_> {
                 super::constraints::must_be_indexable(new_type.ty)?;
             }
         }
-        let in_key = altering.table.foreign_keys().any(|(_, key)| key.columns.contains(&old.attnum))
-            || self.snapshot().referencing(altering.table.oid).iter().any(|(other, at)| {
-                matches!(&other.constraints[*at].kind,
-                        ConstraintKind::ForeignKey(key) if key.referenced.contains(&old.attnum))
-            });
         let in_place = using.is_none() && widens(old.ty, new_type);
-        if in_key && !in_place {
-            return Err(Error::unsupported("ALTER TYPE of a column that a foreign key uses"));
-        }
         altering.table.columns[position].ty = new_type;
+        if !in_place {
+            self.check_keys_again(&altering.table, old.attnum)?;
+        }
         if old.identity.is_some() {
             for sequence in self.snapshot().sequences_of(altering.table.oid, Some(old.attnum)) {
                 self.alter_identity_type(&sequence, new_type)?;
@@ -298,6 +294,40 @@ impl Ddl<'_, '_> {
             altering.columns.retain(|c| c.attnum != old.attnum);
             altering.columns.push(RewriteColumn { attnum: old.attnum, expression: Some(expression) });
         }
+        Ok(())
+    }
+
+    /// Foreign keys that use a column, on either side, whose values become others: their types must agree, and every child must
+    /// have its parent still.
+    fn check_keys_again(&mut self, table: &Table, attnum: i16) -> Result<()> {
+        let own = table.foreign_keys().map(|(constraint, key)| (table, constraint, key));
+        let others: Vec<_> = self.snapshot().referencing(table.oid);
+        let incoming = others.iter().filter(|(other, _)| other.oid != table.oid).filter_map(|(other, at)| {
+            let constraint = &other.constraints[*at];
+            match &constraint.kind {
+                ConstraintKind::ForeignKey(key) => Some((other.as_ref(), constraint, key)),
+                _ => None,
+            }
+        });
+        let mut jobs = Vec::new();
+        for (child, constraint, key) in own.chain(incoming) {
+            let uses = (child.oid == table.oid && key.columns.contains(&attnum))
+                || (key.table == table.oid && key.referenced.contains(&attnum));
+            if !uses {
+                continue;
+            }
+            let other;
+            let parent: &Table = if key.table == table.oid {
+                table
+            } else {
+                other = self.table_by_oid(key.table)?;
+                &other
+            };
+            must_agree(child, parent, key, &constraint.name)?;
+            let what = Validation::ForeignKey { constraint: constraint.oid };
+            jobs.push(Job::Validate { table: child.oid, what });
+        }
+        self.jobs.append(&mut jobs);
         Ok(())
     }
 

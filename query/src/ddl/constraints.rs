@@ -526,30 +526,7 @@ impl Ddl<'_, '_> {
                     ),
                 )
             })?;
-        for (from, to) in attnums.iter().zip(&referenced_attnums) {
-            let (Some(from), Some(to)) = (table.column_index(*from), target.column_index(*to)) else {
-                return Err(Error::internal("a key column is gone"));
-            };
-            let (from, to) = (&table.columns[from], &target.columns[to]);
-            if !key_types_agree(from.ty.ty, to.ty.ty) {
-                let name = match name {
-                    Some(name) => name.to_owned(),
-                    None => self.foreign_key_name(table, &attnums),
-                };
-                return Err(Error::new(
-                    ErrorKind::DatatypeMismatch,
-                    format!("foreign key constraint \"{name}\" cannot be implemented"),
-                )
-                .with_detail(format!(
-                    "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
-                    from.name,
-                    to.name,
-                    from.ty.ty.sql_name(),
-                    to.ty.ty.sql_name()
-                )));
-            }
-        }
-        Ok(ForeignKey {
+        let key = ForeignKey {
             columns: attnums,
             table: target.oid,
             referenced: referenced_attnums,
@@ -559,8 +536,38 @@ impl Ddl<'_, '_> {
             match_full: false,
             deferrable: false,
             initially_deferred: false,
-        })
+        };
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => self.foreign_key_name(table, &key.columns),
+        };
+        must_agree(table, &target, &key, &name)?;
+        Ok(key)
     }
+}
+
+/// 42804 unless the types of a foreign key's columns can be compared with those that they refer to.
+pub(crate) fn must_agree(child: &Table, parent: &Table, key: &ForeignKey, name: &str) -> Result<()> {
+    for (from, to) in key.columns.iter().zip(&key.referenced) {
+        let (Some(from), Some(to)) = (child.column_index(*from), parent.column_index(*to)) else {
+            return Err(Error::internal("a key column is gone"));
+        };
+        let (from, to) = (&child.columns[from], &parent.columns[to]);
+        if !key_types_agree(from.ty.ty, to.ty.ty) {
+            return Err(Error::new(
+                ErrorKind::DatatypeMismatch,
+                format!("foreign key constraint \"{name}\" cannot be implemented"),
+            )
+            .with_detail(format!(
+                "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
+                from.name,
+                to.name,
+                from.ty.ty.sql_name(),
+                to.ty.ty.sql_name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn too_many_index_columns() -> Error {
