@@ -9,8 +9,8 @@ use datafusion::common::{DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{
-    Distinct, EmptyRelation, Expr as DfExpr, ExprFunctionExt, Filter, Limit, LogicalPlan, LogicalPlanBuilder,
-    Projection, Sort, Union, Values, lit,
+    EmptyRelation, Expr as DfExpr, ExprFunctionExt, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Projection, Sort,
+    Union, Values, lit,
 };
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -327,10 +327,7 @@ impl<'a> Lowerer<'a> {
                 input: Arc::new(plan),
             }));
         }
-        if output.iter().any(|c| needs_equality_key(c.ty.ty)) {
-            return self.grouped(plan, output, Vec::new());
-        }
-        Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(plan))))
+        self.grouped(plan, output, Vec::new())
     }
 
     /// Groups equal rows, with more aggregates over the groups.

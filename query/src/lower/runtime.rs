@@ -23,6 +23,7 @@ use stratos_types::{Datum, Error, Result};
 use tokio::runtime::Handle;
 
 use super::context::{StatementContext, StatementExtension};
+use super::dependencies::WithoutDependencies;
 use super::error::error_from;
 use super::frugal::Fallback;
 use super::guard::GuardConditions;
@@ -172,7 +173,7 @@ impl QueryRuntime {
     }
 }
 
-/// The optimizer's rules: those about subqueries are missing (we hand it none), and those about metadata of files.
+/// The optimizer's rules: those about subqueries and DISTINCT are missing (we hand it none), and those about metadata of files.
 fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     use datafusion::optimizer::{
         common_subexpr_eliminate::CommonSubexprEliminate, eliminate_cross_join::EliminateCrossJoin,
@@ -180,15 +181,13 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         eliminate_group_by_constant::EliminateGroupByConstant, eliminate_limit::EliminateLimit,
         eliminate_outer_join::EliminateOuterJoin, extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections, propagate_empty_relation::PropagateEmptyRelation,
-        push_down_filter::PushDownFilter, push_down_limit::PushDownLimit,
-        replace_distinct_aggregate::ReplaceDistinctWithAggregate, simplify_expressions::SimplifyExpressions,
+        push_down_filter::PushDownFilter, push_down_limit::PushDownLimit, simplify_expressions::SimplifyExpressions,
         single_distinct_to_groupby::SingleDistinctToGroupBy,
     };
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
-        Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
-        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(WithoutDependencies(EliminateDuplicatedExpr::new())),
         Arc::new(EliminateFilter::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateLimit::new()),
@@ -199,7 +198,7 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SingleDistinctToGroupBy::new()),
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),
-        Arc::new(OptimizeProjections::new()),
+        Arc::new(WithoutDependencies(OptimizeProjections::new())),
         Arc::new(GuardConditions),
     ];
     rules.into_iter().map(|rule| Arc::new(Interruptible(rule)) as Arc<dyn OptimizerRule + Send + Sync>).collect()
