@@ -238,8 +238,16 @@ impl Binder<'_> {
 
 /// The type's modifier, where one is wanted that the value does not have yet.
 fn with_modifier(expr: Expr, to: ColumnType, explicit: bool) -> Expr {
-    if to.typmod < 0 || expr.ty.typmod == to.typmod {
+    if expr.ty.typmod == to.typmod {
         return expr;
+    }
+    if to.typmod < 0 {
+        // An explicit cast to the bare type says that the modifier is not known any more. The value stays as it is.
+        return match expr.kind {
+            _ if !explicit => expr,
+            ExprKind::Literal(_) | ExprKind::Param(_) => Expr { ty: to, ..expr },
+            _ => Expr { kind: ExprKind::Cast { arg: Box::new(expr), explicit }, ty: to },
+        };
     }
     if let ExprKind::Literal(value) = &expr.kind {
         if value.is_null() {

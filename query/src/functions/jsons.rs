@@ -45,14 +45,23 @@ pub fn field_text(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     member_text(json::get_field(text(&a[0])?, text(&a[1])?)?)
 }
 
+/// The element at an index. A `jsonb` that is neither array nor object counts as an array of itself, a `json` does not.
+fn at_index(a: &[Datum]) -> Result<Option<&str>> {
+    let (whole, index) = (text(&a[0])?, int4(&a[1])?);
+    if matches!(a[0], Datum::Jsonb(_)) && !matches!(json::type_of(whole)?, "array" | "object") {
+        return Ok(matches!(index, 0 | -1).then_some(whole));
+    }
+    json::get_index(whole, index)
+}
+
 /// `-> integer`
 pub fn element(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    Ok(member(&a[0], json::get_index(text(&a[0])?, int4(&a[1])?)?))
+    Ok(member(&a[0], at_index(a)?))
 }
 
 /// `->> integer`
 pub fn element_text(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    member_text(json::get_index(text(&a[0])?, int4(&a[1])?)?)
+    member_text(at_index(a)?)
 }
 
 /// The path of `#>` (an array) or of `json_extract_path` (arguments); `None` where part of it is NULL.

@@ -5,6 +5,7 @@
 //! of these shapes stays a function (see `subquery`), or is planned for each row of the left (see `lateral`).
 
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 
 use datafusion::common::JoinType;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, Operator};
@@ -49,10 +50,17 @@ impl Lowerer<'_> {
     pub(super) fn join_subqueries(&self, plan: LogicalPlan, exprs: &mut [&mut Expr]) -> Result<LogicalPlan> {
         let available: BTreeSet<String> = plan.schema().fields().iter().map(|f| f.name().clone()).collect();
         let mut joins = Vec::new();
+        // The binder writes some operands twice, `(a, b) < (c, d)` for one; the same subquery is joined once.
+        let mut known: Vec<(Discriminant<SubqueryKind>, Vec<ColumnId>, Expr)> = Vec::new();
         for expr in exprs.iter_mut() {
             expr.try_rewrite(&mut |e| {
                 let ExprKind::Subquery { kind, query } = &e.kind else { return Ok(Walk::Into) };
-                if let Some(joined) = self.as_left_join(kind, query, &available) {
+                let kind_of = discriminant(kind);
+                let columns: Vec<ColumnId> = query.output().iter().map(|c| c.id).collect();
+                if let Some((_, _, value)) = known.iter().find(|(k, c, _)| *k == kind_of && *c == columns) {
+                    *e = value.clone();
+                } else if let Some(joined) = self.as_left_join(kind, query, &available) {
+                    known.push((kind_of, columns, joined.value.clone()));
                     *e = joined.value.clone();
                     joins.push(joined);
                 }

@@ -8,7 +8,7 @@
 //! - [`execute`]: statement in, batches out · [`explain()`]: the plan in words
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
-//! - `deep`: expressions that are kept from DataFusion · `dependencies`: conclusions that it must not draw · `interrupt`: planning on threads of its own
+//! - `deep`: expressions that are kept from DataFusion · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
 //! - `ordered`: the first rows in an index's order
@@ -16,11 +16,11 @@
 
 mod accumulate;
 mod aggregate;
+mod conclusions;
 mod context;
 mod cte;
 mod decorrelate;
 mod deep;
-mod dependencies;
 mod error;
 mod estimate;
 mod explain;

@@ -10,7 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{
     EmptyRelation, Expr as DfExpr, ExprFunctionExt, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Projection, Sort,
-    Union, Values, lit,
+    Union, Values, ident, lit,
 };
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -20,6 +20,7 @@ use super::error::error_from;
 use super::expr::{column, column_name, comparable, conjunction};
 use super::udf::{RowFunction, RowOp, literal};
 use super::walk::Facts;
+use super::window::KeyColumns;
 use crate::arrow::{arrow_type, datum_of_scalar, needs_equality_key};
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, SetOpKind, SortKey};
 use crate::scan::{ScanOrder, StoredTable, function_table, system_table};
@@ -197,15 +198,18 @@ impl<'a> Lowerer<'a> {
     }
 
     fn values(&self, columns: &[OutputColumn], rows: &[Vec<Expr>]) -> Result<LogicalPlan> {
-        let schema = Arc::new(schema_of(columns)?);
+        let schema = schema_of(columns)?;
         if columns.is_empty() || rows.is_empty() {
             if rows.len() > 1 {
                 return Err(Error::internal("several rows of no columns"));
             }
+            let schema = Arc::new(schema);
             return Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: !rows.is_empty(), schema }));
         }
         let values = rows.iter().map(|row| row.iter().map(|e| self.expr(e)).collect()).collect::<Result<_>>()?;
-        Ok(LogicalPlan::Values(Values { schema, values }))
+        let values = LogicalPlan::Values(Values { schema: Arc::new(numbered(&schema)?), values });
+        let names = columns.iter().enumerate();
+        project(values, names.map(|(at, c)| ident(value_name(at)).alias(column_name(c.id))).collect())
     }
 
     /// The value of an expression without columns.
@@ -274,18 +278,29 @@ impl<'a> Lowerer<'a> {
     }
 
     pub(super) fn sort_keys(&self, keys: &[SortKey]) -> Result<Vec<SortExpr>> {
-        keys.iter()
-            .map(|k| {
-                // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
-                let key = match k.expr.ty.ty {
-                    ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar | PgType::Record) => {
-                        comparable(self.expr(&k.expr)?, ty)
-                    }
-                    _ => self.expr(&k.expr)?,
-                };
-                Ok(key.sort(!k.descending, k.nulls_first))
-            })
-            .collect()
+        let mut sorts = Vec::with_capacity(keys.len());
+        for k in keys {
+            // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
+            let key = match k.expr.ty.ty {
+                ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar | PgType::Record) => {
+                    comparable(self.expr(&k.expr)?, ty)
+                }
+                _ => self.expr(&k.expr)?,
+            };
+            self.push_sort(&mut sorts, key, k);
+        }
+        Ok(sorts)
+    }
+
+    /// A key to sort by, as one expression or two.
+    pub(super) fn push_sort(&self, sorts: &mut Vec<SortExpr>, key: DfExpr, k: &SortKey) {
+        // NULLS FIRST is about whole values; within arrays Arrow would follow it too, where NULL is always the greatest.
+        if k.expr.ty.ty.element().is_some() && k.nulls_first != k.descending {
+            sorts.push(DfExpr::IsNull(Box::new(key.clone())).sort(!k.nulls_first, false));
+            sorts.push(key.sort(!k.descending, k.descending));
+        } else {
+            sorts.push(key.sort(!k.descending, k.nulls_first));
+        }
     }
 
     fn limit(&self, input: &Rel, limit: Option<&Expr>, offset: Option<&Expr>) -> Result<LogicalPlan> {
@@ -347,7 +362,7 @@ impl<'a> Lowerer<'a> {
                 keys.push(comparable(column(c.id), c.ty.ty).alias(key));
                 let any = self.fresh("v");
                 values.push(super::aggregate::representative(c.ty).call(vec![column(c.id)]).alias(any.clone()));
-                back.push(datafusion::logical_expr::ident(any).alias(name));
+                back.push(ident(any).alias(name));
             } else {
                 keys.push(column(c.id));
                 back.push(column(c.id));
@@ -355,7 +370,7 @@ impl<'a> Lowerer<'a> {
         }
         for (name, e) in aggregates {
             values.push(e.alias(name.clone()));
-            back.push(datafusion::logical_expr::ident(name));
+            back.push(ident(name));
         }
         let plan = LogicalPlanBuilder::new(plan)
             .aggregate(keys, values)
@@ -367,8 +382,11 @@ impl<'a> Lowerer<'a> {
     fn distinct_on(&self, input: &Rel, on: &[Expr], keys: &[SortKey]) -> Result<LogicalPlan> {
         let output = input.output();
         let plan = self.rel(input)?;
-        let partition = on.iter().map(|e| Ok(comparable(self.expr(e)?, e.ty.ty))).collect::<Result<Vec<_>>>()?;
-        let order = self.sort_keys(keys)?;
+        let mut partition = on.iter().map(|e| Ok(comparable(self.expr(e)?, e.ty.ty))).collect::<Result<Vec<_>>>()?;
+        let mut order = self.sort_keys(keys)?;
+        let mut computed = KeyColumns::default();
+        partition.iter_mut().chain(order.iter_mut().map(|key| &mut key.expr)).for_each(|key| computed.take(self, key));
+        let plan = computed.below(plan)?;
         let number = datafusion::functions_window::expr_fn::row_number()
             .partition_by(partition)
             .order_by(order.clone())
@@ -376,7 +394,7 @@ impl<'a> Lowerer<'a> {
             .map_err(error_from)?;
         let name = number.schema_name().to_string();
         let plan = LogicalPlanBuilder::window_plan(plan, vec![number]).map_err(error_from)?;
-        let first = datafusion::logical_expr::ident(name).eq(lit(1_u64));
+        let first = ident(name).eq(lit(1_u64));
         let plan = filter(plan, first)?;
         let plan = sort(plan, order)?;
         project(plan, output.iter().map(|c| column(c.id)).collect())
@@ -406,17 +424,15 @@ impl<'a> Lowerer<'a> {
         let (in_left, in_right) = (self.fresh("l"), self.fresh("r"));
         let tag = |l: i64, r: i64| [lit(l).alias(in_left.clone()), lit(r).alias(in_right.clone())];
         let plan = union(vec![side(left, &tag(1, 0))?, side(right, &tag(0, 1))?])?;
-        let total = |name: &String| {
-            datafusion::functions_aggregate::expr_fn::sum(datafusion::logical_expr::ident(name.clone()))
-        };
+        let total = |name: &String| datafusion::functions_aggregate::expr_fn::sum(ident(name.clone()));
         let (left_count, right_count) = (self.fresh("n"), self.fresh("n"));
         let plan = self.grouped(
             plan,
             columns,
             vec![(left_count.clone(), total(&in_left)), (right_count.clone(), total(&in_right))],
         )?;
-        let l = || datafusion::logical_expr::ident(left_count.clone());
-        let r = || datafusion::logical_expr::ident(right_count.clone());
+        let l = || ident(left_count.clone());
+        let r = || ident(right_count.clone());
         let wanted = match (op, all) {
             (SetOpKind::Intersect, _) => l().gt(lit(0_i64)).and(r().gt(lit(0_i64))),
             (_, false) => l().gt(lit(0_i64)).and(r().eq(lit(0_i64))),
@@ -492,6 +508,18 @@ fn and(mut list: Vec<Expr>) -> Option<Expr> {
 pub(super) fn schema_of(columns: &[OutputColumn]) -> Result<DFSchema> {
     let fields: Vec<arrow::datatypes::Field> =
         columns.iter().map(|c| arrow::datatypes::Field::new(column_name(c.id), arrow_type(c.ty.ty), true)).collect();
+    DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(error_from)
+}
+
+/// The name that DataFusion gives a column of VALUES: it makes them anew, with these, when parameters get their values.
+fn value_name(at: usize) -> String {
+    format!("column{}", at + 1)
+}
+
+fn numbered(schema: &DFSchema) -> Result<DFSchema> {
+    let fields = schema.fields().iter().enumerate();
+    let fields: Vec<arrow::datatypes::Field> =
+        fields.map(|(at, field)| field.as_ref().clone().with_name(value_name(at))).collect();
     DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(error_from)
 }
 

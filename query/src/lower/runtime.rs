@@ -22,8 +22,8 @@ use stratos_replication::PrefixStatistics;
 use stratos_types::{Datum, Error, Result};
 use tokio::runtime::Handle;
 
+use super::conclusions::{AskedAbove, WithoutDependencies};
 use super::context::{StatementContext, StatementExtension};
-use super::dependencies::WithoutDependencies;
 use super::error::error_from;
 use super::frugal::Fallback;
 use super::guard::GuardConditions;
@@ -194,7 +194,7 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownLimit::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(AskedAbove(PushDownFilter::new())),
         Arc::new(SingleDistinctToGroupBy::new()),
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),

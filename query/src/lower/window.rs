@@ -9,7 +9,7 @@ use datafusion::functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, 
 use datafusion::logical_expr::expr::{WindowFunction as DfWindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame as DfFrame, WindowFrameBound, WindowFrameUnits,
-    WindowFunctionDefinition, WindowUDF, cast as native_cast,
+    WindowFunctionDefinition, WindowUDF, cast as native_cast, ident,
 };
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -22,11 +22,12 @@ use crate::ir::{Expr, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, Win
 impl Lowerer<'_> {
     pub(super) fn window(&self, input: &Rel, calls: &[(OutputColumn, WindowCall)]) -> Result<LogicalPlan> {
         let plan = self.rel(input)?;
+        let mut computed = KeyColumns::default();
         let mut back: Vec<DfExpr> = input.output().iter().map(|c| column(c.id)).collect();
         let mut exprs = Vec::new();
         let mut names = BTreeSet::new();
         for (c, call) in calls {
-            let (expr, cast) = self.window_call(call)?;
+            let (expr, cast) = self.window_call(call, &mut computed)?;
             // DataFusion names the column after the call; equal calls share it.
             let name = expr.schema_name().to_string();
             let mut result = DfExpr::Column(Column::new_unqualified(name.clone()));
@@ -38,21 +39,21 @@ impl Lowerer<'_> {
                 exprs.push(expr);
             }
         }
-        let plan = LogicalPlanBuilder::window_plan(plan, exprs).map_err(error_from)?;
+        let plan = LogicalPlanBuilder::window_plan(computed.below(plan)?, exprs).map_err(error_from)?;
         project(plan, back)
     }
 
-    fn window_call(&self, call: &WindowCall) -> Result<(DfExpr, Option<DataType>)> {
-        let partition_by =
+    fn window_call(&self, call: &WindowCall, computed: &mut KeyColumns) -> Result<(DfExpr, Option<DataType>)> {
+        let mut partition_by =
             call.partition_by.iter().map(|e| Ok(comparable(self.expr(e)?, e.ty.ty))).collect::<Result<Vec<_>>>()?;
-        let order_by = call
-            .order_by
-            .iter()
-            .map(|k| {
-                // Peers are equal values, so the order too must go by what equality looks at.
-                Ok(comparable(self.expr(&k.expr)?, k.expr.ty.ty).sort(!k.descending, k.nulls_first))
-            })
-            .collect::<Result<Vec<_>>>()?;
+        partition_by.iter_mut().for_each(|key| computed.take(self, key));
+        let mut order_by = Vec::new();
+        for k in &call.order_by {
+            // Peers are equal values, so the order too must go by what equality looks at.
+            let key = comparable(self.expr(&k.expr)?, k.expr.ty.ty);
+            self.push_sort(&mut order_by, key, k);
+        }
+        order_by.iter_mut().for_each(|key| computed.take(self, &mut key.expr));
         let frame = match &call.frame {
             Some(frame) => self.frame(frame, call)?,
             None => DfFrame::new((!order_by.is_empty()).then_some(false)),
@@ -221,6 +222,37 @@ impl Lowerer<'_> {
             }
             _ => Err(Error::unsupported("RANGE with an offset for this type")),
         }
+    }
+}
+
+/// What windows are divided and sorted by, as columns that are computed below them. Where a condition makes such a key a
+/// constant, DataFusion leaves it out of the sort, and does not find it constant any more under the window's name for it.
+#[derive(Default)]
+pub(super) struct KeyColumns(Vec<(DfExpr, String)>);
+
+impl KeyColumns {
+    /// Puts a column in the place of a key.
+    pub fn take(&mut self, lowerer: &Lowerer<'_>, key: &mut DfExpr) {
+        if matches!(key, DfExpr::Column(_) | DfExpr::Literal(..)) {
+            return;
+        }
+        let known = self.0.iter().find(|(e, _)| e == key).map(|(_, name)| name.clone());
+        let name = known.unwrap_or_else(|| {
+            let name = lowerer.fresh("k");
+            self.0.push((key.clone(), name.clone()));
+            name
+        });
+        *key = ident(name);
+    }
+
+    /// The plan with the columns.
+    pub fn below(self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if self.0.is_empty() {
+            return Ok(plan);
+        }
+        let mut exprs: Vec<DfExpr> = plan.schema().columns().into_iter().map(DfExpr::Column).collect();
+        exprs.extend(self.0.into_iter().map(|(e, name)| e.alias(name)));
+        project(plan, exprs)
     }
 }
 

@@ -1,11 +1,14 @@
-//! What DataFusion believes of columns that decide others.
+//! What DataFusion must not conclude: that columns decide others, and that a condition may be asked earlier.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{FunctionalDependencies, Result as DfResult};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::expr::conjunction;
 
 /// Takes the functional dependencies off the whole plan before a rule that drops sort and group keys by them.
 ///
@@ -52,4 +55,44 @@ fn forget(mut plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     }
     *schema = Arc::new(schema.as_ref().clone().with_functional_dependencies(FunctionalDependencies::empty())?);
     Ok(Transformed::yes(plan))
+}
+
+/// Keeps conditions above grouping and windows that the rule would ask below: those without columns, which it takes for
+/// conditions on the keys of groups (`SELECT n FROM (SELECT count(*) n FROM t) x WHERE $1` is no row when `$1` is false,
+/// and not one that has counted nothing), and volatile ones, which say something of a group, not of a row in it.
+#[derive(Debug)]
+pub(super) struct AskedAbove<R>(pub R);
+
+impl<R: OptimizerRule + Send + Sync> OptimizerRule for AskedAbove<R> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
+        let (mut conditions, mut input) = (Vec::new(), &plan);
+        while let LogicalPlan::Filter(filter) = input {
+            conditions.push(filter.predicate.clone());
+            input = &filter.input;
+        }
+        if conditions.is_empty() || !matches!(input, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)) {
+            return self.0.rewrite(plan, config);
+        }
+        let movable = |condition: &Expr| !condition.column_refs().is_empty() && !condition.is_volatile();
+        // Inner conditions come first.
+        let conditions = conditions.into_iter().rev().flat_map(split_conjunction_owned);
+        let (below, above): (Vec<Expr>, Vec<Expr>) = conditions.partition(movable);
+        let Some(above) = conjunction(above) else { return self.0.rewrite(plan, config) };
+        let Some(below) = conjunction(below) else { return Ok(Transformed::no(plan)) };
+        let below = LogicalPlan::Filter(Filter::try_new(below, Arc::new(input.clone()))?);
+        self.0.rewrite(below, config)?.map_data(|plan| {
+            Ok(LogicalPlan::Filter(match plan {
+                LogicalPlan::Filter(kept) => Filter::try_new(kept.predicate.and(above), kept.input)?,
+                other => Filter::try_new(above, Arc::new(other))?,
+            }))
+        })
+    }
 }
