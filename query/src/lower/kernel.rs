@@ -90,8 +90,8 @@ pub(crate) fn equality_key(value: &ColumnarValue, ty: PgType) -> Result<Columnar
 
 fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
     Ok(match ty {
-        PgType::Float4 => Arc::new(normalised::<Float32Type>(array, |v| if v.is_nan() { f32::NAN } else { v + 0.0 })),
-        PgType::Float8 => Arc::new(normalised::<Float64Type>(array, |v| if v.is_nan() { f64::NAN } else { v + 0.0 })),
+        PgType::Float4 => Arc::new(normalised::<Float32Type>(array, float4_key)),
+        PgType::Float8 => Arc::new(normalised::<Float64Type>(array, float8_key)),
         PgType::Bpchar => {
             let strings = array.as_string_opt::<i32>().ok_or_else(|| Error::internal("char(n) column is not Utf8"))?;
             let mut out = StringBuilder::with_capacity(strings.len(), strings.value_data().len());
@@ -120,6 +120,15 @@ fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
     })
 }
 
+/// Zeros have one form, and so have NaNs: `Infinity - Infinity` gives one with a sign, which Arrow holds for the least number.
+fn float4_key(v: f32) -> f32 {
+    if v.is_nan() { f32::NAN } else { v + 0.0 }
+}
+
+fn float8_key(v: f64) -> f64 {
+    if v.is_nan() { f64::NAN } else { v + 0.0 }
+}
+
 fn normalised<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> PrimitiveArray<T> {
     array.as_primitive::<T>().unary(f)
 }
@@ -127,8 +136,8 @@ fn normalised<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> 
 /// [`equality_key`] of one value where a Datum can express it.
 pub(crate) fn equality_key_datum(value: &Datum) -> Datum {
     match value {
-        Datum::Float4(v) => Datum::Float4(v + 0.0),
-        Datum::Float8(v) => Datum::Float8(v + 0.0),
+        Datum::Float4(v) => Datum::Float4(float4_key(*v)),
+        Datum::Float8(v) => Datum::Float8(float8_key(*v)),
         other => other.clone(),
     }
 }

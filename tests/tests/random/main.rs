@@ -42,7 +42,7 @@ const STATEMENTS_LONG: usize = 20_000;
 /// The first seed.
 const SEED: u64 = 1;
 /// Differences after which it is enough.
-const DIFFERENCES_MAX: usize = 100;
+const DIFFERENCES_MAX: usize = 25;
 /// Statements that are tried to make one smaller.
 const REDUCTIONS_MAX: usize = 400;
 /// The share of statements that may fail on both sides, of which the most are duplicates on purpose.
