@@ -232,9 +232,10 @@ impl Lowerer<'_> {
             if arrow_type(ty) == arrow_type(common) { e } else { native_cast(e, arrow_type(common)) }
         };
         let (l, r) = (side(l, lt), side(r, rt));
-        // A float that is a constant other than zero or NaN equals only itself.
+        // A float that is a constant other than zero or NaN equals only itself. (Of greater and less this does not hold: a NaN
+        // with a sign would be less.)
         let plain = |e: &DfExpr| matches!(e, DfExpr::Literal(v, _) if plain_float(v));
-        if plain(&l) || plain(&r) {
+        if matches!(op, Operator::Eq | Operator::NotEq) && (plain(&l) || plain(&r)) {
             return Ok(Some((l, op, r)));
         }
         Ok(Some((comparable(l, common), op, comparable(r, common))))

@@ -11,7 +11,7 @@
 //! - `deep`: expressions that are kept from DataFusion · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
-//! - `ordered`: the first rows in an index's order
+//! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
 
 mod accumulate;
@@ -35,6 +35,7 @@ mod lateral;
 mod lookup_join;
 mod lookup_rule;
 mod narrow;
+mod offsets;
 mod one_writer;
 mod ordered;
 mod pool;

@@ -31,6 +31,7 @@ use super::interrupt::{Interruptible, prepare_away};
 use super::kept::ChargeWindows;
 use super::lateral::LateralPlanner;
 use super::lookup_rule::LookupJoins;
+use super::offsets::OrderedOffsets;
 use super::one_writer::OneWriter;
 use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
@@ -209,6 +210,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     // No table tells exact statistics, and the rule fails over a grouping that it does know to have one row.
     rules.retain(|rule| rule.name() != "aggregate_statistics");
+    rules.insert(0, Arc::new(OrderedOffsets));
     let sides_chosen = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
     rules.insert(sides_chosen, Arc::new(LookupJoins));
     rules.push(Arc::new(OneWriter));
