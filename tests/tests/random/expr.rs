@@ -313,7 +313,7 @@ impl Generator {
         all.extend_from_slice(columns);
         let mut condition = self.condition(&all, depth.saturating_sub(1)).sql;
         if self.chance(0.5)
-            && let Some(outer) = columns.iter().filter(|c| c.ty == Ty::Int8 || c.ty == Ty::Int4).last()
+            && let Some(outer) = columns.iter().rfind(|c| c.ty == Ty::Int8 || c.ty == Ty::Int4)
         {
             let key = self.one(&["k", "id"]);
             let correlated = text(format!("({alias}.{key} = {})", outer.sql));
