@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod check;
 pub mod copy;
 pub mod ddl;
+mod dialect;
 pub mod engine;
 pub mod eval;
 pub mod exec;

@@ -381,7 +381,7 @@ impl Binder<'_> {
                 let mut fields = Vec::with_capacity(args.len());
                 for arg in args {
                     let field = self.plain_arg(arg)?;
-                    fields.push(self.known(field)?);
+                    fields.push(self.of_any_type(field, span)?);
                 }
                 Ok(Some(Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() }))
             }

@@ -172,11 +172,30 @@ impl Binder<'_> {
 
     /// Undecided literals and parameters become text.
     pub(crate) fn known(&mut self, expr: Expr) -> Result<Expr> {
+        self.known_at(expr, Span::empty())
+    }
+
+    /// As [`Binder::known`], with the value's place for errors.
+    pub(crate) fn known_at(&mut self, expr: Expr, span: Span) -> Result<Expr> {
+        self.refuse_second_type(&expr, PgType::Text, span)?;
         let expr = self.refresh(expr);
         if expr.ty.ty != PgType::Unknown {
             return Ok(expr);
         }
-        self.decide(expr, PgType::Text.into(), false, Span::empty())
+        self.decide(expr, PgType::Text.into(), false, span)
+    }
+
+    /// Where a value of any type may stand. A literal is text; what a parameter is here does not show, and the statement is
+    /// refused for it at its end, whether something else decides or not.
+    pub(crate) fn of_any_type(&mut self, expr: Expr, span: Span) -> Result<Expr> {
+        let expr = self.refresh(expr);
+        match expr.kind {
+            ExprKind::Param(n) if expr.ty.ty == PgType::Unknown => {
+                self.open_params.push((n, span));
+                Ok(expr)
+            }
+            _ => self.known_at(expr, span),
+        }
     }
 
     /// A type that resolution found to fit.

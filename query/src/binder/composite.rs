@@ -238,7 +238,7 @@ impl Binder<'_> {
         let mut fields = Vec::with_capacity(items.len());
         for item in items {
             let field = self.expr(item)?;
-            fields.push(self.known(field)?);
+            fields.push(self.of_any_type(field, item.place())?);
         }
         Ok(Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() })
     }

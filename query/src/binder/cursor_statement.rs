@@ -1,11 +1,11 @@
 //! FETCH and MOVE: the parser knows only some of their forms.
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::scope::fold_ident;
 use super::source::SourceText;
+use crate::dialect::StratosDialect;
 
 /// Where FETCH and MOVE go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Reader<'_> {
 /// # Errors
 /// 42601.
 pub(super) fn parse(text: &str, source: &SourceText, start: usize) -> Result<CursorMove> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
+    let tokens = Tokenizer::new(&StratosDialect, text)
         .tokenize_with_location()
         .map_err(|e| Error::new(ErrorKind::SyntaxError, e.to_string()))?;
     let tokens = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();

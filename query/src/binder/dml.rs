@@ -341,7 +341,7 @@ impl Binder<'_> {
         let targets = self.targets(items)?;
         let mut columns = Vec::with_capacity(targets.len());
         for target in targets {
-            let expr = self.known(target.expr)?;
+            let expr = self.known_at(target.expr, target.span)?;
             let mut output = self.output(target.name, expr.ty);
             output.origin = target.origin;
             columns.push((output, expr));

@@ -43,7 +43,11 @@ impl Binder<'_> {
                 if *uses_odbc_syntax {
                     return Err(Error::unsupported("ODBC literal"));
                 }
-                let ty = column_type(data_type).map_err(|e| self.at(e, span))?;
+                let place = match data_type {
+                    ast::DataType::Custom(name, _) => name_span(name),
+                    _ => span,
+                };
+                let ty = column_type(data_type).map_err(|e| self.at(e, place))?;
                 let literal = self.value(&value.value, value.span)?;
                 self.cast(literal, ty, span)
             }
@@ -98,6 +102,7 @@ impl Binder<'_> {
             E::BinaryOp { left: _, op: BinaryOperator::Or, right: _ } => self.logic(e, false),
             E::BinaryOp { left, op, right } => self.binary(left, op, right),
             E::UnaryOp { op, expr } => self.unary(*op, expr),
+            E::Prefixed { prefix, value } => self.named_prefix(prefix, value),
             E::IsNull(inner) => self.null_test(inner, true),
             E::IsNotNull(inner) => self.null_test(inner, false),
             E::IsTrue(inner) => self.truth_test(inner, Some(true), false, "IS TRUE"),
@@ -106,10 +111,6 @@ impl Binder<'_> {
             E::IsNotFalse(inner) => self.truth_test(inner, Some(false), true, "IS NOT FALSE"),
             E::IsUnknown(inner) => self.truth_test(inner, None, false, "IS UNKNOWN"),
             E::IsNotUnknown(inner) => self.truth_test(inner, None, true, "IS NOT UNKNOWN"),
-            E::IsDistinctFrom(_, right) | E::IsNotDistinctFrom(_, right) if is_condition(right) => {
-                let first = distinct_first(e)?;
-                self.expr(&first)
-            }
             E::IsDistinctFrom(left, right) => Ok(not(self.not_distinct(left, right)?)),
             E::IsNotDistinctFrom(left, right) => self.not_distinct(left, right),
             E::InList { expr, list, negated } => self.in_list(expr, list, *negated),
@@ -399,34 +400,4 @@ fn field_name(field: &DateTimeField) -> String {
 
 pub(crate) fn not(expr: Expr) -> Expr {
     Expr { kind: ExprKind::Not(Box::new(expr)), ty: PgType::Bool.into() }
-}
-
-/// Whether this is an AND or OR without parentheses.
-fn is_condition(e: &ast::Expr) -> bool {
-    matches!(e, ast::Expr::BinaryOp { op: ast::BinaryOperator::And | ast::BinaryOperator::Or, .. })
-}
-
-/// Whether the parser took an AND or OR for the right side of IS DISTINCT FROM.
-pub(super) fn distinct_from_condition(e: &ast::Expr) -> bool {
-    matches!(e, ast::Expr::IsDistinctFrom(_, right) | ast::Expr::IsNotDistinctFrom(_, right) if is_condition(right))
-}
-
-/// `a IS DISTINCT FROM b AND c` as `(a IS DISTINCT FROM b) AND c`: the parser takes all that follows for the right side.
-///
-/// # Errors
-/// 0A000 for OR, because an AND before it would have to be taken apart too.
-fn distinct_first(e: &ast::Expr) -> Result<ast::Expr> {
-    let (left, right, distinct) = match e {
-        ast::Expr::IsDistinctFrom(left, right) => (left, right, true),
-        ast::Expr::IsNotDistinctFrom(left, right) => (left, right, false),
-        _ => return Err(Error::internal("not IS DISTINCT FROM")),
-    };
-    let ast::Expr::BinaryOp { left: other, op: ast::BinaryOperator::And, right: rest } = right.as_ref() else {
-        return Err(Error::unsupported("IS DISTINCT FROM beside OR or NOT without parentheses"));
-    };
-    let first = match distinct {
-        true => ast::Expr::IsDistinctFrom(left.clone(), other.clone()),
-        false => ast::Expr::IsNotDistinctFrom(left.clone(), other.clone()),
-    };
-    Ok(ast::Expr::BinaryOp { left: Box::new(first), op: ast::BinaryOperator::And, right: rest.clone() })
 }

@@ -7,6 +7,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::context::Relation;
+use super::rewrite::JOIN_ALIAS_MARKER;
 use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
 use super::table_function::{PG_EXPANDARRAY, returns_set};
 use super::{Binder, Clause};
@@ -147,14 +148,26 @@ impl Binder<'_> {
             }
             JoinConstraint::Using(names) => {
                 let mut using = Vec::with_capacity(names.len());
+                let mut alias = None;
                 for name in names {
                     let parts = name_parts(name)?;
                     let [column] = parts.as_slice() else {
                         return Err(Error::new(ErrorKind::SyntaxError, "USING takes column names"));
                     };
-                    using.push((column.clone(), name_span(name)));
+                    match column.strip_prefix(JOIN_ALIAS_MARKER) {
+                        Some(name) => alias = Some(name.to_owned()),
+                        None => using.push((column.clone(), name_span(name))),
+                    }
                 }
-                self.merge(&left.scope, &right.scope, kind, &using)?
+                let (on, star) = self.merge(&left.scope, &right.scope, kind, &using)?;
+                if let Some(name) = alias {
+                    let merged = star.iter().take(using.len()).cloned().collect();
+                    let table = Scope::of(ScopeTable::of_columns(name, merged));
+                    Self::check_duplicates(&left.scope, &table)?;
+                    Self::check_duplicates(&right.scope, &table)?;
+                    tables.extend(table.tables);
+                }
+                (on, star)
             }
             JoinConstraint::Natural => {
                 let using: Vec<(String, Span)> = left
@@ -343,14 +356,7 @@ impl Binder<'_> {
                     let (name, columns) = alias_parts(alias)?;
                     let mut star = item.scope.star;
                     self.rename(&mut star, &columns, &name, alias.name.span)?;
-                    item.scope = Scope::of(ScopeTable {
-                        name,
-                        schema: None,
-                        columns: star,
-                        table: None,
-                        system: None,
-                        out_of_reach: false,
-                    });
+                    item.scope = Scope::of(ScopeTable::of_columns(name, star));
                 }
                 Ok((item, lateral))
             }
@@ -395,17 +401,7 @@ impl Binder<'_> {
         let (name, names) = alias_parts(alias)?;
         let mut columns = Self::exposed(&rel.output());
         self.rename(&mut columns, &names, &name, alias.name.span)?;
-        Ok(FromItem {
-            rel,
-            scope: Scope::of(ScopeTable {
-                name,
-                schema: None,
-                columns,
-                table: None,
-                system: None,
-                out_of_reach: false,
-            }),
-        })
+        Ok(FromItem { rel, scope: Scope::of(ScopeTable::of_columns(name, columns)) })
     }
 
     /// A CTE, a base table or a system table.
@@ -419,17 +415,7 @@ impl Binder<'_> {
             let (name, names) = alias_pair.unwrap_or((own, Vec::new()));
             let mut columns = Self::exposed(&rel.output());
             self.rename(&mut columns, &names, &name, span)?;
-            return Ok(FromItem {
-                rel,
-                scope: Scope::of(ScopeTable {
-                    name,
-                    schema: None,
-                    columns,
-                    table: None,
-                    system: None,
-                    out_of_reach: false,
-                }),
-            });
+            return Ok(FromItem { rel, scope: Scope::of(ScopeTable::of_columns(name, columns)) });
         }
         let relation = self.cx.relation(&parts).map_err(|e| self.at(e, span))?;
         let (name, names) = match &alias_pair {
@@ -547,14 +533,7 @@ impl Binder<'_> {
         Ok((
             FromItem {
                 rel: Rel::TableFunction { function: kind, args, columns, ordinality },
-                scope: Scope::of(ScopeTable {
-                    name,
-                    schema: None,
-                    columns: exposed,
-                    table: None,
-                    system: None,
-                    out_of_reach: false,
-                }),
+                scope: Scope::of(ScopeTable::of_columns(name, exposed)),
             },
             lateral,
         ))

@@ -6,6 +6,7 @@ use sqlparser::ast::{self};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
+use super::rewrite::DISTINCT_MARKER;
 use super::scope::{Place, Scope, fold_ident};
 use super::targets::Target;
 use super::{Binder, Clause};
@@ -26,6 +27,10 @@ pub(crate) struct Group {
 impl Binder<'_> {
     pub(crate) fn group_clause(&mut self, items: &[ast::Expr], targets: &mut [Target]) -> Result<Group> {
         let mut group = Group { keys: Vec::new(), sets: None };
+        let (items, distinct) = match items {
+            [ast::Expr::Identifier(marker), items @ ..] if marker.value == DISTINCT_MARKER => (items, true),
+            items => (items, false),
+        };
         let special = items.iter().any(|e| {
             matches!(e, ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))
                 || matches!(e, ast::Expr::Tuple(t) if t.is_empty())
@@ -52,6 +57,10 @@ impl Binder<'_> {
                 ));
             }
             sets = product;
+        }
+        if distinct {
+            let mut seen = BTreeSet::new();
+            sets.retain(|set| seen.insert(set.iter().copied().collect::<BTreeSet<usize>>()));
         }
         if special {
             group.sets = Some(sets);

@@ -19,6 +19,7 @@ mod expr;
 mod from;
 mod grouping;
 mod insert;
+mod nested_joins;
 mod operator;
 mod parse;
 mod query;
@@ -154,6 +155,8 @@ pub(crate) struct Binder<'a> {
     next_cte: u32,
     /// `unknown` while undetermined.
     params: Vec<PgType>,
+    /// Parameters that stand where any type may and had none then, with their places.
+    open_params: Vec<(usize, Span)>,
     pub levels: Vec<Level>,
     pub ctes: Vec<CteBinding>,
     pub depth: usize,
@@ -180,11 +183,13 @@ pub fn bind(
     }
     binder.params = declared_params.iter().map(|p| p.unwrap_or(PgType::Unknown)).collect();
     let (kind, output) = binder.statement(statement)?;
+    let undetermined =
+        |kind, n: usize| Error::new(kind, format!("could not determine data type of parameter ${}", n + 1));
+    if let Some((n, span)) = binder.open_params.iter().find(|(n, _)| binder.params[*n] != PgType::Unknown) {
+        return Err(binder.at(undetermined(ErrorKind::AmbiguousParameter, *n), *span));
+    }
     if let Some(n) = binder.params.iter().position(|p| *p == PgType::Unknown) {
-        return Err(Error::new(
-            ErrorKind::IndeterminateDatatype,
-            format!("could not determine data type of parameter ${}", n + 1),
-        ));
+        return Err(undetermined(ErrorKind::IndeterminateDatatype, n));
     }
     Ok(BoundStatement { kind, params: binder.params, output })
 }
@@ -307,6 +312,7 @@ impl<'a> Binder<'a> {
             next_column: 0,
             next_cte: 0,
             params: Vec::new(),
+            open_params: Vec::new(),
             levels: Vec::new(),
             ctes: Vec::new(),
             depth: 0,

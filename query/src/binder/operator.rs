@@ -1,14 +1,15 @@
 //! Operators: AND and OR, overloads by the types of their operands, and the casts that a choice asks for.
 
-use sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
+use sqlparser::ast::{self, BinaryOperator, Ident, UnaryOperator, Value};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::Binder;
 use super::composite::is_row;
-use super::expr::{distinct_from_condition, not};
+use super::expr::not;
 use super::resolve::{Choice, choose, settle};
 use super::scope::Place;
+use crate::dialect::OPERATOR_PREFIX;
 use crate::functions::{ArgType, Function, Operator};
 use crate::ir::{Expr, ExprKind};
 
@@ -40,9 +41,6 @@ pub(crate) fn symbol(op: &BinaryOperator) -> Result<String> {
         other => other.to_string(),
     })
 }
-
-/// Operators of the level at which an expression has one operator.
-const COMPARISONS: [&str; 6] = ["=", "<>", "<", ">", "<=", ">="];
 
 impl Binder<'_> {
     /// A chain of ANDs or ORs, flattened.
@@ -83,16 +81,6 @@ impl Binder<'_> {
             chain.push((right, s, p));
             first = left;
         }
-        // Comparisons do not associate: the second one is where the sentence breaks off.
-        let mut compared = false;
-        for (_, symbol, place) in chain.iter().rev() {
-            let compares = COMPARISONS.contains(&symbol.as_str());
-            if compares && compared {
-                let error = Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{symbol}\""));
-                return Err(place.iter().fold(error, |error, place| error.at(*place)));
-            }
-            compared = compares;
-        }
         let mut result = self.expr(first)?;
         for (right, symbol, place) in chain.into_iter().rev() {
             let spans = [first.place(), right.place()];
@@ -114,9 +102,6 @@ impl Binder<'_> {
     pub(super) fn unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
         let span = inner.place();
         let symbol = match op {
-            UnaryOperator::Not if distinct_from_condition(inner) => {
-                return Err(Error::unsupported("IS DISTINCT FROM beside OR or NOT without parentheses"));
-            }
             UnaryOperator::Not => {
                 let expr = self.expr(inner)?;
                 let expr = self.boolean(expr, "NOT", span)?;
@@ -141,6 +126,17 @@ impl Binder<'_> {
         let place = self.cx.source.symbol_before(span, symbol);
         let expr = self.expr(inner)?;
         self.operator(symbol, None, expr, place)
+    }
+
+    /// An operator that the tree knows only by its name, before its operand.
+    pub(super) fn named_prefix(&mut self, prefix: &Ident, operand: &ast::Expr) -> Result<Expr> {
+        let name = prefix.value.strip_prefix(OPERATOR_PREFIX).and_then(|rest| rest.strip_suffix(')'));
+        let Some(name) = name else {
+            return Err(Error::unsupported(format!("prefix {}", prefix.value)));
+        };
+        let symbol = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        let expr = self.expr(operand)?;
+        self.operator(symbol, None, expr, self.cx.source.position(prefix.span))
     }
 
     /// Chooses and calls an operator.
@@ -286,7 +282,7 @@ impl Binder<'_> {
             let span = at(i);
             cast.push(match target {
                 Some(ty) => self.implicit(arg, ty, span)?,
-                None => self.known(arg)?,
+                None => self.of_any_type(arg, span)?,
             });
         }
         Ok((cast, ret))

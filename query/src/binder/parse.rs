@@ -4,7 +4,6 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{BinaryOperator, Expr, Statement, VisitMut, VisitorMut};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
@@ -13,6 +12,7 @@ use stratos_types::{Error, ErrorKind, Result};
 use super::rewrite::rewrite;
 use super::source::SourceText;
 use super::{cursor_statement, refused};
+use crate::dialect::StratosDialect;
 
 /// Longest query string, bytes.
 pub const MAX_SQL_BYTES: usize = 64 << 20;
@@ -87,7 +87,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         ));
     }
     let source = Arc::new(SourceText::new(sql));
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
@@ -178,7 +178,7 @@ fn set_constraints(text: &str) -> Result<Option<Body>> {
     if !second.is_some_and(|word| word.eq_ignore_ascii_case("constraints")) {
         return Ok(None);
     }
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let refuse = |e: ParserError| Error::new(ErrorKind::SyntaxError, format!("syntax error: {e}"));
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
     parser.next_token();
@@ -200,7 +200,7 @@ fn set_constraints(text: &str) -> Result<Option<Body>> {
 
 /// `VACUUM [(options)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table [(columns)], …]`.
 fn vacuum(text: &str) -> Result<Body> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let refuse = |e: sqlparser::parser::ParserError| Error::new(ErrorKind::SyntaxError, e.to_string());
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
     parser.next_token();
@@ -236,7 +236,7 @@ fn vacuum(text: &str) -> Result<Body> {
 /// As [`parse`].
 pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
     let source = Arc::new(SourceText::new(sql));
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
@@ -255,19 +255,30 @@ pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
     Ok((expr, source))
 }
 
-/// Postgres 15 knows no digits in groups.
+/// Postgres 15 knows no digits in groups and no other base than ten; a word does not begin where a number ends.
 fn check_numbers(tokens: &[TokenWithSpan], source: &SourceText) -> Result<()> {
-    let grouped = tokens.iter().find_map(|token| match &token.token {
-        Token::Number(digits, _) if digits.contains('_') => Some((digits, token.span)),
-        _ => None,
-    });
-    let Some((digits, at)) = grouped else { return Ok(()) };
-    let error =
-        Error::new(ErrorKind::SyntaxError, format!("trailing junk after numeric literal at or near \"{digits}\""));
-    Err(match source.position(at) {
-        Some(position) => error.at(position),
-        None => error,
-    })
+    for (i, token) in tokens.iter().enumerate() {
+        let next = tokens.get(i + 1).filter(|next| matches!(&next.token, Token::Word(w) if w.quote_style.is_none()));
+        let (start, end) = match (&token.token, next) {
+            (Token::Number(..), Some(word)) => (token.span.start, word.span.end),
+            (Token::Number(digits, _), None) if digits.contains('_') => (token.span.start, token.span.end),
+            (Token::HexStringLiteral(_), _) => (token.span.start, token.span.end),
+            _ => continue,
+        };
+        let place = source.byte_at(start);
+        let bytes = place.zip(source.byte_at(end));
+        let text = bytes.and_then(|(start, end)| source.text().get(start..end)).unwrap_or("");
+        if text.starts_with(['x', 'X']) {
+            continue;
+        }
+        let message = format!("trailing junk after numeric literal at or near \"{text}\"");
+        let error = Error::new(ErrorKind::SyntaxError, message);
+        return Err(match place.and_then(|byte| source.position_of_byte(byte)) {
+            Some(position) => error.at(position),
+            None => error,
+        });
+    }
+    Ok(())
 }
 
 fn too_complex() -> Error {
@@ -436,7 +447,7 @@ pub(super) fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
     }
 }
 
-fn at_end(source: &SourceText) -> Error {
+pub(super) fn at_end(source: &SourceText) -> Error {
     syntax("syntax error at end of input".into()).at(source.text().chars().count() + 1)
 }
 

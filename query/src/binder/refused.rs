@@ -1,8 +1,9 @@
 //! Statements of Postgres that this server does not have: they are refused by their names, not as syntax errors.
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 use stratos_types::Error;
+
+use crate::dialect::StratosDialect;
 
 /// What may stand after CREATE, ALTER and DROP.
 const OBJECTS: &[&str] = &[
@@ -160,7 +161,7 @@ fn longest(words: &[String], phrases: &[&'static str]) -> Option<&'static str> {
 /// The words of a statement, folded; other tokens as they are written.
 fn words(text: &str) -> Vec<String> {
     const ENOUGH: usize = 4096;
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().unwrap_or_default();
+    let tokens = Tokenizer::new(&StratosDialect, text).tokenize().unwrap_or_default();
     tokens
         .into_iter()
         .filter(|token| !matches!(token, Token::Whitespace(_)))

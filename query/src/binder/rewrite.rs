@@ -4,8 +4,10 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::nested_joins::{Joined, ends_joins, nest_joins};
 use super::source::SourceText;
 use super::words::settle_words;
+use crate::dialect::operators;
 
 /// First part of the synthetic name in `FOR UPDATE OF` that carries a lock strength or a list, which the AST has no place for.
 pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
@@ -15,10 +17,14 @@ pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
 pub(crate) const STAR_MARKER: &str = "\u{1}star";
 /// Beginning of the synthetic column name that carries the predicate of `ON CONFLICT (…) WHERE`.
 pub(crate) const PREDICATE_MARKER: &str = "\u{1}where ";
+/// Beginning of the synthetic name in a USING list that carries the list's alias.
+pub(crate) const JOIN_ALIAS_MARKER: &str = "\u{1}as ";
+/// Synthetic first item of GROUP BY that stands for DISTINCT.
+pub(crate) const DISTINCT_MARKER: &str = "\u{1}distinct";
 /// Name of the relation that a parenthesised VALUES becomes; Postgres's own.
 const VALUES_NAME: &str = "*VALUES*";
 
-fn keyword(token: &TokenWithSpan) -> Keyword {
+pub(super) fn keyword(token: &TokenWithSpan) -> Keyword {
     match &token.token {
         Token::Word(w) if w.quote_style.is_none() => w.keyword,
         _ => Keyword::NoKeyword,
@@ -36,7 +42,7 @@ fn word(value: &str, keyword: Keyword, quoted: bool, span: Span) -> TokenWithSpa
     }
 }
 
-fn plain(token: Token, span: Span) -> TokenWithSpan {
+pub(super) fn plain(token: Token, span: Span) -> TokenWithSpan {
     TokenWithSpan { token, span }
 }
 
@@ -45,7 +51,9 @@ fn plain(token: Token, span: Span) -> TokenWithSpan {
 fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut newline = false;
-    for token in tokens {
+    let follows = |next: Option<&TokenWithSpan>| next.is_some_and(|next| operators::is_operator(&next.token));
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
         match &token.token {
             Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => newline = true,
             Token::Whitespace(_) => {}
@@ -61,8 +69,18 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
                 }
                 newline = false;
             }
-            Token::CustomBinaryOperator(operator) => {
-                out.extend(signs_apart(operator, token.span));
+            // The tokenizer ends operators elsewhere than Postgres does.
+            first if operators::is_operator(first) && follows(tokens.peek()) => {
+                let mut span = token.span;
+                while let Some(next) = tokens.next_if(|next| operators::is_operator(&next.token)) {
+                    span = Span::new(span.start, next.span.end);
+                }
+                let run = source.byte_at(span.start).zip(source.byte_at(span.end));
+                push_operators(
+                    run.and_then(|(start, end)| source.text().get(start..end)).unwrap_or(""),
+                    span,
+                    &mut out,
+                );
                 newline = false;
             }
             _ => {
@@ -74,21 +92,14 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
     Ok(out)
 }
 
-/// As in Postgres an operator of several characters ends in a sign only if it has one of the characters that comparisons and
-/// arithmetic do not: `a>-1` compares with a negative number.
-fn signs_apart(operator: &str, span: Span) -> Vec<TokenWithSpan> {
-    let comparison = operator.trim_end_matches(['+', '-']);
-    let known = match comparison {
-        "<" => Token::Lt,
-        ">" => Token::Gt,
-        "=" => Token::Eq,
-        "<=" => Token::LtEq,
-        ">=" => Token::GtEq,
-        "<>" => Token::Neq,
-        _ => return vec![plain(Token::CustomBinaryOperator(operator.to_owned()), span)],
-    };
-    let signs = operator[comparison.len()..].chars().map(|sign| if sign == '-' { Token::Minus } else { Token::Plus });
-    std::iter::once(known).chain(signs).map(|token| plain(token, span)).collect()
+/// The operators that a text without white space holds, each a token of its own.
+fn push_operators(run: &str, span: Span, out: &mut Vec<TokenWithSpan>) {
+    let mut at = span.start;
+    for (symbol, token) in operators::split(run) {
+        let start = at;
+        at.column += symbol.len() as u64;
+        out.push(plain(token, Span::new(start, at)));
+    }
 }
 
 /// Where an option of a sequence stands in the only order that the parser knows; `None` for what begins no option.
@@ -138,6 +149,11 @@ fn name_length(tokens: &[TokenWithSpan]) -> usize {
     length
 }
 
+/// Whether GROUP BY was written last.
+fn groups(out: &[TokenWithSpan]) -> bool {
+    matches!(out, [.., group, by] if keyword(group) == Keyword::GROUP && keyword(by) == Keyword::BY)
+}
+
 fn is_end(token: Option<&TokenWithSpan>) -> bool {
     matches!(token.map(|t| &t.token), None | Some(Token::SemiColon | Token::EOF))
 }
@@ -183,13 +199,16 @@ struct Open {
     limited: bool,
     /// Locking clauses that stood before LIMIT: the parser wants them behind it.
     locks: Vec<TokenWithSpan>,
+    /// Joins whose ON or USING has not come yet.
+    joins: Vec<Joined>,
 }
 
 /// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `ORDER BY x USING >`, `FOR NO KEY UPDATE`,
-/// `FOR UPDATE OF a, b`, `FOR UPDATE` before LIMIT, `OVERRIDING … VALUE`, `ON CONFLICT (…) WHERE`, `(row).*`, `(VALUES …)` as
+/// `FOR UPDATE OF a, b`, `FOR UPDATE` before LIMIT, `USING (…) AS x`, joins whose
+/// conditions come at the end, `GROUP BY DISTINCT`, `OVERRIDING … VALUE`, `ON CONFLICT (…) WHERE`, `(row).*`, `(VALUES …)` as
 /// an expression, a SELECT of nothing, options of sequences in any order. Refuses by name what cannot be said.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let tokens = settle_words(without_space(tokens, source)?, source)?;
+    let mut tokens = settle_words(without_space(tokens, source)?, source)?;
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut open = vec![Open::default()];
     let mut insert_at: Option<usize> = None;
@@ -212,6 +231,9 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
             || matches!(keyword(token), Keyword::ON | Keyword::RETURNING);
         if ends_query && let Some(level) = open.last_mut() {
             out.append(&mut level.locks);
+        }
+        if open.last().is_some_and(|level| !level.joins.is_empty()) && ends_joins(token) {
+            return Err(super::parse::near(source, token));
         }
         match &token.token {
             Token::LParen if next_keyword == Keyword::VALUES => {
@@ -243,6 +265,14 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 }
             }
             Token::SemiColon => open = vec![Open::default()],
+            // `FROM t *`: with the tables that inherit from it.
+            Token::Mul
+                if open.last().is_some_and(|level| level.in_from)
+                    && matches!(out.last().map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::NoKeyword) =>
+            {
+                i += 1;
+                continue;
+            }
             _ => {}
         }
         if let Some(level) = open.last_mut() {
@@ -263,6 +293,9 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 | Keyword::SET => level.in_from = false,
                 _ => {}
             }
+        }
+        if let Some(level) = open.last_mut() {
+            nest_joins(token, &mut level.joins, &mut out);
         }
         if statement_start {
             first = keyword(token);
@@ -292,6 +325,11 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 let (order, keyword) = if descending { ("DESC", Keyword::DESC) } else { ("ASC", Keyword::ASC) };
                 out.push(word(order, keyword, false, span));
                 i += 2;
+                continue;
+            }
+            Keyword::USING if let Some((list, used)) = aliased_using(tokens.get(i..).unwrap_or_default()) => {
+                out.extend(list);
+                i += used;
                 continue;
             }
             // Dropping an index holds up nobody who reads.
@@ -362,6 +400,40 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                         || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
             {
                 i += 1;
+                continue;
+            }
+            // `FROM ONLY (t)`
+            Keyword::ONLY if matches!(next.map(|t| &t.token), Some(Token::LParen)) && previous == Keyword::FROM => {
+                let close = i + 2 + name_length(tokens.get(i + 2..).unwrap_or_default());
+                if close > i + 2 && tokens.get(close).is_some_and(|t| t.token == Token::RParen) {
+                    out.extend_from_slice(&tokens[i + 2..close]);
+                    i = close + 1;
+                    continue;
+                }
+            }
+            Keyword::ALL if groups(&out) => {
+                i += 1;
+                continue;
+            }
+            Keyword::DISTINCT if groups(&out) => {
+                out.push(word(DISTINCT_MARKER, Keyword::NoKeyword, true, span));
+                out.push(plain(Token::Comma, span));
+                i += 1;
+                continue;
+            }
+            // `FETCH FIRST (1 + 1) ROWS ONLY`
+            Keyword::FETCH
+                if matches!(next_keyword, Keyword::FIRST | Keyword::NEXT)
+                    && tokens.get(i + 2).is_some_and(|t| t.token == Token::LParen) =>
+            {
+                out.push(word("LIMIT", Keyword::LIMIT, false, span));
+                i += 2;
+                continue;
+            }
+            Keyword::ROW | Keyword::ROWS
+                if next_keyword == Keyword::ONLY && matches!(out.last().map(|t| &t.token), Some(Token::RParen)) =>
+            {
+                i += 2;
                 continue;
             }
             Keyword::ROWS
@@ -452,29 +524,40 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 i += 1;
                 continue;
             }
-            _ if is_word(token, "symmetric") && previous == Keyword::BETWEEN => {
-                // The parser has no place for it; a prefix operator that nobody else uses marks the lower bound.
-                out.push(plain(Token::AtDashAt, span));
-                i += 1;
-                continue;
-            }
-            _ if is_word(token, "asymmetric") && previous == Keyword::BETWEEN => {
-                i += 1;
-                continue;
-            }
             _ => {}
         }
         statement_start = matches!(token.token, Token::SemiColon) || (statement_start && token.token == Token::LParen);
         if token.token == Token::SemiColon {
             insert_at = None;
         }
-        out.push(token.clone());
+        out.push(std::mem::replace(&mut tokens[i], plain(Token::EOF, span)));
         i += 1;
+    }
+    if open.iter().any(|level| !level.joins.is_empty()) {
+        return Err(super::parse::at_end(source));
     }
     if let Some(level) = open.last_mut() {
         out.append(&mut level.locks);
     }
     Ok(out)
+}
+
+/// `USING (columns) AS name`: the name goes into the list of columns. How many tokens it took.
+fn aliased_using(tokens: &[TokenWithSpan]) -> Option<(Vec<TokenWithSpan>, usize)> {
+    let close = tokens.iter().position(|t| t.token == Token::RParen)?;
+    let columns = tokens.get(2..close)?;
+    let names = columns.iter().all(|t| matches!(t.token, Token::Word(_) | Token::Comma));
+    let alias = match (&tokens.get(1)?.token, keyword(tokens.get(close + 1)?), tokens.get(close + 2)?) {
+        (Token::LParen, Keyword::AS, TokenWithSpan { token: Token::Word(alias), span: _ }) if names => alias,
+        _ => return None,
+    };
+    let name = if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() };
+    let span = tokens[close + 2].span;
+    let mut list = tokens[..close].to_vec();
+    list.push(plain(Token::Comma, span));
+    list.push(word(&format!("{JOIN_ALIAS_MARKER}{name}"), Keyword::NoKeyword, true, span));
+    list.push(tokens[close].clone());
+    Some((list, close + 3))
 }
 
 /// `ON CONFLICT (columns) WHERE predicate`: the predicate goes into the list of columns, as one more whose name is the text

@@ -88,6 +88,13 @@ pub(crate) struct ScopeTable {
     pub out_of_reach: bool,
 }
 
+impl ScopeTable {
+    /// What is no table of the catalog.
+    pub fn of_columns(name: String, columns: Vec<ScopeColumn>) -> ScopeTable {
+        ScopeTable { name, schema: None, columns, table: None, system: None, out_of_reach: false }
+    }
+}
+
 /// What FROM brings into sight.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {

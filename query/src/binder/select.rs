@@ -118,7 +118,7 @@ impl Binder<'_> {
         for target in &mut targets {
             if known || sorted {
                 let taken = target.expr.clone();
-                target.expr = self.known(taken)?;
+                target.expr = self.known_at(taken, target.span)?;
             }
         }
         if is_distinct && targets.len() > visible {

@@ -11,6 +11,7 @@ use super::composite::is_row;
 use super::expr::not;
 use super::operator::symbol;
 use super::scope::Place;
+use crate::dialect::SYMMETRIC;
 use crate::functions::{Function, ReturnType};
 use crate::ir::{Expr, ExprKind, OutputColumn, Quantifier, Rel, SubqueryKind};
 
@@ -39,7 +40,7 @@ impl Binder<'_> {
     /// `IS [NOT] NULL`; of a row: all fields null, or none.
     pub(crate) fn null_test(&mut self, inner: &ast::Expr, null: bool) -> Result<Expr> {
         let expr = self.expr(inner)?;
-        let expr = self.known(expr)?;
+        let expr = self.of_any_type(expr, inner.place())?;
         match expr.kind {
             ExprKind::Row(fields, _) => {
                 Ok(all(fields.into_iter().map(|f| if null { is_null(f) } else { not(is_null(f)) }).collect()))
@@ -281,8 +282,10 @@ impl Binder<'_> {
         high: &ast::Expr,
     ) -> Result<Expr> {
         let place = self.cx.source.symbol_before(low.place(), "between");
-        let mut low = low.clone();
-        let symmetric = take_symmetric(&mut low);
+        let (low, symmetric) = match low {
+            ast::Expr::Prefixed { prefix, value } if prefix.value == SYMMETRIC => (&**value, true),
+            low => (low, false),
+        };
         let side = |b: &mut Self, symbol: &str, bound: &ast::Expr| -> Result<Expr> {
             if let Some(pairs) = b.row_operands(expr, bound)? {
                 return b.compare_rows(symbol, pairs, place);
@@ -291,9 +294,9 @@ impl Binder<'_> {
             let right = b.expr(bound)?;
             b.operator(symbol, Some(left), right, place)
         };
-        let mut test = all(vec![side(self, ">=", &low)?, side(self, "<=", high)?]);
+        let mut test = all(vec![side(self, ">=", low)?, side(self, "<=", high)?]);
         if symmetric {
-            let other = all(vec![side(self, ">=", high)?, side(self, "<=", &low)?]);
+            let other = all(vec![side(self, ">=", high)?, side(self, "<=", low)?]);
             test = any(vec![test, other]);
         }
         Ok(if negated { not(test) } else { test })
@@ -522,18 +525,4 @@ fn must_be_boolean(operator: &'static Function) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::WrongObjectType, "op ANY/ALL (array) requires operator to yield boolean"))
-}
-
-/// Removes the mark that the token rewriting put before the lower bound of `BETWEEN SYMMETRIC`.
-fn take_symmetric(low: &mut ast::Expr) -> bool {
-    match low {
-        ast::Expr::UnaryOp { op: ast::UnaryOperator::AtDashAt, expr } => {
-            let inner = (**expr).clone();
-            *low = inner;
-            true
-        }
-        ast::Expr::BinaryOp { left, op: _, right: _ } => take_symmetric(left),
-        ast::Expr::Cast { expr, kind: _, data_type: _, array: _, format: _ } => take_symmetric(expr),
-        _ => false,
-    }
 }

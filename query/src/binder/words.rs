@@ -1,6 +1,8 @@
 //! Words that Postgres takes for names and the parser for its keywords, and the other way round: the former are quoted before
 //! the parser sees them, the latter refused with Postgres's error.
 
+use std::borrow::Cow;
+
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use stratos_types::Result;
@@ -75,10 +77,21 @@ impl Level {
     const NEW: Level = Level { clause: Clause::Other, has_from: false };
 }
 
-fn text(token: Option<&TokenWithSpan>) -> Option<String> {
-    match &token?.token {
-        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
-        _ => None,
+/// A word that is not quoted, in lower case, and the keyword that it is to the parser.
+fn text(token: Option<&TokenWithSpan>) -> Option<(Cow<'_, str>, Keyword)> {
+    let Token::Word(Word { value, quote_style: None, keyword }) = &token?.token else { return None };
+    // Every word of a statement comes here, and most are written in lower case.
+    let lower = match value.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(value.to_ascii_lowercase()),
+        false => Cow::Borrowed(value.as_str()),
+    };
+    Some((lower, *keyword))
+}
+
+fn keyword(token: Option<&TokenWithSpan>) -> Keyword {
+    match token.map(|t| &t.token) {
+        Some(Token::Word(Word { quote_style: None, keyword, value: _ })) => *keyword,
+        _ => Keyword::NoKeyword,
     }
 }
 
@@ -206,7 +219,10 @@ struct Place<'a> {
 }
 
 /// Whether a word that the parser would take for a keyword is a name here.
-fn is_name(word: &str, at: &Place<'_>) -> bool {
+fn is_name(word: &str, keyword: Keyword, at: &Place<'_>) -> bool {
+    if keyword == Keyword::NoKeyword {
+        return false;
+    }
     let call = is_token(at.next, &Token::LParen);
     let string =
         matches!(at.next.map(|t| &t.token), Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)));
@@ -234,35 +250,29 @@ fn is_name(word: &str, at: &Place<'_>) -> bool {
 
 /// Whether Postgres's grammar has no place for a word here, where the parser would take it for a name.
 fn is_misplaced(word: &str, at: &Place<'_>) -> bool {
-    let previous = text(at.previous);
-    let previous = previous.as_deref();
     if at.level.clause == Clause::SelectList
         && is_token(at.previous, &Token::Mul)
         && (matches!(at.before.map(|t| &t.token), Some(Token::Comma | Token::Period))
-            || ["select", "distinct", "all"].iter().any(|w| is(at.before, w)))
+            || matches!(keyword(at.before), Keyword::SELECT | Keyword::DISTINCT | Keyword::ALL))
     {
         return !AFTER_STAR.contains(&word);
     }
-    if !is_reserved(word) {
-        return false;
-    }
-    let from = at.level.clause == Clause::From && matches!(previous, Some("from" | "join"));
-    if from {
-        return !RELATION_STARTS.contains(&word);
-    }
-    if at.level.clause == Clause::From && previous == Some("as") {
-        return true;
-    }
-    match previous {
-        Some("into") => at.first == "insert",
-        Some("update") => at.first == "update" && word != "only",
-        Some("table") => matches!(at.first, "create" | "alter" | "drop") && !matches!(word, "only"),
-        _ if at.defines_table && at.depth == 1 => {
-            matches!(at.previous.map(|t| &t.token), Some(Token::LParen | Token::Comma))
-                && !TABLE_ELEMENTS.contains(&word)
+    let in_from = at.level.clause == Clause::From;
+    let allowed: &[&str] = match keyword(at.previous) {
+        Keyword::FROM | Keyword::JOIN if in_from => RELATION_STARTS,
+        Keyword::AS if in_from => &[],
+        Keyword::INTO if at.first == "insert" => &[],
+        Keyword::UPDATE if at.first == "update" => &["only"],
+        Keyword::TABLE if matches!(at.first, "create" | "alter" | "drop") => &["only"],
+        _ if at.defines_table
+            && at.depth == 1
+            && matches!(at.previous.map(|t| &t.token), Some(Token::LParen | Token::Comma)) =>
+        {
+            TABLE_ELEMENTS
         }
-        _ => false,
-    }
+        _ => return false,
+    };
+    !allowed.contains(&word) && is_reserved(word)
 }
 
 /// What stands behind `INSERT INTO name` and cannot, if anything.
@@ -271,8 +281,8 @@ fn after_inserted(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     while is_token(tokens.get(at), &Token::Period) {
         at += 2;
     }
-    let word = text(tokens.get(at))?;
-    (!AFTER_INSERTED.contains(&word.as_str())).then(|| tokens.get(at)).flatten()
+    let (word, _) = text(tokens.get(at))?;
+    (!AFTER_INSERTED.contains(&word.as_ref())).then(|| tokens.get(at)).flatten()
 }
 
 /// Quotes names that the parser would take for keywords.
@@ -298,23 +308,23 @@ pub(super) fn settle_words(mut tokens: Vec<TokenWithSpan>, source: &SourceText) 
             }
             _ => {}
         }
-        let Some(word) = text(Some(token)) else { continue };
+        let Some((word, word_keyword)) = text(Some(token)) else { continue };
         if starts {
-            first.clone_from(&word);
+            word.as_ref().clone_into(&mut first);
             defines_table = false;
         }
         let next = tokens.get(i + 1).filter(|t| !matches!(t.token, Token::SemiColon | Token::EOF));
-        let wanted = match word.as_str() {
-            "delete" => Some("from"),
-            "insert" => Some("into"),
-            _ => None,
+        let wanted = match word_keyword {
+            Keyword::DELETE => Keyword::FROM,
+            Keyword::INSERT => Keyword::INTO,
+            _ => Keyword::NoKeyword,
         };
-        if let (true, Some(wanted), Some(next)) = (starts, wanted, next)
-            && !is(Some(next), wanted)
+        if let (true, Some(next)) = (starts && wanted != Keyword::NoKeyword, next)
+            && keyword(Some(next)) != wanted
         {
             return Err(near(source, next));
         }
-        if word == "into"
+        if word_keyword == Keyword::INTO
             && first == "insert"
             && i > 0
             && is(tokens.get(i - 1), "insert")
@@ -335,21 +345,36 @@ pub(super) fn settle_words(mut tokens: Vec<TokenWithSpan>, source: &SourceText) 
             depth,
             defines_table,
         };
-        if is_name(&word, &place) {
-            tokens[i].token = Token::Word(Word { value: word, quote_style: Some('"'), keyword: Keyword::NoKeyword });
+        if is_name(&word, word_keyword, &place) {
+            let value = word.into_owned();
+            tokens[i].token = Token::Word(Word { value, quote_style: Some('"'), keyword: Keyword::NoKeyword });
             continue;
         }
         if !starts && is_misplaced(&word, &place) {
             return Err(near(source, &tokens[i]));
         }
-        match word.as_str() {
-            "select" => *level = Level { clause: Clause::SelectList, has_from: true },
-            "delete" | "update" if starts => level.has_from = true,
-            "from" if level.has_from && !is(place.previous, "distinct") => level.clause = Clause::From,
-            "where" | "group" | "having" | "order" | "limit" | "offset" | "fetch" | "for" | "window" | "union"
-            | "except" | "intersect" | "returning" | "set" => level.clause = Clause::Other,
-            "table" if first == "create" && depth == 0 => defines_table = true,
-            "as" if depth == 0 => defines_table = false,
+        match word_keyword {
+            Keyword::SELECT => *level = Level { clause: Clause::SelectList, has_from: true },
+            Keyword::DELETE | Keyword::UPDATE if starts => level.has_from = true,
+            Keyword::FROM if level.has_from && keyword(place.previous) != Keyword::DISTINCT => {
+                level.clause = Clause::From;
+            }
+            Keyword::WHERE
+            | Keyword::GROUP
+            | Keyword::HAVING
+            | Keyword::ORDER
+            | Keyword::LIMIT
+            | Keyword::OFFSET
+            | Keyword::FETCH
+            | Keyword::FOR
+            | Keyword::WINDOW
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::INTERSECT
+            | Keyword::RETURNING
+            | Keyword::SET => level.clause = Clause::Other,
+            Keyword::TABLE if first == "create" && depth == 0 => defines_table = true,
+            Keyword::AS if depth == 0 => defines_table = false,
             _ => {}
         }
     }

@@ -1,12 +1,12 @@
 //! The COPY statement, read from its tokens: sqlparser wants rows behind it and knows only some forms of its options.
 
 use sqlparser::ast::{Ident, ObjectName, Query};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::options::CopyOption;
+use crate::dialect::StratosDialect;
 
 /// What is copied.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ fn columns(parser: &mut Parser<'_>) -> Result<Vec<Ident>> {
 /// # Errors
 /// 42601.
 pub fn parse(text: &str) -> Result<CopyStatement> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(|e| syntax(&e))?;
     let parser = &mut parser;
     parser.next_token();

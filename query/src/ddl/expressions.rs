@@ -10,7 +10,6 @@ use sqlparser::ast::{
     self, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
     visit_expressions, visit_expressions_mut,
 };
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Tokenizer};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
@@ -18,6 +17,7 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 use super::{Ddl, fold};
 use crate::binder::{column_type, string_of};
 use crate::catalog::{Column, Relation, Snapshot, Table, quote_identifier};
+use crate::dialect::StratosDialect;
 
 /// What the binder does for DDL.
 pub trait ExpressionBinder {
@@ -123,7 +123,7 @@ pub fn parse_expression(sql: &str) -> Result<Expr> {
     let damaged = |error: sqlparser::parser::ParserError| {
         Error::new(ErrorKind::DataCorrupted, format!("a stored expression does not parse: {error}"))
     };
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let tokens = Tokenizer::new(&dialect, sql).tokenize().map_err(|error| damaged(error.into()))?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(EXPRESSION_DEPTH_MAX).with_tokens(tokens);
     parser.parse_expr().map_err(damaged)
@@ -363,7 +363,7 @@ fn sequence_argument(expression: &mut Expr) -> Option<&mut Expr> {
 
 /// Reads a possibly qualified and quoted name out of a string, as regclass input does.
 pub(crate) fn name_in_string(text: &str) -> Option<(Option<String>, String)> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let mut parser = Parser::new(&dialect).try_with_sql(text).ok()?;
     let name = parser.parse_object_name(false).ok()?;
     let (schema, relation) = super::split_name(&name).ok()?;

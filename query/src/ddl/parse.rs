@@ -1,13 +1,13 @@
 //! DDL statements of Postgres that sqlparser does not know, read from its tokens.
 
 use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Owner, SequenceOptions, Statement};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::constraints::{Deferral, deferral};
+use crate::dialect::StratosDialect;
 
 /// A DDL statement, parsed.
 #[derive(Debug, Clone)]
@@ -148,7 +148,7 @@ pub enum SequenceChange {
 /// # Errors
 /// 42601 when it starts like one of these and does not go on like it.
 pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let mut parser = Parser::new(&dialect).try_with_sql(sql).ok()?;
     // Words are compared as text, because some of them are no keywords of sqlparser's.
     let first = word(&mut parser)?;
@@ -378,7 +378,7 @@ fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
 
 /// `CREATE SCHEMA … CREATE TABLE … CREATE INDEX …`; none without elements, which the parser knows.
 fn schema_with_elements(sql: &str) -> Option<Result<Extra>> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize_with_location().ok()?;
     let mut depth = 0usize;
     let mut pieces = vec![Vec::new()];
@@ -448,7 +448,7 @@ fn comment_on_constraint(parser: &mut Parser<'_>) -> Result<Extra, ParserError> 
 
 /// A statement on a USER or GROUP, as one on a ROLE.
 fn as_role(sql: &str, written: &str) -> Option<Result<Statement>> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = StratosDialect;
     let mut tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize().ok()?;
     let word = tokens
         .iter_mut()

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::*;
 use crate::catalog::{
     BOOTSTRAP_ROLE, ConstraintKind, DEFAULT_DATABASE, IndexState, Visit, bootstrap_writes, load_snapshot,
 };
+use crate::dialect::StratosDialect;
 
 #[derive(Default)]
 pub(crate) struct Memory(pub BTreeMap<Bytes, Bytes>);
@@ -58,7 +58,7 @@ impl Db {
         let statement = match parse_extra(sql) {
             Some(extra) => DdlStatement::Extra(extra?),
             None => DdlStatement::Sql(Box::new(
-                Parser::parse_sql(&PostgreSqlDialect {}, sql)
+                Parser::parse_sql(&StratosDialect, sql)
                     .map_err(|e| Error::new(ErrorKind::SyntaxError, format!("{sql}: {e}")))?
                     .remove(0),
             )),

@@ -266,7 +266,14 @@ impl Printer<'_> {
             Expr::IsFalse(inner) => format!("({} IS FALSE)", self.print(inner, depth)),
             Expr::IsNotTrue(inner) => format!("({} IS NOT TRUE)", self.print(inner, depth)),
             Expr::IsNotFalse(inner) => format!("({} IS NOT FALSE)", self.print(inner, depth)),
+            Expr::IsDistinctFrom(left, right) => self.comparison(left, "IS DISTINCT FROM", right, depth),
+            Expr::IsNotDistinctFrom(left, right) => {
+                format!("(NOT {})", self.comparison(left, "IS DISTINCT FROM", right, depth))
+            }
             Expr::Between { expr, negated, low, high } => {
+                if let Expr::Prefixed { prefix: _, value } = low.as_ref() {
+                    return self.between_symmetric(expr, *negated, [value, high], depth);
+                }
                 let (first, joint, second) = if *negated { ("<", "OR", ">") } else { (">=", "AND", "<=") };
                 format!(
                     "({} {joint} {})",
@@ -307,6 +314,15 @@ impl Printer<'_> {
             }
             other => other.to_string(),
         }
+    }
+
+    /// `BETWEEN SYMMETRIC`: the bounds in either order.
+    fn between_symmetric(&self, expr: &Expr, negated: bool, bounds: [&Expr; 2], depth: usize) -> String {
+        let sides = [bounds, [bounds[1], bounds[0]]].map(|[low, high]| {
+            let [expr, low, high] = [expr, low, high].map(|part| Box::new(part.clone()));
+            self.print(&Expr::Between { expr, negated, low, high }, depth)
+        });
+        format!("({})", sides.join(if negated { " AND " } else { " OR " }))
     }
 
     /// Arguments print by the same rules; a name in a string that is a sequence prints as found on the search path.
