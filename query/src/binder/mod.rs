@@ -35,6 +35,7 @@ mod stored;
 mod table_function;
 mod targets;
 mod types;
+mod unicode;
 mod window;
 mod with;
 mod words;

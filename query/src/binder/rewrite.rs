@@ -6,6 +6,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::nested_joins::{Joined, ends_joins, nest_joins};
 use super::source::SourceText;
+use super::unicode;
 use super::words::settle_words;
 use crate::dialect::operators;
 
@@ -46,6 +47,10 @@ pub(super) fn plain(token: Token, span: Span) -> TokenWithSpan {
     TokenWithSpan { token, span }
 }
 
+fn ends_in_unicode(out: &[TokenWithSpan]) -> bool {
+    matches!(out.last().map(|t| &t.token), Some(Token::UnicodeStringLiteral(_)))
+}
+
 /// Drops white space and comments. String constants with a line break between them are one; without one they may not follow
 /// each other.
 fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
@@ -81,6 +86,18 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
                     span,
                     &mut out,
                 );
+                newline = false;
+            }
+            Token::Word(w) if w.quote_style.is_none() && ends_in_unicode(&out) && is_word(&token, "uescape") => {
+                while tokens.next_if(|next| matches!(next.token, Token::Whitespace(_))).is_some() {}
+                if let (Some(string), Some(escape)) = (out.last_mut(), tokens.next()) {
+                    unicode::escape_string(string, &escape, source)?;
+                }
+                newline = false;
+            }
+            Token::Word(w) if w.quote_style.is_some() => {
+                out.push(token);
+                unicode::join_name(&mut out, source)?;
                 newline = false;
             }
             _ => {
@@ -338,7 +355,11 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 continue;
             }
             Keyword::INSERT => insert_at = Some(out.len() + 1),
-            Keyword::SELECT if is_end(next) || matches!(next.map(|t| &t.token), Some(Token::RParen)) => {
+            Keyword::SELECT
+                if is_end(next)
+                    || next_keyword == Keyword::WHERE
+                    || matches!(next.map(|t| &t.token), Some(Token::RParen)) =>
+            {
                 // One row without columns.
                 for token in [
                     token.clone(),
