@@ -282,14 +282,6 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 }
             }
             Token::SemiColon => open = vec![Open::default()],
-            // `FROM t *`: with the tables that inherit from it.
-            Token::Mul
-                if open.last().is_some_and(|level| level.in_from)
-                    && matches!(out.last().map(|t| &t.token), Some(Token::Word(w)) if w.keyword == Keyword::NoKeyword) =>
-            {
-                i += 1;
-                continue;
-            }
             _ => {}
         }
         if let Some(level) = open.last_mut() {
