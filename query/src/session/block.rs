@@ -168,19 +168,25 @@ impl Session {
         let at = self.find_savepoint("ROLLBACK TO SAVEPOINT", name)?;
         let block = self.explicit_block("ROLLBACK TO SAVEPOINT")?;
         block.savepoints.truncate(at + 1);
-        let savepoint = &block.savepoints[at];
+        block.failed = false;
+        self.return_to_last_savepoint();
+        done("ROLLBACK")
+    }
+
+    /// Undoes what came after the youngest savepoint, which stays; nothing without one.
+    pub(super) fn return_to_last_savepoint(&mut self) {
+        let Some(block) = &mut self.block else { return };
+        let Some(savepoint) = block.savepoints.last() else { return };
         block.store.rollback_to(savepoint.id);
         block.catalog = savepoint.catalog.clone();
         block.jobs.truncate(savepoint.jobs);
         block.deferred.undo_to(&savepoint.deferred, &mut block.store);
-        block.failed = false;
         let (advisory, last_portal) = (savepoint.advisory, savepoint.last_portal);
         let settings = savepoint.settings.clone();
         self.shared.settings.lock().return_to(settings);
         self.shared.advisory.undo_to(advisory);
         self.close_younger(last_portal);
         self.publish_catalog();
-        done("ROLLBACK")
     }
 
     pub(super) fn set_transaction(&mut self, wanted: Modes) -> Result<()> {

@@ -13,11 +13,33 @@ use crate::exec::deferred::{self, Deferred};
 use crate::exec::{StatementContext, store_error, stored, violations};
 
 impl Session {
-    /// An error happened: the transaction block, if there is one, has failed.
+    /// An error happened: the transaction block, if there is one, has failed. It is undone at once, as far as its youngest
+    /// savepoint, and its locks go: nobody waits for a client that has yet to say ROLLBACK.
     pub fn fail(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.failed = true;
+        let Some(block) = self.block.as_mut().filter(|block| !block.failed) else { return };
+        block.failed = true;
+        if block.savepoints.is_empty() {
+            self.undo_block();
+        } else {
+            self.return_to_last_savepoint();
         }
+    }
+
+    /// Undoes the whole block and leaves an empty one, for its client to end.
+    fn undo_block(&mut self) {
+        let Some(block) = &mut self.block else { return };
+        let mut store = self.engine.store().begin(block.store.isolation(), block.read_only);
+        store.set_label(self.shared.pid.unsigned_abs());
+        self.shared.set_running(Some(store.id()));
+        // The locks go with the transaction that this replaces.
+        block.store = store;
+        block.catalog = None;
+        block.catalog_then = None;
+        block.jobs.clear();
+        block.deferred = Deferred::default();
+        block.retired_sequences.clear();
+        self.shared.advisory.undo_to(0);
+        self.publish_catalog();
     }
 
     /// Starts a transaction unless one is there.
