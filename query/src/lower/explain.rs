@@ -205,7 +205,10 @@ fn title(plan: &Arc<dyn ExecutionPlan>, names: &Names, details: &mut Vec<String>
         return "Sort".to_owned();
     }
     if let Some(join) = any.downcast_ref::<HashJoinExec>() {
-        details.push(format!("Hash Cond: {}", names.equalities(join.on(), join.left(), join.right())));
+        details.push(format!(
+            "Hash Cond: {}",
+            names.equalities(join.on(), join.null_equality(), join.left(), join.right())
+        ));
         details.extend(join.filter().map(|filter| join_filter(filter, names, plan)));
         return join_title("Hash", *join.join_type());
     }
@@ -215,7 +218,10 @@ fn title(plan: &Arc<dyn ExecutionPlan>, names: &Names, details: &mut Vec<String>
         return join_title("Nested Loop", lookups.kind());
     }
     if let Some(join) = any.downcast_ref::<SortMergeJoinExec>() {
-        details.push(format!("Merge Cond: {}", names.equalities(join.on(), join.left(), join.right())));
+        details.push(format!(
+            "Merge Cond: {}",
+            names.equalities(join.on(), join.null_equality(), join.left(), join.right())
+        ));
         details.extend(join.filter().as_ref().map(|filter| join_filter(filter, names, plan)));
         return join_title("Merge", join.join_type());
     }

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::NullEquality;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NegativeExpr, NotExpr,
@@ -306,16 +307,23 @@ impl Names {
         if plain { text } else { format!("({text})") }
     }
 
-    /// `(a = b) AND (c = d)`
+    /// `(a = b) AND (c = d)`, or with IS NOT DISTINCT FROM where NULL equals NULL.
     pub(super) fn equalities(
         &self,
         on: JoinOnRef<'_>,
+        nulls: NullEquality,
         left: &Arc<dyn ExecutionPlan>,
         right: &Arc<dyn ExecutionPlan>,
     ) -> String {
+        let operator = match nulls {
+            NullEquality::NullEqualsNothing => "=",
+            NullEquality::NullEqualsNull => "IS NOT DISTINCT FROM",
+        };
         let parts: Vec<String> = on
             .iter()
-            .map(|(l, r)| format!("({} = {})", self.physical(l, left, None, 0), self.physical(r, right, None, 0)))
+            .map(|(l, r)| {
+                format!("({} {operator} {})", self.physical(l, left, None, 0), self.physical(r, right, None, 0))
+            })
             .collect();
         if let [one] = parts.as_slice() { one.clone() } else { format!("({})", parts.join(" AND ")) }
     }

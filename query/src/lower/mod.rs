@@ -35,6 +35,7 @@ mod lateral;
 mod lookup_join;
 mod lookup_rule;
 mod narrow;
+mod null_safe;
 mod offsets;
 mod one_writer;
 mod ordered;

@@ -31,6 +31,7 @@ use super::interrupt::{Interruptible, prepare_away};
 use super::kept::ChargeWindows;
 use super::lateral::LateralPlanner;
 use super::lookup_rule::LookupJoins;
+use super::null_safe::{EqualKeys, null_safe_keys};
 use super::offsets::OrderedOffsets;
 use super::one_writer::OneWriter;
 use super::ordered::takes_first_rows;
@@ -187,7 +188,7 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     };
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
-        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EqualKeys(ExtractEquijoinPredicate::new())),
         Arc::new(WithoutDependencies(EliminateDuplicatedExpr::new())),
         Arc::new(EliminateFilter::new()),
         Arc::new(EliminateCrossJoin::new()),
@@ -228,8 +229,9 @@ impl QueryPlanner for Planner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let keyed = null_safe_keys(plan)?;
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LateralPlanner)])
-            .create_physical_plan(plan, session)
+            .create_physical_plan(keyed.as_ref().unwrap_or(plan), session)
             .await
     }
 }
