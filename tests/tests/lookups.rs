@@ -298,3 +298,47 @@ async fn wrong_guesses_cost_no_rows() {
         assert_eq!(answer, [expected.map(str::to_owned)], "{query}");
     }
 }
+
+#[tokio::test]
+async fn members_of_arrays_go_by_key() {
+    let node = Node::start();
+    let client = node.server().connect().await;
+    client.batch_execute(TABLES).await.unwrap();
+    let many: Vec<String> = (0..6000).map(|id| id.to_string()).collect();
+    let long = format!("SELECT * FROM b WHERE id = ANY ('{{{}}}')", many.join(","));
+    let pairs: Vec<String> = (0..500).map(|id| format!("({id}, {})", id + 1)).collect();
+    let in_pairs = format!("SELECT * FROM b WHERE (id, k) IN ({})", pairs.join(","));
+    for (query, parts) in [
+        (
+            "SELECT * FROM b WHERE id = ANY ('{1,2,3,4}')",
+            ["Index Scan using b_pkey on b", "(id = ANY ('{1,2,3,4}'::integer[]))"],
+        ),
+        ("SELECT * FROM b WHERE id = ANY ('{1,NULL}')", ["Index Scan using b_pkey on b", "(id = 1)"]),
+        ("SELECT * FROM b WHERE id = ANY (ARRAY[1, 2, 3, 4])", ["Index Scan using b_pkey on b", "(id = "]),
+        ("SELECT * FROM b WHERE id = ANY (ARRAY[1, 2, 3, 4]::int8[])", ["Index Scan using b_pkey on b", "(id = "]),
+        ("SELECT * FROM b WHERE id = ANY ('{1,2,3,4}'::int2[])", ["Index Scan using b_pkey on b", "(id = "]),
+        ("SELECT * FROM b WHERE u = ANY ('{1,2,3,4}'::int4[])", ["Index Scan using b_u_key on b", "(u = "]),
+        ("SELECT * FROM b WHERE k = ANY (ARRAY[1, 2, 3, NULL, 4])", ["Index Scan using b_k on b", "(k = "]),
+        ("SELECT * FROM b WHERE t = ANY (ARRAY['t1', 't2', 't3', 't4'])", ["Index Scan using b_t_k on b", "(t = "]),
+        ("SELECT * FROM b WHERE d = ANY ('{2024-01-03,2024-01-04}')", ["Index Scan using b_d on b", "(d = "]),
+        ("SELECT * FROM b WHERE n = ANY ('{1.5,2,3,4.00}')", ["Index Scan using b_n on b", "(n = "]),
+        (
+            "SELECT * FROM a JOIN b ON b.v = a.id WHERE b.id = ANY ('{1,2,3,4}')",
+            ["Index Scan using b_pkey on b", "(id = "],
+        ),
+        ("DELETE FROM b WHERE id = ANY (ARRAY[1, 2, 3, 4]::int8[])", ["Index Scan using b_pkey on b", "(id = "]),
+        ("UPDATE b SET v = 1 WHERE k = ANY ('{1,2,3,4}')", ["Index Scan using b_k on b", "(k = "]),
+        (&long, ["Index Scan using b_pkey on b", "(id = "]),
+        (&in_pairs, ["Index Scan using b_pkey on b", "(id = "]),
+        ("SELECT * FROM b WHERE id = 1 AND k = 1 OR id = 2 AND k = 2", ["Index Scan using b_pkey on b", "(id = "]),
+        // No index serves these: a search in a set for each row, which lists show as.
+        (
+            "SELECT * FROM b WHERE v = ANY (ARRAY[1, 2, 3, 4]::int8[])",
+            ["Seq Scan on b", "(v = ANY (ARRAY[1, 2, 3, 4]))"],
+        ),
+        ("SELECT * FROM b WHERE v <> ALL ('{1,2,3,4}')", ["Seq Scan on b", "(v <> ALL (ARRAY[1, 2, 3, 4]))"]),
+    ] {
+        let shown = plan(&client, query).await;
+        assert!(parts.iter().all(|part| shown.contains(part)), "{query}\n{shown}");
+    }
+}

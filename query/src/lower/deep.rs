@@ -18,7 +18,7 @@ use crate::ir::{ColumnId, Expr, ExprKind, Walk};
 /// Deepest expression that is lowered node by node.
 const DEPTH_MAX: usize = 64;
 /// Longest AND, OR, COALESCE, CASE, or IN list of other than constants, that is.
-const WIDTH_MAX: usize = 200;
+pub(super) const WIDTH_MAX: usize = 200;
 /// An OR of more terms than this is searched for equalities with one column.
 const MERGED_ABOVE: usize = 8;
 
@@ -130,6 +130,33 @@ pub(super) fn merge_equalities(expr: &Expr) -> Option<Expr> {
         count if count < terms.len() => Some(Expr { kind: ExprKind::Or(merged), ty: expr.ty }),
         _ => None,
     }
+}
+
+/// Of an OR each of whose branches fixes a column: that the column is one of those values. Where that is false or unknown
+/// for a row, the OR is too, so that to ask for both is to ask for the OR.
+pub(super) fn pinned(expr: &Expr) -> Vec<Expr> {
+    let ExprKind::Or(terms) = &expr.kind else { return Vec::new() };
+    let mut lists: Vec<(ColumnId, Expr)> = Vec::new();
+    for (at, term) in terms.iter().enumerate() {
+        let parts = term.conjuncts();
+        let equalities: Vec<_> = parts.iter().filter_map(|part| equality(part)).collect();
+        if at == 0 {
+            lists.extend(equalities.iter().map(|(column, id, equals, _)| {
+                let kind = ExprKind::InList { equals, arg: Box::new((*column).clone()), list: Vec::new() };
+                (*id, Expr { kind, ty: expr.ty })
+            }));
+        }
+        lists.retain_mut(|(pinned, whole)| {
+            let ExprKind::InList { equals, list, .. } = &mut whole.kind else { return false };
+            let found = equalities.iter().find(|(_, id, function, _)| id == pinned && function.oid == equals.oid);
+            list.extend(found.map(|(.., value)| (*value).clone()));
+            found.is_some()
+        });
+        if lists.is_empty() {
+            break;
+        }
+    }
+    lists.into_iter().map(|(_, list)| list).collect()
 }
 
 /// The parts of `column = constant` where both are of one type.

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
 use parking_lot::Mutex;
 use stratos_types::{ColumnType, Datum, Error, PgType, Result};
 
-use super::deep::merge_equalities;
+use super::deep::{merge_equalities, pinned};
 use super::kernel;
 use super::rel::Lowerer;
 use super::repeated::Repeated;
@@ -20,7 +20,7 @@ use crate::arrow::{arrow_type, needs_equality_key};
 use crate::cache::Cache;
 use crate::fit::{End, Fit, fit, is_moment};
 use crate::functions::{Function, Kernel, Volatility};
-use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, SubqueryKind};
+use crate::ir::{ColumnId, Expr, ExprKind, SubqueryKind};
 
 /// The name of a column inside plans.
 pub(crate) fn column_name(id: ColumnId) -> String {
@@ -75,7 +75,9 @@ impl Lowerer<'_> {
         let computed = self.constant_members(expr);
         let expr = computed.as_ref().unwrap_or(expr);
         if let Some(whole) = self.by_row(expr)? {
-            return Ok(whole);
+            // What all its branches say of a column stays where a scan can see it; the whole is no other for that.
+            let pinned = pinned(expr).iter().map(|list| self.expr(list)).collect::<Result<Vec<_>>>()?;
+            return conjunction(pinned.into_iter().chain([whole])).ok_or_else(|| Error::internal("no condition"));
         }
         let ty = expr.ty.ty;
         Ok(match &expr.kind {
@@ -173,14 +175,14 @@ impl Lowerer<'_> {
         })
     }
 
-    fn param(&self, n: usize) -> Result<&Datum> {
+    pub(super) fn param(&self, n: usize) -> Result<&Datum> {
         self.statement.params.get(n).ok_or_else(|| {
             Error::new(stratos_types::ErrorKind::UndefinedParameter, format!("there is no parameter ${}", n + 1))
         })
     }
 
     /// Any operation on lowered arguments.
-    fn row_op(&self, op: RowOp, args: &[&Expr], ret: PgType) -> Result<DfExpr> {
+    pub(super) fn row_op(&self, op: RowOp, args: &[&Expr], ret: PgType) -> Result<DfExpr> {
         let types = args.iter().map(|e| e.ty.ty).collect();
         let args = args.iter().map(|e| self.expr(e)).collect::<Result<_>>()?;
         Ok(RowFunction::call(op, types, ret, args))
@@ -318,7 +320,7 @@ impl Lowerer<'_> {
         Ok(lazy_case(branches, Some(Box::new(self.expr(last)?)), ty))
     }
 
-    fn in_list(&self, equals: &'static Function, arg: &Expr, list: &[Expr]) -> Result<DfExpr> {
+    pub(super) fn in_list(&self, equals: &'static Function, arg: &Expr, list: &[Expr]) -> Result<DfExpr> {
         let ty = arg.ty.ty;
         if kernel::comparison(equals) == Some(Operator::Eq) && list.iter().all(|e| e.ty.ty == ty) {
             return Ok(DfExpr::InList(InList::new(
@@ -332,34 +334,6 @@ impl Lowerer<'_> {
             .map(|item| self.call(equals, &[arg.clone(), item.clone()], PgType::Bool))
             .collect::<Result<Vec<_>>>()?;
         joined(any, Operator::Or).map_or_else(|| literal(PgType::Bool, &Datum::Bool(false)), Ok)
-    }
-
-    fn quantified_array(
-        &self,
-        quantifier: Quantifier,
-        operator: &'static Function,
-        left: &Expr,
-        array: &Expr,
-    ) -> Result<DfExpr> {
-        let constant = match &array.kind {
-            ExprKind::Literal(value) => Some(value),
-            ExprKind::Param(n) => {
-                self.tie_to_execution();
-                Some(self.param(*n)?)
-            }
-            _ => None,
-        };
-        // `= ANY ('{…}')` is what drivers write for IN; the scan makes key lookups of it.
-        if quantifier == Quantifier::Any
-            && let Some(Datum::Array(items)) = constant
-            && items.element == left.ty.ty
-        {
-            let list: Vec<Expr> = items.values.iter().map(|v| Expr::literal(v.clone(), items.element)).collect();
-            if !list.is_empty() {
-                return self.in_list(operator, left, &list);
-            }
-        }
-        self.row_op(RowOp::Quantified(quantifier, operator), &[left, array], PgType::Bool)
     }
 
     /// AND and OR. Operands that may fail (a division, the reading of a text) are evaluated only for rows that the
@@ -400,7 +374,7 @@ impl Lowerer<'_> {
 }
 
 /// The type that two operands of a comparison have in common, where Arrow can compare them.
-fn common_type(left: PgType, right: PgType) -> Option<PgType> {
+pub(super) fn common_type(left: PgType, right: PgType) -> Option<PgType> {
     use PgType::{Float4, Float8, Int2, Int4, Int8};
     if left == right {
         return Some(left);

@@ -8,7 +8,7 @@
 //! - [`execute`]: statement in, batches out · [`explain()`]: the plan in words
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
-//! - `deep`: expressions that are kept from DataFusion · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
+//! - `deep`: expressions that are kept from DataFusion · `quantified`: `= ANY` of an array as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
 //! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first
@@ -40,6 +40,7 @@ mod offsets;
 mod one_writer;
 mod ordered;
 mod pool;
+mod quantified;
 mod rel;
 mod repeated;
 mod runtime;

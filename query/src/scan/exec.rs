@@ -23,14 +23,14 @@ use datafusion::physical_plan::{
 };
 use futures::Stream;
 use stratos_replication::{Direction, PrefixStatistics, ReadView, Span};
-use stratos_types::{Error, PgType, Result};
+use stratos_types::{ArrayDatum, Datum, Error, FormatOptions, PgType, Result};
 
 use super::decode::RowDecoder;
 use super::segments::{ColumnKey, Draft, Next, Segment, SegmentCache};
 use super::source::{Progress, RowCursor, RowSource};
 use super::spans::{Access, Condition, Test, key_columns};
 use crate::arrow::{ColumnBuilder, needs_equality_key};
-use crate::catalog::{Index, Table};
+use crate::catalog::{Index, Table, quote_literal};
 use crate::ir::ScanColumn;
 use crate::lower::{StatementContext, statement_of, to_datafusion};
 use crate::rows::{INDEX_PREFIX_BYTES, index_prefix, row_key_of_entry};
@@ -181,12 +181,12 @@ pub(super) fn condition_text(table: &Table, condition: &Condition) -> String {
     let (name, ty) = table
         .columns
         .get(condition.column)
-        .map_or((crate::ir::ROW_ID_NAME, stratos_types::PgType::Int8), |c| (c.name.as_str(), c.ty.ty));
-    let shown = |value: &stratos_types::Datum| {
+        .map_or((crate::ir::ROW_ID_NAME, PgType::Int8), |c| (c.name.as_str(), c.ty.ty));
+    let shown = |value: &Datum| {
         if value.is_null() {
             return "NULL".to_owned();
         }
-        let text = value.to_text(ty, &stratos_types::FormatOptions::default());
+        let text = value.to_text(ty, &FormatOptions::default());
         if matches!(ty.category(), stratos_types::TypeCategory::Numeric) { text } else { format!("'{text}'::{ty}") }
     };
     match &condition.test {
@@ -194,8 +194,9 @@ pub(super) fn condition_text(table: &Table, condition: &Condition) -> String {
             [value] if value.is_null() => format!("({name} IS NULL)"),
             [value] => format!("({name} = {})", shown(value)),
             values => {
-                let list: Vec<String> = values.iter().map(shown).collect();
-                format!("({name} = ANY ({{{}}}))", list.join(","))
+                let list = Datum::Array(Arc::new(ArrayDatum { element: ty, values: values.to_vec() }));
+                let ty = ty.array().unwrap_or(PgType::Text);
+                format!("({name} = ANY ({}::{ty}))", quote_literal(&list.to_text(ty, &FormatOptions::default())))
             }
         },
         Test::From(value, included) => {

@@ -19,6 +19,8 @@ use crate::rows::index_prefix;
 
 /// Ranges that IN lists may multiply to.
 const SPANS_MAX: usize = 4096;
+/// Ranges that one list may be, where the columns before it have one value each.
+const LIST_MAX: usize = 1 << 17;
 
 /// What a filter says about one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +82,7 @@ impl Reader<'_> {
                     self.read(left, out);
                     self.read(right, out);
                 }
-                Operator::Or => out.extend(self.any_of(expr)),
+                Operator::Or => self.any_of(expr, out),
                 _ => {
                     if let Some(condition) =
                         self.comparison(left, *op, right).or_else(|| self.comparison(right, op.swap()?, left))
@@ -113,24 +115,41 @@ impl Reader<'_> {
         }
     }
 
-    /// `a = 1 OR a = 2`, which is how the optimizer writes short IN lists.
-    fn any_of(&self, expr: &Expr) -> Option<Condition> {
-        if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) = expr {
-            let (a, b) = (self.any_of(left)?, self.any_of(right)?);
-            return match (a.test, b.test) {
-                (Test::In(mut a_values), Test::In(b_values)) if a.column == b.column => {
-                    a_values.extend(b_values);
-                    Some(Condition { column: a.column, test: Test::In(a_values) })
+    /// `a = 1 OR a = 2`, which is how the optimizer writes short IN lists, or `a = 1 AND b = 1 OR a = 2 AND b = 2`: the columns
+    /// that every branch fixes.
+    fn any_of(&self, expr: &Expr, out: &mut Vec<Condition>) {
+        let mut branches = Vec::new();
+        alternatives(expr, &mut branches);
+        let mut lists: Option<Vec<(usize, Vec<Datum>)>> = None;
+        for branch in branches {
+            let mut found = Vec::new();
+            self.read(branch, &mut found);
+            let mut fixed: Vec<(usize, Vec<Datum>)> = Vec::new();
+            for condition in found {
+                if let Test::In(values) = condition.test
+                    && fixed.iter().all(|(column, _)| *column != condition.column)
+                {
+                    fixed.push((condition.column, values));
                 }
-                _ => None,
+            }
+            let all = match lists {
+                None => fixed,
+                Some(mut lists) => {
+                    lists.retain_mut(|(column, values)| {
+                        let of_column = fixed.iter_mut().find(|(other, _)| other == column);
+                        let found = of_column.map(|(_, more)| values.append(more));
+                        found.is_some()
+                    });
+                    lists
+                }
             };
+            if all.is_empty() {
+                return;
+            }
+            lists = Some(all);
         }
-        let mut single = Vec::new();
-        self.read(expr, &mut single);
-        match single.as_slice() {
-            [Condition { test: Test::In(_), .. }] => single.pop(),
-            _ => None,
-        }
+        let lists = lists.unwrap_or_default().into_iter();
+        out.extend(lists.map(|(column, values)| Condition { column, test: Test::In(values) }));
     }
 
     fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Option<Condition> {
@@ -225,6 +244,18 @@ impl Reader<'_> {
     }
 }
 
+/// The branches of an OR that can be true.
+fn alternatives<'a>(expr: &'a Expr, out: &mut Vec<&'a Expr>) {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            alternatives(left, out);
+            alternatives(right, out);
+        }
+        Expr::Literal(ScalarValue::Null | ScalarValue::Boolean(None | Some(false)), _) => {}
+        _ => out.push(expr),
+    }
+}
+
 /// What names of equality-key functions begin with (`lower::udf`).
 const EQUALITY_KEY: &str = "equality_key_";
 
@@ -284,22 +315,18 @@ pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -
                 _ => None,
             })
             .min_by_key(|(values, _)| values.len());
-        if let Some((values, condition)) = list
-            && prefixes.len() * values.len().max(1) <= SPANS_MAX
-        {
-            prefixes = prefixes
-                .iter()
-                .flat_map(|prefix| {
-                    values.iter().map(|value| {
-                        let mut key = prefix.clone();
-                        column.encode(&mut key, value);
-                        key
-                    })
-                })
-                .collect();
-            used.push(condition.clone());
-            equal += 1;
-            continue;
+        if let Some((values, condition)) = list {
+            let mut keys: Vec<Vec<u8>> = values.iter().map(|value| column.key(value)).collect();
+            keys.sort();
+            keys.dedup();
+            let most = if prefixes.len() == 1 { LIST_MAX } else { SPANS_MAX };
+            if prefixes.len() * keys.len() <= most {
+                prefixes =
+                    prefixes.iter().flat_map(|prefix| keys.iter().map(|key| [&prefix[..], key].concat())).collect();
+                used.push(condition.clone());
+                equal += 1;
+                continue;
+            }
         }
         let (mut low, mut high) = (None, None);
         for condition in of_column {
@@ -395,6 +422,12 @@ pub(super) struct KeyColumn {
 impl KeyColumn {
     fn encode(&self, out: &mut Vec<u8>, value: &Datum) {
         key::encode_column(out, self.ty, value, self.descending, self.nulls_first);
+    }
+
+    fn key(&self, value: &Datum) -> Vec<u8> {
+        let mut key = Vec::new();
+        self.encode(&mut key, value);
+        key
     }
 
     /// The values after a prefix that are not NULL.
