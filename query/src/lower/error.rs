@@ -14,11 +14,18 @@ pub fn error_from(error: DataFusionError) -> Error {
     from_ref(&error)
 }
 
+/// What a client is told of an error inside of DataFusion that is none of ours.
+const INCONSISTENT: &str = "the plan of the statement is inconsistent";
+
 /// How deeply errors wrap each other before we give up looking inside.
 const NESTING_MAX: usize = 64;
 
 fn from_ref(error: &DataFusionError) -> Error {
-    find(error, 0).unwrap_or_else(|| Error::internal(error.strip_backtrace()))
+    find(error, 0).unwrap_or_else(|| {
+        // A fault of ours or of DataFusion; what it says is for who mends it, not for who asked.
+        tracing::error!(%error, "a plan or its execution failed");
+        Error::internal(INCONSISTENT)
+    })
 }
 
 fn find(error: &DataFusionError, depth: usize) -> Option<Error> {
@@ -81,6 +88,15 @@ mod tests {
             .context("while running"),
         ));
         assert_eq!(error_from(wrapped), ours);
+    }
+
+    #[test]
+    fn faults_inside_are_not_explained_to_clients() {
+        let error = error_from(DataFusionError::Internal("a file and a line".into()));
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::InternalError, "internal error: the plan of the statement is inconsistent")
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::NullEquality;
+use datafusion::common::{NullEquality, ScalarValue};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NegativeExpr, NotExpr,
@@ -234,6 +234,13 @@ impl Names {
                 chain(expr, *binary.op(), &mut terms);
                 let joint = format!(" {} ", binary.op());
                 return format!("({})", joined(terms.iter().map(text), &joint));
+            }
+            if *binary.op() == Operator::IsNotDistinctFrom
+                && let Some(truth) = (binary.right().as_ref() as &dyn Any).downcast_ref::<Literal>()
+                && let ScalarValue::Boolean(Some(truth)) = truth.value()
+            {
+                let word = if *truth { "TRUE" } else { "FALSE" };
+                return format!("({} IS {word})", text(binary.left()));
             }
             let operator = match binary.op() {
                 Operator::NotEq => "<>".to_owned(),

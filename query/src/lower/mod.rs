@@ -21,6 +21,7 @@ mod context;
 mod cte;
 mod decorrelate;
 mod deep;
+mod equivalence;
 mod error;
 mod estimate;
 mod explain;

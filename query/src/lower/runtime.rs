@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 
 use super::conclusions::{AskedAbove, WithoutDependencies};
 use super::context::{StatementContext, StatementExtension};
+use super::equivalence::without_equal_expressions;
 use super::error::error_from;
 use super::frugal::Fallback;
 use super::guard::GuardConditions;
@@ -154,6 +155,9 @@ impl QueryRuntime {
         // Filters from a join's build side would reach our scans as opaque predicates and cost more than they save.
         options.optimizer.enable_dynamic_filter_pushdown = false;
         options.execution.coalesce_batches = true;
+        // Plans and operators each have their own way to prove that a CASE is never NULL. Where only the plan finds the proof, this
+        // check takes the difference for a fault.
+        options.execution.skip_physical_aggregate_schema_check = true;
         // A hash join keeps one side in memory, whatever its size; merging sorts both on disk if need be.
         options.optimizer.prefer_hash_join = !statement.frugal;
         options.extensions.insert(StatementExtension(statement.clone()));
@@ -230,8 +234,10 @@ impl QueryPlanner for Planner {
         session: &dyn Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let keyed = null_safe_keys(plan)?;
+        let plan = keyed.as_ref().unwrap_or(plan);
+        let separate = without_equal_expressions(plan)?;
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LateralPlanner)])
-            .create_physical_plan(keyed.as_ref().unwrap_or(plan), session)
+            .create_physical_plan(separate.as_ref().unwrap_or(plan), session)
             .await
     }
 }
