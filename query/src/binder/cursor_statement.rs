@@ -145,7 +145,7 @@ impl Reader<'_> {
 /// # Errors
 /// 42601.
 pub(super) fn parse(text: &str, source: &SourceText, start: usize) -> Result<CursorMove> {
-    let tokens = Tokenizer::new(&StratosDialect, text)
+    let tokens = Tokenizer::new(&StratosDialect::default(), text)
         .tokenize_with_location()
         .map_err(|e| Error::new(ErrorKind::SyntaxError, e.to_string()))?;
     let tokens = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();

@@ -49,6 +49,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
 pub use cursor_statement::{CursorMove, Movement};
+pub(crate) use parse::too_complex;
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
 pub(crate) use refused::{command_name, refusal};
 pub use scope::{fold_ident, name_parts};
@@ -429,5 +430,7 @@ impl<'a> Binder<'a> {
     }
 }
 
+#[cfg(test)]
+mod nesting_tests;
 #[cfg(test)]
 mod tests;

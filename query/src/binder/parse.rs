@@ -18,6 +18,13 @@ use crate::dialect::StratosDialect;
 pub const MAX_SQL_BYTES: usize = 64 << 20;
 /// Deepest nesting of parentheses, subqueries and the like that the parser follows.
 pub const MAX_NESTING: usize = 500;
+/// Most brackets that are open at once: few enough that what stands in them is not what meets the parser's limit.
+const MAX_BRACKETS: usize = 480;
+/// Most parentheses that begin with INSERT, UPDATE, DELETE or MERGE and are open at once. Only a common table expression may,
+/// and none inside another; the parser reads them anywhere, several ways, and does not count steps there.
+const MAX_CHANGES: usize = 8;
+/// Most times that INTERVAL stands directly behind itself: the parser descends there without a limit, and nothing is meant by it.
+const MAX_INTERVALS: usize = 16;
 /// Longest chain of operators, those inside its operands' parentheses included: each is one level of the tree.
 pub const MAX_CHAIN: usize = 5_000;
 /// Most terms of an AND or OR: they are one level each in the parser's tree, but not in ours.
@@ -87,13 +94,13 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         ));
     }
     let source = Arc::new(SourceText::new(sql));
-    let dialect = StratosDialect;
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(&StratosDialect::default(), sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
     check_numbers(&tokens, &source)?;
     let long = check_chains(&tokens)? > BALANCED_ABOVE;
     let tokens = rewrite(tokens, &source)?;
+    let dialect = StratosDialect::for_tokens(tokens.len());
     let ends = statement_ends(&tokens, &source);
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
@@ -113,7 +120,11 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
             statements.push(ParsedStatement { body, range: start..start + text.len(), source: Arc::clone(&source) });
             continue;
         }
-        let mut statement = match parser.parse_statement() {
+        let parsed = parser.parse_statement();
+        if dialect.is_exhausted() {
+            return Err(too_complex());
+        }
+        let mut statement = match parsed {
             Ok(statement) => statement,
             Err(e) => {
                 return Err(refused::by_name(text).unwrap_or_else(|| parser_error(&source, &e, &parser)));
@@ -178,7 +189,7 @@ fn set_constraints(text: &str) -> Result<Option<Body>> {
     if !second.is_some_and(|word| word.eq_ignore_ascii_case("constraints")) {
         return Ok(None);
     }
-    let dialect = StratosDialect;
+    let dialect = StratosDialect::default();
     let refuse = |e: ParserError| Error::new(ErrorKind::SyntaxError, format!("syntax error: {e}"));
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
     parser.next_token();
@@ -200,7 +211,7 @@ fn set_constraints(text: &str) -> Result<Option<Body>> {
 
 /// `VACUUM [(options)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table [(columns)], …]`.
 fn vacuum(text: &str) -> Result<Body> {
-    let dialect = StratosDialect;
+    let dialect = StratosDialect::default();
     let refuse = |e: sqlparser::parser::ParserError| Error::new(ErrorKind::SyntaxError, e.to_string());
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
     parser.next_token();
@@ -236,15 +247,19 @@ fn vacuum(text: &str) -> Result<Body> {
 /// As [`parse`].
 pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
     let source = Arc::new(SourceText::new(sql));
-    let dialect = StratosDialect;
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(&StratosDialect::default(), sql)
         .tokenize_with_location()
         .map_err(|e| token_error(&source, &e.message, e.location))?;
     check_numbers(&tokens, &source)?;
     let long = check_chains(&tokens)? > BALANCED_ABOVE;
     let tokens = rewrite(tokens, &source)?;
+    let dialect = StratosDialect::for_tokens(tokens.len());
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
-    let mut expr = parser.parse_expr().map_err(|e| parser_error(&source, &e, &parser))?;
+    let parsed = parser.parse_expr();
+    if dialect.is_exhausted() {
+        return Err(too_complex());
+    }
+    let mut expr = parsed.map_err(|e| parser_error(&source, &e, &parser))?;
     if long {
         let _: ControlFlow<()> = expr.visit(&mut Balance);
     }
@@ -281,7 +296,8 @@ fn check_numbers(tokens: &[TokenWithSpan], source: &SourceText) -> Result<()> {
     Ok(())
 }
 
-fn too_complex() -> Error {
+/// 54001 of a statement that nests too deeply, or that can be read in too many ways.
+pub(crate) fn too_complex() -> Error {
     Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
         .with_hint("Simplify the statement: it has too many nested expressions.")
 }
@@ -297,6 +313,8 @@ struct Depth {
     before: usize,
     /// ANDs and ORs since the last comma or branch.
     terms: usize,
+    /// It begins as a statement that changes rows.
+    changes: bool,
 }
 
 impl Depth {
@@ -311,18 +329,31 @@ impl Depth {
     }
 }
 
-/// Left-associative chains are deep trees although nothing nests: bound them before the tree exists. Gives the length of the
-/// longest chain of ANDs and ORs.
+/// Bounds what nests before the parser looks for a way to read it, and left-associative chains, which are deep trees although
+/// nothing nests, before the tree exists. Gives the length of the longest chain of ANDs and ORs.
 fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
     let mut outer: Vec<Depth> = Vec::new();
     let mut level = Depth::default();
     let mut longest = 0;
     // The parser takes back what nests too deeply, and reads a CASE inside as something else.
     let mut cases = 0usize;
+    let mut changes = 0usize;
+    let mut intervals = 0usize;
+    let mut opened = false;
     for token in tokens {
+        let first = std::mem::take(&mut opened);
         match &token.token {
-            Token::LParen | Token::LBracket => outer.push(std::mem::take(&mut level)),
-            Token::RParen | Token::RBracket => {
+            Token::Word(w) if w.keyword == Keyword::INTERVAL => intervals += 1,
+            Token::Whitespace(_) => {}
+            _ => intervals = 0,
+        }
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                outer.push(std::mem::take(&mut level));
+                opened = true;
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                changes -= usize::from(level.changes);
                 let inner = std::mem::replace(&mut level, outer.pop().unwrap_or_default());
                 level.nested = level.nested.max(inner.total() + 1);
             }
@@ -330,16 +361,17 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
                 level.next_part();
                 level.terms = 0;
             }
-            Token::Whitespace(_)
-            | Token::Number(..)
-            | Token::SingleQuotedString(_)
-            | Token::Placeholder(_)
-            | Token::EOF => {}
+            Token::Whitespace(_) => opened = first,
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::EOF => {}
             Token::Word(w) => match w.keyword {
                 Keyword::AND | Keyword::OR => {
                     level.next_part();
                     level.terms += 1;
                     longest = longest.max(level.terms);
+                }
+                Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE | Keyword::MERGE if first => {
+                    level.changes = true;
+                    changes += 1;
                 }
                 Keyword::CASE => cases += 1,
                 Keyword::END => cases = cases.saturating_sub(1),
@@ -360,7 +392,9 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<usize> {
             },
             _ => level.operators += 1,
         }
-        if level.operators + level.nested > MAX_CHAIN || level.terms > MAX_TERMS || cases > MAX_NESTING / 2 {
+        let nests =
+            outer.len() > MAX_BRACKETS || cases > MAX_NESTING / 2 || changes > MAX_CHANGES || intervals > MAX_INTERVALS;
+        if nests || level.operators + level.nested > MAX_CHAIN || level.terms > MAX_TERMS {
             return Err(too_complex());
         }
     }

@@ -161,7 +161,7 @@ fn longest(words: &[String], phrases: &[&'static str]) -> Option<&'static str> {
 /// The words of a statement, folded; other tokens as they are written.
 fn words(text: &str) -> Vec<String> {
     const ENOUGH: usize = 4096;
-    let tokens = Tokenizer::new(&StratosDialect, text).tokenize().unwrap_or_default();
+    let tokens = Tokenizer::new(&StratosDialect::default(), text).tokenize().unwrap_or_default();
     tokens
         .into_iter()
         .filter(|token| !matches!(token, Token::Whitespace(_)))

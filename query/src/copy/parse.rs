@@ -73,13 +73,16 @@ fn columns(parser: &mut Parser<'_>) -> Result<Vec<Ident>> {
 /// # Errors
 /// 42601.
 pub fn parse(text: &str) -> Result<CopyStatement> {
-    let dialect = StratosDialect;
+    let dialect = StratosDialect::for_text(text);
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(|e| syntax(&e))?;
     let parser = &mut parser;
     parser.next_token();
     take_word(parser, &["binary"]);
     let source = if parser.consume_token(&Token::LParen) {
-        let query = parser.parse_query().map_err(|e| syntax(&e))?;
+        let query = parser.parse_query().map_err(|e| match dialect.is_exhausted() {
+            true => crate::binder::too_complex(),
+            false => syntax(&e),
+        })?;
         parser.expect_token(&Token::RParen).map_err(|e| syntax(&e))?;
         CopySource::Query(query)
     } else {

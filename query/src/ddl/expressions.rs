@@ -123,8 +123,8 @@ pub fn parse_expression(sql: &str) -> Result<Expr> {
     let damaged = |error: sqlparser::parser::ParserError| {
         Error::new(ErrorKind::DataCorrupted, format!("a stored expression does not parse: {error}"))
     };
-    let dialect = StratosDialect;
-    let tokens = Tokenizer::new(&dialect, sql).tokenize().map_err(|error| damaged(error.into()))?;
+    let tokens = Tokenizer::new(&StratosDialect::default(), sql).tokenize().map_err(|error| damaged(error.into()))?;
+    let dialect = StratosDialect::for_tokens(tokens.len());
     let mut parser = Parser::new(&dialect).with_recursion_limit(EXPRESSION_DEPTH_MAX).with_tokens(tokens);
     parser.parse_expr().map_err(damaged)
 }
@@ -363,7 +363,7 @@ fn sequence_argument(expression: &mut Expr) -> Option<&mut Expr> {
 
 /// Reads a possibly qualified and quoted name out of a string, as regclass input does.
 pub(crate) fn name_in_string(text: &str) -> Option<(Option<String>, String)> {
-    let dialect = StratosDialect;
+    let dialect = StratosDialect::default();
     let mut parser = Parser::new(&dialect).try_with_sql(text).ok()?;
     let name = parser.parse_object_name(false).ok()?;
     let (schema, relation) = super::split_name(&name).ok()?;

@@ -148,7 +148,7 @@ pub enum SequenceChange {
 /// # Errors
 /// 42601 when it starts like one of these and does not go on like it.
 pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
-    let dialect = StratosDialect;
+    let dialect = StratosDialect::for_text(sql);
     let mut parser = Parser::new(&dialect).try_with_sql(sql).ok()?;
     // Words are compared as text, because some of them are no keywords of sqlparser's.
     let first = word(&mut parser)?;
@@ -378,8 +378,8 @@ fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
 
 /// `CREATE SCHEMA … CREATE TABLE … CREATE INDEX …`; none without elements, which the parser knows.
 fn schema_with_elements(sql: &str) -> Option<Result<Extra>> {
-    let dialect = StratosDialect;
-    let tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize_with_location().ok()?;
+    let tokens = sqlparser::tokenizer::Tokenizer::new(&StratosDialect::default(), sql).tokenize_with_location().ok()?;
+    let dialect = StratosDialect::for_tokens(tokens.len());
     let mut depth = 0usize;
     let mut pieces = vec![Vec::new()];
     for token in tokens {
@@ -448,7 +448,7 @@ fn comment_on_constraint(parser: &mut Parser<'_>) -> Result<Extra, ParserError> 
 
 /// A statement on a USER or GROUP, as one on a ROLE.
 fn as_role(sql: &str, written: &str) -> Option<Result<Statement>> {
-    let dialect = StratosDialect;
+    let dialect = StratosDialect::for_text(sql);
     let mut tokens = sqlparser::tokenizer::Tokenizer::new(&dialect, sql).tokenize().ok()?;
     let word = tokens
         .iter_mut()

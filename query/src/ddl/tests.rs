@@ -58,7 +58,7 @@ impl Db {
         let statement = match parse_extra(sql) {
             Some(extra) => DdlStatement::Extra(extra?),
             None => DdlStatement::Sql(Box::new(
-                Parser::parse_sql(&StratosDialect, sql)
+                Parser::parse_sql(&StratosDialect::default(), sql)
                     .map_err(|e| Error::new(ErrorKind::SyntaxError, format!("{sql}: {e}")))?
                     .remove(0),
             )),

@@ -5,6 +5,7 @@
 //! itself how expressions are put together: the levels below are those of Postgres's grammar (`gram.y`), lowest first.
 //! [`operators`] says where an operator ends, which the parser's tokenizer does not know either.
 
+mod budget;
 mod infix;
 pub(crate) mod operators;
 mod prefix;
@@ -17,6 +18,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
+use budget::Budget;
 pub(crate) use prefix::{OPERATOR_PREFIX, SYMMETRIC};
 
 /// What continues no expression.
@@ -44,9 +46,40 @@ const CAST: u8 = 140;
 const OVERLAPS: u8 = 150;
 const PERIOD: u8 = 200;
 
-/// PostgreSQL 15's grammar, for sqlparser.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct StratosDialect;
+/// Bytes of a token, about.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// PostgreSQL 15's grammar, for sqlparser. A value reads one statement or query string: it counts the steps that take.
+#[derive(Debug, Default)]
+pub struct StratosDialect {
+    budget: Budget,
+}
+
+impl StratosDialect {
+    /// The grammar for a text of so many tokens.
+    pub fn for_tokens(count: usize) -> Self {
+        Self { budget: Budget::for_tokens(count) }
+    }
+
+    /// The grammar for a text whose tokens nobody has counted.
+    pub fn for_text(text: &str) -> Self {
+        Self::for_tokens(text.len() / BYTES_PER_TOKEN)
+    }
+
+    /// Whether the parser was stopped since it tried too many ways to read the text: whatever it gave is void.
+    pub fn is_exhausted(&self) -> bool {
+        self.budget.is_exhausted()
+    }
+
+    /// Takes a step; if none is left, the parser finds nothing more that it could read.
+    fn goes_on(&self, parser: &mut Parser<'_>) -> bool {
+        let left = self.budget.spend();
+        if !left {
+            budget::stop(parser);
+        }
+        left
+    }
+}
 
 /// Methods without arguments that answer as the parser's dialect of Postgres does.
 macro_rules! as_postgres {
@@ -93,12 +126,26 @@ impl Dialect for StratosDialect {
         false
     }
 
+    /// Every SELECT asks this: one without expressions is a step too, and one that is read in vain ends here.
+    fn supports_empty_projections(&self) -> bool {
+        self.budget.spend()
+    }
+
+    /// Asked behind `*`, which is no step, as of every word that may be an alias.
+    fn is_select_item_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
+        self.goes_on(parser) && (explicit || self.is_column_alias(keyword, parser))
+    }
+
+    /// Asked behind every relation that a word follows.
+    fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
+        self.goes_on(parser) && (explicit || self.is_table_alias(keyword, parser))
+    }
+
     as_postgres! {
         supports_unicode_string_literal supports_filter_during_aggregation supports_group_by_expr allow_extract_custom
         allow_extract_single_quotes supports_create_index_with_clause supports_explain_with_utility_options
         supports_listen_notify supports_bitwise_shift_operators supports_comment_on supports_load_extension
-        supports_named_fn_args_with_colon_operator supports_named_fn_args_with_expr_name supports_empty_projections
-        supports_nested_comments supports_string_escape_constant supports_numeric_literal_underscores
+        supports_named_fn_args_with_colon_operator supports_named_fn_args_with_expr_name supports_nested_comments supports_string_escape_constant supports_numeric_literal_underscores
         supports_array_typedef_with_brackets supports_geometric_types supports_set_names supports_alter_column_type_using
         supports_notnull_operator supports_interval_options supports_insert_table_alias
         supports_create_table_like_parenthesized supports_select_wildcard_with_alias supports_comma_separated_trim
@@ -130,10 +177,16 @@ impl Dialect for StratosDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if !self.goes_on(parser) {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
         prefix::parse(parser)
     }
 
     fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        if !self.goes_on(parser) {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
         infix::parse(parser, left)
     }
 }

@@ -260,7 +260,7 @@ fn client_queries_parse_and_name_tables_that_exist() {
     let mut failures = Vec::new();
     let mut missing = std::collections::BTreeSet::new();
     for (name, query) in queries {
-        let dialect = crate::dialect::StratosDialect;
+        let dialect = crate::dialect::StratosDialect::default();
         match sqlparser::parser::Parser::parse_sql(&dialect, query) {
             Err(error) => failures.push(format!("{name}: {error}")),
             Ok(statements) => {

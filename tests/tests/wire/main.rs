@@ -338,6 +338,15 @@ fn bad_text(server: &Server) {
     }
     let sql = format!("SELECT {}1{}", "(SELECT ".repeat(5_000), ")".repeat(5_000));
     assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
+    // Where the parser has several ways to read each level, also far from every limit, and with the error found last.
+    for (depth, inner) in [(495, "1"), (500, "1"), (60, "1 2"), (450, "1 2")] {
+        let sql = format!("SELECT {}{inner}{}", "ARRAY[".repeat(depth), "]".repeat(depth));
+        assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI", "{depth} {inner}");
+    }
+    let sql = format!("SELECT * FROM {}a{}", "((SELECT * FROM ".repeat(100), ") x CROSS JOIN t)".repeat(100));
+    assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
+    let sql = format!("SELECT 1 << {}'1'", "INTERVAL ".repeat(100_000));
+    assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
     let sql = format!("SELECT 1{}", " + 1".repeat(50_000));
     assert_eq!(frames.kinds(&query(&sql)), "E(54001)ZI");
     // Long chains inside of each other.
