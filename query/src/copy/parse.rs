@@ -79,10 +79,11 @@ pub fn parse(text: &str) -> Result<CopyStatement> {
     parser.next_token();
     take_word(parser, &["binary"]);
     let source = if parser.consume_token(&Token::LParen) {
-        let query = parser.parse_query().map_err(|e| match dialect.is_exhausted() {
-            true => crate::binder::too_complex(),
-            false => syntax(&e),
-        })?;
+        let query = parser.parse_query();
+        if dialect.is_exhausted() {
+            return Err(crate::binder::too_complex());
+        }
+        let query = query.map_err(|e| syntax(&e))?;
         parser.expect_token(&Token::RParen).map_err(|e| syntax(&e))?;
         CopySource::Query(query)
     } else {

@@ -47,7 +47,7 @@ impl Budget {
 /// Ends the parser's search: every token becomes one that fits nowhere, so that each alternative that is still to be tried
 /// fails at its first token, whether it asks the dialect or not.
 pub(super) fn stop(parser: &mut Parser<'_>) {
-    let nowhere = Token::Char('\0');
+    let nowhere = Token::Char(char::REPLACEMENT_CHARACTER);
     if parser.peek_token_ref().token == nowhere {
         return;
     }
