@@ -239,10 +239,9 @@ impl Binder<'_> {
         let unknown = |text: &str| Expr::literal(Datum::text(text), ty);
         Ok(match value {
             Value::Number(text, _) => self.number(text, span)?,
-            Value::SingleQuotedString(s)
-            | Value::EscapedStringLiteral(s)
-            | Value::UnicodeStringLiteral(s)
-            | Value::NationalStringLiteral(s) => unknown(s),
+            Value::SingleQuotedString(s) | Value::EscapedStringLiteral(s) | Value::NationalStringLiteral(s) => {
+                unknown(s)
+            }
             Value::DollarQuotedString(s) => unknown(&s.value),
             Value::Boolean(b) => Expr::literal(Datum::Bool(*b), PgType::Bool),
             Value::Null => Expr::literal(Datum::Null, PgType::Unknown),

@@ -115,7 +115,7 @@ fn timed(sql: String) -> Result<(), ErrorKind> {
     let shown: String = sql.chars().take(60).collect();
     let run = move || {
         let start = Instant::now();
-        let parsed = parse(&sql).map(|_| ()).map_err(|error| error.kind);
+        let parsed = parse(&sql).map(|_| ()).map_err(|error| error.kind());
         let _ = sender.send((parsed, start.elapsed()));
     };
     assert!(std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).is_ok());

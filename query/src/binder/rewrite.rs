@@ -1,5 +1,7 @@
 //! Constructs of Postgres that the parser does not know, said in its own language before it reads the tokens.
 
+use std::iter::Peekable;
+
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
 use stratos_types::{Error, ErrorKind, Result};
@@ -47,10 +49,6 @@ pub(super) fn plain(token: Token, span: Span) -> TokenWithSpan {
     TokenWithSpan { token, span }
 }
 
-fn ends_in_unicode(out: &[TokenWithSpan]) -> bool {
-    matches!(out.last().map(|t| &t.token), Some(Token::UnicodeStringLiteral(_)))
-}
-
 /// Drops white space and comments. String constants with a line break between them are one; without one they may not follow
 /// each other.
 fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
@@ -62,6 +60,20 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
         match &token.token {
             Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => newline = true,
             Token::Whitespace(_) => {}
+            Token::SingleQuotedString(_) | Token::Word(Word { quote_style: Some(_), .. })
+                if unicode::is_prefix(&out, &token) =>
+            {
+                newline = skip_space(&mut tokens);
+                let escape = match tokens.next_if(|next| is_word(next, "uescape")) {
+                    Some(_) => {
+                        skip_space(&mut tokens);
+                        newline = false;
+                        tokens.next()
+                    }
+                    None => None,
+                };
+                unicode::join(&mut out, token, escape.as_ref(), source)?;
+            }
             Token::SingleQuotedString(more) => {
                 let continued = match out.last_mut().map(|t| &mut t.token) {
                     Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => Some(text),
@@ -88,18 +100,6 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
                 );
                 newline = false;
             }
-            Token::Word(w) if w.quote_style.is_none() && ends_in_unicode(&out) && is_word(&token, "uescape") => {
-                while tokens.next_if(|next| matches!(next.token, Token::Whitespace(_))).is_some() {}
-                if let (Some(string), Some(escape)) = (out.last_mut(), tokens.next()) {
-                    unicode::escape_string(string, &escape, source)?;
-                }
-                newline = false;
-            }
-            Token::Word(w) if w.quote_style.is_some() => {
-                out.push(token);
-                unicode::join_name(&mut out, source)?;
-                newline = false;
-            }
             _ => {
                 out.push(token);
                 newline = false;
@@ -107,6 +107,15 @@ fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<
         }
     }
     Ok(out)
+}
+
+/// Passes over white space and comments; whether a line has ended there.
+fn skip_space(tokens: &mut Peekable<impl Iterator<Item = TokenWithSpan>>) -> bool {
+    let mut newline = false;
+    while let Some(space) = tokens.next_if(|next| matches!(next.token, Token::Whitespace(_))) {
+        newline |= matches!(space.token, Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }));
+    }
+    newline
 }
 
 /// The operators that a text without white space holds, each a token of its own.

@@ -60,7 +60,6 @@ pub(crate) fn string_of(value: &ast::Value) -> Option<&str> {
     match value {
         ast::Value::SingleQuotedString(text)
         | ast::Value::EscapedStringLiteral(text)
-        | ast::Value::UnicodeStringLiteral(text)
         | ast::Value::NationalStringLiteral(text) => Some(text),
         ast::Value::DollarQuotedString(quoted) => Some(&quoted.value),
         _ => None,

@@ -1,7 +1,6 @@
-//! Names with numbered characters, and strings that say how those begin: `U&"d\0061ta"`, `U&'d!0061ta' UESCAPE '!'`. The
-//! tokenizer knows strings without it.
+//! Names and strings with numbered characters: `U&"d\0061ta"`, `U&'d\0061ta'`, `U&'d!0061ta' UESCAPE '!'`.
 
-use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Word};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::source::SourceText;
@@ -17,6 +16,9 @@ fn decoded(text: &str, escape: char) -> Option<String> {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if c != escape || chars.next_if_eq(&escape).is_some() {
+            if high.is_some() {
+                return None;
+            }
             result.push(c);
             continue;
         }
@@ -37,55 +39,59 @@ fn decoded(text: &str, escape: char) -> Option<String> {
     high.is_none().then_some(result)
 }
 
-fn invalid(source: &SourceText, token: &TokenWithSpan) -> Error {
+fn invalid(source: &SourceText, start: Location) -> Error {
     let error = Error::new(ErrorKind::SyntaxError, "invalid Unicode escape")
         .with_hint("Unicode escapes must be \\XXXX or \\+XXXXXX.");
-    match source.position(token.span) {
+    match source.position(Span::new(start, start)) {
         Some(position) => error.at(position),
         None => error,
     }
 }
 
-/// Makes one name of `U`, `&` and a quoted name without space between them, which end what was read.
-///
-/// # Errors
-/// 42601 where a number is wrong.
-pub(super) fn join_name(out: &mut Vec<TokenWithSpan>, source: &SourceText) -> Result<()> {
-    let [.., u, and, name] = out.as_slice() else { return Ok(()) };
-    let is_prefix = and.token == Token::Ampersand
+/// Whether what was read ends with `U` and `&`, and a string or quoted name stands directly behind them.
+pub(super) fn is_prefix(out: &[TokenWithSpan], text: &TokenWithSpan) -> bool {
+    let [.., u, and] = out else { return false };
+    and.token == Token::Ampersand
         && matches!(&u.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("u"))
         && u.span.end == and.span.start
-        && and.span.end == name.span.start;
-    let Token::Word(Word { value, quote_style: quote_style @ Some('"'), keyword }) = &name.token else { return Ok(()) };
-    if !is_prefix {
-        return Ok(());
-    }
-    let value = decoded(value, '\\').ok_or_else(|| invalid(source, u))?;
-    let token = Token::Word(Word { value, quote_style: *quote_style, keyword: *keyword });
-    let span = sqlparser::tokenizer::Span::new(u.span.start, name.span.end);
-    out.truncate(out.len() - 3);
-    out.push(TokenWithSpan { token, span });
-    Ok(())
+        && and.span.end == text.span.start
 }
 
-/// The string before `UESCAPE`, read again with another escape character.
+/// Makes one token of that prefix and the string or name, which UESCAPE and `escape` may follow.
 ///
 /// # Errors
 /// 42601 where a number or the character is wrong.
-pub(super) fn escape_string(string: &mut TokenWithSpan, escape: &TokenWithSpan, source: &SourceText) -> Result<()> {
-    let wrong = || super::parse::near(source, escape);
-    let Token::SingleQuotedString(character) = &escape.token else { return Err(wrong()) };
-    let mut characters = character.chars();
-    let (Some(character), None) = (characters.next(), characters.next()) else { return Err(wrong()) };
-    if character.is_ascii_hexdigit() || matches!(character, '+' | '\'' | '"') || character.is_whitespace() {
-        return Err(wrong());
-    }
-    let place = source.byte_at(string.span.start).zip(source.byte_at(string.span.end));
-    let written = place.and_then(|(start, end)| source.text().get(start..end)).unwrap_or("");
-    let inner = written.get(3..written.len().saturating_sub(1)).unwrap_or("").replace("''", "'");
-    let text = decoded(&inner, character).ok_or_else(|| invalid(source, string))?;
-    string.token = Token::SingleQuotedString(text);
+pub(super) fn join(
+    out: &mut Vec<TokenWithSpan>,
+    text: TokenWithSpan,
+    escape: Option<&TokenWithSpan>,
+    source: &SourceText,
+) -> Result<()> {
+    let escape = match escape {
+        Some(escape) => escape_character(escape).ok_or_else(|| super::parse::near(source, escape))?,
+        None => '\\',
+    };
+    let start = out.len().checked_sub(2).and_then(|at| out.get(at)).map_or(text.span.start, |u| u.span.start);
+    let whole = |text: &str| decoded(text, escape).ok_or_else(|| invalid(source, start));
+    let token = match &text.token {
+        Token::SingleQuotedString(written) => Token::SingleQuotedString(whole(written)?),
+        Token::Word(Word { value, quote_style, keyword }) => {
+            Token::Word(Word { value: whole(value)?, quote_style: *quote_style, keyword: *keyword })
+        }
+        _ => return Err(super::parse::near(source, &text)),
+    };
+    out.truncate(out.len().saturating_sub(2));
+    out.push(TokenWithSpan { token, span: Span::new(start, text.span.end) });
     Ok(())
+}
+
+/// The character that UESCAPE names, if it may.
+fn escape_character(escape: &TokenWithSpan) -> Option<char> {
+    let Token::SingleQuotedString(text) = &escape.token else { return None };
+    let mut characters = text.chars();
+    let (Some(character), None) = (characters.next(), characters.next()) else { return None };
+    let wrong = character.is_ascii_hexdigit() || matches!(character, '+' | '\'' | '"') || character.is_whitespace();
+    (!wrong).then_some(character)
 }
 
 #[cfg(test)]
@@ -98,16 +104,20 @@ mod tests {
         assert_eq!(decoded("d\\0061t\\+000061", '\\').as_deref(), Some("data"));
         assert_eq!(decoded("\\D83D\\DE00!!", '\\').as_deref(), Some("\u{1F600}!!"));
         assert_eq!(decoded("!!!0041", '!').as_deref(), Some("!A"));
-        for wrong in ["\\zz", "\\00", "\\D83D", "\\DE00", "\\0000", "\\+110000"] {
+        for wrong in ["\\zz", "\\00", "\\D83D", "\\D83Dx\\DE00", "\\DE00", "\\0000", "\\+110000"] {
             assert_eq!(decoded(wrong, '\\'), None, "{wrong}");
         }
     }
 
     #[test]
     fn names_and_strings_are_read() {
-        for (sql, expected) in
-            [("U&\"\\0061\"", "\"a\""), ("U&'!0041''' UESCAPE '!'", "'A'''"), ("u & \"b\"", "u & \"b\"")]
-        {
+        for (sql, expected) in [
+            ("U&\"\\0061\"", "\"a\""),
+            ("U&\"!0061\" UESCAPE '!'", "\"a\""),
+            ("u&'\\D83D\\DE00'", "'\u{1F600}'"),
+            ("U&'!0041''' UESCAPE '!'", "'A'''"),
+            ("u & \"b\"", "u & \"b\""),
+        ] {
             assert_eq!(parse_expr(sql).unwrap().0.to_string(), expected, "{sql}");
         }
         assert!(parse("SELECT U&'a' UESCAPE '+'").is_err());

@@ -147,15 +147,20 @@ impl Dialect for StratosDialect {
         false
     }
 
+    /// They are read with UESCAPE and pairs of surrogates, which the tokenizer does not know (`binder/unicode.rs`).
+    fn supports_unicode_string_literal(&self) -> bool {
+        false
+    }
+
     as_postgres! {
-        supports_unicode_string_literal supports_filter_during_aggregation supports_group_by_expr allow_extract_custom
+        supports_filter_during_aggregation supports_group_by_expr allow_extract_custom
         allow_extract_single_quotes supports_create_index_with_clause supports_explain_with_utility_options
         supports_listen_notify supports_bitwise_shift_operators supports_comment_on supports_load_extension
         supports_named_fn_args_with_colon_operator supports_nested_comments supports_string_escape_constant
         supports_numeric_literal_underscores supports_array_typedef_with_brackets supports_geometric_types
         supports_set_names supports_alter_column_type_using supports_notnull_operator supports_interval_options
-        supports_insert_table_alias supports_create_table_like_parenthesized supports_select_wildcard_with_alias supports_comma_separated_trim
-        supports_xml_expressions supports_comment_optimizer_hint
+        supports_insert_table_alias supports_create_table_like_parenthesized
+        supports_select_wildcard_with_alias supports_comma_separated_trim supports_xml_expressions supports_comment_optimizer_hint
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
