@@ -46,8 +46,9 @@ impl DataDirectory {
             check_empty(path)?;
         }
         let lock = lock(path)?;
-        close_to_others(path)?;
+        // First: what another version has written is left as it is.
         check_format(path)?;
+        close_to_others(path)?;
         let directory = DataDirectory { path: path.to_owned(), _lock: lock };
         for part in [directory.log(), directory.state()] {
             create_durably(&part).map_err(|error| at("create", &part, &error))?;
