@@ -65,8 +65,11 @@ pub(super) fn nest_joins(token: &TokenWithSpan, joins: &mut Vec<Joined>, out: &m
                 joins.push(Joined { right, opened: false });
             }
         }
-        Keyword::ON | Keyword::USING if joins.pop().is_some_and(|join| join.opened) => {
-            out.push(plain(Token::RParen, token.span));
+        Keyword::ON | Keyword::USING => {
+            let joined = joins.pop();
+            if joined.is_some_and(|join| join.opened) {
+                out.push(plain(Token::RParen, token.span));
+            }
         }
         _ => {}
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use stratos_replication::Isolation;
+use stratos_replication::{Isolation, Transaction};
 use stratos_types::{Error, Result};
 
 use super::session::Session;
@@ -27,10 +27,9 @@ impl Session {
 
     /// Undoes the whole block and leaves an empty one, for its client to end.
     fn undo_block(&mut self) {
+        let Some(block) = &self.block else { return };
+        let store = self.begin_store(block.store.isolation(), block.read_only);
         let Some(block) = &mut self.block else { return };
-        let mut store = self.engine.store().begin(block.store.isolation(), block.read_only);
-        store.set_label(self.shared.pid.unsigned_abs());
-        self.shared.set_running(Some(store.id()));
         // The locks go with the transaction that this replaces.
         block.store = store;
         block.catalog = None;
@@ -65,10 +64,16 @@ impl Session {
         }
     }
 
-    pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
+    /// A transaction of the store, which others see as this session's.
+    fn begin_store(&self, isolation: Isolation, read_only: bool) -> Transaction {
         let mut store = self.engine.store().begin(isolation, read_only);
         store.set_label(self.shared.pid.unsigned_abs());
         self.shared.set_running(Some(store.id()));
+        store
+    }
+
+    pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
+        let store = self.begin_store(isolation, read_only);
         self.shared.read_only.store(read_only, Ordering::Relaxed);
         self.block = Some(Block {
             store,
