@@ -520,7 +520,15 @@ impl Binder<'_> {
             let keys = if shape.within_group.is_empty() { shape.order_by } else { shape.within_group };
             let mut order_by = Vec::with_capacity(keys.len());
             for key in keys {
-                let expr = b.expr(super::query::order_key(key)?)?;
+                let e = super::query::order_key(key)?;
+                // A subquery is the same only as itself: what is written as an argument is, is that argument.
+                let twin = shape.args.iter().position(
+                    |arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(written)) if written == e),
+                );
+                let expr = match twin.and_then(|at| args.get(at)).filter(|arg| arg.has_subquery()) {
+                    Some(arg) => arg.clone(),
+                    None => b.expr(e)?,
+                };
                 let (descending, nulls_first) = super::query::order_options(key)?;
                 order_by.push(SortKey { expr, descending, nulls_first });
             }
@@ -575,7 +583,7 @@ impl Binder<'_> {
             }
         } else {
             let keys = std::mem::take(&mut order_by);
-            for key in keys {
+            for (at, key) in keys.into_iter().enumerate() {
                 let expr = self.known(key.expr)?;
                 if shape.distinct && !args.iter().any(|a| a.same(&expr)) {
                     return Err(self.at(
@@ -583,7 +591,7 @@ impl Binder<'_> {
                             ErrorKind::InvalidColumnReference,
                             "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
                         ),
-                        span,
+                        shape.order_by.get(at).map_or(span, |written| written.expr.place()),
                     ));
                 }
                 order_by.push(SortKey { expr, ..key });

@@ -275,9 +275,12 @@ impl Binder<'_> {
         let ast::Interval { value, leading_field, leading_precision, last_field, fractional_seconds_precision } =
             interval;
         let span = value.place();
-        if leading_precision.is_some() {
-            return Err(self.at(Error::unsupported("interval precision"), span));
+        // `SECOND (2)` is about its fraction.
+        let only_seconds = matches!(leading_field, Some(DateTimeField::Second)) && last_field.is_none();
+        if leading_precision.is_some() && (!only_seconds || fractional_seconds_precision.is_some()) {
+            return Err(self.at(Error::unsupported("precision of an interval's first field"), span));
         }
+        let fractional_seconds_precision = fractional_seconds_precision.or(*leading_precision);
         let bit = |f: &DateTimeField| -> Option<i32> {
             Some(match f {
                 DateTimeField::Year => 1 << 2,

@@ -64,6 +64,9 @@ impl Binder<'_> {
     }
 
     pub(super) fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Expr> {
+        if *op == BinaryOperator::Overlaps {
+            return self.overlaps(left, right);
+        }
         let written = symbol(op)?;
         let place = self.operator_position(&written, op, right.place());
         if let Some(rows) = self.row_operands(left, right)? {
@@ -88,6 +91,36 @@ impl Binder<'_> {
             result = self.operator_at(&symbol, Some(result), right, place, &spans)?;
         }
         Ok(result)
+    }
+
+    /// `(a, b) OVERLAPS (c, d)`, which is a call of a function.
+    fn overlaps(&mut self, left: &ast::Expr, right: &ast::Expr) -> Result<Expr> {
+        let mut args = Vec::with_capacity(4);
+        for (side, e) in [("left", left), ("right", right)] {
+            match self.row_fields(e)? {
+                Some(fields) if fields.len() == 2 => args.extend(fields),
+                _ => {
+                    let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                    let error = Error::new(ErrorKind::SyntaxError, message);
+                    return Err(match self.cx.source.symbol_before(e.place(), "(") {
+                        Some(place) => error.at(place),
+                        None => error,
+                    });
+                }
+            }
+        }
+        let place = self.cx.source.symbol_before(right.place(), "overlaps");
+        self.call_named("overlaps", args, left.place()).map_err(|error| {
+            if !matches!(error.kind(), ErrorKind::UndefinedFunction | ErrorKind::AmbiguousFunction) {
+                return error;
+            }
+            let message = error.message().replacen("function ", "function pg_catalog.", 1);
+            let renamed = Error::new(error.kind(), message).with_hint(error.hint().unwrap_or_default());
+            match place {
+                Some(place) => renamed.at(place),
+                None => renamed,
+            }
+        })
     }
 
     fn operator_position(&self, symbol: &str, op: &BinaryOperator, right: Span) -> Option<usize> {

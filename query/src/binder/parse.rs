@@ -11,7 +11,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::rewrite::rewrite;
 use super::source::SourceText;
-use super::{cursor_statement, refused};
+use super::{cursor_statement, maintenance, refused};
 use crate::dialect::StratosDialect;
 
 /// Longest query string, bytes.
@@ -31,6 +31,8 @@ pub const MAX_CHAIN: usize = 5_000;
 pub const MAX_TERMS: usize = 50_000;
 /// A chain of more ANDs or ORs than this is made a balanced tree before anybody walks it.
 const BALANCED_ABOVE: usize = 100;
+/// What is said where something is missing at the end.
+const END_OF_INPUT: &str = "syntax error at end of input";
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -39,8 +41,8 @@ pub enum Body {
     Sql(Box<Statement>),
     /// DDL that sqlparser does not know.
     Ddl(Box<crate::ddl::Extra>),
-    /// `VACUUM`, with the tables that it names.
-    Vacuum(Vec<sqlparser::ast::ObjectName>),
+    /// `VACUUM`, `ANALYZE`.
+    Maintain(maintenance::Maintenance),
     /// `CHECKPOINT`.
     Checkpoint,
     /// `COPY`.
@@ -148,6 +150,9 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
             Token::SemiColon => source.byte_at(next.span.start).unwrap_or(source.text().len()),
             _ => return Err(refused::by_name(text).unwrap_or_else(|| near(&source, &next))),
         };
+        if let Some(create) = super::creation::select_into(&mut statement)? {
+            statement = Statement::CreateTable(create);
+        }
         let start = source.byte_at(first.span.start).unwrap_or(0);
         let text = source.text().get(start..end).unwrap_or("");
         statements.push(ParsedStatement {
@@ -172,14 +177,40 @@ fn extra(first: &Token, text: &str, source: &SourceText, start: usize) -> Result
     let Token::Word(word) = first else { return Ok(None) };
     match word.value.to_ascii_lowercase().as_str() {
         "alter" | "create" | "drop" | "comment" => {
-            Ok(crate::ddl::parse_extra(text).transpose()?.map(|extra| Body::Ddl(Box::new(extra))))
+            let read = crate::ddl::parse_extra(text).transpose();
+            let refused = |error: Error| match error.kind() {
+                ErrorKind::SyntaxError => refused::by_name(text).unwrap_or_else(|| placed(error, text, source, start)),
+                _ => error,
+            };
+            Ok(read.map_err(refused)?.map(|extra| Body::Ddl(Box::new(extra))))
         }
         "fetch" | "move" => cursor_statement::parse(text, source, start).map(|moved| Some(Body::Move(moved))),
-        "vacuum" => vacuum(text).map(Some),
+        verb @ ("vacuum" | "analyze" | "analyse") => match maintenance::parse(text, verb == "vacuum") {
+            Ok(read) => Ok(Some(Body::Maintain(read))),
+            Err(error) => Err(placed(error, text, source, start)),
+        },
         "set" => set_constraints(text),
         "copy" => Ok(Some(Body::Copy(Box::new(crate::copy::parse(text)?)))),
         "checkpoint" if text.len() == "checkpoint".len() => Ok(Some(Body::Checkpoint)),
         _ => Ok(None),
+    }
+}
+
+/// The error of a statement that was read by itself, with its place in the whole query string.
+fn placed(error: Error, text: &str, source: &SourceText, start: usize) -> Error {
+    let behind = source.text().get(start + text.len()..).unwrap_or("");
+    let space = behind.len() - behind.trim_start().len();
+    let end = start + text.len() + space;
+    if error.message() == END_OF_INPUT {
+        let next = source.text().get(end..).is_some_and(|rest| rest.starts_with(';'));
+        return match source.position_of_byte(end) {
+            Some(position) if next => syntax("syntax error at or near \";\"".into()).at(position),
+            _ => at_end(source),
+        };
+    }
+    match (error.position(), source.position_of_byte(start)) {
+        (Some(position), Some(first)) => error.at(position + first - 1),
+        _ => error,
     }
 }
 
@@ -207,38 +238,6 @@ fn set_constraints(text: &str) -> Result<Option<Body>> {
         return Err(Error::new(ErrorKind::SyntaxError, message));
     }
     Ok(Some(Body::SetConstraints { names, deferred }))
-}
-
-/// `VACUUM [(options)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table [(columns)], …]`.
-fn vacuum(text: &str) -> Result<Body> {
-    let dialect = StratosDialect::default();
-    let refuse = |e: sqlparser::parser::ParserError| Error::new(ErrorKind::SyntaxError, e.to_string());
-    let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(refuse)?;
-    parser.next_token();
-    let skip_parens = |parser: &mut Parser<'_>| {
-        if parser.consume_token(&Token::LParen) {
-            while !matches!(parser.next_token().token, Token::RParen | Token::EOF) {}
-        }
-    };
-    skip_parens(&mut parser);
-    while let Token::Word(word) = parser.peek_token().token {
-        if !["full", "freeze", "verbose", "analyze", "analyse"].contains(&word.value.to_ascii_lowercase().as_str()) {
-            break;
-        }
-        parser.next_token();
-    }
-    let mut tables = Vec::new();
-    while parser.peek_token().token != Token::EOF {
-        tables.push(parser.parse_object_name(false).map_err(refuse)?);
-        skip_parens(&mut parser);
-        if !parser.consume_token(&Token::Comma) && parser.peek_token().token != Token::EOF {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                format!("syntax error at or near \"{}\"", parser.peek_token().token),
-            ));
-        }
-    }
-    Ok(Body::Vacuum(tables))
 }
 
 /// Parses a single expression (a column's default, a CHECK).
@@ -465,7 +464,7 @@ fn syntax(message: String) -> Error {
     Error::new(ErrorKind::SyntaxError, message)
 }
 
-pub(super) fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
+pub(crate) fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
     let Some(start) = source.byte_at(token.span.start) else {
         return at_end(source);
     };
@@ -482,7 +481,7 @@ pub(super) fn near(source: &SourceText, token: &TokenWithSpan) -> Error {
 }
 
 pub(super) fn at_end(source: &SourceText) -> Error {
-    syntax("syntax error at end of input".into()).at(source.text().chars().count() + 1)
+    syntax(END_OF_INPUT.into()).at(source.text().chars().count() + 1)
 }
 
 /// Where the dollar-quoted string begins that has no end: at a `$tag$` that does not come again.
@@ -537,7 +536,8 @@ fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
     }
 }
 
-fn parser_error(source: &SourceText, error: &ParserError, parser: &Parser<'_>) -> Error {
+/// Postgres's words for what the parser does not understand.
+pub(crate) fn parser_error(source: &SourceText, error: &ParserError, parser: &Parser<'_>) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => return too_complex(),
         ParserError::TokenizerError(m) | ParserError::ParserError(m) => m,

@@ -16,7 +16,8 @@ pub(crate) struct Tail<'q> {
     pub order_by: Vec<&'q ast::OrderByExpr>,
     pub limit: Option<&'q ast::Expr>,
     pub offset: Option<&'q ast::Expr>,
-    /// `FETCH FIRST` says "FETCH" nowhere in errors; it is a LIMIT.
+    /// `WITH TIES`: what is equal to the last row comes with it.
+    pub ties: bool,
     pub locks: &'q [ast::LockClause],
 }
 
@@ -83,7 +84,7 @@ impl Binder<'_> {
         if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
             return Err(Error::unsupported("this clause of a query"));
         }
-        let (mut limit, mut offset) = (None, None);
+        let (mut limit, mut offset, mut ties) = (None, None, false);
         match limit_clause {
             None => {}
             Some(LimitClause::LimitOffset { limit: l, offset: o, limit_by }) => {
@@ -103,9 +104,7 @@ impl Binder<'_> {
         }
         let one = ast::Expr::value(ast::Value::Number("1".into(), false));
         if let Some(ast::Fetch { with_ties, percent, quantity }) = fetch {
-            if *with_ties {
-                return Err(Error::unsupported("WITH TIES"));
-            }
+            ties = *with_ties;
             if *percent {
                 return Err(Error::unsupported("FETCH … PERCENT"));
             }
@@ -119,7 +118,19 @@ impl Binder<'_> {
             Some(with) => self.with_clause(with)?,
             None => Vec::new(),
         };
-        let tail = Tail { order_by: order_list(order_by.as_ref())?, limit, offset, locks };
+        let tail = Tail { order_by: order_list(order_by.as_ref())?, limit, offset, ties, locks };
+        if ties && tail.order_by.is_empty() {
+            return Err(Error::new(ErrorKind::SyntaxError, "WITH TIES cannot be specified without ORDER BY clause"));
+        }
+        if ties && locks.iter().any(|lock| matches!(lock.nonblock, Some(NonBlock::SkipLocked))) {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "SKIP LOCKED and WITH TIES options cannot be used together",
+            ));
+        }
+        if ties && !locks.is_empty() {
+            return Err(Error::unsupported("FOR UPDATE together with WITH TIES"));
+        }
         let rel = self.body(body, &tail, known)?;
         self.ctes.truncate(visible);
         self.depth -= 1;
@@ -271,6 +282,11 @@ impl Binder<'_> {
         let offset = self.limit_expr(tail.offset, Clause::Offset)?;
         if limit.is_none() && offset.is_none() {
             return Ok(rel);
+        }
+        if tail.ties
+            && let Some(limit) = limit
+        {
+            return self.limited_with_ties(rel, limit, offset);
         }
         Ok(Rel::Limit { input: Box::new(rel), limit, offset })
     }

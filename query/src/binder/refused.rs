@@ -111,6 +111,7 @@ const TABLE_ACTIONS: &[&str] = &[
     "of",
     "alter constraint",
     "replica identity",
+    "reset (",
     "set access method",
     "set logged",
     "set tablespace",
@@ -120,19 +121,66 @@ const TABLE_ACTIONS: &[&str] = &[
     "validate constraint",
 ];
 
-/// What CREATE TABLE may say and we do not understand.
+/// What CREATE TABLE and ALTER TABLE may say of a table or a constraint and we do not understand.
 const TABLE_PHRASES: &[&str] = &[
-    "with no data",
-    "with data",
-    "including",
-    "excluding",
     "exclude using",
+    "exclude (",
+    "include (",
+    "inherits (",
+    "nulls not distinct",
+    "partition by",
+    "partition of",
+    "tablespace",
+    "with oids",
+    "without oids",
+    ") using",
     "storage",
     "compression",
     "no inherit",
-    "using index tablespace",
+    "using index",
     "on commit",
+    "not valid",
 ];
+
+/// What CREATE INDEX may say and we do not understand.
+const INDEX_PHRASES: &[&str] = &["on only", "tablespace", "include (", "nulls not distinct", "with ("];
+
+/// What a query or a change of rows may say and we do not understand, with its name.
+const QUERY_PHRASES: &[(&str, &str)] = &[
+    ("search breadth first by", "SEARCH"),
+    ("search depth first by", "SEARCH"),
+    (") cycle", "CYCLE"),
+    ("where current of", "WHERE CURRENT OF"),
+    ("tablesample", "TABLESAMPLE"),
+    ("xmlconcat (", "XMLCONCAT"),
+    ("xmlelement (", "XMLELEMENT"),
+    ("xmlexists (", "XMLEXISTS"),
+    ("xmlforest (", "XMLFOREST"),
+    ("xmlparse (", "XMLPARSE"),
+    ("xmlpi (", "XMLPI"),
+    ("xmlroot (", "XMLROOT"),
+    ("xmlserialize (", "XMLSERIALIZE"),
+    ("xmltable (", "XMLTABLE"),
+    ("rows from (", "ROWS FROM"),
+];
+
+/// What ALTER DATABASE may do and we cannot.
+const DATABASE_ACTIONS: &[&str] = &[
+    "allow_connections",
+    "connection limit",
+    "is_template",
+    "refresh collation version",
+    "reset",
+    "set",
+    "set tablespace",
+    "with",
+];
+
+/// What ALTER SEQUENCE may do and we cannot.
+const SEQUENCE_ACTIONS: &[&str] = &["set logged", "set unlogged", "sequence name"];
+
+/// What ALTER ROLE and ALTER USER may do and we cannot.
+const ROLE_ACTIONS: &[&str] = &["in database", "reset", "set"];
 
 /// What `ALTER COLUMN` may do and we cannot.
 const COLUMN_ACTIONS: &[&str] =
@@ -188,6 +236,11 @@ fn after_name(mut words: &[String]) -> &[String] {
     words.get(at..).unwrap_or_default()
 }
 
+/// A phrase's name with that of its statement.
+fn in_phrase(statement: &str, phrase: &str) -> String {
+    format!("{statement} … {}", phrase.trim_matches([' ', '(', ')']).to_uppercase())
+}
+
 /// The statement's name if Postgres has it and we have not.
 fn name_of(text: &str) -> Option<String> {
     let words = words(text);
@@ -198,6 +251,13 @@ fn name_of(text: &str) -> Option<String> {
     });
     if let Some(set) = set.filter(|_| matches!(first, "create" | "alter")) {
         return Some(format!("a list of columns behind {}", set.to_uppercase()));
+    }
+    if first == "comment" && words.get(1).is_some_and(|word| word == "on") {
+        return longest(words.get(2..)?, OBJECTS).map(|object| format!("COMMENT ON {}", object.to_uppercase()));
+    }
+    if matches!(first, "with" | "select" | "insert" | "update" | "delete" | "(" | "values" | "table") {
+        let said = QUERY_PHRASES.iter().find(|(phrase, _)| (0..words.len()).any(|at| begins(&words[at..], phrase)));
+        return said.map(|(_, name)| (*name).to_owned());
     }
     if !matches!(first, "create" | "alter" | "drop") {
         return longest(&words, STATEMENTS).map(str::to_uppercase);
@@ -213,6 +273,9 @@ fn name_of(text: &str) -> Option<String> {
         longest(after, actions)
             .map(|action| format!("ALTER {object} … {}", action.trim_end_matches(" (").to_uppercase()))
     };
+    if begins(rest, "table all in tablespace") || begins(rest, "index all in tablespace") {
+        return Some(format!("ALTER {} ALL IN TABLESPACE", rest[0].to_uppercase()));
+    }
     if first == "alter" && begins(rest, "table") {
         let after = after_name(&rest[1..]);
         if begins(after, "alter") {
@@ -221,22 +284,34 @@ fn name_of(text: &str) -> Option<String> {
             return action("TABLE … ALTER COLUMN", COLUMN_ACTIONS, column.get(1..).unwrap_or_default())
                 .or_else(|| action("TABLE", TABLE_ACTIONS, after));
         }
-        return action("TABLE", TABLE_ACTIONS, after);
+        let said = TABLE_PHRASES.iter().find(|phrase| (0..after.len()).any(|at| begins(&after[at..], phrase)));
+        return action("TABLE", TABLE_ACTIONS, after).or_else(|| said.map(|phrase| in_phrase("ALTER TABLE", phrase)));
+    }
+    for (object, actions) in
+        [("database", DATABASE_ACTIONS), ("sequence", SEQUENCE_ACTIONS), ("role", ROLE_ACTIONS), ("user", ROLE_ACTIONS)]
+    {
+        if first == "alter" && begins(rest, object) && !begins(rest, "user mapping") {
+            return action(&object.to_uppercase(), actions, after_name(&rest[1..]));
+        }
     }
     if first == "alter" && begins(rest, "index") {
         return action("INDEX", INDEX_ACTIONS, after_name(&rest[1..]));
     }
     if first == "create" && begins(rest, "table") {
+        if begins(after_name(rest.get(1..)?), "of") {
+            return Some("CREATE TABLE … OF".to_owned());
+        }
         let said = |phrase: &str| (0..rest.len()).any(|at| begins(&rest[at..], phrase));
         if let Some(phrase) = TABLE_PHRASES.iter().find(|phrase| said(phrase)) {
-            return Some(format!("CREATE TABLE … {}", phrase.to_uppercase()));
+            return Some(in_phrase("CREATE TABLE", phrase));
         }
         // The plain form was understood or is wrong; the others are ours to refuse.
         let kept: Vec<String> = decorated.iter().take(decorated.len() - rest.len()).map(|w| w.to_uppercase()).collect();
         return (!kept.is_empty()).then(|| format!("CREATE {} TABLE", kept.join(" ")));
     }
     if begins(rest, "index") {
-        return None;
+        let said = INDEX_PHRASES.iter().find(|phrase| (0..rest.len()).any(|at| begins(&rest[at..], phrase)));
+        return said.filter(|_| first == "create").map(|phrase| in_phrase("CREATE INDEX", phrase));
     }
     longest(rest, OBJECTS).map(|object| format!("{} {}", first.to_uppercase(), object.to_uppercase()))
 }
@@ -290,6 +365,17 @@ mod tests {
             ("ALTER TABLE IF EXISTS t INHERIT u", "ALTER TABLE … INHERIT"),
             ("ALTER INDEX i SET (fillfactor = 50)", "ALTER INDEX … SET"),
             ("DROP OWNED BY r", "DROP OWNED"),
+            ("CREATE INDEX i ON t (a) TABLESPACE s", "CREATE INDEX … TABLESPACE"),
+            ("CREATE INDEX ON ONLY t (a)", "CREATE INDEX … ON ONLY"),
+            ("CREATE TABLE t (a int, UNIQUE (a) INCLUDE (b))", "CREATE TABLE … INCLUDE"),
+            ("CREATE TABLE t (a int) USING heap", "CREATE TABLE … USING"),
+            ("ALTER TABLE t ADD CHECK (a > 0) NO INHERIT", "ALTER TABLE … NO INHERIT"),
+            ("ALTER DATABASE d SET work_mem = '1MB'", "ALTER DATABASE … SET"),
+            ("ALTER ROLE r IN DATABASE d SET work_mem = '1MB'", "ALTER ROLE … IN DATABASE"),
+            ("DELETE FROM t WHERE CURRENT OF c", "WHERE CURRENT OF"),
+            ("WITH RECURSIVE t AS (SELECT 1) SEARCH DEPTH FIRST BY a SET b SELECT 1", "SEARCH"),
+            ("WITH RECURSIVE t AS (SELECT 1) CYCLE a SET b USING c SELECT 1", "CYCLE"),
+            ("COMMENT ON FUNCTION f(int) IS 'x'", "COMMENT ON FUNCTION"),
         ] {
             assert_eq!(name_of(text).as_deref(), Some(name), "{text}");
         }

@@ -6,6 +6,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::creation::Creation;
+use super::grouped_items::grouped;
 use super::nested_joins::{Joined, ends_joins, nest_joins};
 use super::source::SourceText;
 use super::unicode;
@@ -34,11 +36,11 @@ pub(super) fn keyword(token: &TokenWithSpan) -> Keyword {
     }
 }
 
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-fn word(value: &str, keyword: Keyword, quoted: bool, span: Span) -> TokenWithSpan {
+pub(super) fn word(value: &str, keyword: Keyword, quoted: bool, span: Span) -> TokenWithSpan {
     TokenWithSpan {
         token: Token::Word(Word { value: value.to_owned(), quote_style: quoted.then_some('"'), keyword }),
         span,
@@ -163,7 +165,7 @@ fn sequence_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
 }
 
 /// How many tokens from the first one on are a dotted name.
-fn name_length(tokens: &[TokenWithSpan]) -> usize {
+pub(super) fn name_length(tokens: &[TokenWithSpan]) -> usize {
     let mut length = 0;
     while matches!(tokens.get(length).map(|t| &t.token), Some(Token::Word(_))) {
         length += 1;
@@ -180,7 +182,7 @@ fn groups(out: &[TokenWithSpan]) -> bool {
     matches!(out, [.., group, by] if keyword(group) == Keyword::GROUP && keyword(by) == Keyword::BY)
 }
 
-fn is_end(token: Option<&TokenWithSpan>) -> bool {
+pub(super) fn is_end(token: Option<&TokenWithSpan>) -> bool {
     matches!(token.map(|t| &t.token), None | Some(Token::SemiColon | Token::EOF))
 }
 
@@ -232,12 +234,14 @@ struct Open {
 /// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `ORDER BY x USING >`, `FOR NO KEY UPDATE`,
 /// `FOR UPDATE OF a, b`, `FOR UPDATE` before LIMIT, `USING (…) AS x`, joins whose
 /// conditions come at the end, `GROUP BY DISTINCT`, `OVERRIDING … VALUE`, `ON CONFLICT (…) WHERE`, `(row).*`, `(VALUES …)` as
-/// an expression, a SELECT of nothing, options of sequences in any order. Refuses by name what cannot be said.
+/// an expression, a SELECT of nothing, options of sequences in any order, forms of CREATE TABLE, `interval(3) '…'`. Refuses by
+/// name what cannot be said.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let mut tokens = settle_words(without_space(tokens, source)?, source)?;
+    let mut tokens = grouped(settle_words(without_space(tokens, source)?, source)?);
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut open = vec![Open::default()];
     let mut insert_at: Option<usize> = None;
+    let mut creation = Creation::default();
     let mut statement_start = true;
     let mut first = Keyword::NoKeyword;
     let mut i = 0;
@@ -249,6 +253,10 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
         }
     };
     while let Some(token) = tokens.get(i) {
+        if let Some(used) = creation.step(tokens.get(i..).unwrap_or_default(), first, open.len() - 1, &mut out) {
+            i += used;
+            continue;
+        }
         let next = tokens.get(i + 1);
         let next_keyword = next.map_or(Keyword::NoKeyword, keyword);
         let previous = out.last().map_or(Keyword::NoKeyword, keyword);
@@ -453,6 +461,13 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 continue;
             }
             Keyword::ROW | Keyword::ROWS
+                if next_keyword == Keyword::WITH
+                    && tokens.get(i + 2).is_some_and(|t| is_word(t, "ties"))
+                    && matches!(out.last().map(|t| &t.token), Some(Token::RParen)) =>
+            {
+                return Err(refuse("WITH TIES behind an expression", token));
+            }
+            Keyword::ROW | Keyword::ROWS
                 if next_keyword == Keyword::ONLY && matches!(out.last().map(|t| &t.token), Some(Token::RParen)) =>
             {
                 i += 2;
@@ -465,6 +480,24 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                         || matches!(out.last().map(|t| &t.token), Some(Token::Comma))) =>
             {
                 return Err(refuse("ROWS FROM", token));
+            }
+            // `interval(3) '1.2345'`
+            Keyword::INTERVAL
+                if let Some([open, precision, close, value]) = tokens.get(i + 1..i + 5)
+                    && open.token == Token::LParen
+                    && matches!(precision.token, Token::Number(..))
+                    && close.token == Token::RParen
+                    && matches!(value.token, Token::SingleQuotedString(_)) =>
+            {
+                out.push(word("CAST", Keyword::CAST, false, span));
+                out.push(plain(Token::LParen, span));
+                out.push(value.clone());
+                out.push(word("AS", Keyword::AS, false, span));
+                out.extend_from_slice(&tokens[i..i + 4]);
+                out.push(plain(Token::RParen, span));
+                i += 5;
+                statement_start = false;
+                continue;
             }
             Keyword::VARIADIC if matches!(out.last().map(|t| &t.token), Some(Token::LParen | Token::Comma)) => {
                 return Err(refuse("VARIADIC argument", token));

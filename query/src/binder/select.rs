@@ -52,8 +52,13 @@ impl Binder<'_> {
             value_table_mode,
             flavor,
         } = select;
-        if into.is_some() {
-            return Err(Error::unsupported("SELECT INTO"));
+        if let Some(into) = into {
+            let error = Error::new(ErrorKind::SyntaxError, "SELECT ... INTO is not allowed here");
+            let ident = into.name.0.first().and_then(|part| part.as_ident());
+            return Err(match ident {
+                Some(ident) => self.at(error, ident.span),
+                None => error,
+            });
         }
         if qualify.is_some() {
             return Err(Error::unsupported("QUALIFY"));

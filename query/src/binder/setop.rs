@@ -9,7 +9,7 @@ use super::query::Tail;
 use super::resolve::common_type;
 use crate::ir::{Expr, OutputColumn, Rel, SetOpKind};
 
-const NO_TAIL: Tail<'static> = Tail { order_by: Vec::new(), limit: None, offset: None, locks: &[] };
+const NO_TAIL: Tail<'static> = Tail { order_by: Vec::new(), limit: None, offset: None, ties: false, locks: &[] };
 
 /// Where the `i`-th column of a query body stands.
 fn column_span(body: &SetExpr, i: usize) -> Span {

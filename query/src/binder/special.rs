@@ -171,7 +171,7 @@ impl Binder<'_> {
     }
 
     /// Fields of a row constructor, with literals left undecided.
-    fn row_fields(&mut self, e: &ast::Expr) -> Result<Option<Vec<Expr>>> {
+    pub(super) fn row_fields(&mut self, e: &ast::Expr) -> Result<Option<Vec<Expr>>> {
         match e {
             ast::Expr::Nested(inner) => self.row_fields(inner),
             ast::Expr::Tuple(items) => {

@@ -165,6 +165,7 @@ fn named(e: &ast::Expr) -> Option<(String, bool)> {
         E::Exists { negated: false, .. } => strong("exists"),
         E::Array(_) => strong("array"),
         E::Tuple(_) => strong("row"),
+        E::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         E::Subquery(query) => subquery_name(&query.body),
         E::Extract { .. } => strong("extract"),
         E::Ceil { .. } => strong("ceil"),

@@ -103,7 +103,7 @@ impl Binder<'_> {
             if !inner.is_empty() {
                 return Err(self.at(Error::unsupported("WITH inside a recursive query"), span));
             }
-            let tail = Tail { order_by: Vec::new(), limit: None, offset: None, locks: &[] };
+            let tail = Tail { order_by: Vec::new(), limit: None, offset: None, ties: false, locks: &[] };
             self.ctes.push(CteBinding { name: name.clone(), id, columns: Vec::new(), forbidden: true });
             let first = self.body(left, &tail, true)?;
             let columns = self.cte_columns(&first, &names, &name, span)?;

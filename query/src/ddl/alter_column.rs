@@ -1,13 +1,13 @@
-//! ALTER TABLE … ALTER COLUMN: default, NOT NULL, identity, type.
+//! ALTER TABLE … ALTER COLUMN: default, NOT NULL, type.
 
-use sqlparser::ast::{AlterColumnOperation, DataType, Expr, GeneratedAs, Ident, ObjectName, SequenceOptions};
+use sqlparser::ast::{AlterColumnOperation, DataType, Expr};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::alter_table::Altering;
 use super::constraints::must_agree;
 use super::expressions::parse_expression;
-use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type, fold};
-use crate::catalog::{ColumnDefault, ConstraintKind, Identity, Sequence, Table, choose_relation_name};
+use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type};
+use crate::catalog::{ColumnDefault, ConstraintKind, Sequence, Table};
 
 /// Whether every stored value of the old type is, byte for byte in rows and keys, the same value of the new one.
 fn widens(old: ColumnType, new: ColumnType) -> bool {
@@ -107,125 +107,10 @@ impl Ddl<'_, '_> {
             AlterColumnOperation::SetDataType { data_type, using, .. } => {
                 self.alter_type(altering, position, data_type, using.as_ref())?
             }
-            AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
-                let always = match generated_as {
-                    Some(GeneratedAs::Always) => true,
-                    Some(GeneratedAs::ByDefault) => false,
-                    _ => return Err(Error::unsupported("generated column")),
-                };
-                self.add_identity(
-                    &mut altering.table,
-                    position,
-                    always,
-                    None,
-                    sequence_options.as_deref().unwrap_or(&[]),
-                )?;
-            }
+            // Changes of identities are read by [`super::parse_alter`].
+            AlterColumnOperation::AddGenerated { .. } => return Err(Error::unsupported("generated column")),
         }
         Ok(())
-    }
-
-    fn add_identity(
-        &mut self,
-        table: &mut Table,
-        position: usize,
-        always: bool,
-        sequence: Option<&ObjectName>,
-        options: &[SequenceOptions],
-    ) -> Result<()> {
-        let column = &table.columns[position];
-        let refuse = |what: &str| {
-            Error::new(
-                ErrorKind::ObjectNotInPrerequisiteState,
-                format!("column \"{}\" of relation \"{}\" {what}", column.name, table.name),
-            )
-        };
-        if !column.not_null {
-            return Err(refuse("must be declared NOT NULL before identity can be added"));
-        }
-        if column.identity.is_some() {
-            return Err(refuse("is already an identity column"));
-        }
-        if column.default.is_some() {
-            return Err(refuse("already has a default value"));
-        }
-        if !matches!(column.ty.ty, PgType::Int2 | PgType::Int4 | PgType::Int8) {
-            return Err(Error::new(
-                ErrorKind::InvalidParameterValue,
-                "identity column type must be smallint, integer, or bigint",
-            ));
-        }
-        let (schema, name) = match sequence {
-            Some(name) => {
-                let (schema, name) = self.creation_schema(name)?;
-                self.must_be_free(schema, &name)?;
-                (schema, name)
-            }
-            None => {
-                let column = Some(column.name.as_str());
-                (table.schema, choose_relation_name(self.snapshot(), table.schema, &table.name, column, "seq", &[]))
-            }
-        };
-        let sequence = self.new_sequence(schema, name, column.ty, options)?;
-        let oid = sequence.oid;
-        self.editor.put_sequence(Sequence {
-            owned_by: Some((table.oid, column.attnum)),
-            owner: table.owner,
-            ..sequence
-        })?;
-        table.columns[position].identity = Some(Identity { always, sequence: oid });
-        Ok(())
-    }
-
-    pub(super) fn add_named_identity(
-        &mut self,
-        table: &ObjectName,
-        column: &Ident,
-        always: bool,
-        sequence: &ObjectName,
-        options: &[SequenceOptions],
-    ) -> Result<&'static str> {
-        let table = self.table(table)?;
-        self.must_own(table.owner, "table", &table.name)?;
-        let mut table = Table::clone(&table);
-        let name = fold(column);
-        let position = table.column_named(&name).ok_or_else(|| column_missing(&name, &table.name))?;
-        self.add_identity(&mut table, position, always, Some(sequence), options)?;
-        self.editor.put_table(table)?;
-        Ok("ALTER TABLE")
-    }
-
-    pub(super) fn alter_identity(
-        &mut self,
-        table: &ObjectName,
-        column: &Ident,
-        always: Option<bool>,
-        if_exists: bool,
-    ) -> Result<&'static str> {
-        const TAG: &str = "ALTER TABLE";
-        let table = self.table(table)?;
-        self.must_own(table.owner, "table", &table.name)?;
-        let mut table = Table::clone(&table);
-        let name = fold(column);
-        let position = table.column_named(&name).ok_or_else(|| column_missing(&name, &table.name))?;
-        let message = format!("column \"{name}\" of relation \"{}\" is not an identity column", table.name);
-        match (&mut table.columns[position].identity, always) {
-            (None, _) if if_exists => {
-                self.notice(format!("{message}, skipping"));
-                return Ok(TAG);
-            }
-            (None, _) => {
-                return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
-            }
-            (Some(identity), Some(always)) => identity.always = always,
-            (Some(identity), None) => {
-                let sequence = identity.sequence;
-                self.editor.remove_sequence(sequence);
-                table.columns[position].identity = None;
-            }
-        }
-        self.editor.put_table(table)?;
-        Ok(TAG)
     }
 
     fn alter_type(

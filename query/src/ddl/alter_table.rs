@@ -9,7 +9,7 @@ use super::alter_drop::constraint_missing;
 use super::constraints::{Wanted, wanted_of, wanted_order};
 use super::create_table::column_wishes;
 use super::expressions::{DefaultValue, parse_expression};
-use super::{Ddl, Job, RewriteColumn, Validation, display_name, fold};
+use super::{Ddl, Job, RewriteColumn, TableAction, Validation, display_name, fold};
 use crate::catalog::{Relation, Sequence, Table};
 
 /// A table while the operations of one ALTER TABLE go over it.
@@ -48,17 +48,49 @@ impl Ddl<'_, '_> {
             self.editor.put_sequence(Sequence { owner, ..Sequence::clone(sequence) })?;
             return Ok(TAG);
         }
+        let mut altering = self.altering(&relation)?;
+        if !matches!(alter.operations.as_slice(), [AlterTableOperation::OwnerTo { .. }]) {
+            self.must_be_settled(TAG, &altering.from)?;
+        }
+        let jobs_before = self.jobs.len();
+        for operation in &alter.operations {
+            self.operation(&mut altering, operation)?;
+        }
+        self.finish_altering(altering, jobs_before)?;
+        Ok(TAG)
+    }
+
+    fn altering(&self, relation: &Relation) -> Result<Altering> {
         let Relation::Table(from) = relation else {
             return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", relation.name())));
         };
         self.must_own(from.owner, "table", &from.name)?;
-        if !matches!(alter.operations.as_slice(), [AlterTableOperation::OwnerTo { .. }]) {
-            self.must_be_settled(TAG, &from)?;
+        let (table, from) = (Table::clone(from), Arc::clone(from));
+        Ok(Altering { table, from, rewrite: false, columns: Vec::new() })
+    }
+
+    /// ALTER TABLE with changes of identity columns among others.
+    pub(super) fn alter_table_by(
+        &mut self,
+        name: &ObjectName,
+        if_exists: bool,
+        actions: &[TableAction],
+    ) -> Result<&'static str> {
+        const TAG: &str = "ALTER TABLE";
+        if if_exists && self.find(name)?.is_none() {
+            self.notice(format!("relation \"{}\" does not exist, skipping", display_name(name)));
+            return Ok(TAG);
         }
-        let mut altering = Altering { table: Table::clone(&from), from, rewrite: false, columns: Vec::new() };
+        let mut altering = self.altering(&self.relation(name)?)?;
+        self.must_be_settled(TAG, &altering.from)?;
         let jobs_before = self.jobs.len();
-        for operation in &alter.operations {
-            self.operation(&mut altering, operation)?;
+        for action in actions {
+            match action {
+                TableAction::Sql(operation) => self.operation(&mut altering, operation)?,
+                TableAction::Identity { column, change } => {
+                    self.change_identity(&mut altering.table, &fold(column), change)?;
+                }
+            }
         }
         self.finish_altering(altering, jobs_before)?;
         Ok(TAG)

@@ -203,11 +203,32 @@ fn action(action: Option<ast::ReferentialAction>) -> ReferentialAction {
     }
 }
 
-/// Whether keys of the two types can be compared by an index of the referenced one.
-fn key_types_agree(a: PgType, b: PgType) -> bool {
-    let integer = |ty| matches!(ty, PgType::Int2 | PgType::Int4 | PgType::Int8);
-    let text = |ty| matches!(ty, PgType::Text | PgType::Varchar);
-    a == b || (integer(a) && integer(b)) || (text(a) && text(b))
+/// Whether values of a referencing column can be compared with those of the column that it refers to.
+enum Comparable {
+    Yes,
+    /// In PostgreSQL they can, but several values of the one type would be equal to one of the other, or fewer or more of
+    /// them, depending on the session's time zone: looking for one value does not find them.
+    NotHere,
+    No,
+}
+
+fn compare_keys(child: PgType, parent: PgType) -> Comparable {
+    use PgType::{Bpchar, Date, Float4, Float8, Int2, Int4, Int8, Numeric, Text, Timestamp, TimestampTz, Varchar};
+    let all = |family: &[PgType]| family.contains(&child) && family.contains(&parent);
+    let exact = child == parent
+        || [&[Int2, Int4, Int8][..], &[Text, Varchar], &[Float4, Float8], &[Date, Timestamp]].into_iter().any(all)
+        || matches!(
+            (child, parent),
+            (Int2 | Int4 | Int8, Numeric) | (Int2 | Int4, Float8) | (Int2, Float4) | (Bpchar, Text | Varchar)
+        );
+    let implicit = stratos_types::cast_kind(child, parent) == Some(stratos_types::CastContext::Implicit);
+    if exact {
+        Comparable::Yes
+    } else if implicit || all(&[Date, Timestamp, TimestampTz]) {
+        Comparable::NotHere
+    } else {
+        Comparable::No
+    }
 }
 
 impl Ddl<'_, '_> {
@@ -221,13 +242,17 @@ impl Ddl<'_, '_> {
         existing: bool,
     ) -> Result<()> {
         let name = name.map(fold);
+        // A key's name is its index's, too, and as such it is looked at first.
         if let Some(name) = &name
-            && table.constraints.iter().any(|c| c.name == *name)
+            && !matches!(wanted, Wanted::Key { .. })
         {
-            return Err(Error::new(
-                ErrorKind::DuplicateObject,
-                format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
-            ));
+            // Those of a CREATE TABLE are compared with each other before there is a relation.
+            let twice = |c: &Constraint| c.name == *name && matches!(c.kind, ConstraintKind::Check(_));
+            if !existing && matches!(wanted, Wanted::Check(_)) && table.constraints.iter().any(twice) {
+                let message = format!("check constraint \"{name}\" already exists");
+                return Err(Error::new(ErrorKind::DuplicateObject, message));
+            }
+            must_be_new(table, name)?;
         }
         match wanted {
             Wanted::Key { primary, columns } => self.add_key(table, name, *primary, columns, existing),
@@ -328,13 +353,10 @@ impl Ddl<'_, '_> {
         existing: bool,
     ) -> Result<()> {
         if primary && table.has_primary_key() {
-            let error = Error::new(
-                ErrorKind::InvalidTableDefinition,
-                format!("multiple primary keys for table \"{}\" are not allowed", table.name),
-            );
+            let error = multiple_primary_keys(table);
             return Err(match columns.first() {
-                Some(ident) => self.at(error, ident),
-                None => error,
+                Some(ident) if !existing => self.at(error, ident),
+                _ => error,
             });
         }
         if columns.len() > INDEX_COLUMNS_MAX {
@@ -368,16 +390,30 @@ impl Ddl<'_, '_> {
             keys.push(IndexColumn { attnum, descending: false, nulls_first: false, class: None });
             names.push(column_name);
         }
-        let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.push_key(table, name, primary, keys, &names, existing)
+    }
+
+    /// Adds a key whose columns are known to be there; `names` are theirs.
+    pub(super) fn push_key(
+        &mut self,
+        table: &mut Table,
+        name: Option<String>,
+        primary: bool,
+        keys: Vec<IndexColumn>,
+        names: &[&str],
+        existing: bool,
+    ) -> Result<()> {
         let name = match name {
             Some(name) => {
                 self.must_be_free(table.schema, &name)?;
                 if table.name == name || table.indexes.iter().any(|i| i.name == name) {
                     return Err(super::duplicate_relation(&name));
                 }
+                must_be_new(table, &name)?;
                 name
             }
-            None => choose_index_name(self.snapshot(), table, &name_refs, primary, true),
+            None => choose_index_name(self.snapshot(), table, names, primary, true),
         };
         let (index_oid, constraint_oid) = (self.oid()?, self.oid()?);
         let index = Index {
@@ -546,6 +582,24 @@ impl Ddl<'_, '_> {
     }
 }
 
+pub(super) fn multiple_primary_keys(table: &Table) -> Error {
+    Error::new(
+        ErrorKind::InvalidTableDefinition,
+        format!("multiple primary keys for table \"{}\" are not allowed", table.name),
+    )
+}
+
+/// 42710 when the table has a constraint of that name.
+pub(super) fn must_be_new(table: &Table, name: &str) -> Result<()> {
+    if !table.constraints.iter().any(|c| c.name == name) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::DuplicateObject,
+        format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
+    ))
+}
+
 /// 42804 unless the types of a foreign key's columns can be compared with those that they refer to.
 pub(crate) fn must_agree(child: &Table, parent: &Table, key: &ForeignKey, name: &str) -> Result<()> {
     for (from, to) in key.columns.iter().zip(&key.referenced) {
@@ -553,18 +607,19 @@ pub(crate) fn must_agree(child: &Table, parent: &Table, key: &ForeignKey, name: 
             return Err(Error::internal("a key column is gone"));
         };
         let (from, to) = (&child.columns[from], &parent.columns[to]);
-        if !key_types_agree(from.ty.ty, to.ty.ty) {
-            return Err(Error::new(
-                ErrorKind::DatatypeMismatch,
-                format!("foreign key constraint \"{name}\" cannot be implemented"),
-            )
-            .with_detail(format!(
-                "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
-                from.name,
-                to.name,
-                from.ty.ty.sql_name(),
-                to.ty.ty.sql_name()
-            )));
+        let (one, other) = (from.ty.ty.sql_name(), to.ty.ty.sql_name());
+        match compare_keys(from.ty.ty, to.ty.ty) {
+            Comparable::Yes => {}
+            Comparable::NotHere => {
+                return Err(Error::unsupported(format!("a foreign key from {one} to {other}")));
+            }
+            Comparable::No => {
+                let message = format!("foreign key constraint \"{name}\" cannot be implemented");
+                return Err(Error::new(ErrorKind::DatatypeMismatch, message).with_detail(format!(
+                    "Key columns \"{}\" and \"{}\" are of incompatible types: {one} and {other}.",
+                    from.name, to.name
+                )));
+            }
         }
     }
     Ok(())

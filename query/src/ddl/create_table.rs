@@ -9,7 +9,9 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 use super::constraints::{
     Wanted, hidden_index, wanted_foreign, wanted_of, wanted_order, wanted_primary, wanted_unique,
 };
+use super::like::like_clause;
 use super::{Ddl, Job, column_type, fold};
+use crate::binder::{NAME_ONLY, data_wanted};
 use crate::catalog::{Column, ColumnDefault, Identity, Table, choose_relation_name};
 
 /// Most columns of a table, as in Postgres (MaxHeapAttributeNumber).
@@ -142,11 +144,24 @@ impl Ddl<'_, '_> {
         if let Some(query) = &create.query {
             return self.create_table_as(create, query, table, tag);
         }
-        if let Some(like) = &create.like {
-            self.like(&mut table, like)?;
+        let mut likes = Vec::new();
+        match &create.like {
+            None => {}
+            // As an element of CREATE SCHEMA.
+            Some(CreateTableLikeKind::Parenthesized(like)) => {
+                let defaults = matches!(like.defaults, Some(CreateTableLikeDefaults::Including));
+                likes.push(self.like_columns(&mut table, &like.name, if defaults { "+defaults" } else { "" })?);
+            }
+            Some(CreateTableLikeKind::Plain(_)) => {
+                return Err(Error::new(ErrorKind::SyntaxError, "syntax error at or near \"LIKE\""));
+            }
         }
         let mut constraints = Vec::new();
         for definition in &create.columns {
+            if let Some((name, options)) = like_clause(definition) {
+                likes.push(self.like_columns(&mut table, name, options)?);
+                continue;
+            }
             let mut wishes = column_wishes(definition, &table.name)?;
             self.add_column(&mut table, definition, &wishes)?;
             constraints.append(&mut wishes.constraints);
@@ -157,6 +172,11 @@ impl Ddl<'_, '_> {
         constraints.sort_by_key(|(_, wanted)| wanted_order(wanted));
         let mut keys: Vec<Vec<String>> = Vec::new();
         for (name, wanted) in &constraints {
+            if matches!(wanted, Wanted::Foreign { .. }) {
+                for like in std::mem::take(&mut likes) {
+                    self.like_rest(&mut table, &like)?;
+                }
+            }
             // Postgres makes one index of a key that is asked for twice.
             if let Wanted::Key { columns, .. } = wanted {
                 let columns: Vec<String> = columns.iter().map(|c| fold(c)).collect();
@@ -166,6 +186,9 @@ impl Ddl<'_, '_> {
                 keys.push(columns);
             }
             self.add_constraint(&mut table, *name, wanted, false)?;
+        }
+        for like in likes {
+            self.like_rest(&mut table, &like)?;
         }
         self.editor.put_table(table)?;
         Ok(tag)
@@ -179,10 +202,11 @@ impl Ddl<'_, '_> {
         tag: &'static str,
     ) -> Result<&'static str> {
         if !create.constraints.is_empty()
-            || create.columns.iter().any(|c| c.data_type != ast::DataType::Unspecified || !c.options.is_empty())
+            || create.columns.iter().any(|c| !is_name_only(&c.data_type) || !c.options.is_empty())
         {
             return Err(Error::new(ErrorKind::SyntaxError, "CREATE TABLE AS takes column names only"));
         }
+        let (query, data) = data_wanted(query);
         let columns = self.context.binder.query_columns(self.snapshot(), query)?;
         if create.columns.len() > columns.len() {
             return Err(Error::new(ErrorKind::SyntaxError, "too many column names were specified"));
@@ -203,23 +227,11 @@ impl Ddl<'_, '_> {
         }
         let oid = table.oid;
         self.editor.put_table(table)?;
+        if !data {
+            return Ok("CREATE TABLE AS");
+        }
         self.jobs.push(Job::Populate { table: oid, query: Box::new(query.clone()) });
         Ok(tag)
-    }
-
-    fn like(&mut self, table: &mut Table, like: &CreateTableLikeKind) -> Result<()> {
-        let (CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = like;
-        let source = self.table(&like.name)?;
-        let defaults = matches!(like.defaults, Some(CreateTableLikeDefaults::Including));
-        for column in &source.columns {
-            let position = push_column(table, column.name.clone(), column.ty)?;
-            table.columns[position].not_null = column.not_null;
-            if defaults && let Some(default) = &column.default {
-                table.columns[position].default =
-                    Some(ColumnDefault { oid: self.oid()?, sql: default.sql.clone(), owned_sequence: None });
-            }
-        }
-        Ok(())
     }
 
     /// Adds a column with its default and sequence, but without its constraints. Gives its position.
@@ -336,6 +348,16 @@ impl Ddl<'_, '_> {
             "oids" if value.to_string().eq_ignore_ascii_case("false") => Ok(()),
             _ => Err(Error::unsupported(format!("storage parameter \"{name}\""))),
         }
+    }
+}
+
+/// Whether it stands for a column of CREATE TABLE AS that was given a name and nothing else.
+fn is_name_only(data_type: &ast::DataType) -> bool {
+    match data_type {
+        ast::DataType::Custom(name, _) => {
+            name.0.first().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value == NAME_ONLY)
+        }
+        _ => false,
     }
 }
 

@@ -278,12 +278,7 @@ impl Ddl<'_, '_> {
             }
             Extra::SplitAt { table, values } => self.split_at(table, values),
             Extra::SetSchema { if_exists, name, schema } => self.set_schema(name, *if_exists, schema),
-            Extra::AlterIdentity { table, column, always, if_exists } => {
-                self.alter_identity(table, column, *always, *if_exists)
-            }
-            Extra::AddIdentity { table, column, always, sequence, options } => {
-                self.add_named_identity(table, column, *always, sequence, options)
-            }
+            Extra::AlterTable { if_exists, name, actions } => self.alter_table_by(name, *if_exists, actions),
             Extra::AlterDatabase { name, rename, owner } => self.alter_database(name, rename.as_ref(), owner.as_ref()),
             Extra::CreateDatabase { name, owner, options } => self.create_database(name, owner.as_ref(), options),
             Extra::DropDatabaseForce => Err(Error::unsupported("DROP DATABASE WITH (FORCE)")),

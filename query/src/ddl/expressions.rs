@@ -12,7 +12,7 @@ use sqlparser::ast::{
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Tokenizer};
-use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+use stratos_types::{ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 use super::{Ddl, fold};
 use crate::binder::{column_type, string_of};
@@ -269,7 +269,14 @@ pub(super) fn freeze(expression: &mut Expr, constants: &[Constant]) {
             Expr::Interval(interval) => put.iter().find(|(value, _)| *value == *interval.value).cloned(),
             _ => None,
         };
-        if let Some((value, ty)) = frozen {
+        if let Some((mut value, ty)) = frozen {
+            // The modifier that is written around an interval is carried out, and not printed.
+            if ty.ty == PgType::Interval
+                && !matches!(e, Expr::Value(_))
+                && let Expr::Cast { data_type, .. } = &mut value
+            {
+                *data_type = DataType::Custom(ast::ObjectName::from(vec![Ident::new("interval")]), Vec::new());
+            }
             *e = value.clone();
             if !put.contains(&(value, ty)) {
                 put.push((e.clone(), ty));
@@ -341,6 +348,29 @@ fn typed_literal(text: &str, data_type: DataType) -> Expr {
         array: false,
         format: None,
     }
+}
+
+/// Puts values in the places of a query's parameters.
+pub(crate) fn put_values(query: &mut ast::Query, types: &[PgType], values: &[Datum]) {
+    let format = FormatOptions::default();
+    let _: ControlFlow<()> = visit_expressions_mut(query, |e| {
+        let Expr::Value(value) = &*e else { return ControlFlow::Continue(()) };
+        let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
+        let at = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+        if let Some((ty, datum)) = at.and_then(|at| types.get(at).zip(values.get(at))) {
+            let data_type = DataType::Custom(ast::ObjectName::from(vec![Ident::new(ty.sql_name())]), Vec::new());
+            let mut text = String::new();
+            datum.write_text(*ty, &format, &mut text);
+            let mut literal = typed_literal(&text, data_type);
+            if let Expr::Cast { expr, .. } = &mut literal
+                && datum.is_null()
+            {
+                **expr = Expr::Value(Value::Null.into());
+            }
+            *e = Expr::Nested(Box::new(literal));
+        }
+        ControlFlow::Continue(())
+    });
 }
 
 /// The argument of `nextval('…')`, `currval('…')`, `setval('…', …)`.

@@ -19,9 +19,12 @@ mod create_table;
 mod databases;
 mod drop;
 mod expressions;
+mod identity;
 mod indexes;
 mod job;
+mod like;
 mod parse;
+mod parse_alter;
 mod rename;
 mod roles;
 mod sequences;
@@ -33,15 +36,16 @@ use sqlparser::ast::{self, Ident, ObjectName, Statement};
 use sqlparser::tokenizer::Location;
 use stratos_types::{Error, ErrorKind, Result};
 
-use crate::catalog::{CatalogReader, OidPool, Relation, Role, Snapshot, SnapshotEditor, Table};
+use crate::catalog::{CatalogReader, OidPool, Relation, Role, Sequence, Snapshot, SnapshotEditor, Table};
 
 pub use expressions::{
     Constant, DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
 };
-pub(crate) use expressions::{name_in_string, sequences_in as sequences_named_in};
+pub(crate) use expressions::{name_in_string, put_values, sequences_in as sequences_named_in};
 pub use indexes::{abandon_index, advance_index};
 pub use job::{Job, RewriteColumn, Validation};
-pub use parse::{DdlStatement, Extra, SequenceChange, parse_extra};
+pub use parse::{DdlStatement, Extra, parse_extra};
+pub use parse_alter::{IdentityChange, SequenceChange, TableAction};
 pub use types::column_type;
 
 /// What a DDL statement may look at, apart from the catalog.
@@ -66,6 +70,8 @@ pub struct DdlContext<'a> {
     pub sessions: &'a dyn Fn(u32) -> usize,
     /// Whether rows of a table, by its OID, still have deferred constraints to be checked.
     pub awaits_checks: &'a dyn Fn(u32) -> bool,
+    /// Where a sequence stands: its last value, or the first one that it will give.
+    pub sequence_value: &'a dyn Fn(&Sequence) -> Result<i64>,
     /// The store as of the statement, to find what a dropped database holds.
     pub reader: &'a dyn CatalogReader,
 }

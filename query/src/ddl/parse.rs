@@ -1,12 +1,14 @@
 //! DDL statements of Postgres that sqlparser does not know, read from its tokens.
 
-use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Owner, SequenceOptions, Statement};
+use sqlparser::ast::{Expr, Ident, ObjectName, Owner, Statement};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::constraints::{Deferral, deferral};
+use super::parse_alter::{self, SequenceChange, TableAction};
+use crate::binder::{SourceText, near_token, parser_error};
 use crate::dialect::StratosDialect;
 
 /// A DDL statement, parsed.
@@ -16,6 +18,13 @@ pub enum DdlStatement {
     Sql(Box<Statement>),
     /// By [`parse_extra`].
     Extra(Extra),
+}
+
+impl DdlStatement {
+    /// Whether it is CREATE TABLE AS.
+    pub fn is_create_as(&self) -> bool {
+        matches!(self, DdlStatement::Sql(sql) if matches!(sql.as_ref(), Statement::CreateTable(create) if create.query.is_some()))
+    }
 }
 
 /// Statements that sqlparser does not know.
@@ -46,29 +55,14 @@ pub enum Extra {
         /// Where.
         schema: Ident,
     },
-    /// `ALTER TABLE … ALTER COLUMN … DROP IDENTITY [IF EXISTS]` and `SET GENERATED …`.
-    AlterIdentity {
-        /// Which table.
-        table: ObjectName,
-        /// Which column.
-        column: Ident,
-        /// `ALWAYS` or `BY DEFAULT`; none drops the identity.
-        always: Option<bool>,
+    /// `ALTER TABLE` where at least one change is one of an identity column, which sqlparser does not know.
+    AlterTable {
         /// `IF EXISTS`
         if_exists: bool,
-    },
-    /// `ALTER TABLE … ALTER COLUMN … ADD GENERATED … AS IDENTITY (SEQUENCE NAME …)`, as pg_dump writes it.
-    AddIdentity {
-        /// Which table.
-        table: ObjectName,
-        /// Which column.
-        column: Ident,
-        /// `ALWAYS`, else `BY DEFAULT`.
-        always: bool,
-        /// `SEQUENCE NAME`
-        sequence: ObjectName,
-        /// Other options.
-        options: Vec<SequenceOptions>,
+        /// Which.
+        name: ObjectName,
+        /// In the order in which they are written.
+        actions: Vec<TableAction>,
     },
     /// `ALTER TABLE … ALTER CONSTRAINT … [NOT] DEFERRABLE [INITIALLY …]`
     AlterConstraint {
@@ -123,25 +117,6 @@ pub enum Extra {
     },
 }
 
-/// A clause of `ALTER SEQUENCE`.
-#[derive(Debug, Clone)]
-pub enum SequenceChange {
-    /// As in CREATE SEQUENCE.
-    Option(Box<SequenceOptions>),
-    /// `RESTART [WITH n]`
-    Restart(Option<i64>),
-    /// `AS type`
-    Type(DataType),
-    /// `OWNED BY`
-    OwnedBy(ObjectName),
-    /// `OWNER TO`
-    OwnerTo(Owner),
-    /// `RENAME TO`
-    Rename(Ident),
-    /// `SET SCHEMA`
-    SetSchema(Ident),
-}
-
 /// Reads one statement (without a semicolon, or with one at its end) if it is of a form listed in [`Extra`]. To be tried
 /// before sqlparser; `None` means that it is not one of these.
 ///
@@ -150,13 +125,14 @@ pub enum SequenceChange {
 pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
     let dialect = StratosDialect::for_text(sql);
     let mut parser = Parser::new(&dialect).try_with_sql(sql).ok()?;
+    let source = || SourceText::new(sql);
     // Words are compared as text, because some of them are no keywords of sqlparser's.
     let first = word(&mut parser)?;
     let second = word(&mut parser)?;
     let parsed = match (first.as_str(), second.as_str()) {
-        ("alter", "sequence") => alter_sequence(&mut parser),
+        ("alter", "sequence") => parse_alter::alter_sequence(&mut parser),
         ("alter", "database") => alter_database(&mut parser),
-        ("alter", "table") => return alter_table(&mut parser),
+        ("alter", "table") => return alter_table(&mut parser, &source),
         ("create", "database") => create_database(&mut parser),
         ("create", "schema") => return schema_with_elements(sql),
         ("create", "user") if accept_words(&mut parser, &["mapping"]) => return None,
@@ -177,15 +153,21 @@ pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
         }
         _ => return None,
     };
-    Some(finish(parsed, &mut parser))
+    Some(finish(parsed, &mut parser, &source))
 }
 
-fn finish(parsed: Result<Extra, ParserError>, parser: &mut Parser<'_>) -> Result<Extra> {
-    let statement = parsed.map_err(syntax_error)?;
+/// The statement, unless something else follows it. `source` gives its text, for the places of errors.
+fn finish(
+    parsed: Result<Extra, ParserError>,
+    parser: &mut Parser<'_>,
+    source: &dyn Fn() -> SourceText,
+) -> Result<Extra> {
+    let statement = parsed.map_err(|error| parser_error(&source(), &error, parser))?;
     accept(parser, &Token::SemiColon);
-    match parser.peek_token().token {
+    let next = parser.peek_token();
+    match next.token {
         Token::EOF => Ok(statement),
-        other => Err(near(&other)),
+        _ => Err(near_token(&source(), &next)),
     }
 }
 
@@ -201,7 +183,7 @@ fn syntax_error(error: ParserError) -> Error {
 }
 
 /// The next token as a lower-case word, if it is one; not consumed otherwise.
-fn word(parser: &mut Parser<'_>) -> Option<String> {
+pub(super) fn word(parser: &mut Parser<'_>) -> Option<String> {
     let Token::Word(word) = parser.peek_token().token else {
         return None;
     };
@@ -212,7 +194,7 @@ fn word(parser: &mut Parser<'_>) -> Option<String> {
     Some(word.value.to_lowercase())
 }
 
-fn accept(parser: &mut Parser<'_>, token: &Token) -> bool {
+pub(super) fn accept(parser: &mut Parser<'_>, token: &Token) -> bool {
     let found = parser.peek_token().token == *token;
     if found {
         parser.next_token();
@@ -221,7 +203,7 @@ fn accept(parser: &mut Parser<'_>, token: &Token) -> bool {
 }
 
 /// Consumes these words if they come next, all or none.
-fn accept_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
+pub(super) fn accept_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
     let all = words.iter().enumerate().all(|(n, expected)| {
         matches!(parser.peek_nth_token(n).token, Token::Word(w)
             if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(expected))
@@ -234,18 +216,15 @@ fn accept_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
     all
 }
 
-fn expect_words(parser: &mut Parser<'_>, words: &[&str]) -> Result<(), ParserError> {
+pub(super) fn expect_words(parser: &mut Parser<'_>, words: &[&str]) -> Result<(), ParserError> {
     if accept_words(parser, words) {
         return Ok(());
     }
-    Err(ParserError::ParserError(format!(
-        "expected {} at or near \"{}\"",
-        words.join(" ").to_uppercase(),
-        parser.peek_token().token
-    )))
+    let next = parser.peek_token();
+    Err(ParserError::ParserError(format!("expected {}{}", words.join(" ").to_uppercase(), next.span.start)))
 }
 
-fn owner(parser: &mut Parser<'_>) -> Result<Owner, ParserError> {
+pub(super) fn owner(parser: &mut Parser<'_>) -> Result<Owner, ParserError> {
     if accept_words(parser, &["current_user"]) {
         return Ok(Owner::CurrentUser);
     }
@@ -256,82 +235,6 @@ fn owner(parser: &mut Parser<'_>) -> Result<Owner, ParserError> {
         return Ok(Owner::SessionUser);
     }
     Ok(Owner::Ident(parser.parse_identifier()?))
-}
-
-/// A signed constant; options take no expressions.
-fn signed(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let negative = accept(parser, &Token::Minus);
-    if !negative {
-        accept(parser, &Token::Plus);
-    }
-    let value = Expr::Value(parser.parse_number_value()?);
-    Ok(if negative { Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr: Box::new(value) } } else { value })
-}
-
-/// An option as of CREATE SEQUENCE, if one comes next.
-fn sequence_option(parser: &mut Parser<'_>) -> Result<Option<SequenceOptions>, ParserError> {
-    Ok(Some(if accept_words(parser, &["increment"]) {
-        let by = accept_words(parser, &["by"]);
-        SequenceOptions::IncrementBy(signed(parser)?, by)
-    } else if accept_words(parser, &["no", "minvalue"]) {
-        SequenceOptions::MinValue(None)
-    } else if accept_words(parser, &["minvalue"]) {
-        SequenceOptions::MinValue(Some(signed(parser)?))
-    } else if accept_words(parser, &["no", "maxvalue"]) {
-        SequenceOptions::MaxValue(None)
-    } else if accept_words(parser, &["maxvalue"]) {
-        SequenceOptions::MaxValue(Some(signed(parser)?))
-    } else if accept_words(parser, &["start"]) {
-        let with = accept_words(parser, &["with"]);
-        SequenceOptions::StartWith(signed(parser)?, with)
-    } else if accept_words(parser, &["cache"]) {
-        SequenceOptions::Cache(signed(parser)?)
-    } else if accept_words(parser, &["no", "cycle"]) {
-        SequenceOptions::Cycle(true)
-    } else if accept_words(parser, &["cycle"]) {
-        SequenceOptions::Cycle(false)
-    } else {
-        return Ok(None);
-    }))
-}
-
-fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
-    let if_exists = accept_words(parser, &["if", "exists"]);
-    let name = parser.parse_object_name(false)?;
-    let mut changes = Vec::new();
-    loop {
-        let change = if let Some(option) = sequence_option(parser)? {
-            SequenceChange::Option(Box::new(option))
-        } else if accept_words(parser, &["as"]) {
-            SequenceChange::Type(parser.parse_data_type()?)
-        } else if accept_words(parser, &["restart"]) {
-            let with = accept_words(parser, &["with"]);
-            let number = matches!(parser.peek_token().token, Token::Number(..) | Token::Minus | Token::Plus);
-            if with || number {
-                let value = signed(parser)?;
-                let value =
-                    super::sequences::integer(&value).map_err(|error| ParserError::ParserError(error.to_string()))?;
-                SequenceChange::Restart(Some(value))
-            } else {
-                SequenceChange::Restart(None)
-            }
-        } else if accept_words(parser, &["owned", "by"]) {
-            SequenceChange::OwnedBy(parser.parse_object_name(false)?)
-        } else if accept_words(parser, &["owner", "to"]) {
-            SequenceChange::OwnerTo(owner(parser)?)
-        } else if accept_words(parser, &["rename", "to"]) {
-            SequenceChange::Rename(parser.parse_identifier()?)
-        } else if accept_words(parser, &["set", "schema"]) {
-            SequenceChange::SetSchema(parser.parse_identifier()?)
-        } else {
-            break;
-        };
-        changes.push(change);
-    }
-    if changes.is_empty() {
-        return Err(ParserError::ParserError(format!("at or near \"{}\"", parser.peek_token().token)));
-    }
-    Ok(Extra::AlterSequence { if_exists, name, changes })
 }
 
 fn alter_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
@@ -366,8 +269,11 @@ fn create_database(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
                 Token::Word(word) => word.value,
                 Token::Number(number, _) => number,
                 Token::Minus => format!("-{}", parser.next_token().token),
-                other => {
-                    return Err(ParserError::ParserError(format!("at or near \"{other}\"")));
+                _ => {
+                    return Err(ParserError::ParserError(format!(
+                        "unexpected{}",
+                        parser.get_current_token().span.start
+                    )));
                 }
             };
             options.push((option, value));
@@ -466,7 +372,7 @@ fn as_role(sql: &str, written: &str) -> Option<Result<Statement>> {
     })
 }
 
-fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
+fn alter_table(parser: &mut Parser<'_>, source: &dyn Fn() -> SourceText) -> Option<Result<Extra>> {
     let if_exists = accept_words(parser, &["if", "exists"]);
     accept_words(parser, &["only"]);
     let table = parser.parse_object_name(false).ok()?;
@@ -475,54 +381,29 @@ fn alter_table(parser: &mut Parser<'_>) -> Option<Result<Extra>> {
     } else if accept_words(parser, &["set", "schema"]) {
         parser.parse_identifier().map(|schema| Extra::SetSchema { if_exists, name: table, schema })
     } else if accept_words(parser, &["alter", "constraint"]) {
-        return Some(alter_constraint(parser, if_exists, table));
-    } else if accept_words(parser, &["alter"]) {
-        accept_words(parser, &["column"]);
-        let column = parser.parse_identifier().ok()?;
-        if accept_words(parser, &["drop", "identity"]) {
-            let if_exists = accept_words(parser, &["if", "exists"]);
-            Ok(Extra::AlterIdentity { table, column, always: None, if_exists })
-        } else if accept_words(parser, &["set", "generated", "always"]) {
-            Ok(Extra::AlterIdentity { table, column, always: Some(true), if_exists: false })
-        } else if accept_words(parser, &["set", "generated", "by", "default"]) {
-            Ok(Extra::AlterIdentity { table, column, always: Some(false), if_exists: false })
-        } else {
-            let always = accept_words(parser, &["add", "generated", "always", "as", "identity"]);
-            if !always && !accept_words(parser, &["add", "generated", "by", "default", "as", "identity"]) {
-                return None;
-            }
-            if !accept(parser, &Token::LParen) {
-                return None;
-            }
-            let mut sequence = None;
-            let mut options = Vec::new();
-            loop {
-                if sequence.is_none() && accept_words(parser, &["sequence", "name"]) {
-                    sequence = Some(parser.parse_object_name(false).ok()?);
-                } else if let Some(option) = sequence_option(parser).ok()? {
-                    options.push(option);
-                } else {
-                    break;
-                }
-            }
-            // Without a name, and where it goes on in an unexpected way, it is for the parser.
-            let (Some(sequence), true) = (sequence, accept(parser, &Token::RParen)) else { return None };
-            Ok(Extra::AddIdentity { table, column, always, sequence, options })
-        }
+        return Some(alter_constraint(parser, if_exists, table, source));
     } else {
-        return None;
+        match parse_alter::table_actions(parser)? {
+            Ok(actions) => Ok(Extra::AlterTable { if_exists, name: table, actions }),
+            Err(error) => Err(error),
+        }
     };
-    Some(finish(parsed, parser))
+    Some(finish(parsed, parser, source))
 }
 
-fn alter_constraint(parser: &mut Parser<'_>, if_exists: bool, table: ObjectName) -> Result<Extra> {
-    let constraint = parser.parse_identifier().map_err(syntax_error)?;
-    let wanted = parser.parse_constraint_characteristics().map_err(syntax_error)?;
+fn alter_constraint(
+    parser: &mut Parser<'_>,
+    if_exists: bool,
+    table: ObjectName,
+    source: &dyn Fn() -> SourceText,
+) -> Result<Extra> {
+    let constraint = parser.parse_identifier().map_err(|error| parser_error(&source(), &error, parser))?;
+    let wanted = parser.parse_constraint_characteristics().map_err(|error| parser_error(&source(), &error, parser))?;
     if parser.peek_token().token == Token::Comma {
         return Err(Error::unsupported("ALTER TABLE … ALTER CONSTRAINT together with other changes"));
     }
     let deferral = deferral(wanted.as_ref())?;
-    finish(Ok(Extra::AlterConstraint { if_exists, table, constraint, deferral }), parser)
+    finish(Ok(Extra::AlterConstraint { if_exists, table, constraint, deferral }), parser, source)
 }
 
 fn split_points(parser: &mut Parser<'_>) -> Result<Vec<Vec<Expr>>, ParserError> {

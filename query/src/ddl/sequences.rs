@@ -3,8 +3,7 @@
 use sqlparser::ast::{Expr, ObjectName, SequenceOptions, Statement, UnaryOperator, Value};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
-use super::parse::SequenceChange;
-use super::{Ddl, column_missing, column_type, display_name, duplicate_relation, name_parts};
+use super::{Ddl, SequenceChange, column_missing, column_type, display_name, duplicate_relation, name_parts};
 use crate::catalog::{Relation, Sequence};
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -44,7 +43,22 @@ fn bounds(ty: PgType) -> Result<(i64, i64)> {
     }
 }
 
-fn redundant() -> Error {
+/// 22023 for a value at which a sequence cannot stand.
+fn within_bounds(sequence: &Sequence, value: i64) -> Result<()> {
+    if value < sequence.min_value {
+        return Err(invalid(format!("RESTART value ({value}) cannot be less than MINVALUE ({})", sequence.min_value)));
+    }
+    if value > sequence.max_value {
+        return Err(invalid(format!(
+            "RESTART value ({value}) cannot be greater than MAXVALUE ({})",
+            sequence.max_value
+        )));
+    }
+    Ok(())
+}
+
+/// 42601 of an option that is given twice.
+pub(super) fn conflicting_options() -> Error {
     Error::new(ErrorKind::SyntaxError, "conflicting or redundant options")
 }
 
@@ -61,7 +75,7 @@ struct Options {
 
 fn set<T>(slot: &mut Option<T>, value: T) -> Result<()> {
     if slot.replace(value).is_some() {
-        return Err(redundant());
+        return Err(conflicting_options());
     }
     Ok(())
 }
@@ -275,52 +289,106 @@ impl Ddl<'_, '_> {
         let Some(mut sequence) = self.sequence(name, if_exists)? else {
             return Ok(TAG);
         };
-        let mut options = Vec::new();
-        let mut restart: Option<Option<i64>> = None;
-        for change in changes {
-            match change {
-                SequenceChange::Option(option) => options.push((**option).clone()),
-                SequenceChange::Restart(value) => set(&mut restart, *value)?,
-                SequenceChange::Type(data_type) => {
-                    let ty = column_type(data_type)?;
-                    let (old_min, old_max) = bounds(sequence.ty.ty)?;
-                    let (min, max) = bounds(ty.ty)?;
-                    // A bound that was the type's own moves with it.
-                    if sequence.max_value == old_max {
-                        sequence.max_value = max;
-                    }
-                    if sequence.min_value == old_min {
-                        sequence.min_value = min;
-                    }
-                    sequence.ty = ty.ty.into();
+        match changes {
+            [SequenceChange::OwnerTo(owner)] => {
+                let owner = self.owner(owner)?;
+                if sequence.owned_by.is_some() && owner != sequence.owner {
+                    return Err(self.linked(&sequence, "cannot change owner of sequence", true));
                 }
-                SequenceChange::OwnedBy(column) => {
-                    if self.identity_of(&sequence) {
-                        return Err(Error::new(
-                            ErrorKind::FeatureNotSupported,
-                            "cannot change ownership of identity sequence",
-                        ));
-                    }
-                    sequence.owned_by = self.owning_column(column, sequence.schema)?;
-                }
-                SequenceChange::OwnerTo(owner) => sequence.owner = self.owner(owner)?,
-                SequenceChange::Rename(new_name) => {
-                    let oid = sequence.oid;
-                    self.editor.put_sequence(sequence)?;
-                    self.rename_sequence(oid, &super::fold(new_name))?;
-                    return Ok(TAG);
-                }
-                SequenceChange::SetSchema(_) => {
-                    return Err(Error::unsupported("ALTER SEQUENCE SET SCHEMA"));
-                }
+                sequence.owner = owner;
             }
-        }
-        apply(&mut sequence, &read_options(&options)?, false)?;
-        if let Some(restart) = restart {
-            self.restart_sequence(&mut sequence, restart)?;
+            [SequenceChange::Rename(new_name)] => {
+                self.rename_sequence(sequence.oid, &super::fold(new_name))?;
+                return Ok(TAG);
+            }
+            [SequenceChange::SetSchema(schema)] => {
+                self.move_sequence(sequence, &super::fold(schema))?;
+                return Ok(TAG);
+            }
+            _ => self.change_sequence(&mut sequence, changes)?,
         }
         self.editor.put_sequence(sequence)?;
         Ok(TAG)
+    }
+
+    /// 0A000 for what cannot be done to a sequence that a column owns.
+    fn linked(&self, sequence: &Sequence, message: &str, named: bool) -> Error {
+        let table = sequence.owned_by.and_then(|(table, _)| self.snapshot().tables.get(&table));
+        let message = if named { format!("{message} \"{}\"", sequence.name) } else { message.to_owned() };
+        let detail = match table {
+            Some(table) => format!("Sequence \"{}\" is linked to table \"{}\".", sequence.name, table.name),
+            None => String::new(),
+        };
+        Error::new(ErrorKind::FeatureNotSupported, message).with_detail(detail)
+    }
+
+    fn move_sequence(&mut self, sequence: Sequence, schema_name: &str) -> Result<()> {
+        let target = self.snapshot().schemas.values().find(|s| s.name == schema_name).map(|s| s.oid);
+        let target = target.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema_name}\" does not exist"))
+        })?;
+        if sequence.owned_by.is_some() {
+            return Err(self.linked(&sequence, "cannot move an owned sequence into another schema", false));
+        }
+        if target == sequence.schema {
+            return Ok(());
+        }
+        if self.snapshot().relations.contains_key(&(target, sequence.name.clone())) {
+            return Err(Error::new(
+                ErrorKind::DuplicateTable,
+                format!("relation \"{}\" already exists in schema \"{schema_name}\"", sequence.name),
+            ));
+        }
+        let oid = sequence.oid;
+        let moved = Sequence { schema: target, ..sequence };
+        let (schema, name) =
+            (crate::catalog::quote_identifier(schema_name), crate::catalog::quote_identifier(&moved.name));
+        let text = format!("{schema}.{name}");
+        self.rewrite_defaults(&mut |relation| (relation.oid() == oid).then(|| text.clone()))?;
+        self.editor.put_sequence(moved)?;
+        Ok(())
+    }
+
+    /// Carries out options of ALTER SEQUENCE, in whatever order they were written.
+    pub(super) fn change_sequence(&mut self, sequence: &mut Sequence, changes: &[SequenceChange]) -> Result<()> {
+        let (mut options, mut restart, mut data_type, mut owner) = (Vec::new(), None, None, None);
+        for change in changes {
+            match change {
+                SequenceChange::Option(option) => options.push((**option).clone()),
+                SequenceChange::Restart(value) => set(&mut restart, value.as_ref().map(integer).transpose()?)?,
+                SequenceChange::Type(ty) => set(&mut data_type, ty)?,
+                SequenceChange::OwnedBy(column) => set(&mut owner, column)?,
+                SequenceChange::OwnerTo(_) | SequenceChange::Rename(_) | SequenceChange::SetSchema(_) => {
+                    return Err(Error::internal("a change of a sequence that stands alone came with others"));
+                }
+            }
+        }
+        let mut options = read_options(&options)?;
+        if let Some(data_type) = data_type {
+            let ty = column_type(data_type)?;
+            let (old_min, old_max) = bounds(sequence.ty.ty)?;
+            bounds(ty.ty)?;
+            // A bound that was the type's own is the new type's.
+            if sequence.max_value == old_max && options.max_value.is_none() {
+                options.max_value = Some(None);
+            }
+            if sequence.min_value == old_min && options.min_value.is_none() {
+                options.min_value = Some(None);
+            }
+            sequence.ty = ty.ty.into();
+        }
+        apply(sequence, &options, false)?;
+        match restart {
+            Some(restart) => self.restart_sequence(sequence, restart)?,
+            None => within_bounds(sequence, (self.context.sequence_value)(sequence)?)?,
+        }
+        if let Some(column) = owner {
+            if self.identity_of(sequence) {
+                return Err(self.linked(sequence, "cannot change ownership of identity sequence", false));
+            }
+            sequence.owned_by = self.owning_column(column, sequence.schema)?;
+        }
+        Ok(())
     }
 
     fn identity_of(&self, sequence: &Sequence) -> bool {
@@ -336,18 +404,7 @@ impl Ddl<'_, '_> {
     /// Sets a sequence to its start or to a value, under a new storage number so that it rolls back.
     pub fn restart_sequence(&mut self, sequence: &mut Sequence, at: Option<i64>) -> Result<()> {
         let value = at.unwrap_or(sequence.start);
-        if value < sequence.min_value {
-            return Err(invalid(format!(
-                "RESTART value ({value}) cannot be less than MINVALUE ({})",
-                sequence.min_value
-            )));
-        }
-        if value > sequence.max_value {
-            return Err(invalid(format!(
-                "RESTART value ({value}) cannot be greater than MAXVALUE ({})",
-                sequence.max_value
-            )));
-        }
+        within_bounds(sequence, value)?;
         sequence.storage = self.oid()?;
         sequence.begin = Some(value);
         Ok(())

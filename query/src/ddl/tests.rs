@@ -76,6 +76,7 @@ impl Db {
             verifier: &|password| Ok(format!("verifier of {password}")),
             sessions: &|_| 0,
             awaits_checks: &|_| false,
+            sequence_value: &|sequence| Ok(sequence.first_value()),
             reader: &self.store,
         };
         let outcome = execute(&statement, &mut editor, &context)?;

@@ -325,7 +325,7 @@ struct InsertRun<'a> {
     plan: &'a InsertPlan,
     writer: TableWriter<'a>,
     changes: Changes,
-    /// Rows that DO UPDATE already changed: Postgres refuses to change one twice.
+    /// Rows that the command put in or changed: Postgres refuses to change one twice.
     updated_keys: HashSet<Bytes>,
     departed: Vec<Departed>,
 }
@@ -388,12 +388,8 @@ impl InsertRun<'_> {
         if index > 0 && crate::rows::index_entry(table, &table.indexes[index], &row_key, &old)?.key != taken {
             return Ok(false);
         }
-        let mut both = old.clone();
-        both.extend_from_slice(excluded);
-        if !is_true(filter, &both, context)? {
-            return Ok(true);
-        }
-        if !self.updated_keys.insert(row_key.clone()) {
+        // The command's own rows are refused whatever the condition says of them.
+        if self.updated_keys.contains(&row_key) {
             return Err(Error::new(
                 ErrorKind::CardinalityViolation,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -402,6 +398,12 @@ impl InsertRun<'_> {
                 "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
             ));
         }
+        let mut both = old.clone();
+        both.extend_from_slice(excluded);
+        if !is_true(filter, &both, context)? {
+            return Ok(true);
+        }
+        self.updated_keys.insert(row_key.clone());
         let new = assignments.apply(&old, &both, context)?;
         let stored = StoredRow { key: row_key, values: old };
         let key = self.writer.update(context, &stored, &new).await?;

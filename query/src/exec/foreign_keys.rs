@@ -66,17 +66,19 @@ fn parent_key(parent: &Table, index: usize, referenced: &[i16], values: &[Datum]
 }
 
 /// Makes sure that every parent of a new row exists and stays, or notes that this has to be done at the end. `key` is the
-/// row's; where it was another one before, `moved`.
+/// row's; where it was another one before, `moved`. False when a parent is not there: that is an error when the statement
+/// ends ([`require_late`]), but what is wrong with its other rows comes first.
 ///
 /// # Errors
-/// 23503, and waiting for a parent's lock may fail.
+/// Waiting for a parent's lock may fail.
 pub async fn require_parents(
     context: &mut StatementContext<'_>,
     rules: &TableRules,
     old: Option<&[Datum]>,
     new: &[Datum],
     (key, moved): (&[u8], bool),
-) -> Result<()> {
+) -> Result<bool> {
+    let mut settled = true;
     for outgoing in rules.outgoing.iter().filter(|o| o.key.table != rules.table.oid) {
         let values = values_of(&rules.table, &outgoing.key.columns, new);
         let waits = context.deferred.waits(&outgoing.constraint, &outgoing.key);
@@ -89,16 +91,19 @@ pub async fn require_parents(
             context.deferred.note_child(context.transaction, rules.table.oid, outgoing.constraint.oid, key)?;
             continue;
         }
-        require_parent(context, rules, outgoing, values, new).await?;
+        match require_parent(context, rules, outgoing, values, new).await {
+            Err(error) if error.kind() == ErrorKind::ForeignKeyViolation => settled = false,
+            found => found?,
+        }
     }
-    Ok(())
+    Ok(settled)
 }
 
-/// The same for rows that the statement has written before their parents were all there, as they are now: where foreign keys
-/// of others made the change, for all of their parents, else for those in the table itself.
+/// The same for rows that the statement has written before their parents were all there, as they are now: for all of their
+/// parents, or only for those in the table itself.
 ///
 /// # Errors
-/// As [`require_parents`].
+/// 23503, and waiting for a parent's lock may fail.
 pub async fn require_late(
     context: &mut StatementContext<'_>,
     rules: &TableRules,
@@ -131,7 +136,7 @@ pub async fn require_late(
 /// Makes sure that the row with this key, if it is still there, has the parent that one constraint, by its OID, demands.
 ///
 /// # Errors
-/// As [`require_parents`].
+/// As [`require_late`].
 pub async fn require_parents_of(
     context: &mut StatementContext<'_>,
     rules: &TableRules,
@@ -187,7 +192,7 @@ pub async fn require_children_gone(
 pub fn validate_row(context: &StatementContext<'_>, rules: &TableRules, constraint: u32, row: &[Datum]) -> Result<()> {
     for outgoing in rules.outgoing.iter().filter(|o| o.constraint.oid == constraint) {
         let values = values_of(&rules.table, &outgoing.key.columns, row);
-        if let Some(key) = key_of_parent(context, &rules.table, outgoing, values)?
+        if let Some(key) = key_of_parent(context, rules, outgoing, &values, row)?
             && stored(context.transaction.get(&key))?.is_none()
         {
             return Err(missing_parent(context, rules, outgoing, row));
@@ -196,20 +201,22 @@ pub fn validate_row(context: &StatementContext<'_>, rules: &TableRules, constrai
     Ok(())
 }
 
-/// The key of the parent that a child with these values refers to, if it refers to any.
+/// The key of the parent that a child with these values refers to, if it refers to any. 23503 where no parent can have them.
 fn key_of_parent(
     context: &StatementContext<'_>,
-    child: &Table,
+    rules: &TableRules,
     outgoing: &Outgoing,
-    values: Vec<Datum>,
+    values: &[Datum],
+    row: &[Datum],
 ) -> Result<Option<Vec<u8>>> {
     // A NULL anywhere refers to nothing.
     if values.iter().any(Datum::is_null) {
         let mixed = outgoing.key.match_full && !values.iter().all(Datum::is_null);
-        return if mixed { Err(violations::mixed_nulls(child, &outgoing.constraint)) } else { Ok(None) };
+        return if mixed { Err(violations::mixed_nulls(&rules.table, &outgoing.constraint)) } else { Ok(None) };
     }
     let Outgoing { key, parent, parent_index, .. } = outgoing;
-    let casted = convert(&key.columns, child, &key.referenced, parent, values, context)?;
+    let casted = counterparts(context, (&rules.table, &key.columns), (parent, &key.referenced), values)?;
+    let casted = casted.ok_or_else(|| missing_parent(context, rules, outgoing, row))?;
     parent_key(parent, *parent_index, &key.referenced, &casted).map(Some)
 }
 
@@ -225,7 +232,7 @@ async fn require_parent(
     values: Vec<Datum>,
     row: &[Datum],
 ) -> Result<()> {
-    let Some(key) = key_of_parent(context, &rules.table, outgoing, values)? else { return Ok(()) };
+    let Some(key) = key_of_parent(context, rules, outgoing, &values, row)? else { return Ok(()) };
     if !stored(context.transaction.hold_present(&key, context.wait).await)? {
         return Err(missing_parent(context, rules, outgoing, row));
     }
@@ -361,33 +368,35 @@ fn departures<'a>(
         if new.as_ref().is_some_and(|new| looks_same(&old, new)) {
             continue;
         }
-        if let Some(wanted) = as_in_child(context, &rules.table, key, child, &old)? {
+        if let Some(wanted) = counterparts(context, (&rules.table, &key.referenced), (child, &key.columns), &old)? {
             found.push(Departure { row, old, wanted, new });
         }
     }
     Ok(found)
 }
 
-/// A parent's values as a child that refers to them has them; `None` when the child's types have no such values.
-fn as_in_child(
+/// Values of one side of a foreign key as the other side has them; `None` when there are no equal values of its types.
+fn counterparts(
     context: &StatementContext<'_>,
-    parent: &Table,
-    key: &ForeignKey,
-    child: &Table,
+    (from, from_columns): (&Table, &[i16]),
+    (to, to_columns): (&Table, &[i16]),
     values: &[Datum],
 ) -> Result<Option<Vec<Datum>>> {
-    // The catalog's faults are no answer about values.
-    for (one, other) in key.referenced.iter().zip(&key.columns) {
-        column_type(parent, *one)?;
-        column_type(child, *other)?;
+    let mut same_types = true;
+    for (one, other) in from_columns.iter().zip(to_columns) {
+        same_types &= column_type(from, *one)?.ty == column_type(to, *other)?.ty;
     }
-    let Ok(wanted) = convert(&key.referenced, parent, &key.columns, child, values.to_vec(), context) else {
+    if same_types {
+        return Ok(Some(values.to_vec()));
+    }
+    // The catalog's faults are no answer about values; what is left is that a value does not fit.
+    let Ok(wanted) = convert(from_columns, from, to_columns, to, values.to_vec(), context) else {
         return Ok(None);
     };
-    let Ok(back) = convert(&key.columns, child, &key.referenced, parent, wanted.clone(), context) else {
+    let Ok(back) = convert(to_columns, to, from_columns, from, wanted.clone(), context) else {
         return Ok(None);
     };
-    let same = comparable(parent, &key.referenced, &back)? == comparable(parent, &key.referenced, values)?;
+    let same = comparable(from, from_columns, &back)? == comparable(from, from_columns, values)?;
     Ok(same.then_some(wanted))
 }
 

@@ -88,6 +88,8 @@ pub struct WriterState {
     unsettled: Vec<Bytes>,
     /// The rows are written on behalf of a foreign key: the parents that they get may be on their way themselves.
     cascades: bool,
+    /// Some of the `unsettled` had not all of their parents when they were written.
+    orphans: bool,
     bulk: Option<Bulk>,
 }
 
@@ -159,8 +161,8 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// 23503.
     pub async fn finish(&mut self, context: &mut StatementContext<'_>) -> Result<()> {
-        let (rules, cascades) = (self.rules, self.state.cascades);
-        foreign_keys::require_late(context, rules, std::mem::take(&mut self.state.unsettled), cascades).await
+        let (rules, all) = (self.rules, self.state.cascades || self.state.orphans);
+        foreign_keys::require_late(context, rules, std::mem::take(&mut self.state.unsettled), all).await
     }
 
     /// Keys of rows whose parents have still to be looked for.
@@ -368,7 +370,7 @@ impl<'a> TableWriter<'a> {
                 return Ok(Inserted::Conflict(Conflict { index: position, taken, row_key: row_key.into() }));
             }
         }
-        foreign_keys::require_parents(context, self.rules, None, row, (&key, false)).await?;
+        let settled = foreign_keys::require_parents(context, self.rules, None, row, (&key, false)).await?;
         let value = encode_row(table, row)?;
         for entry in entries.into_iter().flatten() {
             let value = Some(entry.value.into());
@@ -376,7 +378,8 @@ impl<'a> TableWriter<'a> {
         }
         let key = Bytes::from(key);
         stored(context.transaction.put(key.clone(), value.into()))?;
-        if self.rules.refers_to_itself() {
+        self.state.orphans |= !settled;
+        if self.rules.refers_to_itself() || !settled {
             self.state.unsettled.push(key.clone());
         }
         Ok(Inserted::Yes(key))
@@ -431,8 +434,11 @@ impl<'a> TableWriter<'a> {
         if late || self.rules.changes_own_reference(&old.values, new) {
             self.state.unsettled.push(new_key.clone());
         }
-        if !self.state.cascades {
-            foreign_keys::require_parents(context, self.rules, Some(&old.values), new, (&new_key, moved)).await?;
+        if !self.state.cascades
+            && !foreign_keys::require_parents(context, self.rules, Some(&old.values), new, (&new_key, moved)).await?
+        {
+            self.state.orphans = true;
+            self.state.unsettled.push(new_key.clone());
         }
         Ok(new_key)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{AnalyzeFormat, AnalyzeFormatKind, Expr as AstExpr, Statement, UtilityOption};
+use sqlparser::ast::{AnalyzeFormatKind, Expr as AstExpr, Statement, UtilityOption};
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::plan::{Action, Planned, Prepared};
@@ -17,6 +17,28 @@ use crate::result::{ResultSet, StatementResult};
 /// What EXPLAIN was asked for.
 struct Wanted {
     analyze: bool,
+    json: bool,
+}
+
+/// Whether the name of a format is JSON.
+fn is_json(format: &str) -> Result<bool> {
+    match format.trim_matches('\'').to_lowercase().as_str() {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        known @ ("xml" | "yaml") => Err(Error::unsupported(format!("EXPLAIN (FORMAT {})", known.to_uppercase()))),
+        other => Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("unrecognized value for EXPLAIN option \"format\": \"{other}\""),
+        )),
+    }
+}
+
+/// The type of what EXPLAIN gives.
+pub(super) fn explained_as(statement: &Statement) -> PgType {
+    match wanted(statement) {
+        Ok((Wanted { json: true, .. }, _)) => PgType::Json,
+        _ => PgType::Text,
+    }
 }
 
 fn is_on(option: &UtilityOption) -> Result<bool> {
@@ -39,12 +61,12 @@ fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
     if *query_plan || *estimate {
         return Err(Error::unsupported("EXPLAIN QUERY PLAN and EXPLAIN ESTIMATE"));
     }
-    match format {
-        None => {}
-        Some(AnalyzeFormatKind::Keyword(AnalyzeFormat::TEXT) | AnalyzeFormatKind::Assignment(AnalyzeFormat::TEXT)) => {}
-        Some(_) => return Err(Error::unsupported("EXPLAIN in a format other than TEXT")),
-    }
-    let mut wanted = Wanted { analyze: *analyze };
+    let format = match format {
+        None => None,
+        Some(AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format)) => Some(format.to_string()),
+    };
+    let json = format.map_or(Ok(false), |format| is_json(&format))?;
+    let mut wanted = Wanted { analyze: *analyze, json };
     for option in options.iter().flatten() {
         match option.name.value.to_lowercase().as_str() {
             "analyze" => wanted.analyze = is_on(option)?,
@@ -52,8 +74,12 @@ fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
             "costs" | "timing" | "summary" | "verbose" => {
                 is_on(option)?;
             }
-            "format" if option.arg.as_ref().is_some_and(|a| a.to_string().eq_ignore_ascii_case("text")) => {}
-            other @ ("buffers" | "format" | "settings" | "wal") => {
+            "format" => {
+                let format = option.arg.as_ref().map(ToString::to_string);
+                let missing = || Error::new(ErrorKind::SyntaxError, "format requires a parameter");
+                wanted.json = is_json(&format.ok_or_else(missing)?)?;
+            }
+            other @ ("buffers" | "settings" | "wal") => {
                 return Err(Error::unsupported(format_args!("EXPLAIN option {}", other.to_uppercase())));
             }
             other => {
@@ -77,24 +103,37 @@ impl Session {
         params: Vec<Datum>,
     ) -> Result<StatementResult> {
         let (wanted, inner) = wanted(statement)?;
-        let inner = self.carried_statement(prepared, outer, inner);
-        let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
+        let (inner, planned, params) = match inner {
+            Statement::Execute { name: Some(name), parameters, .. } => {
+                let found = self.to_execute(&super::utility::statement_name(name), parameters).await?;
+                let Some(found) = found else { return Ok(StatementResult::Empty) };
+                found
+            }
+            inner => {
+                let inner = self.carried_statement(prepared, outer, inner);
+                let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
+                (inner, planned, params)
+            }
+        };
+        // What is done with the rows of the plan below.
+        let mut above = None;
         let mut lines = match &planned.action {
             Action::Direct { program, .. } => vec![by_key("Lookup", program.access())],
             Action::Query(plan) => self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?,
             Action::Insert(plan) => {
-                let mut lines = vec![format!("Insert on {}", plan.rules().table.name)];
-                if let Some(source) = plan.source() {
-                    lines.extend(self.explain_rel(source, &params, false).await?.into_iter().map(|l| format!("  {l}")));
+                above = Some(format!("Insert on {}", plan.rules().table.name));
+                match plan.source() {
+                    Some(source) => self.explain_rel(source, &params, false).await?,
+                    None => Vec::new(),
                 }
-                lines
             }
             Action::Change { tag, direct: Some(direct), .. } => vec![by_key(&capitalised(tag), direct.access())],
             Action::Change { tag, plan, .. } => {
-                let mut lines = vec![format!("{} on {}", capitalised(tag), plan.rules().table.name)];
-                let source = self.explain_rel(plan.source(), &params, false).await?;
-                lines.extend(source.into_iter().map(|l| format!("  {l}")));
-                lines
+                above = Some(format!("{} on {}", capitalised(tag), plan.rules().table.name));
+                self.explain_rel(plan.source(), &params, false).await?
+            }
+            Action::SchemaChange(change) if change.is_create_as() => {
+                return Err(Error::unsupported("EXPLAIN of CREATE TABLE AS"));
             }
             Action::SchemaChange(_) | Action::Utility(_) => {
                 return Err(Error::new(
@@ -103,6 +142,7 @@ impl Session {
                 ));
             }
         };
+        let below = lines.len();
         if wanted.analyze && !matches!(planned.action, Action::Query(_)) {
             let started = std::time::Instant::now();
             let mut rows = 0;
@@ -118,8 +158,14 @@ impl Session {
             }
             lines.push(format!("Execution Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3));
         }
-        let column =
-            OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: PgType::Text.into(), origin: None };
+        let ty = if wanted.json { PgType::Json } else { PgType::Text };
+        let column = OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: ty.into(), origin: None };
+        if wanted.json {
+            lines = vec![super::explain_json::document(above.as_deref(), &lines)];
+        } else if let Some(above) = above {
+            let rest = lines.split_off(below);
+            lines = [above].into_iter().chain(lines.into_iter().map(|line| format!("  {line}"))).chain(rest).collect();
+        }
         let rows = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();
         Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new([column]), "EXPLAIN", rows)))
     }

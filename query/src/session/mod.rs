@@ -21,6 +21,7 @@ mod context;
 mod cursor;
 mod execute;
 mod explain;
+mod explain_json;
 #[cfg(test)]
 mod no_session;
 mod passwords;

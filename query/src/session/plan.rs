@@ -222,7 +222,7 @@ pub fn plan_statement(
             let ddl = DdlStatement::Extra(extra.as_ref().clone());
             return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
         }
-        Body::Vacuum(_) | Body::Checkpoint | Body::Copy(_) | Body::Move(_) | Body::SetConstraints { .. } => {
+        Body::Maintain(_) | Body::Checkpoint | Body::Copy(_) | Body::Move(_) | Body::SetConstraints { .. } => {
             return Ok(without_rows(Action::Utility(Box::new(parsed.body.clone())), catalog));
         }
         Body::Sql(statement) => statement,

@@ -37,6 +37,8 @@ impl Session {
         let alone = !block.used && !block.explicit && company == Company::None;
         block.used = true;
         let in_block = block.explicit || company == Company::String;
+        let replaced = self.with_executed_query(statement).await?;
+        let statement = replaced.as_ref().unwrap_or(statement);
         let outcome = loop {
             if let Some(outcome) = self.change_catalog(statement, text, company, in_block).await? {
                 break outcome;
@@ -93,7 +95,7 @@ impl Session {
         let outcome = {
             let view = self.ensure_block().store.view();
             let binder = ScalarBinder::new(self.bind_context(&catalog, Some(Arc::new(SourceText::new(text)))), eval);
-            let (pid, shared_engine) = (self.shared.pid, engine.clone());
+            let (pid, database, shared_engine) = (self.shared.pid, self.shared.database, engine.clone());
             let deferred = &self.ensure_block().deferred;
             engine.with_reader(&view, |reader| {
                 let context = DdlContext {
@@ -107,6 +109,10 @@ impl Session {
                     verifier: &crate::session::scram_verifier,
                     sessions: &|database| shared_engine.sessions_of(database, pid),
                     awaits_checks: &|table| deferred.awaits(table),
+                    sequence_value: &|sequence| {
+                        let value = engine.sequences().value(database, sequence.storage)?;
+                        Ok(value.map_or_else(|| sequence.first_value(), |value| value.last))
+                    },
                     reader,
                 };
                 ddl::execute(statement, &mut editor, &context)

@@ -13,8 +13,9 @@ use super::session::Session;
 use super::set::{setting_name, show_name, shown_as};
 use super::transaction::Company;
 pub(super) use crate::binder::fold_ident as fold;
-use crate::binder::{self, Body, CursorMove, ParsedStatement};
+use crate::binder::{self, Body, CursorMove, Maintenance, ParsedStatement};
 use crate::catalog::Relation;
+use crate::ddl::DdlStatement;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn};
 use crate::result::StatementResult;
@@ -35,7 +36,9 @@ pub fn output_of(statement: &Statement) -> Vec<OutputColumn> {
             "all" => ["name", "setting", "description"].map(text_column).into(),
             name => vec![text_column(&shown_as(name))],
         },
-        Statement::Explain { .. } => vec![text_column("QUERY PLAN")],
+        Statement::Explain { .. } => {
+            vec![OutputColumn { ty: super::explain::explained_as(statement).into(), ..text_column("QUERY PLAN") }]
+        }
         _ => Vec::new(),
     }
 }
@@ -53,7 +56,7 @@ pub fn carried(statement: &Statement) -> Option<Cow<'_, Statement>> {
 }
 
 /// The name in EXECUTE.
-fn statement_name(name: &ObjectName) -> String {
+pub(super) fn statement_name(name: &ObjectName) -> String {
     let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
     parts.join(".")
 }
@@ -99,7 +102,7 @@ impl Session {
     ) -> Result<StatementResult> {
         let statement = match body {
             Body::Sql(statement) => statement.as_ref(),
-            Body::Vacuum(tables) => return self.vacuum(tables, company),
+            Body::Maintain(maintenance) => return self.maintain(maintenance, company),
             Body::Checkpoint => return done("CHECKPOINT"),
             Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
             Body::Move(CursorMove { name, movement, fetches }) => {
@@ -182,20 +185,6 @@ impl Session {
             Statement::Discard { object_type } => self.discard(object_type, company),
             Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
             Statement::Lock(lock) => self.lock_tables(lock).await,
-            Statement::Analyze(analyze) => {
-                if analyze.partitions.is_some()
-                    || analyze.cache_metadata
-                    || analyze.noscan
-                    || analyze.compute_statistics
-                {
-                    return Err(Error::unsupported("ANALYZE with options"));
-                }
-                if let Some(name) = &analyze.table_name {
-                    self.existing_table(name)?;
-                }
-                // Row counts and sizes are exact at every commit: there is nothing to gather.
-                done("ANALYZE")
-            }
             other => Err(binder::refusal(&other.to_string())),
         }
     }
@@ -212,14 +201,29 @@ impl Session {
         Err(Error::new(ErrorKind::ActiveSqlTransaction, format!("{statement} cannot {why}")))
     }
 
-    /// VACUUM: old versions are removed in the background all the time, and row counts are exact, so there is nothing to do
-    /// but to look whether the tables exist.
-    fn vacuum(&mut self, tables: &[ObjectName], company: Company) -> Result<StatementResult> {
-        self.must_be_alone("VACUUM", company)?;
-        for table in tables {
-            self.existing_table(table)?;
+    /// VACUUM: old versions are removed in the background all the time. ANALYZE: row counts and sizes are exact at every commit.
+    /// So there is nothing to do but to look whether what they name exists.
+    fn maintain(&mut self, maintenance: &Maintenance, company: Company) -> Result<StatementResult> {
+        let tag = if maintenance.vacuums { "VACUUM" } else { "ANALYZE" };
+        if maintenance.vacuums {
+            self.must_be_alone(tag, company)?;
         }
-        done("VACUUM")
+        for (table, columns) in &maintenance.tables {
+            let table = self.existing_table(table)?;
+            let mut seen = Vec::with_capacity(columns.len());
+            for column in columns.iter().map(fold) {
+                let of_table = format!("column \"{column}\" of relation \"{}\"", table.name);
+                if table.column_named(&column).is_none() {
+                    return Err(Error::new(ErrorKind::UndefinedColumn, format!("{of_table} does not exist")));
+                }
+                if seen.contains(&column) {
+                    let message = format!("{of_table} appears more than once");
+                    return Err(Error::new(ErrorKind::DuplicateColumn, message));
+                }
+                seen.push(column);
+            }
+        }
+        done(tag)
     }
 
     async fn prepare_by_name(
@@ -265,8 +269,20 @@ impl Session {
         arguments: &[AstExpr],
         company: Company,
     ) -> Result<StatementResult> {
+        match self.to_execute(name, arguments).await? {
+            Some((prepared, planned, params)) => self.execute(&prepared, planned, params, company).await,
+            None => Ok(StatementResult::Empty),
+        }
+    }
+
+    /// What EXECUTE is to run, with the values of its arguments; none for an empty statement.
+    pub(super) async fn to_execute(
+        &mut self,
+        name: &str,
+        arguments: &[AstExpr],
+    ) -> Result<Option<(Arc<Prepared>, Arc<Planned>, Vec<Datum>)>> {
         let prepared = self.prepared(name)?;
-        let Some(planned) = self.plan(&prepared).await? else { return Ok(StatementResult::Empty) };
+        let Some(planned) = self.plan(&prepared).await? else { return Ok(None) };
         if arguments.len() != planned.params.len() {
             return Err(Error::new(
                 ErrorKind::SyntaxError,
@@ -284,7 +300,25 @@ impl Session {
         for (argument, ty) in arguments.iter().zip(planned.params.iter()) {
             params.push(binder::eval_constant(argument, (*ty).into(), &context, &eval)?);
         }
-        self.execute(&prepared, planned, params, company).await
+        Ok(Some((prepared, planned, params)))
+    }
+
+    /// CREATE TABLE AS EXECUTE: the same statement with the query that is executed. None for other statements.
+    pub(super) async fn with_executed_query(&mut self, statement: &DdlStatement) -> Result<Option<DdlStatement>> {
+        let DdlStatement::Sql(sql) = statement else { return Ok(None) };
+        let Statement::CreateTable(create) = sql.as_ref() else { return Ok(None) };
+        let Some(query) = create.query.as_deref() else { return Ok(None) };
+        let Some((name, arguments)) = binder::executed(binder::data_wanted(query).0) else { return Ok(None) };
+        let Some((prepared, planned, params)) = self.to_execute(&name, &arguments).await? else { return Ok(None) };
+        let Some(Statement::Query(executed)) = prepared.parsed.as_ref().and_then(|parsed| parsed.sql()) else {
+            return Err(Error::new(ErrorKind::WrongObjectType, "prepared statement is not a SELECT"));
+        };
+        let mut executed = executed.as_ref().clone();
+        crate::ddl::put_values(&mut executed, &planned.params, &params);
+        let mut query = query.clone();
+        binder::replace_query(&mut query, executed);
+        let create = ast::CreateTable { query: Some(Box::new(query)), ..create.clone() };
+        Ok(Some(DdlStatement::Sql(Box::new(Statement::CreateTable(create)))))
     }
 
     pub(super) fn shared_search_path(&self) -> Vec<String> {

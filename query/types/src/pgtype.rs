@@ -355,6 +355,28 @@ impl ColumnType {
     }
 }
 
+/// The fields that an interval's modifier leaves, as they are written; none when it leaves all.
+fn interval_fields(typmod: i32) -> Option<&'static str> {
+    const FIELDS: &[&str] = &[
+        "year",
+        "month",
+        "day",
+        "hour",
+        "minute",
+        "second",
+        "year to month",
+        "day to hour",
+        "day to minute",
+        "day to second",
+        "hour to minute",
+        "hour to second",
+        "minute to second",
+    ];
+    let range = |typmod: i32| (typmod >> 16) & 0x7fff;
+    let of = |fields| crate::datetime::interval::interval_fields_typmod(fields, None).map(range);
+    FIELDS.iter().copied().find(|fields| of(fields) == Some(range(typmod)))
+}
+
 impl fmt::Display for ColumnType {
     /// What `format_type(oid, typmod)` prints.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -369,7 +391,13 @@ impl fmt::Display for ColumnType {
             (PgType::TimeTz, Some(p)) => write!(f, "time({p}) with time zone"),
             (PgType::Timestamp, Some(p)) => write!(f, "timestamp({p}) without time zone"),
             (PgType::TimestampTz, Some(p)) => write!(f, "timestamp({p}) with time zone"),
-            (PgType::Interval, Some(p)) => write!(f, "interval({p})"),
+            (PgType::Interval, precision) if self.typmod >= 0 => {
+                f.write_str("interval")?;
+                if let Some(fields) = interval_fields(self.typmod) {
+                    write!(f, " {fields}")?;
+                }
+                precision.map_or(Ok(()), |p| write!(f, "({p})"))
+            }
             _ => f.write_str(&self.ty.sql_name()),
         }
     }
