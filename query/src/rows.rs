@@ -252,6 +252,22 @@ pub fn index_entry(table: &Table, index: &Index, row_key: &[u8], row: &[Datum]) 
     Ok(IndexEntry { key, value: Vec::new(), unique: false })
 }
 
+/// The beginning of the keys that an index has for rows which are equal in its columns; none where one of them is NULL, as such
+/// a row is equal to no other.
+///
+/// # Errors
+/// Only if the descriptor contradicts itself.
+pub fn index_columns_prefix(table: &Table, index: &Index, row: &[Datum]) -> Result<Option<Vec<u8>>> {
+    for column in &index.columns {
+        if row[type_of(table, column.attnum)?.0].is_null() {
+            return Ok(None);
+        }
+    }
+    let mut key = index_prefix(table, index).to_vec();
+    append_index_columns(&mut key, table, index, row)?;
+    Ok(Some(key))
+}
+
 /// The key of the row that an index entry points at.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use super::query::is_default;
 use super::rewrite::{OVERRIDING_MARKER, PREDICATE_MARKER};
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::{Binder, Clause, Level};
-use crate::catalog::{ConstraintKind, IndexState, Table};
+use crate::catalog::{ConstraintKind, Index, IndexState, Table};
 use crate::ir::{ColumnId, Expr, Insert, InsertSource, OnConflict, OutputColumn, Rel, StatementKind};
 use stratos_types::CastContext;
 
@@ -23,6 +23,14 @@ enum Overriding {
     None,
     System,
     User,
+}
+
+/// 55000 of ON CONFLICT over a key that may hold duplicates for a while.
+fn no_arbiter(table: &Table) -> Error {
+    let message = "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters";
+    let error = Error::new(ErrorKind::ObjectNotInPrerequisiteState, message);
+    let name = table.indexes.iter().find(|index| index.deferrable.is_some()).map_or("", |index| &index.name);
+    error.with_schema(table.schema_name.clone()).with_table(table.name.clone()).with_constraint(name)
 }
 
 impl Binder<'_> {
@@ -361,6 +369,9 @@ impl Binder<'_> {
                     )
                     .with_hint("For example, ON CONFLICT (column_name)."));
                 }
+                if table.indexes.iter().any(|index| index.deferrable.is_some()) {
+                    return Err(no_arbiter(table));
+                }
                 Vec::new()
             }
             Some(ConflictTarget::OnConstraint(name)) => {
@@ -368,7 +379,12 @@ impl Binder<'_> {
                 let wanted = parts.last().map_or("", String::as_str);
                 let found = table.constraints.iter().find(|c| c.name == wanted);
                 match found.map(|c| &c.kind) {
-                    Some(ConstraintKind::Unique { index, primary: _ }) => vec![*index],
+                    Some(ConstraintKind::Unique { index, primary: _ }) => {
+                        if table.indexes.iter().any(|i| i.oid == *index && i.deferrable.is_some()) {
+                            return Err(no_arbiter(table));
+                        }
+                        vec![*index]
+                    }
                     Some(_) => {
                         return Err(Error::new(
                             ErrorKind::WrongObjectType,
@@ -403,17 +419,20 @@ impl Binder<'_> {
                 }
                 wanted.sort_unstable();
                 wanted.dedup();
-                let found: Vec<u32> = table
+                let found: Vec<&Index> = table
                     .indexes
                     .iter()
                     .filter(|index| {
                         let mut own: Vec<i16> = index.columns.iter().map(|c| c.attnum).collect();
                         own.sort_unstable();
                         own.dedup();
-                        index.unique && index.oid != 0 && index.state == IndexState::Public && own == wanted
+                        index.is_key() && index.oid != 0 && index.state == IndexState::Public && own == wanted
                     })
-                    .map(|index| index.oid)
                     .collect();
+                if found.iter().any(|index| index.deferrable.is_some()) {
+                    return Err(no_arbiter(table));
+                }
+                let found: Vec<u32> = found.into_iter().map(|index| index.oid).collect();
                 if found.is_empty() {
                     return Err(Error::new(
                         ErrorKind::InvalidColumnReference,

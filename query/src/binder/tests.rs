@@ -40,6 +40,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
         next_attnum: i16::try_from(columns.len() + 1).unwrap(),
         columns,
         indexes: vec![Index {
+            deferrable: None,
             oid: if key { oid + 1 } else { 0 },
             name: format!("{name}_pkey"),
             id: 1,

@@ -134,10 +134,30 @@ pub struct Index {
     pub unique: bool,
     /// `PRIMARY KEY`.
     pub primary: bool,
+    /// Of a `UNIQUE … DEFERRABLE`, which is not `unique`: for a while it may hold duplicates, so that its entries are those of
+    /// any index. Whether it is INITIALLY DEFERRED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferrable: Option<bool>,
     /// Whether it can be read, or is being built.
     pub state: IndexState,
     /// `COMMENT ON`.
     pub comment: Option<String>,
+}
+
+impl Index {
+    /// Whether a constraint holds its rows to be unique, at once or in the end.
+    pub fn is_key(&self) -> bool {
+        self.unique || self.deferrable.is_some()
+    }
+}
+
+/// What stands behind the definition of a constraint that may wait: ` DEFERRABLE INITIALLY DEFERRED`.
+pub fn deferral_clause(deferrable: bool, initially_deferred: bool) -> &'static str {
+    match (deferrable, initially_deferred) {
+        (false, _) => "",
+        (true, false) => " DEFERRABLE",
+        (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+    }
 }
 
 /// A key column of an index.
@@ -228,13 +248,14 @@ pub struct ForeignKey {
 }
 
 impl ForeignKey {
+    /// Of one whose checks may wait, whether they do unless the transaction says otherwise.
+    pub fn deferral(&self) -> Option<bool> {
+        self.deferrable.then_some(self.initially_deferred)
+    }
+
     /// What stands behind its definition: ` DEFERRABLE INITIALLY DEFERRED`.
     pub fn deferral_clause(&self) -> &'static str {
-        match (self.deferrable, self.initially_deferred) {
-            (false, _) => "",
-            (true, false) => " DEFERRABLE",
-            (true, true) => " DEFERRABLE INITIALLY DEFERRED",
-        }
+        deferral_clause(self.deferrable, self.initially_deferred)
     }
 }
 
@@ -324,6 +345,14 @@ impl Table {
             ConstraintKind::ForeignKey(key) => Some((c, key)),
             _ => None,
         })
+    }
+
+    /// The deferrable index of a UNIQUE constraint, by the constraint's OID, and whether it is INITIALLY DEFERRED.
+    pub fn deferrable_key(&self, constraint: u32) -> Option<(&Index, bool)> {
+        let kind = &self.constraints.iter().find(|c| c.oid == constraint)?.kind;
+        let ConstraintKind::Unique { index, .. } = kind else { return None };
+        let index = self.indexes.iter().find(|i| i.oid == *index)?;
+        Some((index, index.deferrable?))
     }
 
     /// Constraints that are checks.

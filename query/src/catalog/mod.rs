@@ -19,7 +19,7 @@ pub use bootstrap::{
 };
 pub use descriptor::{
     CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey, Identity, Index,
-    IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table,
+    IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table, deferral_clause,
 };
 pub use editor::{Change, SnapshotEditor};
 pub use loader::{CatalogReader, OidPool, SnapshotCache, Visit, load_snapshot, read_version};

@@ -25,6 +25,7 @@ pub(crate) fn hidden_index() -> Index {
         id: PRIMARY_INDEX_ID,
         columns: Vec::new(),
         unique: true,
+        deferrable: None,
         primary: false,
         state: IndexState::Public,
         comment: None,
@@ -36,6 +37,7 @@ pub(crate) enum Wanted<'a> {
     Key {
         primary: bool,
         columns: Vec<&'a Ident>,
+        deferral: Deferral,
     },
     Check(&'a Expr),
     Foreign {
@@ -94,10 +96,10 @@ pub(crate) fn deferral(characteristics: Option<&ConstraintCharacteristics>) -> R
     Deferral::of(c.deferrable, c.initially.map(|initially| initially == ast::DeferrableInitial::Deferred))
 }
 
-/// Entries of an index are checked as they are written.
-fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>, kind: &str) -> Result<()> {
+/// A row is found by its primary key, so that no two have the same even for a moment.
+fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
     if deferral(characteristics)?.deferrable {
-        return Err(Error::unsupported(format!("DEFERRABLE {kind}")));
+        return Err(Error::unsupported("DEFERRABLE PRIMARY KEY"));
     }
     Ok(())
 }
@@ -134,18 +136,17 @@ fn refuse_index_options(options: &[ast::IndexOption]) -> Result<()> {
 
 /// A constraint's PRIMARY KEY clause, at a column (`column`) or at the table.
 pub(crate) fn wanted_primary<'a>(key: &'a ast::PrimaryKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_deferrable(key.characteristics.as_ref(), "PRIMARY KEY")?;
+    refuse_deferrable(key.characteristics.as_ref())?;
     refuse_index_options(&key.index_options)?;
     let columns = match column {
         Some(column) => vec![column],
         None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
     };
-    Ok(Wanted::Key { primary: true, columns })
+    Ok(Wanted::Key { primary: true, columns, deferral: Deferral::default() })
 }
 
 /// A UNIQUE clause.
 pub(crate) fn wanted_unique<'a>(key: &'a ast::UniqueConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_deferrable(key.characteristics.as_ref(), "UNIQUE")?;
     refuse_index_options(&key.index_options)?;
     if matches!(key.nulls_distinct, NullsDistinctOption::NotDistinct) {
         return Err(Error::unsupported("NULLS NOT DISTINCT"));
@@ -154,7 +155,7 @@ pub(crate) fn wanted_unique<'a>(key: &'a ast::UniqueConstraint, column: Option<&
         Some(column) => vec![column],
         None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
     };
-    Ok(Wanted::Key { primary: false, columns })
+    Ok(Wanted::Key { primary: false, columns, deferral: deferral(key.characteristics.as_ref())? })
 }
 
 /// A REFERENCES or FOREIGN KEY clause.
@@ -231,6 +232,16 @@ fn compare_keys(child: PgType, parent: PgType) -> Comparable {
     }
 }
 
+/// A PRIMARY KEY or UNIQUE to be.
+pub(super) struct NewKey {
+    /// Given by the user.
+    pub name: Option<String>,
+    /// PRIMARY KEY.
+    pub primary: bool,
+    /// See [`Index::deferrable`].
+    pub deferrable: Option<bool>,
+}
+
 impl Ddl<'_, '_> {
     /// Adds a constraint to a table being made or altered. `existing` tells that the table may have rows: then jobs check
     /// them or build the index.
@@ -255,7 +266,10 @@ impl Ddl<'_, '_> {
             must_be_new(table, name)?;
         }
         match wanted {
-            Wanted::Key { primary, columns } => self.add_key(table, name, *primary, columns, existing),
+            Wanted::Key { primary, columns, deferral } => {
+                let deferrable = deferral.deferrable.then_some(deferral.initially_deferred);
+                self.add_key(table, NewKey { name, primary: *primary, deferrable }, columns, existing)
+            }
             Wanted::Check(expression) => self.add_check(table, name, expression, existing),
             Wanted::Foreign {
                 columns,
@@ -344,14 +358,8 @@ impl Ddl<'_, '_> {
         choose_constraint_name(self.snapshot(), table.schema, table, Some(&names), "fkey")
     }
 
-    fn add_key(
-        &mut self,
-        table: &mut Table,
-        name: Option<String>,
-        primary: bool,
-        columns: &[&Ident],
-        existing: bool,
-    ) -> Result<()> {
+    fn add_key(&mut self, table: &mut Table, key: NewKey, columns: &[&Ident], existing: bool) -> Result<()> {
+        let primary = key.primary;
         if primary && table.has_primary_key() {
             let error = multiple_primary_keys(table);
             return Err(match columns.first() {
@@ -391,19 +399,19 @@ impl Ddl<'_, '_> {
             names.push(column_name);
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.push_key(table, name, primary, keys, &names, existing)
+        self.push_key(table, key, keys, &names, existing)
     }
 
     /// Adds a key whose columns are known to be there; `names` are theirs.
     pub(super) fn push_key(
         &mut self,
         table: &mut Table,
-        name: Option<String>,
-        primary: bool,
+        key: NewKey,
         keys: Vec<IndexColumn>,
         names: &[&str],
         existing: bool,
     ) -> Result<()> {
+        let NewKey { name, primary, deferrable } = key;
         let name = match name {
             Some(name) => {
                 self.must_be_free(table.schema, &name)?;
@@ -421,7 +429,8 @@ impl Ddl<'_, '_> {
             name: name.clone(),
             id: if primary { PRIMARY_INDEX_ID } else { index_oid },
             columns: keys,
-            unique: true,
+            unique: deferrable.is_none(),
+            deferrable,
             primary,
             state: IndexState::Public,
             comment: None,
@@ -542,26 +551,27 @@ impl Ddl<'_, '_> {
                 "number of referencing and referenced columns for foreign key disagree",
             ));
         }
-        let index = target
-            .indexes
-            .iter()
-            .find(|i| {
-                i.unique
-                    && i.oid != 0
-                    && i.state == IndexState::Public
-                    && i.columns.len() == referenced_attnums.len()
-                    && referenced_attnums.iter().all(|n| i.columns.iter().any(|c| c.attnum == *n))
-                    && i.columns.iter().all(|c| referenced_attnums.contains(&c.attnum))
-            })
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::InvalidForeignKey,
-                    format!(
-                        "there is no unique constraint matching given keys for referenced table \"{}\"",
-                        target.name
-                    ),
-                )
-            })?;
+        let matching = target.indexes.iter().filter(|i| {
+            i.is_key()
+                && i.oid != 0
+                && i.state == IndexState::Public
+                && i.columns.len() == referenced_attnums.len()
+                && referenced_attnums.iter().all(|n| i.columns.iter().any(|c| c.attnum == *n))
+                && i.columns.iter().all(|c| referenced_attnums.contains(&c.attnum))
+        });
+        // One that is unique at every moment, if there is any.
+        let index = matching.min_by_key(|i| i.deferrable.is_some()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidForeignKey,
+                format!("there is no unique constraint matching given keys for referenced table \"{}\"", target.name),
+            )
+        })?;
+        if index.deferrable.is_some() {
+            return Err(Error::new(
+                ErrorKind::ObjectNotInPrerequisiteState,
+                format!("cannot use a deferrable unique constraint for referenced table \"{}\"", target.name),
+            ));
+        }
         let key = ForeignKey {
             columns: attnums,
             table: target.oid,

@@ -52,6 +52,7 @@ impl Ddl<'_, '_> {
             id: oid,
             columns,
             unique: create.unique,
+            deferrable: None,
             primary: false,
             state: if online { IndexState::DeleteOnly } else { IndexState::Public },
             comment: None,

@@ -6,7 +6,7 @@ use sqlparser::ast::{ColumnDef, DataType, ObjectName};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::Ddl;
-use super::constraints::{multiple_primary_keys, must_be_new};
+use super::constraints::{NewKey, multiple_primary_keys, must_be_new};
 use super::create_table::push_column;
 use crate::binder::LIKE_MARKER;
 use crate::catalog::system::PG_CONSTRAINT;
@@ -173,7 +173,8 @@ impl Ddl<'_, '_> {
                     if index.primary && table.has_primary_key() {
                         return Err(multiple_primary_keys(table));
                     }
-                    self.push_key(table, None, index.primary, columns, &names, false)?;
+                    let key = NewKey { name: None, primary: index.primary, deferrable: index.deferrable };
+                    self.push_key(table, key, columns, &names, false)?;
                     if let Some(added) = table.constraints.last() {
                         self.copy_comment(including, constraint.oid, added.oid);
                     }
@@ -190,6 +191,7 @@ impl Ddl<'_, '_> {
                         id: oid,
                         columns,
                         unique,
+                        deferrable: None,
                         primary: false,
                         state,
                         comment: None,

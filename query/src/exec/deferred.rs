@@ -1,6 +1,6 @@
-//! Deferrable foreign keys: what a transaction has still to check, and when.
+//! Deferrable constraints: what a transaction has still to check, and when.
 //!
-//! A check that waits is remembered as the key of a child's row, or as the values that children had of a parent which departed. It is carried
+//! A check that waits is remembered as the key of a child's row, or of one that must be unique, or as the values that children had of a parent which departed. It is carried
 //! out at COMMIT, at the end of an implicit transaction, or by SET CONSTRAINTS … IMMEDIATE, against the rows as they are then,
 //! and with the same locks and promises to the commit as one that is made at once (see [`super::foreign_keys`]): a row that has
 //! gone or was corrected since needs nothing. Only NO ACTION waits; what foreign keys do to rows, and RESTRICT, never does.
@@ -11,9 +11,9 @@ use bytes::Bytes;
 use stratos_replication::Transaction;
 use stratos_types::{Datum, Result};
 
+use super::deferred_keys::require_unique;
 use super::foreign_keys::{require_children_gone, require_parents_of};
 use super::{StatementContext, breathe, stored};
-use crate::catalog::{Constraint, ForeignKey};
 
 /// Memory of a check beside the key or values that it is about, bytes.
 const CHECK_OVERHEAD_BYTES: usize = 64;
@@ -23,7 +23,7 @@ const BREATHE_CHECKS: usize = 64;
 /// What is to be looked at.
 #[derive(Debug, Clone)]
 enum Subject {
-    /// The row with this key must have its parent.
+    /// The row with this key must have its parent, or no equal.
     Child(Bytes),
     /// Nobody may have these values of a parent's referenced columns, unless there is a parent again.
     Parent(Vec<Datum>),
@@ -67,9 +67,9 @@ pub struct Deferred {
 }
 
 impl Deferred {
-    /// Whether the checks of a constraint wait now.
-    pub fn waits(&self, constraint: &Constraint, key: &ForeignKey) -> bool {
-        key.deferrable && self.is_deferred(constraint.oid, key.initially_deferred)
+    /// Whether the checks of a constraint, by its OID, wait now. `deferral`: whether they do by themselves, where they may.
+    pub fn waits(&self, constraint: u32, deferral: Option<bool>) -> bool {
+        deferral.is_some_and(|initially| self.is_deferred(constraint, initially))
     }
 
     fn is_deferred(&self, constraint: u32, initially: bool) -> bool {
@@ -77,7 +77,7 @@ impl Deferred {
         said.or(self.modes.all).unwrap_or(initially)
     }
 
-    /// Remembers that a row of a table has to have its parent.
+    /// Remembers that a row of a table has to have its parent, or to be unique.
     ///
     /// # Errors
     /// The transaction is too large.
@@ -169,7 +169,11 @@ fn due(context: &StatementContext<'_>, all: bool) -> Vec<Due> {
         false => catalog
             .tables
             .values()
-            .flat_map(|table| table.foreign_keys().map(|(constraint, key)| (constraint.oid, key.initially_deferred)))
+            .flat_map(|table| {
+                let references = table.foreign_keys().map(|(constraint, key)| (constraint.oid, key.initially_deferred));
+                let keys = table.constraints.iter().filter_map(|c| Some((c.oid, table.deferrable_key(c.oid)?.1)));
+                references.chain(keys)
+            })
             .collect(),
     };
     let mut found: Vec<Due> = Vec::new();
@@ -211,7 +215,10 @@ pub async fn check(context: &mut StatementContext<'_>, all: bool) -> Result<()> 
                 if at % BREATHE_CHECKS == BREATHE_CHECKS - 1 {
                     breathe(context.eval).await?;
                 }
-                require_parents_of(context, &rules, constraint, &key).await?;
+                match table.deferrable_key(constraint) {
+                    Some((index, _)) => require_unique(context, &rules, index, &key, false).await?,
+                    None => require_parents_of(context, &rules, constraint, &key).await?,
+                }
             }
             require_children_gone(context, &rules, constraint, parents).await?;
         }

@@ -20,7 +20,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::rules::{Incoming, Outgoing, TableRules};
 use super::write::TableWriter;
-use super::{StatementContext, scan, stored, violations};
+use super::{StatementContext, deferred_keys, scan, stored, violations};
 use crate::binder::{BindContext, ScalarBinder};
 use crate::catalog::{ForeignKey, ReferentialAction, Table};
 use crate::eval::{Layout, Program};
@@ -81,7 +81,7 @@ pub async fn require_parents(
     let mut settled = true;
     for outgoing in rules.outgoing.iter().filter(|o| o.key.table != rules.table.oid) {
         let values = values_of(&rules.table, &outgoing.key.columns, new);
-        let waits = context.deferred.waits(&outgoing.constraint, &outgoing.key);
+        let waits = context.deferred.waits(outgoing.constraint.oid, outgoing.key.deferral());
         // What was noted of the row by its former key is to be found by the new one.
         if !(waits && moved) && old.is_some_and(|old| values_of(&rules.table, &outgoing.key.columns, old) == values) {
             continue;
@@ -117,7 +117,7 @@ pub async fn require_late(
         let Some(value) = stored(context.transaction.get(&key))? else { continue };
         let row = decode_row(&rules.table, &key, &value)?;
         for outgoing in rules.outgoing.iter().filter(|o| all || o.key.table == rules.table.oid) {
-            if context.deferred.waits(&outgoing.constraint, &outgoing.key) {
+            if context.deferred.waits(outgoing.constraint.oid, outgoing.key.deferral()) {
                 context.deferred.note_child(
                     context.transaction,
                     rules.table.oid,
@@ -297,7 +297,9 @@ pub async fn after_departure(
                 }
                 let key = &incoming.key;
                 let action = if by_deletion { key.on_delete } else { key.on_update };
-                if action == ReferentialAction::NoAction && context.deferred.waits(&incoming.constraint, key) {
+                if action == ReferentialAction::NoAction
+                    && context.deferred.waits(incoming.constraint.oid, key.deferral())
+                {
                     for Departure { old, .. } in departures {
                         let (table, constraint) = (rules.table.oid, incoming.constraint.oid);
                         context.deferred.note_parent(context.transaction, table, constraint, old)?;
@@ -324,6 +326,7 @@ pub async fn after_departure(
         }
     }
     for (rules, keys) in moved {
+        deferred_keys::require_unique_late(context, &rules, &keys).await?;
         require_late(context, &rules, keys, true).await?;
     }
     Ok(())

@@ -14,8 +14,8 @@ use crate::ddl::{RewriteColumn, Validation};
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
 use crate::rows::{
-    INDEX_PREFIX_BYTES, IndexEntry, RowEncoder, StoredRow, decode_row, index_entry, index_prefix, index_span,
-    primary_key, row_id_key, storage_prefix,
+    INDEX_PREFIX_BYTES, IndexEntry, RowEncoder, StoredRow, decode_row, index_columns_prefix, index_entry, index_prefix,
+    index_span, primary_key, row_id_key, row_key_of_entry, storage_prefix,
 };
 
 /// 23502 of a table whose rows cannot bear a new NOT NULL.
@@ -148,8 +148,38 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
             }
         }
         if !more {
-            return Ok(());
+            return no_equals(context, &table, index);
         }
+    }
+}
+
+/// 23505 when rows that were written to a deferrable key, whose entries may be equal, are.
+fn no_equals(context: &mut StatementContext<'_>, table: &Table, index: &Index) -> Result<()> {
+    if index.deferrable.is_none() {
+        return Ok(());
+    }
+    let view = context.transaction.newest_view();
+    let mut before: Vec<u8> = Vec::new();
+    let mut equal = None;
+    super::scan(&view, index_span(table, index), context.eval, |key, value| {
+        let row_key = row_key_of_entry(table, index, key, value)?;
+        let columns = &key[..(key.len() + INDEX_PREFIX_BYTES).saturating_sub(row_key.len())];
+        if columns == before.as_slice() {
+            let row = stored(view.get(&row_key))?.ok_or_else(|| Error::internal("an index entry without its row"))?;
+            let row = decode_row(table, &row_key, &row)?;
+            // Rows with a NULL are equal to no other.
+            if index_columns_prefix(table, index, &row)?.is_some() {
+                equal = Some(row);
+                return Ok(false);
+            }
+        }
+        before.clear();
+        before.extend_from_slice(columns);
+        Ok(true)
+    })?;
+    match equal {
+        Some(row) => Err(could_not_create(table, index, &row, &context.eval.format)),
+        None => Ok(()),
     }
 }
 
@@ -223,9 +253,13 @@ pub async fn rewrite(
             }
         }
         if !more {
-            return Ok(());
+            break;
         }
     }
+    for index in rules.deferrable_keys() {
+        no_equals(context, to, index)?;
+    }
+    Ok(())
 }
 
 enum Source {

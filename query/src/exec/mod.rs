@@ -9,6 +9,7 @@
 //! - [`violations`]: the errors of constraints
 
 pub mod deferred;
+pub mod deferred_keys;
 pub mod direct;
 pub mod dml;
 pub mod foreign_keys;

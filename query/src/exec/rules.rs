@@ -181,6 +181,11 @@ impl TableRules {
         own.flat_map(|o| &o.key.columns).any(|a| self.table.column_index(*a).is_some_and(|at| old[at] != new[at]))
     }
 
+    /// Indexes of constraints that wait for the statement's end, or longer.
+    pub fn deferrable_keys(&self) -> impl Iterator<Item = &Index> {
+        self.maintained_indexes().filter(|index| index.deferrable.is_some())
+    }
+
     /// Secondary indexes that writes must keep, complete or not yet.
     pub fn maintained_indexes(&self) -> impl Iterator<Item = &Index> {
         self.table.indexes[1..].iter()

@@ -5,11 +5,11 @@ use stratos_replication::{Error as StoreError, LockMode, LockOutcome, Span, Time
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::TableRules;
-use super::{StatementContext, foreign_keys, stored};
+use super::{StatementContext, deferred_keys, foreign_keys, stored};
 use crate::catalog::{Index, IndexState, Table};
 use crate::rows::{
-    IndexEntry, RowEncoder, StoredRow, append_primary_key, decode_row, encode_row, index_entry, primary_key,
-    row_id_key, row_key_of_entry,
+    IndexEntry, RowEncoder, StoredRow, append_primary_key, decode_row, encode_row, index_columns_prefix, index_entry,
+    primary_key, row_id_key, row_key_of_entry,
 };
 
 /// From this many row locks on, a transaction that inserts takes no more of them: it relies on the check at its commit.
@@ -84,7 +84,7 @@ pub struct TableWriter<'a> {
 pub struct WriterState {
     locks_taken: usize,
     row_ids: std::ops::Range<u64>,
-    /// Keys of rows whose parents are looked for when the statement's rows are all written.
+    /// Keys of rows whose parents, or whose equals in deferrable keys, are looked for when the statement's rows are all written.
     unsettled: Vec<Bytes>,
     /// The rows are written on behalf of a foreign key: the parents that they get may be on their way themselves.
     cascades: bool,
@@ -162,7 +162,9 @@ impl<'a> TableWriter<'a> {
     /// 23503.
     pub async fn finish(&mut self, context: &mut StatementContext<'_>) -> Result<()> {
         let (rules, all) = (self.rules, self.state.cascades || self.state.orphans);
-        foreign_keys::require_late(context, rules, std::mem::take(&mut self.state.unsettled), all).await
+        let keys = std::mem::take(&mut self.state.unsettled);
+        deferred_keys::require_unique_late(context, rules, &keys).await?;
+        foreign_keys::require_late(context, rules, keys, all).await
     }
 
     /// Keys of rows whose parents have still to be looked for.
@@ -206,7 +208,9 @@ impl<'a> TableWriter<'a> {
         // Row locks make others wait for this transaction, and parents are looked at one by one.
         let one_by_one = |writer: &Self| {
             let locks = writer.table().indexes.iter().any(|index| index.unique);
-            !writer.rules.outgoing.is_empty() || (locks && writer.state.locks_taken < INSERT_LOCKS_MAX)
+            !writer.rules.outgoing.is_empty()
+                || writer.rules.deferrable_keys().next().is_some()
+                || (locks && writer.state.locks_taken < INSERT_LOCKS_MAX)
         };
         while done < rows.len() && one_by_one(self) {
             self.insert(context, &rows[done], None).await.map_err(|error| (done, error))?;
@@ -379,7 +383,7 @@ impl<'a> TableWriter<'a> {
         let key = Bytes::from(key);
         stored(context.transaction.put(key.clone(), value.into()))?;
         self.state.orphans |= !settled;
-        if self.rules.refers_to_itself() || !settled {
+        if self.rules.refers_to_itself() || !settled || self.rules.deferrable_keys().next().is_some() {
             self.state.unsettled.push(key.clone());
         }
         Ok(Inserted::Yes(key))
@@ -431,7 +435,8 @@ impl<'a> TableWriter<'a> {
         let value = encode_row(table, new)?;
         stored(context.transaction.put(new_key.clone(), value.into()))?;
         let late = self.state.cascades || (moved && self.rules.refers_to_itself());
-        if late || self.rules.changes_own_reference(&old.values, new) {
+        let rekeyed = deferred_keys::change(self.rules, &old.values, new)?;
+        if late || rekeyed || self.rules.changes_own_reference(&old.values, new) {
             self.state.unsettled.push(new_key.clone());
         }
         if !self.state.cascades
@@ -464,7 +469,7 @@ impl<'a> TableWriter<'a> {
             {
                 return Err(self.rules.unique_violation(index, new, &context.eval.format));
             }
-            self.give_up(context, &before).await?;
+            self.give_up(context, index, &before, &old.values).await?;
             stored(context.transaction.write_guarded(&old.key, before.key.into(), None))?;
         }
         if index.state != IndexState::DeleteOnly {
@@ -475,10 +480,27 @@ impl<'a> TableWriter<'a> {
     }
 
     /// Locks a unique key that is about to become free, so that those who want it wait for what becomes of that.
-    async fn give_up(&mut self, context: &mut StatementContext<'_>, entry: &IndexEntry) -> Result<()> {
-        if entry.unique && self.state.locks_taken < INSERT_LOCKS_MAX {
+    async fn give_up(
+        &mut self,
+        context: &mut StatementContext<'_>,
+        index: &Index,
+        entry: &IndexEntry,
+        row: &[Datum],
+    ) -> Result<()> {
+        if self.state.locks_taken >= INSERT_LOCKS_MAX {
+            return Ok(());
+        }
+        let columns;
+        let key = match index.deferrable {
+            Some(_) => {
+                columns = index_columns_prefix(self.table(), index, row)?;
+                columns.as_deref()
+            }
+            None => entry.unique.then_some(entry.key.as_slice()),
+        };
+        if let Some(key) = key {
             self.state.locks_taken += 1;
-            stored(context.transaction.lock_object(&entry.key, LockMode::Update, context.wait).await)?;
+            stored(context.transaction.lock_object(key, LockMode::Update, context.wait).await)?;
         }
         Ok(())
     }
@@ -492,7 +514,7 @@ impl<'a> TableWriter<'a> {
         let table = self.table();
         for index in self.rules.maintained_indexes() {
             let entry = index_entry(table, index, &old.key, &old.values)?;
-            self.give_up(context, &entry).await?;
+            self.give_up(context, index, &entry, &old.values).await?;
             stored(context.transaction.write_guarded(&old.key, entry.key.into(), None))?;
         }
         stored(context.transaction.delete(old.key.clone()))

@@ -4,7 +4,7 @@ use stratos_types::{Datum, PgType, Result};
 
 use super::args::{boolean, int4, oid, text};
 use super::catalog_info::{quote_ident, reg_text};
-use crate::catalog::{ConstraintKind, Index, ReferentialAction, Table};
+use crate::catalog::{ConstraintKind, Index, ReferentialAction, Table, deferral_clause};
 use crate::session::EvalContext;
 use crate::system::deparse::{index_definition, index_definition_on};
 
@@ -66,7 +66,9 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
             let index = table.indexes.iter().find(|i| i.oid == *index);
             let attnums: Vec<i16> = index.map_or_else(Vec::new, |i| i.columns.iter().map(|c| c.attnum).collect());
             let word = if *primary { "PRIMARY KEY" } else { "UNIQUE" };
-            format!("{word} ({})", column_list(table, &attnums))
+            let deferrable = index.and_then(|i| i.deferrable);
+            let clause = deferral_clause(deferrable.is_some(), deferrable == Some(true));
+            format!("{word} ({}){clause}", column_list(table, &attnums))
         }
         ConstraintKind::Check(check) if a.get(1).map_or(Ok(false), boolean)? => format!("CHECK ({})", check.sql),
         ConstraintKind::Check(check) => format!("CHECK ({})", crate::system::deparse::check_text(table, &check.sql)),

@@ -16,13 +16,20 @@ use crate::result::StatementResult;
 fn constraints_named(catalog: &Snapshot, path: &[u32], name: &str, deferred: bool) -> Result<Vec<u32>> {
     for schema in path {
         let tables = catalog.tables.values().filter(|table| table.schema == *schema);
+        let indexes = tables.clone().flat_map(|table| &table.indexes);
+        let keys: Vec<u32> = indexes.filter(|index| index.deferrable.is_some()).map(|index| index.oid).collect();
         let mut found = tables.flat_map(|table| &table.constraints).filter(|c| c.name == name).peekable();
         if found.peek().is_none() {
             continue;
         }
         let mut constraints = Vec::new();
         for constraint in found {
-            if matches!(&constraint.kind, ConstraintKind::ForeignKey(key) if key.deferrable) {
+            let deferrable = match &constraint.kind {
+                ConstraintKind::ForeignKey(key) => key.deferrable,
+                ConstraintKind::Unique { index, .. } => keys.contains(index),
+                ConstraintKind::Check(_) => false,
+            };
+            if deferrable {
                 constraints.push(constraint.oid);
             } else if deferred {
                 let message = format!("constraint \"{name}\" is not deferrable");

@@ -5,7 +5,8 @@ use stratos_types::{ColumnType, PgType};
 
 use super::classes::class_name;
 use crate::catalog::{
-    Constraint, ConstraintKind, Index, ReferentialAction, Relation, Snapshot, Table, quote_identifier, quote_literal,
+    Constraint, ConstraintKind, Index, ReferentialAction, Relation, Snapshot, Table, deferral_clause, quote_identifier,
+    quote_literal,
 };
 use crate::ddl::{column_type, parse_expression};
 
@@ -40,7 +41,7 @@ pub fn index_definition_on(table: &Table, index: &Index, table_name: &str) -> St
         .collect();
     format!(
         "CREATE {}INDEX {} ON {table_name} USING btree ({})",
-        if index.unique { "UNIQUE " } else { "" },
+        if index.is_key() { "UNIQUE " } else { "" },
         quote_identifier(&index.name),
         columns.join(", ")
     )
@@ -75,14 +76,12 @@ pub fn relation_name(snapshot: &Snapshot, path: &[String], relation: &Relation) 
 pub fn constraint_definition(snapshot: &Snapshot, path: &[String], table: &Table, constraint: &Constraint) -> String {
     match &constraint.kind {
         ConstraintKind::Unique { index, primary } => {
-            let columns = table
-                .indexes
-                .iter()
-                .find(|i| i.oid == *index)
-                .map(|i| column_list(table, i.columns.iter().map(|c| c.attnum)))
-                .unwrap_or_default();
+            let index = table.indexes.iter().find(|i| i.oid == *index);
+            let columns = index.map(|i| column_list(table, i.columns.iter().map(|c| c.attnum))).unwrap_or_default();
             let kind = if *primary { "PRIMARY KEY" } else { "UNIQUE" };
-            format!("{kind} ({columns})")
+            let deferrable = index.and_then(|i| i.deferrable);
+            let clause = deferral_clause(deferrable.is_some(), deferrable == Some(true));
+            format!("{kind} ({columns}){clause}")
         }
         ConstraintKind::Check(check) => format!("CHECK ({})", check_text(table, &check.sql)),
         ConstraintKind::ForeignKey(key) => {

@@ -309,7 +309,10 @@ fn table_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
         for constraint in &table.constraints {
             let (kind, deferral) = match &constraint.kind {
                 ConstraintKind::Unique { primary: true, .. } => ("PRIMARY KEY", (false, false)),
-                ConstraintKind::Unique { .. } => ("UNIQUE", (false, false)),
+                ConstraintKind::Unique { .. } => {
+                    let deferred = table.deferrable_key(constraint.oid).map(|(_, deferred)| deferred);
+                    ("UNIQUE", (deferred.is_some(), deferred == Some(true)))
+                }
                 ConstraintKind::Check(_) => ("CHECK", (false, false)),
                 ConstraintKind::ForeignKey(key) => ("FOREIGN KEY", (key.deferrable, key.initially_deferred)),
             };

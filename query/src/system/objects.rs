@@ -102,6 +102,7 @@ fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, 
             kind = if *primary { "p" } else { "u" };
             index = *number;
             if let Some(found) = table.indexes.iter().find(|i| i.oid == *number) {
+                (deferrable, deferred) = (found.deferrable.is_some(), found.deferrable == Some(true));
                 columns = found.columns.iter().map(|c| c.attnum).collect();
             }
         }
