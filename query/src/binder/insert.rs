@@ -26,11 +26,10 @@ enum Overriding {
 }
 
 /// 55000 of ON CONFLICT over a key that may hold duplicates for a while.
-fn no_arbiter(table: &Table) -> Error {
+fn no_arbiter(table: &Table, index: &Index) -> Error {
     let message = "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters";
     let error = Error::new(ErrorKind::ObjectNotInPrerequisiteState, message);
-    let name = table.indexes.iter().find(|index| index.deferrable.is_some()).map_or("", |index| &index.name);
-    error.with_schema(table.schema_name.clone()).with_table(table.name.clone()).with_constraint(name)
+    error.with_schema(table.schema_name.clone()).with_table(table.name.clone()).with_constraint(index.name.clone())
 }
 
 impl Binder<'_> {
@@ -369,8 +368,8 @@ impl Binder<'_> {
                     )
                     .with_hint("For example, ON CONFLICT (column_name)."));
                 }
-                if table.indexes.iter().any(|index| index.deferrable.is_some()) {
-                    return Err(no_arbiter(table));
+                if let Some(index) = table.indexes.iter().find(|index| index.deferrable.is_some()) {
+                    return Err(no_arbiter(table, index));
                 }
                 Vec::new()
             }
@@ -380,8 +379,9 @@ impl Binder<'_> {
                 let found = table.constraints.iter().find(|c| c.name == wanted);
                 match found.map(|c| &c.kind) {
                     Some(ConstraintKind::Unique { index, primary: _ }) => {
-                        if table.indexes.iter().any(|i| i.oid == *index && i.deferrable.is_some()) {
-                            return Err(no_arbiter(table));
+                        let deferrable = |i: &&Index| i.oid == *index && i.deferrable.is_some();
+                        if let Some(index) = table.indexes.iter().find(deferrable) {
+                            return Err(no_arbiter(table, index));
                         }
                         vec![*index]
                     }
@@ -429,8 +429,8 @@ impl Binder<'_> {
                         index.is_key() && index.oid != 0 && index.state == IndexState::Public && own == wanted
                     })
                     .collect();
-                if found.iter().any(|index| index.deferrable.is_some()) {
-                    return Err(no_arbiter(table));
+                if let Some(index) = found.iter().find(|index| index.deferrable.is_some()) {
+                    return Err(no_arbiter(table, index));
                 }
                 let found: Vec<u32> = found.into_iter().map(|index| index.oid).collect();
                 if found.is_empty() {
