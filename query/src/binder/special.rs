@@ -504,15 +504,15 @@ impl Binder<'_> {
         let to_array = to_right.array().ok_or_else(|| Error::unsupported(format!("array of {to_right}")))?;
         // int2vector and oidvector hold the same values as the arrays.
         let array = if element == to_right { array } else { self.implicit(array, to_array, span)? };
-        Ok(Expr {
-            kind: ExprKind::Quantified {
-                quantifier,
-                operator: found.function,
-                left: Box::new(left),
-                array: Box::new(array),
-            },
-            ty: PgType::Bool.into(),
-        })
+        let (operator, left) = (found.function, Box::new(left));
+        let kind = match array.kind {
+            // The array is never NULL, and its elements are what the subquery gives.
+            ExprKind::Subquery { kind: SubqueryKind::Array, query } => {
+                ExprKind::Subquery { kind: SubqueryKind::Quantified { quantifier, operator, left }, query }
+            }
+            _ => ExprKind::Quantified { quantifier, operator, left, array: Box::new(array) },
+        };
+        Ok(Expr { kind, ty: PgType::Bool.into() })
     }
 }
 

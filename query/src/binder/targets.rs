@@ -1,6 +1,6 @@
 //! Select lists: `*`, aliases, and the names that columns get when nobody names them (`FigureColname` of Postgres).
 
-use sqlparser::ast::{self, SelectItem, SelectItemQualifiedWildcardKind, Value, WildcardAdditionalOptions};
+use sqlparser::ast::{self, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
@@ -150,10 +150,6 @@ fn named(e: &ast::Expr) -> Option<(String, bool)> {
         },
         E::TypedString(s) => Some((type_name(&s.data_type), false)),
         E::Interval(_) => Some(("interval".into(), false)),
-        E::Value(v) => match v.value {
-            Value::Boolean(_) => Some(("bool".into(), false)),
-            _ => None,
-        },
         E::Function(f) => {
             let name = name_parts(&f.name).ok()?.pop()?;
             Some((name, true))

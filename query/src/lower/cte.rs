@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use stratos_types::{Error, Result, key};
 use tokio::sync::OnceCell;
 
@@ -19,7 +22,7 @@ use super::context::StatementContext;
 use super::error::error_from;
 use super::expr::{column, column_name};
 use super::rel::{Lowerer, project};
-use super::runtime::run_nested;
+use super::runtime::{prepare, run_nested};
 use super::walk::Facts;
 use crate::arrow::datum_at;
 use crate::ir::{Cte, OutputColumn, Rel};
@@ -35,7 +38,7 @@ pub(crate) enum CteSource {
     /// Recursive, read in one place: computed as it is read, so that a LIMIT ends an endless recursion.
     Streamed(Arc<Cte>, Env),
     /// The rows of the last round of the recursion that is being computed.
-    Working(Arc<Vec<RecordBatch>>),
+    Working(Arc<WorkTable>),
 }
 
 impl Lowerer<'_> {
@@ -88,7 +91,7 @@ impl Lowerer<'_> {
             }
             CteSource::Shared(rows) => rows.clone(),
             CteSource::Streamed(cte, env) => Arc::new(Streamed(cte.clone(), env.clone())),
-            CteSource::Working(rows) => Arc::new(Working(rows.clone())),
+            CteSource::Working(table) => Arc::new(Working(table.clone())),
         };
         self.scan(Arc::new(SourceTable::new(columns, source)), columns.iter().map(|c| c.id))
     }
@@ -160,9 +163,24 @@ impl BatchSource for Streamed {
     }
 }
 
+/// What the rounds of a recursion hand on to each other. One plan reads it in all of them.
+#[derive(Default)]
+pub(crate) struct WorkTable(Mutex<Arc<Vec<RecordBatch>>>);
+
+impl WorkTable {
+    fn rows(&self) -> usize {
+        self.0.lock().iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
 /// The working table of a recursion.
-#[derive(Debug)]
-struct Working(Arc<Vec<RecordBatch>>);
+struct Working(Arc<WorkTable>);
+
+impl fmt::Debug for Working {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkTable")
+    }
+}
 
 impl BatchSource for Working {
     fn describe(&self) -> String {
@@ -170,11 +188,11 @@ impl BatchSource for Working {
     }
 
     fn stream(&self, _: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        replay(self.0.clone())
+        replay(self.0.0.lock().clone())
     }
 
     fn rows(&self) -> Option<usize> {
-        Some(self.0.iter().map(RecordBatch::num_rows).sum())
+        Some(self.0.rows())
     }
 }
 
@@ -185,7 +203,17 @@ fn replay(batches: Arc<Vec<RecordBatch>>) -> BoxStream<'static, Result<RecordBat
 
 /// The rows of a CTE, computed as they are taken.
 fn compute(cte: Arc<Cte>, env: Env, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
-    let state = Recursion { seen: HashSet::new(), cte, env, statement, round: 0, current: None, produced: Vec::new() };
+    let state = Recursion {
+        seen: HashSet::new(),
+        cte,
+        env,
+        statement,
+        begun: false,
+        current: None,
+        produced: Vec::new(),
+        table: Arc::default(),
+        term: None,
+    };
     stream::try_unfold(state, |mut state| async move {
         let next = state.next().await?;
         Ok(next.map(|batch| (batch, state)))
@@ -193,15 +221,42 @@ fn compute(cte: Arc<Cte>, env: Env, statement: Arc<StatementContext>) -> BoxStre
     .boxed()
 }
 
+/// How much more or less the working table may hold than the plan of the recursive term was made for: which side of a join is
+/// read first, and whether rows are looked up by key, depends on it.
+const GROWTH_MAX: usize = 8;
+
+/// Rounds with one plan: operators that read keep metrics of each.
+const ROUNDS_PER_PLAN: usize = 1024;
+
+/// The recursive term as a plan, for many rounds.
+struct Term {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    /// Rows of the working table that it was made for.
+    rows: usize,
+    rounds: usize,
+}
+
+impl Term {
+    fn fits(&self, rows: usize) -> bool {
+        self.rounds < ROUNDS_PER_PLAN
+            && rows <= self.rows.saturating_mul(GROWTH_MAX)
+            && self.rows <= rows.saturating_mul(GROWTH_MAX)
+    }
+}
+
 struct Recursion {
     cte: Arc<Cte>,
     env: Env,
     statement: Arc<StatementContext>,
-    round: usize,
+    /// The non-recursive term was started.
+    begun: bool,
     /// The round that is being read.
     current: Option<SendableRecordBatchStream>,
     /// What this round has produced: the next round's working table.
     produced: Vec<RecordBatch>,
+    table: Arc<WorkTable>,
+    term: Option<Term>,
     /// Key encodings of all rows so far, for UNION.
     seen: HashSet<Vec<u8>>,
 }
@@ -213,16 +268,15 @@ impl Recursion {
                 let Some(batch) = current.next().await else {
                     self.current = None;
                     let working = std::mem::take(&mut self.produced);
-                    let Some((term, _)) = &self.cte.recursive else {
+                    let Some((term, _)) = self.cte.recursive.clone() else {
                         return Ok(None);
                     };
                     if working.is_empty() {
                         return Ok(None);
                     }
                     self.statement.eval.check_canceled()?;
-                    let env = self.env.define(self.cte.id, CteSource::Working(Arc::new(working)));
-                    self.round += 1;
-                    self.current = Some(run_nested(&self.statement, &env, term).await?);
+                    *self.table.0.lock() = Arc::new(working);
+                    self.current = Some(self.round(&term).await?);
                     continue;
                 };
                 let batch = self.fresh_rows(batch.map_err(error_from)?)?;
@@ -234,11 +288,31 @@ impl Recursion {
                 }
                 return Ok(Some(batch));
             }
-            if self.round > 0 {
+            if std::mem::replace(&mut self.begun, true) {
                 return Ok(None);
             }
             self.current = Some(run_nested(&self.statement, &self.env, &self.cte.query).await?);
         }
+    }
+
+    /// Starts the recursive term over the working table.
+    async fn round(&mut self, term: &Rel) -> Result<SendableRecordBatchStream> {
+        let rows = self.table.rows();
+        let planned = match self.term.take().filter(|planned| planned.fits(rows)) {
+            Some(planned) => Term {
+                plan: reset_plan_states(planned.plan).map_err(error_from)?,
+                rounds: planned.rounds + 1,
+                ..planned
+            },
+            None => {
+                let env = self.env.define(self.cte.id, CteSource::Working(self.table.clone()));
+                let prepared = prepare(&self.statement, &env, term, None, 1).await?;
+                Term { plan: prepared.plan, context: prepared.session.task_ctx(), rows, rounds: 1 }
+            }
+        };
+        let stream = execute_stream(planned.plan.clone(), planned.context.clone()).map_err(error_from);
+        self.term = Some(planned);
+        stream
     }
 
     /// Without the rows that came before, where duplicates do not count.

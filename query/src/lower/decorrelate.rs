@@ -8,19 +8,18 @@ use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
 
 use datafusion::common::JoinType;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, Operator};
+use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, Operator};
 use stratos_types::{ColumnType, Datum, PgType, Result};
 
 use super::error::error_from;
-use super::expr::{column_name, may_fail};
+use super::expr::{column, column_name, may_fail, rel_may_fail};
 use super::kernel;
-use super::rel::Lowerer;
-use super::unnest::pull;
+use super::rel::{Lowerer, and, filter, project};
 use super::walk::Facts;
 use crate::catalog::IndexState;
 use crate::fit::is_moment;
 use crate::functions::{AggregateKind, Function};
-use crate::ir::{AggregateCall, ColumnId, Expr, ExprKind, OutputColumn, Rel, SubqueryKind, Walk};
+use crate::ir::{AggregateCall, ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel, SubqueryKind, Walk};
 
 /// A subquery as a join: what is joined, on what, and what the subquery's value is then.
 struct Joined {
@@ -30,16 +29,16 @@ struct Joined {
 }
 
 /// `inner = outer`, taken out of a subquery.
-struct Equality {
+pub(super) struct Equality {
     function: &'static Function,
-    inner: Expr,
+    pub inner: Expr,
     outer: Expr,
     inner_first: bool,
 }
 
 impl Equality {
     /// The condition with another expression for the inner side.
-    fn on(&self, inner: Expr) -> Expr {
+    pub fn on(&self, inner: Expr) -> Expr {
         let args = if self.inner_first { vec![inner, self.outer.clone()] } else { vec![self.outer.clone(), inner] };
         Expr { kind: ExprKind::Call { function: self.function, args }, ty: PgType::Bool.into() }
     }
@@ -81,14 +80,14 @@ impl Lowerer<'_> {
     fn as_left_join(&self, kind: &SubqueryKind, query: &Rel, available: &BTreeSet<String>) -> Option<Joined> {
         let facts = Facts::of(query);
         let outer: BTreeSet<ColumnId> =
-            facts.free().into_iter().map(|(id, _)| id).filter(|id| !self.env.bindings.contains_key(id)).collect();
+            facts.free().into_iter().map(|(id, _)| id).filter(|id| !self.is_given(*id)).collect();
         if facts.volatile || outer.is_empty() || outer.iter().any(|id| !available.contains(&column_name(*id))) {
             return None;
         }
         match kind {
             SubqueryKind::Scalar => self.scalar(query, &outer),
             SubqueryKind::Exists => {
-                let (inner, equalities) = equalities(query, &outer)?;
+                let (inner, equalities) = self.equalities(query, &outer)?;
                 let (right, on, keys) = self.grouped_by(inner, &equalities, Vec::new());
                 // A key that matched is not NULL.
                 let found = ExprKind::IsNull(Box::new(keys.into_iter().next()?));
@@ -123,38 +122,19 @@ impl Lowerer<'_> {
         value: &Expr,
         outer: &BTreeSet<ColumnId>,
     ) -> Option<Joined> {
-        let (inner, equalities) = equalities(input, outer)?;
+        let (inner, equalities) = self.equalities(input, outer)?;
         let plain = |e: &Expr| !is_correlated(e, outer) && !may_fail(e);
         if value.has_subquery() || !aggregates.iter().all(|(_, call)| call.exprs().all(plain)) {
             return None;
         }
         let (right, on, _) = self.grouped_by(inner, &equalities, aggregates.to_vec());
-        let mut value = value.clone();
-        let counts = |id: &ColumnId| {
-            aggregates.iter().any(|(c, call)| {
-                let kind = call.aggregate.kind;
-                c.id == *id
-                    && matches!(kind, AggregateKind::Count | AggregateKind::CountStar | AggregateKind::RegrCount)
-            })
-        };
-        // Nothing found is no group, of which the join makes NULLs; but nothing counts as 0.
-        value
-            .try_rewrite(&mut |e| {
-                if matches!(&e.kind, ExprKind::Column(id) if counts(id)) {
-                    let zero = Expr::literal(Datum::Int8(0), PgType::Int8);
-                    let column = e.clone();
-                    *e = Expr { ty: column.ty, kind: ExprKind::Coalesce(vec![column, zero]) };
-                    return Ok(Walk::Skip);
-                }
-                Ok(Walk::Into)
-            })
-            .ok()?;
+        let value = of_nothing(value, aggregates)?;
         Some(Joined { right, on, value })
     }
 
     /// A subquery that finds one row at most.
     fn unique(&self, query: &Rel, result: &OutputColumn, outer: &BTreeSet<ColumnId>) -> Option<Joined> {
-        let (inner, equalities) = equalities(query, outer)?;
+        let (inner, equalities) = self.equalities(query, outer)?;
         if !finds_one(&inner, &equalities) {
             return None;
         }
@@ -184,35 +164,116 @@ impl Lowerer<'_> {
         (right, on, keys)
     }
 
-    fn fresh_column(&self, ty: ColumnType) -> OutputColumn {
+    pub(super) fn fresh_column(&self, ty: ColumnType) -> OutputColumn {
         // The binder numbers columns from the other end.
         let id = ColumnId(u32::MAX - u32::try_from(self.number()).unwrap_or(0));
         OutputColumn { id, name: String::new(), ty, origin: None }
+    }
+
+    /// A lateral join with aggregates over what is equal to something on the left, as a plain one with groups.
+    pub(super) fn lateral_aggregates(
+        &self,
+        left: &Rel,
+        right: &Rel,
+        kind: JoinKind,
+        on: Option<&Expr>,
+    ) -> Result<Option<LogicalPlan>> {
+        let always = on.is_none_or(|e| matches!(e.kind, ExprKind::Literal(Datum::Bool(true))));
+        let Some((columns, input, aggregates)) = over_aggregates(right).filter(|_| always || kind == JoinKind::Inner)
+        else {
+            return Ok(None);
+        };
+        let outer: BTreeSet<ColumnId> = self.needed_from(right, left).into_iter().map(|(id, _)| id).collect();
+        let plain = |e: &Expr| !is_correlated(e, &outer) && !e.has_subquery();
+        let calls_plain = aggregates.iter().all(|(_, call)| call.exprs().all(|e| plain(e) && !may_fail(e)));
+        if Facts::of(right).volatile || !calls_plain || !columns.iter().all(|(_, e)| plain(e)) {
+            return Ok(None);
+        }
+        let Some((inner, equalities)) = self.equalities(input, &outer) else { return Ok(None) };
+        let (grouped, conditions, _) = self.grouped_by(inner, &equalities, aggregates.to_vec());
+        let plan = self.join(left, &grouped, JoinKind::Left, and(conditions).as_ref())?;
+        let mut exprs: Vec<DfExpr> = left.output().iter().map(|c| column(c.id)).collect();
+        for (output, value) in &columns {
+            let Some(value) = of_nothing(value, aggregates) else { return Ok(None) };
+            exprs.push(self.expr(&value)?.alias(column_name(output.id)));
+        }
+        let plan = project(plan, exprs)?;
+        match on.filter(|_| !always) {
+            Some(on) => filter(plan, self.expr(on)?).map(Some),
+            None => Ok(Some(plan)),
+        }
+    }
+
+    /// A subquery without its references to outer columns, if all that it does with them is to ask whether something equals them.
+    fn equalities(&self, query: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Equality>)> {
+        // What may fail must not be asked of rows that nobody asks for.
+        if rel_may_fail(query) {
+            return None;
+        }
+        let (inner, conditions) = self.pull(query, outer, true)?;
+        let equalities = conditions.into_iter().map(|e| equality(e, outer)).collect::<Option<Vec<_>>>()?;
+        (!equalities.is_empty()).then_some((inner, equalities))
     }
 
     /// The right side of a lateral join without its references to the left, and the conditions that they were.
     pub(super) fn without_laterality(&self, left: &Rel, right: &Rel) -> Option<(Rel, Vec<Expr>)> {
         let facts = Facts::of(right);
         let outer: BTreeSet<ColumnId> = self.needed_from(right, left).into_iter().map(|(id, _)| id).collect();
-        if facts.volatile || fails(right) {
+        // What may fail must not be asked of rows that nobody asks for.
+        if facts.volatile || rel_may_fail(right) {
             return None;
         }
-        let (rel, conditions) = pull(right, &outer, true)?;
+        let (rel, conditions) = self.pull(right, &outer, true)?;
         Some((rel, conditions))
     }
 }
 
-/// A subquery without its references to outer columns, if all that it does with them is to ask whether something equals them.
-fn equalities(query: &Rel, outer: &BTreeSet<ColumnId>) -> Option<(Rel, Vec<Equality>)> {
-    if fails(query) {
-        return None;
-    }
-    let (inner, conditions) = pull(query, outer, true)?;
-    let equalities = conditions.into_iter().map(|e| equality(e, outer)).collect::<Option<Vec<_>>>()?;
-    (!equalities.is_empty()).then_some((inner, equalities))
+/// What is computed of aggregates whose group was not found: NULLs come of the join, but nothing counts as 0.
+fn of_nothing(value: &Expr, aggregates: &[(OutputColumn, AggregateCall)]) -> Option<Expr> {
+    let counts = |id: &ColumnId| {
+        aggregates.iter().any(|(c, call)| {
+            let kind = call.aggregate.kind;
+            c.id == *id && matches!(kind, AggregateKind::Count | AggregateKind::CountStar | AggregateKind::RegrCount)
+        })
+    };
+    let mut value = value.clone();
+    value
+        .try_rewrite(&mut |e| {
+            if matches!(&e.kind, ExprKind::Column(id) if counts(id)) {
+                let zero = Expr::literal(Datum::Int8(0), PgType::Int8);
+                let column = e.clone();
+                *e = Expr { ty: column.ty, kind: ExprKind::Coalesce(vec![column, zero]) };
+                return Ok(Walk::Skip);
+            }
+            Ok(Walk::Into)
+        })
+        .ok()?;
+    Some(value)
 }
 
-fn equality(condition: Expr, outer: &BTreeSet<ColumnId>) -> Option<Equality> {
+/// A select list over aggregates of all that there is, and the aggregates.
+fn over_aggregates(rel: &Rel) -> Option<(Vec<(OutputColumn, Expr)>, &Rel, &[(OutputColumn, AggregateCall)])> {
+    match rel {
+        Rel::Project { input, columns } => match input.as_ref() {
+            Rel::Aggregate { input, group_by, grouping_sets: None, aggregates, groupings }
+                if group_by.is_empty() && groupings.is_empty() =>
+            {
+                Some((columns.clone(), input, aggregates))
+            }
+            _ => None,
+        },
+        Rel::Alias { input, columns } => {
+            let (inner, input, aggregates) = over_aggregates(input)?;
+            let value = |from: &ColumnId| inner.iter().find(|(c, _)| c.id == *from).map(|(_, e)| e.clone());
+            let columns = columns.iter().map(|(c, from)| Some((c.clone(), value(from)?))).collect::<Option<_>>()?;
+            Some((columns, input, aggregates))
+        }
+        _ => None,
+    }
+}
+
+/// The parts of a condition that compares an inner expression with an outer one.
+pub(super) fn equality(condition: Expr, outer: &BTreeSet<ColumnId>) -> Option<Equality> {
     let ExprKind::Call { function, args } = condition.kind else { return None };
     let (Some(Operator::Eq), Ok([left, right])) = (kernel::comparison(function), <[Expr; 2]>::try_from(args)) else {
         return None;
@@ -235,11 +296,6 @@ fn equality(condition: Expr, outer: &BTreeSet<ColumnId>) -> Option<Equality> {
 
 fn is_correlated(e: &Expr, outer: &BTreeSet<ColumnId>) -> bool {
     e.columns().iter().any(|id| outer.contains(id))
-}
-
-/// Whether some expression of a relation may fail, which it must not for rows that nobody asks for.
-fn fails(rel: &Rel) -> bool {
-    rel.exprs().into_iter().any(may_fail) || rel.inputs().into_iter().any(fails)
 }
 
 /// Whether a relation has one row at most for each value of the inner sides: they are the columns of a unique key.

@@ -2,25 +2,28 @@
 //! an expression, and stack with the depth. They become one function, evaluated row by row.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr as DfExpr, Operator};
-use stratos_types::Result;
+use stratos_types::{ColumnType, Result};
 
 use super::Lowerer;
 use super::expr::may_fail;
 use super::kernel;
+use super::tuples::{Equality, equality, is_constant};
 use super::udf::{RowFunction, RowOp, RowProgram};
 use super::walk::Facts;
 use crate::eval::{Layout, Program};
-use crate::ir::{ColumnId, Expr, ExprKind, Walk};
+use crate::functions::Function;
+use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, Walk};
 
 /// Deepest expression that is lowered node by node.
 const DEPTH_MAX: usize = 64;
 /// Longest AND, OR, COALESCE, CASE, or IN list of other than constants, that is.
 pub(super) const WIDTH_MAX: usize = 200;
 /// An OR of more terms than this is searched for equalities with one column.
-const MERGED_ABOVE: usize = 8;
+pub(super) const MERGED_ABOVE: usize = 8;
 
 impl Lowerer<'_> {
     /// The expression as one function, if it is too deep or too long. One with a subquery is lowered in any case.
@@ -50,7 +53,7 @@ impl Lowerer<'_> {
     pub(super) fn constant_members(&self, expr: &Expr) -> Option<Expr> {
         let ExprKind::InList { equals, arg, list } = &expr.kind else { return None };
         let folds = |e: &Expr| match &e.kind {
-            ExprKind::Cast { arg, .. } => arg.is_given(),
+            ExprKind::Cast { arg, .. } => is_constant(arg),
             _ => false,
         };
         if list.len() > WIDTH_MAX {
@@ -102,6 +105,40 @@ fn has_subquery(expr: &Expr) -> bool {
     found
 }
 
+/// Equalities of one column with constants, as one condition.
+struct Listed<'e> {
+    id: ColumnId,
+    function: &'static Function,
+    column: &'e Expr,
+    list: Vec<Expr>,
+}
+
+impl<'e> Listed<'e> {
+    fn of(equality: &Equality<'e>) -> Self {
+        let Equality { column, id, function, value } = equality;
+        Listed { id: *id, function, column, list: vec![(*value).clone()] }
+    }
+
+    fn is_of(&self, equality: &Equality<'_>) -> bool {
+        self.id == equality.id && self.function.oid == equality.function.oid
+    }
+
+    /// An IN list, or where the constants have another type `= ANY`, which goes across types.
+    fn condition(self, ty: ColumnType) -> Expr {
+        let of = self.list.first().map_or(self.column.ty.ty, |value| value.ty.ty);
+        let kind = match of.array().filter(|_| of != self.column.ty.ty) {
+            None => ExprKind::InList { equals: self.function, arg: Box::new(self.column.clone()), list: self.list },
+            Some(array) => ExprKind::Quantified {
+                quantifier: Quantifier::Any,
+                operator: self.function,
+                left: Box::new(self.column.clone()),
+                array: Box::new(Expr { kind: ExprKind::Array(self.list), ty: array.into() }),
+            },
+        };
+        Expr { kind, ty }
+    }
+}
+
 /// The terms of a long OR, those that compare one column with constants as one IN list, which is a search in a set and which
 /// a scan can make keys of.
 pub(super) fn merge_equalities(expr: &Expr) -> Option<Expr> {
@@ -109,22 +146,24 @@ pub(super) fn merge_equalities(expr: &Expr) -> Option<Expr> {
     if terms.len() <= MERGED_ABOVE {
         return None;
     }
-    let mut merged: Vec<Expr> = Vec::new();
-    let mut lists: HashMap<(ColumnId, u32), usize> = HashMap::new();
+    let mut lists: Vec<Listed<'_>> = Vec::new();
+    let mut by_column: HashMap<(ColumnId, u32), usize> = HashMap::new();
+    let mut others: Vec<Expr> = Vec::new();
     for term in terms {
-        let Some((column, id, function, value)) = equality(term) else {
-            merged.push(term.clone());
+        let Some(found) = equality(term) else {
+            others.push(term.clone());
             continue;
         };
-        let at = *lists.entry((id, function.oid)).or_insert_with(|| {
-            let kind = ExprKind::InList { equals: function, arg: Box::new(column.clone()), list: Vec::new() };
-            merged.push(Expr { kind, ty: expr.ty });
-            merged.len() - 1
-        });
-        if let ExprKind::InList { list, .. } = &mut merged[at].kind {
-            list.push(value.clone());
+        match by_column.entry((found.id, found.function.oid)) {
+            Entry::Occupied(at) => lists[*at.get()].list.push(found.value.clone()),
+            Entry::Vacant(at) => {
+                at.insert(lists.len());
+                lists.push(Listed::of(&found));
+            }
         }
     }
+    let mut merged: Vec<Expr> = lists.into_iter().map(|listed| listed.condition(expr.ty)).collect();
+    merged.append(&mut others);
     match merged.len() {
         1 => merged.pop(),
         count if count < terms.len() => Some(Expr { kind: ExprKind::Or(merged), ty: expr.ty }),
@@ -136,34 +175,21 @@ pub(super) fn merge_equalities(expr: &Expr) -> Option<Expr> {
 /// for a row, the OR is too, so that to ask for both is to ask for the OR.
 pub(super) fn pinned(expr: &Expr) -> Vec<Expr> {
     let ExprKind::Or(terms) = &expr.kind else { return Vec::new() };
-    let mut lists: Vec<(ColumnId, Expr)> = Vec::new();
+    let mut lists: Vec<Listed<'_>> = Vec::new();
     for (at, term) in terms.iter().enumerate() {
-        let parts = term.conjuncts();
-        let equalities: Vec<_> = parts.iter().filter_map(|part| equality(part)).collect();
+        let equalities: Vec<Equality<'_>> = term.conjuncts().into_iter().filter_map(equality).collect();
         if at == 0 {
-            lists.extend(equalities.iter().map(|(column, id, equals, _)| {
-                let kind = ExprKind::InList { equals, arg: Box::new((*column).clone()), list: Vec::new() };
-                (*id, Expr { kind, ty: expr.ty })
-            }));
+            lists.extend(equalities.iter().map(Listed::of));
+        } else {
+            lists.retain_mut(|listed| {
+                let found = equalities.iter().find(|equality| listed.is_of(equality));
+                listed.list.extend(found.map(|equality| equality.value.clone()));
+                found.is_some()
+            });
         }
-        lists.retain_mut(|(pinned, whole)| {
-            let ExprKind::InList { equals, list, .. } = &mut whole.kind else { return false };
-            let found = equalities.iter().find(|(_, id, function, _)| id == pinned && function.oid == equals.oid);
-            list.extend(found.map(|(.., value)| (*value).clone()));
-            found.is_some()
-        });
         if lists.is_empty() {
             break;
         }
     }
-    lists.into_iter().map(|(_, list)| list).collect()
-}
-
-/// The parts of `column = constant` where both are of one type.
-fn equality(term: &Expr) -> Option<(&Expr, ColumnId, &'static crate::functions::Function, &Expr)> {
-    let ExprKind::Call { function, args } = &term.kind else { return None };
-    let [column, value] = args.as_slice() else { return None };
-    let ExprKind::Column(id) = column.kind else { return None };
-    let fits = kernel::comparison(function) == Some(Operator::Eq) && column.ty.ty == value.ty.ty && value.is_given();
-    fits.then_some((column, id, *function, value))
+    lists.into_iter().map(|listed| listed.condition(expr.ty)).collect()
 }

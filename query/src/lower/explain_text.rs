@@ -409,8 +409,9 @@ fn operation(function: &RowFunction, args: Vec<String>) -> String {
             format!("{}({})", if *greatest { "GREATEST" } else { "LEAST" }, list())
         }
         (RowOp::Coalesce, _) => format!("COALESCE({})", list()),
-        (RowOp::EqualityKey, [arg]) => arg.clone(),
+        (RowOp::EqualityKey | RowOp::OrderKey, [arg]) => arg.clone(),
         (RowOp::Subquery(_), _) => "(SubPlan)".to_owned(),
+        (RowOp::Member(set), _) => format!("(({}) IN ({} rows))", list(), set.tuples().len()),
         _ => OMITTED.to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Column;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Case, InList};
 use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use crate::arrow::{arrow_type, needs_equality_key};
 use crate::cache::Cache;
 use crate::fit::{End, Fit, fit, is_moment};
 use crate::functions::{Function, Kernel, Volatility};
-use crate::ir::{ColumnId, Expr, ExprKind, SubqueryKind};
+use crate::ir::{ColumnId, Expr, ExprKind, Rel, SubqueryKind};
 
 /// The name of a column inside plans.
 pub(crate) fn column_name(id: ColumnId) -> String {
@@ -39,6 +39,24 @@ pub(crate) fn comparable(expr: DfExpr, ty: PgType) -> DfExpr {
 
 fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
     DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+/// Whether a value is among others (`negated`: is not). NULL stands beside the list, not in it: where the optimizer makes one list
+/// of several (`x NOT IN (1, NULL) AND x IN (2, 3)`) it would take it for a value that equals no other.
+pub(super) fn among(value: DfExpr, mut list: Vec<DfExpr>, negated: bool) -> DfExpr {
+    let count = list.len();
+    list.retain(|item| !matches!(item, DfExpr::Literal(item, _) if item.is_null()));
+    let with_null = list.len() < count;
+    let unknown = DfExpr::Literal(ScalarValue::Boolean(None), None);
+    if list.is_empty() && with_null {
+        return unknown;
+    }
+    let test = DfExpr::InList(InList::new(Box::new(value), list, negated));
+    match (with_null, negated) {
+        (false, _) => test,
+        (true, false) => binary(test, Operator::Or, unknown),
+        (true, true) => binary(test, Operator::And, unknown),
+    }
 }
 
 /// CASE. The optimizer makes ANDs and ORs of a searched one that is boolean, and would evaluate all its parts for all
@@ -71,6 +89,9 @@ impl Lowerer<'_> {
     pub fn expr(&self, expr: &Expr) -> Result<DfExpr> {
         if let Some(merged) = merge_equalities(expr) {
             return self.expr(&merged);
+        }
+        if let Some(member) = self.tuple_member(expr)? {
+            return Ok(member);
         }
         let computed = self.constant_members(expr);
         let expr = computed.as_ref().unwrap_or(expr);
@@ -162,7 +183,9 @@ impl Lowerer<'_> {
                 let mut types: Vec<PgType> = left.iter().map(|e| e.ty.ty).collect();
                 types.extend(outer.iter().map(|(_, ty)| *ty));
                 let mut args = left.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
-                args.extend(outer.iter().map(|(id, _)| column(*id)));
+                for (id, ty) in &outer {
+                    args.push(self.expr(&Expr::column(*id, (*ty).into()))?);
+                }
                 let plan = SubqueryPlan {
                     usage,
                     query: query.clone(),
@@ -323,11 +346,12 @@ impl Lowerer<'_> {
     pub(super) fn in_list(&self, equals: &'static Function, arg: &Expr, list: &[Expr]) -> Result<DfExpr> {
         let ty = arg.ty.ty;
         if kernel::comparison(equals) == Some(Operator::Eq) && list.iter().all(|e| e.ty.ty == ty) {
-            return Ok(DfExpr::InList(InList::new(
-                Box::new(comparable(self.expr(arg)?, ty)),
-                list.iter().map(|e| Ok(comparable(self.expr(e)?, ty))).collect::<Result<_>>()?,
-                false,
-            )));
+            let item = |e: &Expr| match e.kind {
+                ExprKind::Literal(Datum::Null) => self.expr(e),
+                _ => Ok(comparable(self.expr(e)?, ty)),
+            };
+            let values = list.iter().map(item).collect::<Result<_>>()?;
+            return Ok(among(comparable(self.expr(arg)?, ty), values, false));
         }
         let any = list
             .iter()
@@ -393,8 +417,7 @@ fn plain_text(ty: PgType) -> bool {
     ty.is_string() && ty != PgType::Bpchar
 }
 
-fn plain_float(value: &datafusion::common::ScalarValue) -> bool {
-    use datafusion::common::ScalarValue;
+fn plain_float(value: &ScalarValue) -> bool {
     match value {
         ScalarValue::Float32(Some(v)) => *v != 0.0 && !v.is_nan(),
         ScalarValue::Float64(Some(v)) => *v != 0.0 && !v.is_nan(),
@@ -441,6 +464,24 @@ pub(crate) fn may_fail(expr: &Expr) -> bool {
         ExprKind::InList { arg, list, .. } => may_fail(arg) || list.iter().any(may_fail),
         ExprKind::Quantified { left, array, .. } => may_fail(left) || may_fail(array),
         ExprKind::Subscript { array, index } => may_fail(array) || may_fail(index),
-        ExprKind::Subquery { kind, .. } => matches!(kind, SubqueryKind::Scalar),
+        ExprKind::Subquery { kind: SubqueryKind::Scalar, query } => one_row_may_fail(query),
+        ExprKind::Subquery { .. } => false,
     }
+}
+
+/// Whether a subquery that must not give more than one row may give more, or may fail otherwise. Without groups there is one row.
+pub(super) fn one_row_may_fail(query: &Rel) -> bool {
+    let single = match query {
+        Rel::Project { input, .. } => matches!(
+            input.as_ref(),
+            Rel::Aggregate { group_by, grouping_sets: None, groupings, .. } if group_by.is_empty() && groupings.is_empty()
+        ),
+        _ => false,
+    };
+    !single || rel_may_fail(query)
+}
+
+/// Whether evaluating some expression of a relation may raise such an error.
+pub(super) fn rel_may_fail(rel: &Rel) -> bool {
+    rel.exprs().into_iter().any(may_fail) || rel.inputs().into_iter().any(rel_may_fail)
 }

@@ -122,11 +122,15 @@ impl LookupJoinExec {
 
     /// The sides as EXPLAIN shows them: the inner one with what its lookups compare, in the words of `shown`.
     pub fn shown(&self, shown: &dyn Fn(&Arc<dyn PhysicalExpr>) -> String) -> Vec<Arc<dyn ExecutionPlan>> {
-        let inner = Keyed::find(&self.inner, &self.places()).and_then(|keyed| {
+        let mut inner = self.inner.clone();
+        for keyed in Keyed::find_all(&self.inner, &self.places()) {
             let text = |at: usize| keyed.kept.get(at).and_then(|at| self.keys.get(*at)).map(|key| shown(&key.outer));
-            replace(&self.inner, &keyed.way, Arc::new(keyed.scan.shown_with_keys(&keyed.path, &text))).ok()
-        });
-        vec![self.outer.clone(), inner.unwrap_or_else(|| self.inner.clone())]
+            let scan = Arc::new(keyed.scan.shown_with_keys(&keyed.path, &text));
+            if let Ok(narrowed) = replace(&inner, &keyed.way, scan) {
+                inner = narrowed;
+            }
+        }
+        vec![self.outer.clone(), inner]
     }
 
     /// Rows that are expected.
@@ -168,7 +172,30 @@ impl LookupJoinExec {
         statement: &StatementContext,
         outer: &[RecordBatch],
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(keyed) = Keyed::find(&self.inner, &self.places()) else { return Ok(None) };
+        let mut narrowed = None;
+        for keyed in Keyed::find_all(&self.inner, &self.places()) {
+            let scan = match self.tuples(&keyed, outer)? {
+                Some(tuples) => {
+                    let scan = keyed.scan.with_keys(statement.source.as_ref(), &keyed.path, &tuples, self.rows_max);
+                    scan.map_err(to_datafusion)?
+                }
+                None => None,
+            };
+            match (scan, &narrowed) {
+                (Some(scan), plan) => {
+                    let plan = plan.as_ref().unwrap_or(&self.inner);
+                    narrowed = Some(replace(plan, &keyed.way, Arc::new(scan))?);
+                }
+                // The others are read as a whole.
+                (None, Some(_)) => {}
+                (None, None) => return Ok(None),
+            }
+        }
+        Ok(narrowed)
+    }
+
+    /// The keys of outer rows, as a scan looks them up; none where they are of other types.
+    fn tuples(&self, keyed: &Keyed, outer: &[RecordBatch]) -> DfResult<Option<Vec<Vec<Datum>>>> {
         let keys: Vec<(&JoinKey, PgType)> =
             keyed.kept.iter().filter_map(|at| self.keys.get(*at)).zip(keyed.types.iter().copied()).collect();
         let mut tuples = Vec::new();
@@ -188,9 +215,7 @@ impl LookupJoinExec {
                 }
             }
         }
-        let scan = keyed.scan.with_keys(statement.source.as_ref(), &keyed.path, &tuples, self.rows_max);
-        let Some(scan) = scan.map_err(to_datafusion)? else { return Ok(None) };
-        replace(&self.inner, &keyed.way, Arc::new(scan)).map(Some)
+        Ok(Some(tuples))
     }
 }
 

@@ -8,10 +8,10 @@
 //! - [`execute`]: statement in, batches out · [`explain()`]: the plan in words
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
-//! - `deep`: expressions that are kept from DataFusion · `quantified`: `= ANY` of an array as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
+//! - `deep`: expressions that are kept from DataFusion · `quantified`, `tuples`: `= ANY` of an array, and pairs, as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
-//! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first
+//! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first · `unclaimed`: what rows are not ordered by
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
 
 mod accumulate;
@@ -48,7 +48,9 @@ mod runtime;
 mod stream;
 mod subquery;
 mod template;
+mod tuples;
 mod udf;
+mod unclaimed;
 mod unnest;
 mod walk;
 mod window;
@@ -71,6 +73,7 @@ pub use template::PlanTemplate;
 pub(crate) use context::statement_of;
 pub(crate) use pool::kept_rows;
 pub(crate) use rel::Lowerer;
+pub(crate) use tuples::{TupleSet, membership};
 
 use crate::ir::{ColumnId, Rel};
 use cte::CteSource;

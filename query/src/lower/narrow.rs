@@ -18,6 +18,7 @@ use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use stratos_types::PgType;
 
 use super::lookup_join::LookupJoinExec;
+use super::unclaimed::UnclaimedExec;
 use crate::scan::{KeyPath, ScanExec};
 
 /// A scan below a plan whose rows can be found by columns of the plan's output.
@@ -37,21 +38,47 @@ impl Keyed {
     /// The scan that gives the columns at these places of a plan's output, if all rows that it does not give for other keys
     /// would only make rows of other keys.
     pub fn find(plan: &Arc<dyn ExecutionPlan>, places: &[usize]) -> Option<Keyed> {
-        let traced: Vec<Option<Trace>> = places.iter().map(|place| trace(plan, *place)).collect();
-        // Keys may lead to several scans: the first that has an index takes those that are its.
-        traced.iter().flatten().find_map(|first| {
-            let scan = scan_at(plan, &first.way)?;
-            let mut kept: Vec<usize> = (0..traced.len())
-                .filter(|at| traced[*at].as_ref().is_some_and(|trace| trace.way == first.way))
-                .collect();
-            let column = |at: &usize| traced[*at].as_ref().map(|trace| trace.column);
-            let columns: Vec<usize> = kept.iter().filter_map(column).collect();
-            let path = scan.key_path(&columns)?;
-            // A column that two keys are equal to is looked up by one of them.
-            let types = columns.iter().filter_map(|at| scan.column_type(*at)).collect();
-            kept.truncate(columns.len());
-            Some(Keyed { scan: scan.clone(), way: first.way.clone(), kept, types, path })
-        })
+        Keyed::find_all(plan, places).into_iter().next()
+    }
+
+    /// That scan, and those whose rows only meet its rows: where a join below compares one of the columns with a column of
+    /// its other side, rows of that side with other keys have nothing to be joined with.
+    pub fn find_all(plan: &Arc<dyn ExecutionPlan>, places: &[usize]) -> Vec<Keyed> {
+        let places: Vec<(usize, usize)> = places.iter().copied().enumerate().collect();
+        let mut out = Vec::new();
+        collect(plan, &places, &[], &mut out);
+        out
+    }
+}
+
+/// `places`: keys by their numbers, and where they are in the plan's output; `above`: the way to the plan.
+fn collect(plan: &Arc<dyn ExecutionPlan>, places: &[(usize, usize)], above: &[usize], out: &mut Vec<Keyed>) {
+    let traced: Vec<(usize, Trace)> =
+        places.iter().filter_map(|(key, place)| Some((*key, trace(plan, *place)?))).collect();
+    // Keys may lead to several scans: the first that has an index takes those that are its.
+    out.extend(traced.iter().find_map(|(_, first)| {
+        let scan = scan_at(plan, &first.way)?;
+        let of_scan: Vec<&(usize, Trace)> = traced.iter().filter(|(_, trace)| trace.way == first.way).collect();
+        let columns: Vec<usize> = of_scan.iter().map(|(_, trace)| trace.column).collect();
+        let path = scan.key_path(&columns)?;
+        // A column that two keys are equal to is looked up by one of them.
+        let types = columns.iter().filter_map(|at| scan.column_type(*at)).collect();
+        let kept = of_scan.into_iter().map(|(key, _)| *key).collect();
+        Some(Keyed { scan: scan.clone(), way: [above, &first.way].concat(), kept, types, path })
+    }));
+    let mut sides: Vec<(&[usize], Vec<(usize, usize)>)> = Vec::new();
+    for (key, trace) in &traced {
+        for (way, place) in &trace.compared {
+            match sides.iter_mut().find(|(side, _)| side == way) {
+                Some((_, places)) => places.push((*key, *place)),
+                None => sides.push((way, vec![(*key, *place)])),
+            }
+        }
+    }
+    for (way, places) in sides {
+        if let Some(side) = plan_at(plan, way) {
+            collect(side, &places, &[above, way].concat(), out);
+        }
     }
 }
 
@@ -60,19 +87,24 @@ struct Trace {
     way: Vec<usize>,
     /// Its place in the scan's output.
     column: usize,
+    /// Ways to the other sides of joins that compare it, and the places there of what it is compared with.
+    compared: Vec<(Vec<usize>, usize)>,
 }
 
 /// How deep plans are looked into.
 const DEPTH_MAX: usize = 64;
 
 fn trace(plan: &Arc<dyn ExecutionPlan>, place: usize) -> Option<Trace> {
-    let mut way = Vec::new();
+    let (mut way, mut compared) = (Vec::new(), Vec::new());
     let (mut plan, mut place) = (plan, place);
     while way.len() < DEPTH_MAX {
         if plan.downcast_ref::<ScanExec>().is_some() {
-            return Some(Trace { way, column: place });
+            return Some(Trace { way, column: place, compared });
         }
         let (child, below) = step(plan, place)?;
+        if let Some(other) = plan.downcast_ref::<HashJoinExec>().and_then(|join| other_side(join, child, below)) {
+            compared.push(([&way[..], &[1 - child]].concat(), other));
+        }
         way.push(child);
         plan = *plan.children().get(child)?;
         place = below;
@@ -111,6 +143,7 @@ fn step(plan: &Arc<dyn ExecutionPlan>, place: usize) -> Option<(usize, usize)> {
     let passes = plan.downcast_ref::<CoalescePartitionsExec>().is_some_and(|p| p.fetch().is_none())
         || plan.downcast_ref::<RepartitionExec>().is_some_and(|p| !p.preserve_order())
         || plan.downcast_ref::<CooperativeExec>().is_some()
+        || plan.downcast_ref::<UnclaimedExec>().is_some()
         || plan.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_none());
     passes.then_some((0, place))
 }
@@ -134,6 +167,24 @@ fn through_join(join: &HashJoinExec, place: usize) -> Option<(usize, usize)> {
     }
 }
 
+/// The place on the other side of a join of what a column of this one is compared with, if rows there that match none here do
+/// not show.
+fn other_side(join: &HashJoinExec, side: usize, place: usize) -> Option<usize> {
+    let hidden = match join.join_type() {
+        JoinType::Inner => true,
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => side == 0,
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => side == 1,
+        JoinType::Full => false,
+    };
+    if !hidden || join.null_aware {
+        return None;
+    }
+    join.on().iter().find_map(|(left, right)| {
+        let (here, there) = if side == 0 { (left, right) } else { (right, left) };
+        (column_of(here)? == place).then(|| column_of(there)).flatten()
+    })
+}
+
 /// The place of the column that an expression is, bare or as a wider integer.
 pub(super) fn column_of(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     use arrow::datatypes::DataType;
@@ -146,11 +197,15 @@ pub(super) fn column_of(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
 }
 
 fn scan_at<'p>(plan: &'p Arc<dyn ExecutionPlan>, way: &[usize]) -> Option<&'p ScanExec> {
+    plan_at(plan, way)?.downcast_ref::<ScanExec>()
+}
+
+fn plan_at<'p>(plan: &'p Arc<dyn ExecutionPlan>, way: &[usize]) -> Option<&'p Arc<dyn ExecutionPlan>> {
     let mut plan = plan;
     for child in way {
         plan = *plan.children().get(*child)?;
     }
-    plan.downcast_ref::<ScanExec>()
+    Some(plan)
 }
 
 /// The plan with another operator at the end of a way down.

@@ -18,19 +18,24 @@ const ROWS_PER_FETCH: u64 = 10;
 const CONDITION_PASSES: u64 = 10;
 
 /// Sort keys on columns of a scan, and what the filters over it say.
-struct Found<'r> {
+struct Found<'r, 'g> {
     table: &'r std::sync::Arc<Table>,
     columns: &'r [ScanColumn],
     conditions: Vec<&'r Expr>,
     /// Column, descending, NULLs first.
     keys: Vec<(ColumnId, bool, bool)>,
+    given: Given<'g>,
 }
+
+/// Tells outer columns, which have one value while the scan runs.
+type Given<'r> = &'r dyn Fn(ColumnId) -> bool;
 
 impl Lowerer<'_> {
     /// Lets the scan below a sort go by an index that has the order, if so many of its first rows are wanted.
     pub(super) fn prefer_order(&self, input: &Rel, rows: u64) {
         let Rel::Sort { input, keys } = input else { return };
-        let Some(found) = find(input, keys) else { return };
+        let given = |id| self.is_given(id);
+        let Some(found) = find(input, keys, &given) else { return };
         if found.columns.first().is_some_and(|first| self.orders.borrow().contains_key(&first.id)) {
             return;
         }
@@ -59,9 +64,10 @@ impl Lowerer<'_> {
         input: &Rel,
         aggregates: &[(OutputColumn, AggregateCall)],
     ) -> Result<Option<LogicalPlan>> {
+        let given = |id| self.is_given(id);
         let mut ways = Vec::with_capacity(aggregates.len());
         for (output, call) in aggregates {
-            match way_to(input, call) {
+            match way_to(input, call, &given) {
                 Some((first, columns, order)) => ways.push((output, call, first, columns, order)),
                 None => return Ok(None),
             }
@@ -87,7 +93,7 @@ pub(super) fn takes_first_rows(rel: &Rel) -> bool {
     match rel {
         Rel::Limit { input, limit: Some(_), .. } => {
             let Rel::Sort { input, keys } = input.as_ref() else { return false };
-            find(input, keys).is_some_and(|found| {
+            find(input, keys, &|_| false).is_some_and(|found| {
                 found.table.indexes.iter().any(|index| found.residual(index).is_some_and(|(residual, _)| residual == 0))
             })
         }
@@ -95,14 +101,14 @@ pub(super) fn takes_first_rows(rel: &Rel) -> bool {
             group_by.is_empty()
                 && groupings.is_empty()
                 && !aggregates.is_empty()
-                && aggregates.iter().all(|(_, call)| way_to(input, call).is_some())
+                && aggregates.iter().all(|(_, call)| way_to(input, call, &|_| false).is_some())
         }
         _ => false,
     }
 }
 
 /// The one row that decides a `min` or `max`, and how the scan finds it.
-fn way_to<'r>(input: &'r Rel, call: &AggregateCall) -> Option<(Rel, &'r [ScanColumn], ScanOrder)> {
+fn way_to<'r>(input: &'r Rel, call: &AggregateCall, given: Given<'_>) -> Option<(Rel, &'r [ScanColumn], ScanOrder)> {
     let Aggregate { kind, .. } = call.aggregate;
     let descending = match kind {
         AggregateKind::Min => false,
@@ -111,7 +117,7 @@ fn way_to<'r>(input: &'r Rel, call: &AggregateCall) -> Option<(Rel, &'r [ScanCol
     };
     let ([arg], None) = (call.args.as_slice(), &call.filter) else { return None };
     let keys = [SortKey { expr: arg.clone(), descending, nulls_first: descending }];
-    let found = find(input, &keys)?;
+    let found = find(input, &keys, given)?;
     // The scan must find the row at once.
     let mut indexes = found.table.indexes.iter().enumerate();
     let (index, backward) = indexes.find_map(|(at, index)| match found.residual(index)? {
@@ -134,7 +140,7 @@ fn way_to<'r>(input: &'r Rel, call: &AggregateCall) -> Option<(Rel, &'r [ScanCol
 }
 
 /// The scan below, if the keys are columns of it.
-fn find<'r>(mut rel: &'r Rel, keys: &[SortKey]) -> Option<Found<'r>> {
+fn find<'r, 'g>(mut rel: &'r Rel, keys: &[SortKey], given: Given<'g>) -> Option<Found<'r, 'g>> {
     let column = |key: &SortKey| match key.expr.kind {
         ExprKind::Column(id) => Some((id, key.descending, key.nulls_first)),
         _ => None,
@@ -161,13 +167,15 @@ fn find<'r>(mut rel: &'r Rel, keys: &[SortKey]) -> Option<Found<'r>> {
                 }
                 rel = input;
             }
-            Rel::Scan { table, columns, lock: None, .. } => return Some(Found { table, columns, conditions, keys }),
+            Rel::Scan { table, columns, lock: None, .. } => {
+                return Some(Found { table, columns, conditions, keys, given });
+            }
             _ => return None,
         }
     }
 }
 
-impl Found<'_> {
+impl Found<'_, '_> {
     fn position(&self, id: ColumnId) -> Option<usize> {
         self.columns.iter().find(|c| c.id == id).map(|c| c.index)
     }
@@ -213,7 +221,10 @@ impl Found<'_> {
         let ExprKind::Call { function, args } = &condition.kind else { return None };
         let [left, right] = args.as_slice() else { return None };
         let is_column = |e: &Expr| matches!(e.kind, ExprKind::Column(id) if self.position(id) == Some(position));
-        let constant = |e: &Expr| matches!(e.kind, ExprKind::Literal(_) | ExprKind::Param(_));
+        let constant = |e: &Expr| match e.kind {
+            ExprKind::Column(id) => (self.given)(id),
+            _ => e.is_given(),
+        };
         if !(is_column(left) && constant(right) || constant(left) && is_column(right)) || left.ty.ty != right.ty.ty {
             return None;
         }

@@ -1,12 +1,11 @@
 //! `left op ANY (array)` and `left op ALL (array)`.
 
-use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{ColumnarValue, Expr as DfExpr, Operator, cast as native_cast};
 use stratos_types::{ArrayDatum, Datum, Error, PgType, Result};
 
 use super::Lowerer;
 use super::deep::WIDTH_MAX;
-use super::expr::{common_type, comparable, may_fail};
+use super::expr::{among, common_type, comparable, may_fail};
 use super::kernel;
 use super::udf::{RowOp, literal};
 use super::walk::Facts;
@@ -88,7 +87,7 @@ impl Lowerer<'_> {
             })
         };
         let list = items.values.iter().map(constant).collect::<Result<_>>()?;
-        Ok(DfExpr::InList(InList::new(Box::new(comparable(lowered, common)), list, negated)))
+        Ok(among(comparable(lowered, common), list, negated))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::Sort as SortExpr;
@@ -63,6 +64,11 @@ impl<'a> Lowerer<'a> {
     /// The number of an outer column that stays open.
     pub(super) fn open_column(&self, id: ColumnId) -> Option<usize> {
         self.open?.get(&id).copied()
+    }
+
+    /// Whether an outer column has one value for the whole plan, known or open.
+    pub(super) fn is_given(&self, id: ColumnId) -> bool {
+        self.env.bindings.contains_key(&id) || self.open_column(id).is_some()
     }
 
     /// What follows is of this execution alone.
@@ -218,6 +224,9 @@ impl<'a> Lowerer<'a> {
             DfExpr::Literal(value, _) => return datum_of_scalar(&value, expr.ty.ty),
             other => other,
         };
+        if lowered.exists(|e| Ok(matches!(e, DfExpr::Placeholder(_)))).map_err(error_from)? {
+            return Err(Error::internal("a value that decides the plan"));
+        }
         self.tie_to_execution();
         let session = self.statement.runtime.session(self.statement, 1);
         let physical = session.create_physical_expr(lowered, &DFSchema::empty()).map_err(error_from)?;
@@ -231,13 +240,18 @@ impl<'a> Lowerer<'a> {
         crate::arrow::datum_at(array.as_ref(), 0, expr.ty.ty)
     }
 
-    fn join(&self, left: &Rel, right: &Rel, kind: JoinKind, on: Option<&Expr>) -> Result<LogicalPlan> {
+    pub(super) fn join(&self, left: &Rel, right: &Rel, kind: JoinKind, on: Option<&Expr>) -> Result<LogicalPlan> {
         let outer = self.needed_from(right, left);
         if !outer.is_empty() {
             let plain = matches!(kind, JoinKind::Inner | JoinKind::Left).then(|| self.without_laterality(left, right));
             if let Some((right, mut conditions)) = plain.flatten() {
                 conditions.extend(on.cloned());
                 return self.join(left, &right, kind, and(conditions).as_ref());
+            }
+            if let JoinKind::Inner | JoinKind::Left = kind
+                && let Some(plan) = self.lateral_aggregates(left, right, kind, on)?
+            {
+                return Ok(plan);
             }
             return self.lateral(left, right, kind, on, outer);
         }
@@ -292,15 +306,15 @@ impl<'a> Lowerer<'a> {
         Ok(sorts)
     }
 
-    /// A key to sort by, as one expression or two.
+    /// A key to sort by.
     pub(super) fn push_sort(&self, sorts: &mut Vec<SortExpr>, key: DfExpr, k: &SortKey) {
-        // NULLS FIRST is about whole values; within arrays Arrow would follow it too, where NULL is always the greatest.
-        if k.expr.ty.ty.element().is_some() && k.nulls_first != k.descending {
-            sorts.push(DfExpr::IsNull(Box::new(key.clone())).sort(!k.nulls_first, false));
-            sorts.push(key.sort(!k.descending, k.descending));
-        } else {
-            sorts.push(key.sort(!k.descending, k.nulls_first));
-        }
+        // NULLS FIRST is about whole values; within arrays NULL is always the greatest, which Arrow's order is not everywhere.
+        let ty = k.expr.ty.ty;
+        let key = match ty.element() {
+            Some(_) => RowFunction::call(RowOp::OrderKey, vec![ty], PgType::Bytea, vec![key]),
+            None => key,
+        };
+        sorts.push(key.sort(!k.descending, k.nulls_first));
     }
 
     fn limit(&self, input: &Rel, limit: Option<&Expr>, offset: Option<&Expr>) -> Result<LogicalPlan> {
@@ -497,7 +511,7 @@ impl<'a> Lowerer<'a> {
 /// Names that one level of nested lowering may use before the next begins; only uniqueness matters.
 const NAMES_PER_LEVEL: usize = 10_000;
 
-fn and(mut list: Vec<Expr>) -> Option<Expr> {
+pub(super) fn and(mut list: Vec<Expr>) -> Option<Expr> {
     if list.len() < 2 {
         return list.pop();
     }

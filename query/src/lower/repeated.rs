@@ -17,7 +17,7 @@ use super::error::error_from;
 use super::runtime::run_nested;
 use super::{Env, Lowerer};
 use crate::arrow::scalar_of;
-use crate::ir::{ColumnId, Rel};
+use crate::ir::{ColumnId, Expr, ExprKind, Rel};
 
 /// A relation below an outer one, of the same statement.
 pub(crate) struct Repeated {
@@ -95,11 +95,20 @@ impl Repeated {
     }
 }
 
-/// Whether nothing in a relation is planned for itself later, when the values would be missing.
+/// Whether a relation can be planned while the values are missing: what it calls functions of, or defines for itself, it could
+/// not. Subqueries in its expressions are joins in the same plan, or functions of what they refer to, open values included.
 fn is_plain(rel: &Rel) -> bool {
     let here = match rel {
         Rel::With { .. } | Rel::CteScan { .. } | Rel::TableFunction { .. } | Rel::Join { lateral: true, .. } => false,
-        _ => !rel.exprs().into_iter().any(crate::ir::Expr::has_subquery),
+        _ => rel.exprs().into_iter().all(has_plain_subqueries),
     };
     here && rel.inputs().into_iter().all(is_plain)
+}
+
+fn has_plain_subqueries(expr: &Expr) -> bool {
+    let here = match &expr.kind {
+        ExprKind::Subquery { query, .. } => is_plain(query),
+        _ => true,
+    };
+    here && expr.children().into_iter().all(has_plain_subqueries)
 }

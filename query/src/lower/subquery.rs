@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use datafusion::logical_expr::Operator;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result, key};
@@ -47,7 +48,7 @@ pub(crate) struct SubqueryPlan {
 /// What a subquery gave for one set of outer values.
 pub(crate) struct Values {
     items: Vec<Datum>,
-    /// For `= ANY`: the key encodings of the values that are not NULL.
+    /// For `= ANY` and `<> ALL`: the key encodings of the values that are not NULL.
     set: Option<HashSet<Vec<u8>>>,
     has_null: bool,
 }
@@ -71,11 +72,15 @@ impl SubqueryPlan {
             }
             SubqueryUse::Quantified { quantifier, operator, left: left_type, right } => {
                 let left = left.unwrap_or(&Datum::Null);
-                if let (Some(set), false) = (&result.set, left.is_null()) {
-                    if set.contains(&encoded(*left_type, left)) {
-                        return Ok(Datum::Bool(true));
-                    }
-                    return Ok(if result.has_null { Datum::Null } else { Datum::Bool(false) });
+                if let Some(set) = &result.set {
+                    let every = *quantifier == Quantifier::All;
+                    return Ok(match result.items.is_empty() {
+                        true => Datum::Bool(every),
+                        false if left.is_null() => Datum::Null,
+                        false if set.contains(&encoded(*left_type, left)) => Datum::Bool(!every),
+                        false if result.has_null => Datum::Null,
+                        false => Datum::Bool(every),
+                    });
                 }
                 quantified(&statement.eval, *quantifier, operator, *left_type, left, *right, &result.items)?
             }
@@ -128,8 +133,9 @@ impl SubqueryPlan {
         }
         let has_null = items.iter().any(Datum::is_null);
         let set = match &self.usage {
-            SubqueryUse::Quantified { quantifier: Quantifier::Any, operator, left, right }
-                if left == right && kernel::comparison(operator) == Some(datafusion::logical_expr::Operator::Eq) =>
+            SubqueryUse::Quantified { quantifier, operator, left, right }
+                if (left == right || is_integer(*left) && is_integer(*right))
+                    && kernel::comparison(operator) == Some(decisive(*quantifier)) =>
             {
                 Some(items.iter().filter(|v| !v.is_null()).map(|v| encoded(*right, v)).collect())
             }
@@ -139,9 +145,29 @@ impl SubqueryPlan {
     }
 }
 
-/// Equal values have equal key encodings.
+/// The operator with which a value that is among the others decides.
+fn decisive(quantifier: Quantifier) -> Operator {
+    match quantifier {
+        Quantifier::Any => Operator::Eq,
+        Quantifier::All => Operator::NotEq,
+    }
+}
+
+fn is_integer(ty: PgType) -> bool {
+    matches!(ty, PgType::Int2 | PgType::Int4 | PgType::Int8)
+}
+
+/// Equal values have equal key encodings, integers of all types.
 fn encoded(ty: PgType, value: &Datum) -> Vec<u8> {
     let mut out = Vec::new();
-    key::encode_column(&mut out, ty, value, false, false);
+    let wide = match value {
+        Datum::Int2(v) => Some(i64::from(*v)),
+        Datum::Int4(v) => Some(i64::from(*v)),
+        _ => None,
+    };
+    match wide {
+        Some(wide) => key::encode_column(&mut out, PgType::Int8, &Datum::Int8(wide), false, false),
+        None => key::encode_column(&mut out, ty, value, false, false),
+    }
     out
 }

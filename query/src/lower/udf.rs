@@ -9,13 +9,14 @@ use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use stratos_types::{ArrayDatum, ColumnType, Datum, FieldNames, PgType, Result};
+use stratos_types::{ArrayDatum, ColumnType, Datum, FieldNames, PgType, Result, key};
 
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
-use super::expr::{function_may_fail, reads_text};
+use super::expr::{function_may_fail, one_row_may_fail, reads_text};
 use super::kernel;
 use super::subquery::{SubqueryPlan, SubqueryUse};
+use super::tuples::TupleSet;
 use crate::arrow::{ColumnBuilder, ColumnReader, arrow_type, datum_of_scalar, scalar_of};
 use crate::eval::Program;
 use crate::functions::{self, Function, Kernel};
@@ -47,8 +48,12 @@ pub(crate) enum RowOp {
     Coalesce,
     /// What equality looks at; see [`kernel::equality_key`].
     EqualityKey,
+    /// What an array is sorted by: bytes in the order of the values.
+    OrderKey,
     /// A list of `args[0]` zeros, to be unnested.
     Repeat,
+    /// Whether the arguments are a row of a list.
+    Member(Arc<TupleSet>),
     /// A subquery: arguments are the outer columns, after the left operand if it has one.
     Subquery(Arc<SubqueryPlan>),
     /// A whole expression: arguments are its columns.
@@ -118,7 +123,7 @@ impl RowFunction {
         match &self.op {
             RowOp::Call(function) | RowOp::Arithmetic(function, _) => function_may_fail(function),
             RowOp::Cast { to, .. } => self.args.first().is_some_and(|from| reads_text(*from, to.ty)),
-            RowOp::Subquery(plan) => matches!(plan.usage, SubqueryUse::Scalar),
+            RowOp::Subquery(plan) => matches!(plan.usage, SubqueryUse::Scalar) && one_row_may_fail(&plan.query),
             RowOp::Program(program) => program.may_fail,
             _ => false,
         }
@@ -188,7 +193,9 @@ impl RowOp {
             RowOp::EqualityKey => {
                 format!("equality_key_{}", types.first().map_or(0, |t| t.oid()))
             }
+            RowOp::OrderKey => format!("order_key_{}", types.first().map_or(0, |t| t.oid())),
             RowOp::Repeat => "repeat_rows".into(),
+            RowOp::Member(set) => format!("member_{:x}", Arc::as_ptr(set) as usize),
             RowOp::Subquery(plan) => format!("subquery_{:x}", Arc::as_ptr(plan) as usize),
             RowOp::Program(program) => format!("program_{:x}", Arc::as_ptr(program) as usize),
         }
@@ -247,6 +254,12 @@ impl RowOp {
             }
             RowOp::Coalesce => values.iter().find(|v| !v.is_null()).cloned().unwrap_or(Datum::Null),
             RowOp::EqualityKey => kernel::equality_key_datum(&values[0]),
+            RowOp::OrderKey if values[0].is_null() => Datum::Null,
+            RowOp::OrderKey => {
+                let mut key = Vec::new();
+                key::encode_column(&mut key, types[0], &values[0], false, false);
+                Datum::Bytea(key.into())
+            }
             RowOp::Repeat => {
                 let count = match &values[0] {
                     Datum::Int8(n) => usize::try_from(*n).unwrap_or(0),
@@ -254,6 +267,7 @@ impl RowOp {
                 };
                 Datum::Array(Arc::new(ArrayDatum { element: PgType::Bool, values: vec![Datum::Bool(true); count] }))
             }
+            RowOp::Member(set) => set.contains(values),
             RowOp::Subquery(plan) => return plan.eval(statement, values),
             RowOp::Program(program) => return program.program.run(values, &statement.params, ctx),
         })
@@ -332,6 +346,7 @@ impl PartialEq for RowFunction {
         let same_content = match (&self.op, &other.op) {
             (RowOp::Subquery(a), RowOp::Subquery(b)) => Arc::ptr_eq(a, b),
             (RowOp::Program(a), RowOp::Program(b)) => Arc::ptr_eq(a, b),
+            (RowOp::Member(a), RowOp::Member(b)) => Arc::ptr_eq(a, b),
             _ => true,
         };
         // The name distinguishes operations; see `RowOp::name`.

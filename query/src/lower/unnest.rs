@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use datafusion::logical_expr::Expr as DfExpr;
 use stratos_types::{PgType, Result};
 
+use super::decorrelate::equality;
 use super::rel::{ConditionJoin, Lowerer};
 use super::walk::Facts;
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind};
@@ -27,7 +28,7 @@ impl Lowerer<'_> {
             return Ok(None);
         }
         let outer: BTreeSet<ColumnId> =
-            facts.free().into_iter().map(|(id, _)| id).filter(|id| !self.env.bindings.contains_key(id)).collect();
+            facts.free().into_iter().map(|(id, _)| id).filter(|id| !self.is_given(*id)).collect();
         let membership = match kind {
             SubqueryKind::Exists if !outer.is_empty() => None,
             SubqueryKind::Quantified { quantifier: Quantifier::Any, operator, left } if !(anti && outer.is_empty()) => {
@@ -45,7 +46,7 @@ impl Lowerer<'_> {
             // Evaluated once: cheaper than any join.
             _ => return Ok(None),
         };
-        let Some((inner, pulled)) = pull(query, &outer, false) else {
+        let Some((inner, pulled)) = self.pull(query, &outer, false) else {
             return Ok(None);
         };
         let mut on = pulled.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
@@ -58,65 +59,95 @@ impl Lowerer<'_> {
     }
 }
 
-/// The relation without its conditions on outer columns, and these conditions; their inner columns stay in its output.
-/// `exactly`: the rows with their number and order matter, otherwise only whether there are any.
-pub(super) fn pull(rel: &Rel, outer: &BTreeSet<ColumnId>, exactly: bool) -> Option<(Rel, Vec<Expr>)> {
-    let correlated = |facts: &Facts| facts.free().iter().any(|(id, _)| outer.contains(id));
-    if !correlated(&Facts::of(rel)) {
-        return Some((rel.clone(), Vec::new()));
-    }
-    match rel {
-        Rel::Filter { input, predicate } => {
-            let (input, mut pulled) = pull(input, outer, exactly)?;
-            let (up, stay): (Vec<&Expr>, Vec<&Expr>) =
-                predicate.conjuncts().into_iter().partition(|e| correlated(&Facts::of_expr(e)));
-            pulled.extend(up.into_iter().cloned());
-            let rel = if stay.is_empty() {
-                input
-            } else {
-                Rel::Filter {
-                    input: Box::new(input),
-                    predicate: Expr {
-                        kind: ExprKind::And(stay.into_iter().cloned().collect()),
-                        ty: PgType::Bool.into(),
-                    },
+impl Lowerer<'_> {
+    /// The relation without its conditions on outer columns, and these conditions; their inner columns stay in its output.
+    /// `exactly`: the rows with their number and order matter, otherwise only whether there are any.
+    pub(super) fn pull(&self, rel: &Rel, outer: &BTreeSet<ColumnId>, exactly: bool) -> Option<(Rel, Vec<Expr>)> {
+        let correlated = |facts: &Facts| facts.free().iter().any(|(id, _)| outer.contains(id));
+        if !correlated(&Facts::of(rel)) {
+            return Some((rel.clone(), Vec::new()));
+        }
+        match rel {
+            Rel::Filter { input, predicate } => {
+                let (input, mut pulled) = self.pull(input, outer, exactly)?;
+                let (up, stay): (Vec<&Expr>, Vec<&Expr>) =
+                    predicate.conjuncts().into_iter().partition(|e| correlated(&Facts::of_expr(e)));
+                pulled.extend(up.into_iter().cloned());
+                let rel = if stay.is_empty() {
+                    input
+                } else {
+                    Rel::Filter {
+                        input: Box::new(input),
+                        predicate: Expr {
+                            kind: ExprKind::And(stay.into_iter().cloned().collect()),
+                            ty: PgType::Bool.into(),
+                        },
+                    }
+                };
+                Some((rel, pulled))
+            }
+            Rel::Project { input, columns } => {
+                if columns.iter().any(|(_, e)| correlated(&Facts::of_expr(e))) {
+                    return None;
                 }
-            };
-            Some((rel, pulled))
-        }
-        Rel::Project { input, columns } => {
-            if columns.iter().any(|(_, e)| correlated(&Facts::of_expr(e))) {
-                return None;
+                let (input, pulled) = self.pull(input, outer, exactly)?;
+                Some((keep(input, columns.clone(), &pulled), pulled))
             }
-            let (input, pulled) = pull(input, outer, exactly)?;
-            Some((keep(input, columns.clone(), &pulled), pulled))
-        }
-        Rel::Alias { input, columns } => {
-            let (input, pulled) = pull(input, outer, exactly)?;
-            let columns = columns.iter().map(|(c, from)| (c.clone(), Expr::column(*from, c.ty))).collect();
-            Some((keep(input, columns, &pulled), pulled))
-        }
-        Rel::Join { left, right, kind: JoinKind::Inner, on, lateral: false } => {
-            if on.as_ref().is_some_and(|e| correlated(&Facts::of_expr(e))) {
-                return None;
+            Rel::Alias { input, columns } => {
+                let (input, pulled) = self.pull(input, outer, exactly)?;
+                let columns = columns.iter().map(|(c, from)| (c.clone(), Expr::column(*from, c.ty))).collect();
+                Some((keep(input, columns, &pulled), pulled))
             }
-            let (left, mut pulled) = pull(left, outer, exactly)?;
-            let (right, more) = pull(right, outer, exactly)?;
-            pulled.extend(more);
-            Some((
-                Rel::Join {
-                    left: Box::new(left),
-                    right: Box::new(right),
-                    kind: JoinKind::Inner,
-                    on: on.clone(),
-                    lateral: false,
-                },
-                pulled,
-            ))
+            Rel::Join { left, right, kind: JoinKind::Inner, on, lateral: false } => {
+                if on.as_ref().is_some_and(|e| correlated(&Facts::of_expr(e))) {
+                    return None;
+                }
+                let (left, mut pulled) = self.pull(left, outer, exactly)?;
+                let (right, more) = self.pull(right, outer, exactly)?;
+                pulled.extend(more);
+                Some((
+                    Rel::Join {
+                        left: Box::new(left),
+                        right: Box::new(right),
+                        kind: JoinKind::Inner,
+                        on: on.clone(),
+                        lateral: false,
+                    },
+                    pulled,
+                ))
+            }
+            // Order and duplicates do not matter to a semijoin.
+            Rel::Sort { input, .. } | Rel::Distinct { input } if !exactly => self.pull(input, outer, exactly),
+            // What equals something of an outer row is one value for that row.
+            Rel::Distinct { input } => {
+                let (input, pulled) = self.pull(input, outer, true)?;
+                let is_column = |e: &Expr| {
+                    equality(e.clone(), outer).is_some_and(|equal| matches!(equal.inner.kind, ExprKind::Column(_)))
+                };
+                pulled.iter().all(is_column).then(|| (Rel::Distinct { input: Box::new(input) }, pulled))
+            }
+            Rel::Aggregate { input, group_by, grouping_sets: None, aggregates, groupings }
+                if !group_by.is_empty() && groupings.is_empty() =>
+            {
+                let mut computed =
+                    group_by.iter().map(|(_, e)| e).chain(aggregates.iter().flat_map(|(_, c)| c.exprs()));
+                if computed.any(|e| correlated(&Facts::of_expr(e))) {
+                    return None;
+                }
+                let (input, pulled) = self.pull(input, outer, true)?;
+                let (mut group_by, mut on) = (group_by.clone(), Vec::with_capacity(pulled.len()));
+                for condition in pulled {
+                    let equal = equality(condition, outer)?;
+                    let column = self.fresh_column(equal.inner.ty);
+                    on.push(equal.on(Expr::column(column.id, column.ty)));
+                    group_by.push((column, equal.inner));
+                }
+                let (aggregates, groupings) = (aggregates.clone(), Vec::new());
+                let input = Box::new(input);
+                Some((Rel::Aggregate { input, group_by, grouping_sets: None, aggregates, groupings }, on))
+            }
+            _ => None,
         }
-        // Order and duplicates do not matter to a semijoin.
-        Rel::Sort { input, .. } | Rel::Distinct { input } if !exactly => pull(input, outer, exactly),
-        _ => None,
     }
 }
 

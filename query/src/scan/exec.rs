@@ -93,7 +93,11 @@ impl ScanExec {
             schema,
             // NULLs make the entries of a unique index distinct by what comes after.
             points: access.lookup
-                && access.conditions.iter().all(|c| matches!(&c.test, Test::In(v) if v.iter().all(|v| !v.is_null()))),
+                && access.conditions.iter().all(|c| match &c.test {
+                    Test::In(values) => !values.iter().any(Datum::is_null),
+                    Test::Among(_) => true,
+                    Test::From(..) | Test::To(..) => false,
+                }),
             access,
             conditions,
             lookups: None,
@@ -178,10 +182,10 @@ impl ScanExec {
 }
 
 pub(super) fn condition_text(table: &Table, condition: &Condition) -> String {
-    let (name, ty) = table
-        .columns
-        .get(condition.column)
-        .map_or((crate::ir::ROW_ID_NAME, PgType::Int8), |c| (c.name.as_str(), c.ty.ty));
+    let described = |column: usize| {
+        table.columns.get(column).map_or((crate::ir::ROW_ID_NAME, PgType::Int8), |c| (c.name.as_str(), c.ty.ty))
+    };
+    let (name, ty) = described(condition.column);
     let shown = |value: &Datum| {
         if value.is_null() {
             return "NULL".to_owned();
@@ -204,6 +208,10 @@ pub(super) fn condition_text(table: &Table, condition: &Condition) -> String {
         }
         Test::To(value, included) => {
             format!("({name} {} {})", if *included { "<=" } else { "<" }, shown(value))
+        }
+        Test::Among(among) => {
+            let names: Vec<&str> = among.columns.iter().map(|column| described(*column).0).collect();
+            format!("(({}) IN ({} rows))", names.join(", "), among.set.tuples().len())
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Ranges are always a superset of what the filter accepts: the filter itself still runs above the scan, so that a mistake
 //! here could only cost time, never rows — as long as nothing wanted is left out.
 
+use std::sync::Arc;
+
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::DataType;
 use datafusion::catalog::Session;
@@ -15,6 +17,7 @@ use crate::arrow::datum_of_scalar;
 use crate::catalog::{Index, IndexState, Table};
 use crate::fit::{self, fit_number};
 use crate::ir::ScanColumn;
+use crate::lower::{TupleSet, membership};
 use crate::rows::index_prefix;
 
 /// Ranges that IN lists may multiply to.
@@ -38,6 +41,36 @@ pub(super) enum Test {
     From(Datum, bool),
     /// Up to here; `bool`: included.
     To(Datum, bool),
+    /// Together with other columns, one of these rows.
+    Among(Among),
+}
+
+/// Columns that are a row of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Among {
+    /// As [`Condition::column`].
+    pub columns: Vec<usize>,
+    /// The list.
+    pub set: Arc<TupleSet>,
+}
+
+impl Among {
+    /// The different beginnings of keys that the rows give the first of these columns of an index, and how many of the columns
+    /// there are in each.
+    fn keys(&self, columns: &[KeyColumn]) -> (Vec<Vec<u8>>, usize) {
+        let place = |column: &KeyColumn| self.columns.iter().position(|other| *other == column.position);
+        let fixed: Vec<(usize, &KeyColumn)> =
+            columns.iter().map_while(|column| place(column).map(|at| (at, column))).collect();
+        let key = |row: &Vec<Datum>| {
+            let mut key = Vec::new();
+            fixed.iter().for_each(|(at, column)| column.encode(&mut key, &row[*at]));
+            key
+        };
+        let mut keys: Vec<Vec<u8>> = self.set.tuples().iter().map(key).collect();
+        keys.sort();
+        keys.dedup();
+        (keys, fixed.len())
+    }
 }
 
 /// How a table is read.
@@ -111,7 +144,14 @@ impl Reader<'_> {
                     out.extend(self.comparison(&between.expr, op, bound));
                 }
             }
-            _ => {}
+            other => {
+                if let Some((args, set)) = membership(other)
+                    && let Some(columns) = args.iter().map(|arg| Some(self.column(arg)?.0)).collect::<Option<Vec<_>>>()
+                    && let Some(column) = columns.first().copied()
+                {
+                    out.push(Condition { column, test: Test::Among(Among { columns, set: set.clone() }) });
+                }
+            }
         }
     }
 
@@ -234,7 +274,7 @@ impl Reader<'_> {
         }
         let physical = self.session.create_physical_expr(expr.clone(), &DFSchema::empty()).ok()?;
         let batch = RecordBatch::try_new_with_options(
-            std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+            Arc::new(arrow::datatypes::Schema::empty()),
             Vec::new(),
             &RecordBatchOptions::new().with_row_count(Some(1)),
         )
@@ -272,7 +312,9 @@ pub(super) fn choose(table: &Table, conditions: &[Condition], covers: &dyn Fn(&I
         for condition in &access.conditions {
             score += match condition.test {
                 Test::In(_) => 8,
-                _ => 3,
+                // Two columns at least.
+                Test::Among(_) => 12,
+                Test::From(..) | Test::To(..) => 3,
             };
         }
         if access.lookup {
@@ -305,7 +347,22 @@ pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -
     let mut ranges: Option<(End, End, KeyColumn)> = None;
     let columns = key_columns(table, index);
     let mut equal = 0;
-    for column in &columns {
+    while let Some(column) = columns.get(equal) {
+        let rows = conditions.iter().find_map(|condition| match &condition.test {
+            Test::Among(among) if among.columns.contains(&column.position) => Some((among, condition)),
+            _ => None,
+        });
+        if let Some((among, condition)) = rows {
+            let (keys, fixed) = among.keys(&columns[equal..]);
+            let most = if prefixes.len() == 1 { LIST_MAX } else { SPANS_MAX };
+            if prefixes.len() * keys.len() <= most {
+                prefixes =
+                    prefixes.iter().flat_map(|prefix| keys.iter().map(|key| [&prefix[..], key].concat())).collect();
+                used.push(condition.clone());
+                equal += fixed;
+                continue;
+            }
+        }
         let of_column: Vec<&Condition> = conditions.iter().filter(|c| c.column == column.position).collect();
         // Of several lists the shortest; the filter above sees to the others.
         let list = of_column
@@ -343,7 +400,7 @@ pub(super) fn access(table: &Table, position: usize, conditions: &[Condition]) -
                     }
                     used.push(condition.clone());
                 }
-                Test::In(_) => {}
+                Test::In(_) | Test::Among(_) => {}
             }
         }
         if low.is_some() || high.is_some() {

@@ -121,7 +121,7 @@ impl TableProvider for StoredTable {
         } else {
             // Rules of thumb, as nothing is known about values: a tenth per equality, a third per bound.
             Some(access.conditions.iter().fold(1.0, |share, c| match c.test {
-                spans::Test::In(_) => share * 0.1,
+                spans::Test::In(_) | spans::Test::Among(_) => share * 0.1,
                 _ => share * 0.33,
             }))
         };

@@ -236,10 +236,38 @@ impl Generator {
                 fill(&format!("(({{}}, {{}}) {operator} ({{}}, {{}}))"), parts)
             }
             15 | 16 if self.subqueries < SUBQUERIES_MAX => self.subquery_condition(columns, depth),
+            17 => self.listed(columns),
             _ => self.operation(Ty::Bool, columns, depth.max(1)).sql,
         };
         let simple = vec![text("true"), text("false")];
         Typed { sql: Sql::Or(Box::new(sql), simple), bound: 0 }
+    }
+
+    /// Something among constants: rows in a list, or a chain of ORs, also long ones.
+    fn listed(&mut self, columns: &[Column]) -> Sql {
+        let count = self.one(&[1, 2, 3, 9, 12]);
+        let types = [self.orderable(), self.orderable()];
+        let left = types.map(|ty| self.leaf(ty, columns).sql);
+        if self.chance(0.3) {
+            let ors = (0..count).map(|_| {
+                let value = self.constant(types[0]).sql;
+                fill("{} = {}", vec![left[0].clone(), value])
+            });
+            let ors: Vec<Sql> = ors.collect();
+            return chained(ors, " or ");
+        }
+        let rows = (0..count).map(|_| {
+            let values = types.map(|ty| self.constant(ty).sql);
+            fill("({}, {})", values.into())
+        });
+        let rows: Vec<Sql> = rows.collect();
+        let [a, b] = left;
+        if self.chance(0.3) {
+            let pairs = rows.into_iter().map(|row| fill("({}, {}) = {}", vec![a.clone(), b.clone(), row])).collect();
+            return chained(pairs, " or ");
+        }
+        let not = self.one(&["", "not "]);
+        fill(&format!("(({{}}, {{}}) {not}in ({{}}))"), vec![a, b, list(rows)])
     }
 
     /// A type with an order.
@@ -297,15 +325,33 @@ impl Generator {
             let not = self.one(&["", "not "]);
             return fill(&format!("({not}exists ({{}}))"), vec![query]);
         }
+        if self.chance(0.15) {
+            let types = [self.orderable(), self.orderable()];
+            let [a, b] = types.map(|ty| self.leaf(ty, columns).sql);
+            let query = self.inner_values(columns, &types, depth);
+            let test = self.one(&["in", "in", "not in"]);
+            return fill(&format!("(({{}}, {{}}) {test} ({{}}))"), vec![a, b, query]);
+        }
         let ty = self.orderable();
         let left = self.leaf(ty, columns).sql;
         let query = self.inner(columns, Some(ty), depth);
+        // No array of these types is supported, or it has an order of its own.
+        let element = !matches!(ty, Ty::Ints | Ty::Texts | Ty::Bpchar);
+        if element && self.chance(0.25) {
+            let test = self.one(&["= any", "= any", "<> all", "< any"]);
+            return fill(&format!("({{}} {test} (array({{}})))"), vec![left, query]);
+        }
         let test = self.one(&["in", "in", "not in", "= any", "<> all", "< any", ">= all"]);
         fill(&format!("({{}} {test} ({{}}))"), vec![left, query])
     }
 
     /// A query for an expression around it, which may refer to the columns there.
     fn inner(&mut self, columns: &[Column], ty: Option<Ty>, depth: usize) -> Sql {
+        self.inner_values(columns, ty.as_slice(), depth)
+    }
+
+    /// The same, of several columns; of a constant if there is none.
+    fn inner_values(&mut self, columns: &[Column], types: &[Ty], depth: usize) -> Sql {
         let table = self.tables.choose(&mut self.random).unwrap().clone();
         let alias = self.name("s");
         let mut all = table_columns(&table, &alias);
@@ -320,13 +366,12 @@ impl Generator {
             let made = fill("({} and {})", vec![correlated.clone(), condition.clone()]);
             condition = Sql::Or(Box::new(made), vec![correlated, condition]);
         }
-        let value = match ty {
-            Some(ty) => {
-                let inside = if self.chance(0.7) { &own } else { &all };
-                self.expr(ty, inside, depth.saturating_sub(1)).sql
-            }
-            None => text("1"),
-        };
+        let mut values = Vec::new();
+        for ty in types {
+            let inside = if self.chance(0.7) { &own } else { &all };
+            values.push(self.expr(*ty, inside, depth.saturating_sub(1)).sql);
+        }
+        let value = if values.is_empty() { text("1") } else { list(values) };
         fill(
             &format!("select {{}} from {} {alias} {{}}", table.name),
             vec![value, Sql::Maybe(Box::new(fill("where {}", vec![condition])))],
@@ -378,4 +423,17 @@ pub fn table_columns(table: &Table, alias: &str) -> Vec<Column> {
             exact: !c.borders,
         })
         .collect()
+}
+
+/// Conditions with a word between them.
+fn chained(conditions: Vec<Sql>, word: &str) -> Sql {
+    let mut all = vec![text("(")];
+    for (at, condition) in conditions.into_iter().enumerate() {
+        if at > 0 {
+            all.push(text(word));
+        }
+        all.push(condition);
+    }
+    all.push(text(")"));
+    Sql::All(all)
 }

@@ -3,7 +3,8 @@
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use crate::expr::{Column, Cte, Generator, Typed, VALUE_MAX, table_columns};
+use crate::expr::{Column, Cte, Generator, Typed, VALUE_MAX};
+use crate::from::From;
 use crate::sql::{Sql, fill, list, maybe, nothing, text};
 use crate::types::{TYPES, Ty};
 
@@ -18,20 +19,6 @@ pub struct Query {
     pub ordered: bool,
 }
 
-/// What stands behind FROM.
-struct From {
-    sql: Sql,
-    columns: Vec<Column>,
-    /// What tells one row from another, if there is something.
-    key: Option<Vec<String>>,
-    /// Roughly how many rows.
-    rows: usize,
-}
-
-/// Nested loops over more rows are not asked for.
-const PRODUCT_MAX: usize = 4000;
-/// What a derived table is taken to have.
-const DERIVED_ROWS: usize = 30;
 /// The most columns of a query.
 const COLUMNS_MAX: usize = 4;
 /// More rows than any group has.
@@ -53,9 +40,14 @@ impl Generator {
                 self.ctes.push(Cte { name, columns: query.columns });
             }
         }
+        let recursive = self.chance(0.12);
+        if recursive {
+            with.push(self.recursive());
+        }
         let mut query = self.query(&[], None, 2);
         if !with.is_empty() {
-            query.sql = fill("with {} {}", vec![list(with), query.sql]);
+            let word = if recursive { "recursive " } else { "" };
+            query.sql = fill(&format!("with {word}{{}} {{}}"), vec![list(with), query.sql]);
         }
         query
     }
@@ -85,19 +77,41 @@ impl Generator {
             Some(types) => types.to_vec(),
             None => (0..self.below(COLUMNS_MAX) + 1).map(|_| self.distinct_type()).collect(),
         };
-        let left = self.block(outer, Some(&types), depth - 1);
-        let right = self.block(outer, Some(&types), depth - 1);
+        let bare = self.chance(0.2);
+        let left = self.side(bare, outer, &types, depth - 1);
+        let right = self.side(bare, outer, &types, depth - 1);
         let operation =
-            self.one(&["union", "union all", "intersect", "intersect all", "except", "except all", "union"]);
-        let made = fill(&format!("({{}}) {operation} ({{}})"), vec![left.0.clone(), right.0.clone()]);
+            self.one(&["union", "union all", "intersect", "intersect all", "except", "except all", "union all"]);
+        let mut made = fill(&format!("({{}}) {operation} ({{}})"), vec![left.0.clone(), right.0.clone()]);
+        let mut sides = vec![right.1];
+        if self.chance(0.2) {
+            let third = self.side(bare, outer, &types, depth - 1);
+            let operation = self.one(&["union", "union all", "except"]);
+            let longer = fill(&format!("{{}} {operation} ({{}})"), vec![made.clone(), third.0]);
+            made = Sql::Or(Box::new(longer), vec![made]);
+            sides.push(third.1);
+        }
         let mut columns = left.1;
-        for (column, other) in columns.iter_mut().zip(&right.1) {
-            column.bound = column.bound.max(other.bound);
-            column.exact &= other.exact;
+        for side in &sides {
+            for (column, other) in columns.iter_mut().zip(side) {
+                column.bound = column.bound.max(other.bound);
+                column.exact &= other.exact;
+                column.borders |= other.borders;
+            }
         }
         let (order, ordered) = self.order(&columns, true);
         let made = Sql::Or(Box::new(made), vec![left.0, right.0]);
         Query { sql: Sql::All(vec![made, order]), columns, ordered }
+    }
+
+    /// A side of a set operation; `bare`: perhaps without FROM.
+    fn side(&mut self, bare: bool, outer: &[Column], types: &[Ty], depth: usize) -> (Sql, Vec<Column>, bool) {
+        if !bare || self.chance(0.3) {
+            return self.block(outer, Some(types), depth);
+        }
+        let items = types.iter().map(|ty| self.item(Some(*ty), outer, true, 1)).collect();
+        let (list, columns) = self.select_list(items);
+        (fill("select {}", vec![list]), columns, true)
     }
 
     /// A type of which equal values look the same.
@@ -136,7 +150,7 @@ impl Generator {
 
     /// One SELECT without ORDER BY: how it is written, its columns, and whether equal rows look the same.
     fn block(&mut self, outer: &[Column], types: Option<&[Ty]>, depth: usize) -> (Sql, Vec<Column>, bool) {
-        let from = self.from(outer, depth);
+        let from = if self.chance(0.06) { From::nothing() } else { self.from(outer, depth) };
         let mut all = from.columns.clone();
         all.extend_from_slice(outer);
         let condition = if self.chance(0.6) {
@@ -202,157 +216,6 @@ impl Generator {
         (list(parts), columns)
     }
 
-    fn from(&mut self, outer: &[Column], depth: usize) -> From {
-        let mut from = self.source(outer, &[], depth);
-        from.sql = fill(" from {}", vec![from.sql]);
-        let count = self.one(&[0, 0, 0, 1, 1, 1, 2]);
-        for at in 0..count {
-            from = self.joined(from, outer, depth, count == 1 && at == 0);
-        }
-        from
-    }
-
-    /// A table or what stands for one. It may refer to `lateral`.
-    fn source(&mut self, outer: &[Column], lateral: &[Column], depth: usize) -> From {
-        let choice = self.below(if depth > 0 { 14 } else { 8 });
-        let alias = self.name("a");
-        let rename = |columns: &[Column]| -> Vec<Column> {
-            columns.iter().map(|c| Column { sql: format!("{alias}.{}", c.sql), ..c.clone() }).collect()
-        };
-        match choice {
-            8 | 9 => {
-                let query = self.query(&[], None, depth - 1);
-                let columns = rename(&query.columns);
-                From { sql: fill(&format!("({{}}) {alias}"), vec![query.sql]), columns, key: None, rows: DERIVED_ROWS }
-            }
-            10 if !self.ctes.is_empty() => {
-                let cte = self.ctes.choose(&mut self.random).unwrap().clone();
-                let columns = rename(&cte.columns);
-                From { sql: text(format!("{} {alias}", cte.name)), columns, key: None, rows: DERIVED_ROWS }
-            }
-            11 => {
-                let types: Vec<Ty> = (0..2).map(|_| self.one(TYPES)).collect();
-                let mut rows = Vec::new();
-                for _ in 0..self.below(4) + 1 {
-                    let values = types.iter().map(|ty| Sql::Constant { text: self.one(ty.values()), ty: ty.name() });
-                    let values = values.collect();
-                    rows.push(fill("({})", vec![list(values)]));
-                }
-                let count = rows.len();
-                let sql = fill(&format!("(values {{}}) {alias} (x, y)"), vec![list(rows)]);
-                let column = |name: &str, ty: Ty| Column {
-                    sql: format!("{alias}.{name}"),
-                    ty,
-                    bound: VALUE_MAX,
-                    borders: false,
-                    exact: true,
-                };
-                From { sql, columns: vec![column("x", types[0]), column("y", types[1])], key: None, rows: count }
-            }
-            12 => {
-                let end = self.below(8);
-                let columns = vec![Column {
-                    sql: format!("{alias}.g"),
-                    ty: Ty::Int4,
-                    bound: VALUE_MAX,
-                    borders: false,
-                    exact: true,
-                }];
-                let key = Some(vec![format!("{alias}.g")]);
-                From { sql: text(format!("generate_series(0, {end}) {alias} (g)")), columns, key, rows: end }
-            }
-            13 if !lateral.is_empty() => {
-                let mut all = lateral.to_vec();
-                all.extend_from_slice(outer);
-                let query = self.query(&all, None, depth - 1);
-                let columns = rename(&query.columns);
-                let sql = fill(&format!("lateral ({{}}) {alias}"), vec![query.sql]);
-                From { sql, columns, key: None, rows: DERIVED_ROWS }
-            }
-            _ => {
-                let table = self.tables.choose(&mut self.random).unwrap().clone();
-                let columns = table_columns(&table, &alias);
-                let key = Some(vec![format!("{alias}.id")]);
-                From { sql: text(format!("{} {alias}", table.name)), columns, key, rows: table.rows }
-            }
-        }
-    }
-
-    fn joined(&mut self, left: From, outer: &[Column], depth: usize, only: bool) -> From {
-        let lateral = self.chance(0.3);
-        let right = self.source(outer, if lateral { &left.columns } else { &[] }, depth);
-        let is_lateral =
-            matches!(&right.sql, Sql::All(parts) if matches!(&parts[0], Sql::Text(t) if t.starts_with("lateral")));
-        let mut kind = self.one(&["join", "join", "left join", "right join", "full join", "cross join"]);
-        if is_lateral && matches!(kind, "right join" | "full join") {
-            kind = "left join";
-        }
-        let mut columns = left.columns.clone();
-        columns.extend(right.columns.iter().cloned());
-        let key = left.key.clone().zip(right.key.clone()).map(|(left, right)| [left, right].concat());
-        let large = left.rows * right.rows > PRODUCT_MAX;
-        let ends = |column: &&Column| column.sql.ends_with(".k") || column.sql.ends_with(".id");
-        let (l, r): (Vec<_>, Vec<_>) =
-            (left.columns.iter().filter(ends).collect(), right.columns.iter().filter(ends).collect());
-        let pair = l.choose(&mut self.random).copied().cloned().zip(r.choose(&mut self.random).copied().cloned());
-        if only && !is_lateral && l.len() == 2 && r.len() == 2 && self.random.random_bool(0.2) {
-            let natural = self.chance(0.3);
-            let merged =
-                |name: &str, ty: Ty| Column { sql: name.into(), ty, bound: VALUE_MAX, borders: false, exact: true };
-            columns.push(merged("k", Ty::Int8));
-            let kind = if kind == "cross join" { "join" } else { kind };
-            let sql = if natural {
-                columns.push(merged("id", Ty::Int4));
-                fill(&format!("{{}} natural {kind} {{}}"), vec![left.sql, right.sql])
-            } else {
-                fill(&format!("{{}} {kind} {{}} using (k)"), vec![left.sql, right.sql])
-            };
-            return From { sql, columns, key, rows: left.rows.max(right.rows) * 4 };
-        }
-        let equality = pair.map(|(l, r)| text(format!("({} = {})", l.sql, r.sql)));
-        let subqueries = std::mem::replace(&mut self.subqueries, usize::MAX);
-        let extra = self.condition(&columns, 1).sql;
-        self.subqueries = subqueries;
-        let condition = match (equality, kind) {
-            (Some(equality), "cross join") if large => {
-                kind = "join";
-                equality
-            }
-            (_, "cross join") if !large => {
-                return From {
-                    sql: fill("{} cross join {}", vec![left.sql, right.sql]),
-                    columns,
-                    key,
-                    rows: left.rows * right.rows,
-                };
-            }
-            (Some(equality), _) if large || self.random.random_bool(0.6) => {
-                if self.chance(0.4) {
-                    let made = fill("({} and {})", vec![equality.clone(), extra]);
-                    Sql::Or(Box::new(made), vec![equality])
-                } else {
-                    equality
-                }
-            }
-            // What PostgreSQL can neither hash nor merge, it does not join fully.
-            (Some(equality), "full join") => equality,
-            (None, "full join") => {
-                kind = "left join";
-                extra
-            }
-            (None, "cross join") => {
-                kind = "join";
-                text("false")
-            }
-            (None, _) if large => text("false"),
-            _ => extra,
-        };
-        let rows = (left.rows * right.rows).min(PRODUCT_MAX / 2);
-        let without = left.sql.clone();
-        let sql = fill(&format!("{{}} {kind} {{}} on {{}}"), vec![left.sql, right.sql, condition]);
-        From { sql: Sql::Or(Box::new(sql), vec![without]), columns, key, rows }
-    }
-
     fn grouped(
         &mut self,
         from: &From,
@@ -396,6 +259,8 @@ impl Generator {
                     "grouping sets (({}, {}), ({}), ())",
                     "rollup ({}, {}), grouping sets (({}), ())",
                     "grouping sets (({}), ({}, {}))",
+                    "cube ({}, {}), {}",
+                    "distinct rollup ({}, {}), rollup ({})",
                 ];
                 let form = self.one(&forms);
                 fill(&format!(" group by {form}"), vec![a.clone(), b.clone(), a.clone()])
@@ -470,11 +335,8 @@ impl Generator {
                 fill("(mode() within group (order by {}))", vec![arg])
             }
             (Ty::Ints, _) => {
-                // With DISTINCT the key must be the argument, which two subqueries never are to us.
-                let subqueries = std::mem::replace(&mut self.subqueries, usize::MAX);
                 let arg = self.expr(Ty::Int4, columns, depth).sql;
                 let order = self.one(&["", " desc nulls last", " nulls first"]);
-                self.subqueries = subqueries;
                 fill(&format!("array_agg({distinct}{{}} order by {{}}{order})"), vec![arg.clone(), arg])
             }
             (Ty::Bool, _) => {

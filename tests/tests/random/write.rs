@@ -3,34 +3,38 @@
 use rand::seq::IndexedRandom;
 
 use crate::expr::{Column, Generator, table_columns};
-use crate::schema::{Table, TableColumn, row, value};
+use crate::schema::{Role, Table, TableColumn, field, row, value};
 use crate::sql::{Sql, fill, list, maybe, nothing, text};
 use crate::types::Ty;
-
-/// A statement that writes, and the table that it writes.
-pub struct Write {
-    /// How it is written.
-    pub sql: Sql,
-    /// The table.
-    pub table: String,
-}
 
 /// Above so many rows nothing more is inserted.
 const ROWS_MAX: usize = 120;
 
 impl Generator {
     /// A statement that writes; `next_id` is an id that no row had yet.
-    pub fn write(&mut self, next_id: &mut usize) -> Write {
+    pub fn write(&mut self, next_id: &mut usize) -> Sql {
         self.names = 0;
         self.subqueries = 0;
         self.ctes.clear();
         let table = self.tables.choose(&mut self.random).unwrap().clone();
-        let sql = match self.below(10) {
+        match self.below(10) {
             0..=4 if *next_id < ROWS_MAX => self.insert(&table, next_id),
             5 | 6 => self.delete(&table),
             _ => self.update(&table),
-        };
-        Write { sql, table: table.name }
+        }
+    }
+
+    /// A CTE in sight of a statement that writes, and its name with the columns.
+    fn beside(&mut self) -> Option<(Sql, String, Vec<Column>)> {
+        if !self.chance(0.15) {
+            return None;
+        }
+        let name = self.name("w");
+        let table = self.tables.choose(&mut self.random).unwrap().clone();
+        let columns = table_columns(&table, "z");
+        let condition = self.condition(&columns, 1).sql;
+        let query = fill(&format!("with {name} as (select * from {} z where {{}}) ", table.name), vec![condition]);
+        Some((query, name, table_columns(&table, "b")))
     }
 
     fn returning(&mut self, columns: &[Column]) -> Sql {
@@ -46,7 +50,35 @@ impl Generator {
         maybe(fill(" returning {}", vec![list(items)]))
     }
 
+    /// Some columns of a new row, the others as the table has it.
+    fn partial(&mut self, table: &Table, next_id: &mut usize) -> Sql {
+        let mut columns: Vec<&TableColumn> = Vec::new();
+        for column in &table.columns {
+            let needed = column.name == "id" || !column.nullable && !column.default;
+            if needed || self.chance(0.6) {
+                columns.push(column);
+            }
+        }
+        let mut rows = Vec::new();
+        for _ in 0..self.below(3) + 1 {
+            let mut values = Vec::new();
+            for column in &columns {
+                let default = column.default && self.chance(0.2);
+                values.push(if default { "default".into() } else { field(&mut self.random, column, *next_id) });
+            }
+            *next_id += 1;
+            rows.push(text(format!("({})", values.join(", "))));
+        }
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let returning = self.returning(&table_columns(table, "a"));
+        let head = format!("insert into {} as a ({}) values {{}}{{}}", table.name, names.join(", "));
+        fill(&head, vec![list(rows), returning])
+    }
+
     fn insert(&mut self, table: &Table, next_id: &mut usize) -> Sql {
+        if self.chance(0.2) {
+            return self.partial(table, next_id);
+        }
         let source = if self.chance(0.7) {
             let mut rows = Vec::new();
             for _ in 0..self.below(3) + 1 {
@@ -62,14 +94,19 @@ impl Generator {
             let mut items = vec![text(format!("id + {next_id}"))];
             *next_id += *next_id;
             for column in &table.columns[1..] {
-                items.push(self.assigned(column, &from));
+                let own = column.role == Role::Unique && self.chance(0.5);
+                let moved = || text(format!("x.{} + {}", column.name, 1000 * *next_id));
+                items.push(if own { moved() } else { self.assigned(column, &from) });
             }
             let condition = self.condition(&from, 1).sql;
             let condition = maybe(fill(" where {}", vec![condition]));
             let end = format!(" order by id limit {limit}");
             fill(&format!("select {{}} from {} x{{}}{end}", table.name), vec![list(items), condition])
         };
+        let unique = table.columns.iter().find(|column| column.role == Role::Unique);
+        let by_unique = unique.filter(|_| self.chance(0.3)).map(|column| format!("({})", column.name));
         let target = match (table.unique_id, table.by_pair) {
+            _ if by_unique.is_some() => by_unique.as_deref().unwrap_or_default(),
             (true, _) => "(id)",
             (_, true) => "(k, id)",
             _ => "",
@@ -99,7 +136,7 @@ impl Generator {
 
     /// A value for a column that is within its type and keeps to what `types.rs` promises of values.
     fn assigned(&mut self, column: &TableColumn, columns: &[Column]) -> Sql {
-        if column.borders || self.chance(0.2) {
+        if column.borders || column.role != Role::Plain || self.chance(0.2) {
             return text(format!("{}::{}", value(&mut self.random, column), column.ty.name()));
         }
         let made = match column.ty {
@@ -144,7 +181,13 @@ impl Generator {
         }
         let mut columns = own.clone();
         let (mut from, mut on) = (nothing(), nothing());
-        if self.chance(0.35) {
+        let with = self.beside();
+        let beside = with.as_ref().map_or_else(nothing, |(query, ..)| query.clone());
+        if let Some((_, name, other)) = with {
+            from = text(format!(" from {name} b"));
+            on = text("(a.id = b.id) and ");
+            columns.extend(other);
+        } else if self.chance(0.35) {
             let other = self.tables.choose(&mut self.random).unwrap().clone();
             // At most one row of the other table for each: which one would be taken is not said.
             from = text(format!(" from {} b", other.name));
@@ -154,8 +197,8 @@ impl Generator {
         let sets = self.sets(table, &columns);
         let condition = self.condition(&columns, 2).sql;
         let returning = self.returning(&columns);
-        let parts = vec![sets, from, on, condition, returning];
-        fill(&format!("update {} a set {{}}{{}} where {{}}{{}}{{}}", table.name), parts)
+        let parts = vec![beside, sets, from, on, condition, returning];
+        fill(&format!("{{}}update {} a set {{}}{{}} where {{}}{{}}{{}}", table.name), parts)
     }
 
     fn delete(&mut self, table: &Table) -> Sql {
@@ -163,7 +206,13 @@ impl Generator {
         let own = columns.clone();
         let mut using = nothing();
         let mut on = nothing();
-        if self.chance(0.35) {
+        let with = self.beside();
+        let beside = with.as_ref().map_or_else(nothing, |(query, ..)| query.clone());
+        if let Some((_, name, other)) = with {
+            using = text(format!(" using {name} b"));
+            on = text("(a.id = b.id) and ");
+            columns.extend(other);
+        } else if self.chance(0.35) {
             let other = self.tables.choose(&mut self.random).unwrap().clone();
             using = text(format!(" using {} b", other.name));
             let key = self.one(&["id", "k"]);
@@ -174,7 +223,7 @@ impl Generator {
         // Few rows at a time, lest nothing should be left.
         let rest = self.below(5);
         let returning = self.returning(&own);
-        let parts = vec![using, on, condition, returning];
-        fill(&format!("delete from {} a{{}} where {{}}{{}} and ((a.id % 5) = {rest}){{}}", table.name), parts)
+        let parts = vec![beside, using, on, condition, returning];
+        fill(&format!("{{}}delete from {} a{{}} where {{}}{{}} and ((a.id % 5) = {rest}){{}}", table.name), parts)
     }
 }

@@ -1,0 +1,203 @@
+//! What holds for an input of an operator and not for the rows that are made of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Result as DfResult, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, replace_children_if_necessary,
+};
+
+/// Hides from operators above which columns of their inputs are constant, or equal to others, where that ends with them.
+///
+/// - *The side of an outer join that may be missing*: its constants are NULL in rows without a match. DataFusion passes them on as
+///   constants, and sorts by them no more (`SELECT … FROM (SELECT id, 1 AS c FROM b) b RIGHT JOIN a … ORDER BY c`).
+/// - *What is grouped by several sets*: so are keys that are not in a set.
+/// - *Unions*: a column that is constant in each part need not be sorted by within the parts, that much is right. But it is left
+///   out of the merge of the parts as well (`SELECT 5, NULL UNION ALL SELECT c, 0 FROM t ORDER BY 2 DESC, 1 LIMIT 3` would be
+///   the first rows by the other column alone). And where a sort goes below the union, and a part is in order because a key is
+///   computed of constants, DataFusion no longer sees that the whole is, and refuses its own plan.
+#[derive(Debug)]
+pub(super) struct Unclaim;
+
+impl PhysicalOptimizerRule for Unclaim {
+    fn name(&self) -> &'static str {
+        "unclaim"
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|plan| {
+            if let Some(union) = plan.downcast_ref::<UnionExec>() {
+                let hides = union.inputs().iter().any(claims);
+                return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
+            }
+            if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+                let input = aggregate.input().clone();
+                if aggregate.group_expr().is_single() || !claims(&input) {
+                    return Ok(Transformed::no(plan));
+                }
+                return replace_children_if_necessary(plan, vec![unclaimed(input)]).map(Transformed::yes);
+            }
+            let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+                *join.join_type()
+            } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+                *join.join_type()
+            } else if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
+                join.join_type()
+            } else {
+                return Ok(Transformed::no(plan));
+            };
+            let may_be_missing = match kind {
+                JoinType::Left => [false, true],
+                JoinType::Right => [true, false],
+                JoinType::Full => [true, true],
+                _ => return Ok(Transformed::no(plan)),
+            };
+            let children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
+            let hidden = children.into_iter().zip(may_be_missing);
+            let hidden = hidden.map(|(child, hides)| if hides && claims(&child) { unclaimed(child) } else { child });
+            replace_children_if_necessary(plan, hidden.collect()).map(Transformed::yes)
+        })
+        .map(|transformed| transformed.data)
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn claims(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    !plan.equivalence_properties().eq_group().is_empty()
+}
+
+fn unclaimed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    Arc::new(UnclaimedExec::new(plan, false))
+}
+
+/// Takes [`UnclaimedExec`] out of the plan once nothing is concluded any more.
+#[derive(Debug)]
+pub(super) struct Reclaim;
+
+impl PhysicalOptimizerRule for Reclaim {
+    fn name(&self) -> &'static str {
+        "reclaim"
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|plan| {
+            let children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
+            let inside =
+                |child: &Arc<dyn ExecutionPlan>| child.downcast_ref::<UnclaimedExec>().map(|u| u.input.clone());
+            if !children.iter().any(|child| inside(child).is_some()) {
+                return Ok(Transformed::no(plan));
+            }
+            let children = children.into_iter().map(|child| inside(&child).unwrap_or(child)).collect();
+            replace_children_if_necessary(plan, children).map(Transformed::yes)
+        })
+        .map(|transformed| match transformed.data.downcast_ref::<UnclaimedExec>() {
+            Some(top) => top.input.clone(),
+            None => transformed.data,
+        })
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Rows of whose order and constants nothing is said, or nothing is asked.
+#[derive(Debug)]
+pub(super) struct UnclaimedExec {
+    input: Arc<dyn ExecutionPlan>,
+    /// What is known of the rows is said; that they have another order is not asked for below.
+    said: bool,
+    properties: Arc<PlanProperties>,
+}
+
+impl UnclaimedExec {
+    fn new(input: Arc<dyn ExecutionPlan>, said: bool) -> Self {
+        let known = match said {
+            true => input.equivalence_properties().clone(),
+            false => EquivalenceProperties::new(input.schema()),
+        };
+        let properties = PlanProperties::new(
+            known,
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        UnclaimedExec { input, said, properties: Arc::new(properties) }
+    }
+
+    /// Rows that are sorted anew above, if they must have another order, not before they come here.
+    pub fn settled(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Arc::new(UnclaimedExec::new(input, true))
+    }
+}
+
+impl DisplayAs for UnclaimedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnclaimedExec")
+    }
+}
+
+impl ExecutionPlan for UnclaimedExec {
+    fn name(&self) -> &str {
+        "UnclaimedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let Some(input) = children.pop() else { return internal_err!("an operator with one input") };
+        Ok(Arc::new(UnclaimedExec::new(input, self.said)))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> DfResult<Arc<Statistics>> {
+        match inputs.first() {
+            Some(of_union) => Ok(of_union.clone()),
+            None => internal_err!("an operator with one input"),
+        }
+    }
+}
