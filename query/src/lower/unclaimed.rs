@@ -41,11 +41,8 @@ impl PhysicalOptimizerRule for Unclaim {
                 return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
             }
             if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-                let input = aggregate.input().clone();
-                if aggregate.group_expr().is_single() || !claims(&input) {
-                    return Ok(Transformed::no(plan));
-                }
-                return replace_children_if_necessary(plan, vec![unclaimed(input)]).map(Transformed::yes);
+                let hides = !aggregate.group_expr().is_single() && claims(&plan);
+                return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
             }
             let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
                 *join.join_type()
