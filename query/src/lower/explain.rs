@@ -65,6 +65,7 @@ const PLUMBING: &[&str] = &[
     "ProjectionExec",
     "BufferExec",
     "ChargedExec",
+    "UnclaimedExec",
 ];
 
 /// How deep a plan is printed.

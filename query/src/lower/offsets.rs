@@ -20,8 +20,7 @@ use super::unclaimed::UnclaimedExec;
 ///   in order, and what divides rows among partitions below them would not keep them so.
 /// - Without a LIMIT it says that it needs its rows in order. DataFusion keeps the sort below a limit because it takes the
 ///   limit in; a sort that only decides which rows are left out goes where the query around it asks for no order (a join, for
-///   one), and comes too late where it asks for another one (a window), which is then made below the offset. What says so goes
-///   again before the plan runs.
+///   one), and comes too late where it asks for another one (a window), which is then made below the offset.
 #[derive(Debug)]
 pub(super) struct OrderedOffsets;
 

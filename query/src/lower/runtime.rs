@@ -38,7 +38,7 @@ use super::one_writer::OneWriter;
 use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
 use super::stream::RowStream;
-use super::unclaimed::{Reclaim, Unclaim};
+use super::unclaimed::Unclaim;
 use super::{Env, Lowerer, PlanTemplate};
 use crate::catalog::{StoreFacts, Table};
 use crate::engine::EngineOptions;
@@ -220,7 +220,6 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.insert(0, Arc::new(Unclaim));
     let sides_chosen = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
     rules.insert(sides_chosen, Arc::new(LookupJoins));
-    rules.push(Arc::new(Reclaim));
     rules.push(Arc::new(OneWriter));
     rules.push(Arc::new(ChargeWindows));
     rules

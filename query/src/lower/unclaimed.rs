@@ -80,38 +80,8 @@ fn unclaimed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(UnclaimedExec::new(plan, false))
 }
 
-/// Takes [`UnclaimedExec`] out of the plan once nothing is concluded any more.
-#[derive(Debug)]
-pub(super) struct Reclaim;
-
-impl PhysicalOptimizerRule for Reclaim {
-    fn name(&self) -> &'static str {
-        "reclaim"
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            let children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
-            let inside =
-                |child: &Arc<dyn ExecutionPlan>| child.downcast_ref::<UnclaimedExec>().map(|u| u.input.clone());
-            if !children.iter().any(|child| inside(child).is_some()) {
-                return Ok(Transformed::no(plan));
-            }
-            let children = children.into_iter().map(|child| inside(&child).unwrap_or(child)).collect();
-            replace_children_if_necessary(plan, children).map(Transformed::yes)
-        })
-        .map(|transformed| match transformed.data.downcast_ref::<UnclaimedExec>() {
-            Some(top) => top.input.clone(),
-            None => transformed.data,
-        })
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-/// Rows of whose order and constants nothing is said, or nothing is asked.
+/// Rows of whose order and constants nothing is said, or nothing is asked. It stays in the plan: a sort looks again when it begins
+/// whether it has anything to do.
 #[derive(Debug)]
 pub(super) struct UnclaimedExec {
     input: Arc<dyn ExecutionPlan>,
