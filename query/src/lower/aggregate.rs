@@ -223,7 +223,9 @@ impl Lowerer<'_> {
             }
             (K::Min | K::Max, Some(ty)) if plain_order(ty) => {
                 let udf = if kind == K::Min { min_max::min_udaf() } else { min_max::max_udaf() };
-                native(udf, arg()?, false, None)
+                // A NaN with a sign is no less than others.
+                let value = if matches!(ty, PgType::Float4 | PgType::Float8) { comparable(arg()?, ty) } else { arg()? };
+                native(udf, value, false, None)
             }
             (K::BoolAnd, _) => native(bool_and_or::bool_and_udaf(), arg()?, false, None),
             (K::BoolOr, _) => native(bool_and_or::bool_or_udaf(), arg()?, false, None),

@@ -21,7 +21,7 @@ use datafusion::physical_plan::{
 ///
 /// - *The side of an outer join that may be missing*: its constants are NULL in rows without a match. DataFusion passes them on as
 ///   constants, and sorts by them no more (`SELECT … FROM (SELECT id, 1 AS c FROM b) b RIGHT JOIN a … ORDER BY c`).
-/// - *What is grouped by several sets*: so are keys that are not in a set.
+/// - *What is grouped by several sets*: so are keys that are not in a set, and they are in no order any more.
 /// - *Unions*: a column that is constant in each part need not be sorted by within the parts, that much is right. But it is left
 ///   out of the merge of the parts as well (`SELECT 5, NULL UNION ALL SELECT c, 0 FROM t ORDER BY 2 DESC, 1 LIMIT 3` would be
 ///   the first rows by the other column alone). And where a sort goes below the union, and a part is in order because a key is
@@ -41,7 +41,7 @@ impl PhysicalOptimizerRule for Unclaim {
                 return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
             }
             if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-                let hides = !aggregate.group_expr().is_single() && claims(&plan);
+                let hides = !aggregate.group_expr().is_single() && (claims(&plan) || plan.output_ordering().is_some());
                 return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
             }
             let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {

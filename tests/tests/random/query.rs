@@ -279,6 +279,11 @@ impl Generator {
         (fill("select {}{}{}{}{}", parts), columns, true)
     }
 
+    /// An expression that stands in two places: its constants are no parameters, which would be two.
+    fn unchanging(&mut self, ty: Ty, columns: &[Column], depth: usize) -> Sql {
+        text(self.expr(ty, columns, depth).sql.simple())
+    }
+
     /// An aggregate of a type, equal results of which look the same.
     fn aggregate(&mut self, columns: &[Column], ty: Option<Ty>, depth: usize) -> (Typed, Ty) {
         let ty = ty.unwrap_or_else(|| {
@@ -326,7 +331,7 @@ impl Generator {
                 fill(&format!("{function}({{}})"), vec![arg])
             }
             (Ty::Text, 0 | 1) => {
-                let arg = self.expr(Ty::Text, columns, depth).sql;
+                let arg = self.unchanging(Ty::Text, columns, depth);
                 let order = self.one(&["", " desc"]);
                 fill(&format!("string_agg({{}}, ',' order by {{}}{order})"), vec![arg.clone(), arg])
             }
@@ -335,7 +340,7 @@ impl Generator {
                 fill("(mode() within group (order by {}))", vec![arg])
             }
             (Ty::Ints, _) => {
-                let arg = self.expr(Ty::Int4, columns, depth).sql;
+                let arg = self.unchanging(Ty::Int4, columns, depth);
                 let order = self.one(&["", " desc nulls last", " nulls first"]);
                 fill(&format!("array_agg({distinct}{{}} order by {{}}{order})"), vec![arg.clone(), arg])
             }
@@ -363,7 +368,7 @@ impl Generator {
             }
             (Ty::Uuid | Ty::Bytea, _) => {
                 // No maximum in PostgreSQL 15.
-                let arg = self.expr(ty, columns, depth).sql;
+                let arg = self.unchanging(ty, columns, depth);
                 fill("((array_agg({} order by {}))[1])", vec![arg.clone(), arg])
             }
             (_, 5) if ty.ordered() => {
