@@ -44,6 +44,23 @@ pub struct ResultSet {
     charge: Option<MemoryReservation>,
 }
 
+/// Says what a statement with rows has done.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandTag {
+    words: &'static str,
+    given: u64,
+}
+
+impl std::fmt::Display for CommandTag {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.words)?;
+        match self.words {
+            "" | "SHOW" | "EXPLAIN" => Ok(()),
+            _ => write!(formatter, " {}", self.given),
+        }
+    }
+}
+
 /// Some rows of a result.
 pub enum RowBlock {
     /// Row by row.
@@ -108,12 +125,8 @@ impl ResultSet {
     }
 
     /// The command tag when `given` rows were taken.
-    pub fn command_tag(&self, given: u64) -> String {
-        match self.tag {
-            "" => String::new(),
-            "SHOW" | "EXPLAIN" => self.tag.to_owned(),
-            tag => format!("{tag} {}", given),
-        }
+    pub fn command_tag(&self, given: u64) -> CommandTag {
+        CommandTag { words: self.tag, given }
     }
 
     /// As [`ResultSet::next`] where the rows are there already; `None` where they have to be waited for.

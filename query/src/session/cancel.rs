@@ -1,8 +1,11 @@
 //! Stopping a statement from outside: cancel requests, timeouts, shutdown.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::task::AtomicWaker;
 use stratos_types::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,6 +20,8 @@ const TERMINATE: u8 = 2;
 pub struct Cancel {
     reason: AtomicU8,
     notify: Notify,
+    /// The task of the session's connection while it waits for the client: it stays registered from one wait to the next.
+    connection: AtomicWaker,
 }
 
 impl Cancel {
@@ -30,6 +35,7 @@ impl Cancel {
     pub fn terminate(&self) {
         self.reason.store(TERMINATE, Ordering::Release);
         self.notify.notify_waiters();
+        self.connection.wake();
     }
 
     /// Whether the session must end.
@@ -65,15 +71,13 @@ impl Cancel {
         }
     }
 
-    /// Waits until the session must end.
+    /// Waits until the session must end. Only one task may wait so: that of the session's connection.
     pub async fn terminated(&self) {
-        loop {
-            let notified = self.notify.notified();
-            if self.is_terminated() {
-                return;
-            }
-            notified.await;
-        }
+        poll_fn(|context| {
+            self.connection.register(context.waker());
+            if self.is_terminated() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Runs `work` until it is done, the deadline passes or somebody stops it; `work` is dropped then.
@@ -126,6 +130,19 @@ mod tests {
         assert_eq!(endless.await.unwrap_err().kind(), ErrorKind::QueryCanceled);
         cancel.start_statement();
         assert_eq!(cancel.guard(None, async { Ok(1) }).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_hears_of_the_end() {
+        let cancel = std::sync::Arc::new(Cancel::default());
+        let waiting = cancel.clone();
+        let waiting = tokio::spawn(async move { waiting.terminated().await });
+        tokio::task::yield_now().await;
+        cancel.cancel();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        cancel.terminate();
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use stratos_replication::{KeyChanges, ReadView, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
@@ -59,6 +60,9 @@ pub struct Session {
     /// The committed catalog as last looked at, and its generation.
     pub(super) catalog: (Option<KeyChanges>, Arc<Snapshot>),
     lookup: Option<Lookup>,
+    last_plan: Option<LastPlan>,
+    /// Never set: statements that can be given up have a flag of their own.
+    not_given_up: Arc<AtomicBool>,
     pub(super) recall: Recall,
     /// The statement that has just run is to be committed before its client is told, because there are jobs to do then.
     pub(super) commits_alone: bool,
@@ -92,6 +96,14 @@ struct Lookup {
     path: Arc<[String]>,
 }
 
+/// The plan that was asked for last, and what it holds for: Bind and Execute ask for the same one, one after the other.
+struct LastPlan {
+    prepared: Arc<Prepared>,
+    changes: KeyChanges,
+    settings: Arc<Derived>,
+    planned: Arc<Planned>,
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         self.engine.disconnect(self.shared.pid);
@@ -113,6 +125,8 @@ impl Session {
             // Generation 0 is never current, so the first statement looks.
             catalog: (None, catalog),
             lookup: None,
+            last_plan: None,
+            not_given_up: Arc::default(),
             recall: Recall::default(),
             commits_alone: false,
             statement_micros: now_micros(),
@@ -232,7 +246,7 @@ impl Session {
             statement_micros: self.statement_micros,
             catalog: catalog.clone(),
             host: self.shared.clone(),
-            given_up: Arc::default(),
+            given_up: self.not_given_up.clone(),
         }
     }
 
@@ -402,12 +416,35 @@ impl Session {
     ///
     /// # Errors
     /// What planning the statement gives.
-    pub(super) fn plan_here(&mut self, prepared: &Prepared) -> Result<Option<Arc<Planned>>> {
-        let (catalog, path, format) = self.plan_context()?;
-        match prepared.known_plan(&catalog, &path, &format) {
-            Some(planned) => Ok(Some(planned)),
-            None => prepared.plan(&self.engine, &catalog, &path, &format),
+    pub(super) fn plan_here(&mut self, prepared: &Arc<Prepared>) -> Result<Option<Arc<Planned>>> {
+        if let Some(planned) = self.last_plan(prepared) {
+            return Ok(Some(planned.clone()));
         }
+        let (catalog, path, format) = self.plan_context()?;
+        let planned = match prepared.known_plan(&catalog, &path, &format) {
+            Some(planned) => Some(planned),
+            None => prepared.plan(&self.engine, &catalog, &path, &format)?,
+        };
+        self.last_plan = None;
+        if let (Some(planned), (Some(changes), committed)) = (&planned, &self.catalog)
+            && Arc::ptr_eq(committed, &catalog)
+        {
+            let settings = self.shared.settings.lock().derived().clone();
+            let (prepared, planned) = (prepared.clone(), planned.clone());
+            self.last_plan = Some(LastPlan { prepared, changes: *changes, settings, planned });
+        }
+        Ok(planned)
+    }
+
+    /// The statement's plan, if it is the one that was asked for last and nothing that it depends on has changed since.
+    fn last_plan(&self, prepared: &Arc<Prepared>) -> Option<&Arc<Planned>> {
+        let last = self.last_plan.as_ref().filter(|last| Arc::ptr_eq(&last.prepared, prepared))?;
+        let changes = self.engine.catalog_changes();
+        let holds = changes == last.changes
+            && changes.under_way == 0
+            && self.block.as_ref().and_then(Block::own_catalog).is_none()
+            && Arc::ptr_eq(self.shared.settings.lock().derived(), &last.settings);
+        holds.then_some(&last.planned)
     }
 
     /// What plans are made in.
@@ -528,7 +565,7 @@ impl Session {
     }
 
     /// Runs a statement that waits for nothing: rows by key. `None` leaves it to [`Session::run_planned`].
-    fn run_at_once(&mut self, prepared: &Prepared, params: &[Datum]) -> Option<Result<StatementResult>> {
+    fn run_at_once(&mut self, prepared: &Arc<Prepared>, params: &[Datum]) -> Option<Result<StatementResult>> {
         if let Err(error) = self.refuse_if_failed(prepared) {
             return Some(Err(error));
         }

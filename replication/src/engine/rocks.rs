@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 /// Bytes of an uncompressed block. Small, because most reads want one row.
 const BLOCK_BYTES: usize = 8 * 1024;
+/// Keys between two that are stored whole in a block of newest versions: few, because a lookup reads its way through them.
+const RESTART_INTERVAL: i32 = 4;
 /// Part of a memtable's memory that is its Bloom filter: reads of older rows then skip its skip list.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
 /// Memtables per family, including those being flushed, before writers wait.
@@ -164,6 +166,7 @@ fn family_options(family: Family, sizes: RocksOptions, cache: &Cache, gc: &Arc<G
         Family::Latest => {
             table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            table.set_block_restart_interval(RESTART_INTERVAL);
             options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
             options.set_memtable_whole_key_filtering(true);
             options.set_write_buffer_size(sizes.memtable_bytes);

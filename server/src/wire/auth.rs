@@ -5,8 +5,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
-use pgwire::messages::startup::{Authentication, PasswordMessageFamily};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::messages::startup::Authentication;
+use pgwire::messages::PgWireBackendMessage;
 use stratos_query::engine::Engine;
 use stratos_query::scram::{self, Verifier};
 use stratos_types::{Error, ErrorKind};
@@ -43,8 +43,8 @@ fn nobody(salt: [u8; scram::SALT_BYTES]) -> Verifier {
 async fn answer(connection: &mut Connection) -> Result<BytesMut, ConnectionError> {
     connection.flush().await?;
     match connection.message().await? {
-        PgWireFrontendMessage::PasswordMessageFamily(PasswordMessageFamily::Raw(body)) => Ok(body),
-        PgWireFrontendMessage::Terminate(_) => Err(ConnectionError::Closed),
+        (b'p', body) => Ok(body),
+        (b'X', _) => Err(ConnectionError::Closed),
         _ => Err(ConnectionError::Fatal(Error::new(ErrorKind::ProtocolViolation, "expected a SASL response"))),
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::messages::PgWireBackendMessage;
 use stratos_types::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -18,6 +18,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
 /// An output buffer larger than this is not kept.
 const OUTPUT_KEPT_BYTES: usize = 256 << 10;
+/// An input buffer larger than this is not kept.
+const INPUT_KEPT_BYTES: usize = 512 << 10;
 /// How long a client may take to read the last words to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read from the socket at once.
@@ -39,14 +41,6 @@ pub enum ConnectionError {
     /// The client does not speak the protocol; it is told so, then dropped.
     #[error("{0}")]
     Protocol(Error),
-    /// A whole message, taken out of the stream, that is malformed: it alone is refused.
-    #[error("{error}")]
-    BadMessage {
-        /// What is wrong with it.
-        error: Error,
-        /// Its kind.
-        kind: u8,
-    },
     /// The session was ended from outside; the client is told so, then dropped.
     #[error("{0}")]
     Fatal(Error),
@@ -57,7 +51,6 @@ pub struct Connection {
     stream: Box<dyn Stream>,
     input: BytesMut,
     output: BytesMut,
-    context: DecodeContext,
     /// Longest message in bytes.
     message_bytes_max: usize,
 }
@@ -69,10 +62,7 @@ fn violation(message: impl Into<String>) -> ConnectionError {
 impl Connection {
     /// A connection after the negotiation of TLS.
     pub fn new(stream: Box<dyn Stream>, input: BytesMut, message_bytes_max: usize) -> Connection {
-        let mut context = DecodeContext::default();
-        context.awaiting_frontend_ssl = false;
-        context.awaiting_frontend_startup = false;
-        Connection { stream, input, output: BytesMut::with_capacity(READ_BUFFER_BYTES), context, message_bytes_max }
+        Connection { stream, input, output: BytesMut::with_capacity(READ_BUFFER_BYTES), message_bytes_max }
     }
 
     /// From now on messages may be so long, in bytes.
@@ -80,30 +70,33 @@ impl Connection {
         self.message_bytes_max = message_bytes_max;
     }
 
-    /// The next message, if it has arrived already.
+    /// Kind and length in bytes (header included) of the next message, if the whole of it has arrived.
     ///
     /// # Errors
-    /// Anything that is not a message of the protocol, or too long, or malformed.
-    pub fn buffered_message(&mut self) -> Result<Option<PgWireFrontendMessage>, ConnectionError> {
+    /// Anything that is not a message of the protocol, or too long.
+    pub fn arrived(&mut self) -> Result<Option<(u8, usize)>, ConnectionError> {
         let header = frame::header(&self.input, self.message_bytes_max).map_err(ConnectionError::Protocol)?;
         let Some((kind, length)) = header else { return Ok(None) };
         if self.input.len() < length {
             self.input.reserve((length - self.input.len()).min(READ_AHEAD_BYTES_MAX));
             return Ok(None);
         }
-        let mut message = self.input.split_to(length);
-        if kind == b'F' {
-            let error = Error::unsupported("function call message");
-            return Err(ConnectionError::BadMessage { error, kind });
+        Ok(Some((kind, length)))
+    }
+
+    /// What has arrived, for as long as its first message is looked at in place; see [`Connection::give_back`].
+    pub fn take_input(&mut self) -> BytesMut {
+        std::mem::take(&mut self.input)
+    }
+
+    /// Takes the input back, the first `handled` bytes of which are done with.
+    pub fn give_back(&mut self, mut input: BytesMut, handled: usize) {
+        input.advance(handled);
+        // The buffer is used again, unless a long message has made it large.
+        if input.is_empty() && input.capacity() > INPUT_KEPT_BYTES {
+            input = BytesMut::new();
         }
-        if let Err(error) = frame::check(kind, &message[HEADER_BYTES..]) {
-            return Err(ConnectionError::BadMessage { error, kind });
-        }
-        match PgWireFrontendMessage::decode(&mut message, &self.context) {
-            Ok(Some(decoded)) => Ok(Some(decoded)),
-            Ok(None) => Err(violation("invalid message format")),
-            Err(error) => Err(violation(error.to_string())),
-        }
+        self.input = input;
     }
 
     /// Gives the data of the CopyData messages at the front that have arrived to `take`, until it is `bytes_max` bytes or more;
@@ -127,14 +120,16 @@ impl Connection {
         Ok(messages)
     }
 
-    /// The next message, waiting for it.
+    /// Kind and body of the next message, waiting for it.
     ///
     /// # Errors
-    /// As [`Connection::buffered_message`], and the socket's.
-    pub async fn message(&mut self) -> Result<PgWireFrontendMessage, ConnectionError> {
+    /// As [`Connection::arrived`], and the socket's.
+    pub async fn message(&mut self) -> Result<(u8, BytesMut), ConnectionError> {
         loop {
-            if let Some(message) = self.buffered_message()? {
-                return Ok(message);
+            if let Some((kind, length)) = self.arrived()? {
+                let mut message = self.input.split_to(length);
+                message.advance(HEADER_BYTES);
+                return Ok((kind, message));
             }
             self.read(READ_BUFFER_BYTES).await?;
         }
@@ -181,7 +176,13 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        self.stream.write_all_buf(&mut self.output).await?;
+        // One `send` each: gathering writes, which `write_all_buf` would make, cost more of the system's time.
+        while !self.output.is_empty() {
+            match self.stream.write(&self.output).await? {
+                0 => return Err(ConnectionError::Closed),
+                written => self.output.advance(written),
+            }
+        }
         self.stream.flush().await?;
         // The buffer is used again, unless a long row has made it large.
         if self.output.capacity() > OUTPUT_KEPT_BYTES {
@@ -208,6 +209,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::wire::frame::Message;
 
     const CASES: u64 = 20_000;
     const CASES_LONG: u64 = 2_000_000;
@@ -243,12 +245,11 @@ mod tests {
             let (ours, theirs) = tokio::io::duplex(1 << 16);
             drop(theirs);
             let mut connection = Connection::new(Box::new(ours), BytesMut::from(&bytes[..]), 1 << 10);
-            loop {
-                match connection.message().await {
+            while let Ok((kind, body)) = connection.message().await {
+                match Message::decode(kind, &body) {
                     Ok(_) => messages += 1,
                     // The stream goes on behind it.
-                    Err(ConnectionError::BadMessage { .. }) => refused += 1,
-                    Err(_) => break,
+                    Err(_) => refused += 1,
                 }
             }
         }

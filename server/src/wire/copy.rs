@@ -1,12 +1,13 @@
 //! COPY over the wire.
 
-use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::copy::{CopyData, CopyInResponse, CopyOutResponse};
 use stratos_query::copy::{CopyIn, CopyOut};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::connection::ConnectionError;
-use super::encode::command_complete;
+use super::encode::{Bare, put_bare, put_command_complete};
+use super::frame::Message;
 use super::serve::{Client, Next};
 use super::simple::{ROWS_PER_STEP, Remaining};
 
@@ -48,16 +49,15 @@ impl Client {
 
     pub(super) async fn handle_copy(
         &mut self,
-        message: PgWireFrontendMessage,
+        message: Message<'_>,
     ) -> std::result::Result<Next, ConnectionError> {
-        use PgWireFrontendMessage as M;
         let Some(mut state) = self.copy.take() else { return Ok(Next::Continue) };
         match message {
-            M::CopyData(data) => {
-                let fed = state.copy.feed(&data.data);
+            Message::CopyData(data) => {
+                let fed = state.copy.feed(data);
                 self.work_on_copy(state, fed).await?;
             }
-            M::CopyDone(_) => {
+            Message::CopyDone => {
                 let CopyState { copy, remaining } = state;
                 match self.session.copy_in_finish(copy).await {
                     Ok(tag) => match remaining {
@@ -67,18 +67,18 @@ impl Client {
                         }
                         None => {
                             self.tell_notices()?;
-                            self.connection.put(&command_complete(tag))?;
+                            put_command_complete(self.connection.output(), &tag)?;
                         }
                     },
                     Err(error) => self.tell_copy_error(error, remaining.is_some()).await?,
                 }
             }
-            M::CopyFail(fail) => {
-                let error = Error::new(ErrorKind::QueryCanceled, format!("COPY from stdin failed: {}", fail.message));
+            Message::CopyFail(why) => {
+                let error = Error::new(ErrorKind::QueryCanceled, format!("COPY from stdin failed: {why}"));
                 self.copy_failed(state, error).await?;
             }
             // Clients that pipeline send these behind the Execute.
-            M::Flush(_) | M::Sync(_) => self.copy = Some(state),
+            Message::Flush | Message::Sync => self.copy = Some(state),
             _ => {
                 let error = Error::new(ErrorKind::ProtocolViolation, "unexpected message type during COPY from stdin");
                 return Err(ConnectionError::Protocol(error));
@@ -168,9 +168,8 @@ impl Client {
                 }
             }
         }
-        self.connection.put(&PgWireBackendMessage::CopyDone(CopyDone::new()))?;
-        let tag = format!("COPY {}", copy.rows());
-        self.connection.put(&command_complete(tag))?;
+        put_bare(self.connection.output(), Bare::CopyDone);
+        put_command_complete(self.connection.output(), format_args!("COPY {}", copy.rows()))?;
         Ok(Ok(()))
     }
 }

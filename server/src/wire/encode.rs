@@ -2,9 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::response::{
-    CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as Wire,
-};
+use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 use pgwire::messages::startup::ParameterStatus;
 use stratos_query::ddl::Notice;
 use stratos_query::eval::{prints_names, with_names};
@@ -13,6 +11,7 @@ use stratos_query::result::RowBlock;
 use stratos_query::session::{EvalContext, TransactionStatus};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
+use super::connection::ConnectionError;
 use crate::sqlstate::sqlstate;
 
 /// Text or binary form of a value.
@@ -243,21 +242,76 @@ pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
     PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields))
 }
 
-/// `CommandComplete`.
-pub fn command_complete(tag: String) -> PgWireBackendMessage {
-    PgWireBackendMessage::CommandComplete(CommandComplete::new(tag))
+/// Messages that say nothing but their kind.
+#[derive(Debug, Clone, Copy)]
+pub enum Bare {
+    /// Parse was carried out.
+    ParseComplete,
+    /// Bind was.
+    BindComplete,
+    /// Close was.
+    CloseComplete,
+    /// A statement gives no rows.
+    NoData,
+    /// There may be more rows.
+    PortalSuspended,
+    /// There was no statement.
+    EmptyQueryResponse,
+    /// There are no more rows of a COPY.
+    CopyDone,
+}
+
+/// Appends a message that says nothing but its kind.
+pub fn put_bare(out: &mut BytesMut, message: Bare) {
+    let kind = match message {
+        Bare::ParseComplete => b'1',
+        Bare::BindComplete => b'2',
+        Bare::CloseComplete => b'3',
+        Bare::NoData => b'n',
+        Bare::PortalSuspended => b's',
+        Bare::EmptyQueryResponse => b'I',
+        Bare::CopyDone => b'c',
+    };
+    out.put_slice(&[kind, 0, 0, 0, 4]);
+}
+
+/// Appends a `CommandComplete`.
+///
+/// # Errors
+/// A tag longer than the protocol can say.
+pub fn put_command_complete(out: &mut BytesMut, tag: impl std::fmt::Display) -> std::result::Result<(), ConnectionError> {
+    use std::fmt::Write;
+    put_message(out, b'C', |out| {
+        write!(out, "{tag}\0").map_err(|_| Error::internal("a command tag does not print"))
+    })
+    .map_err(ConnectionError::Protocol)
+}
+
+/// Appends a `ReadyForQuery`.
+pub fn put_ready_for_query(out: &mut BytesMut, status: TransactionStatus) {
+    let status = match status {
+        TransactionStatus::Idle => b'I',
+        TransactionStatus::InBlock => b'T',
+        TransactionStatus::Failed => b'E',
+    };
+    out.put_slice(&[b'Z', 0, 0, 0, 5, status]);
+}
+
+/// Appends a `ParameterDescription`.
+///
+/// # Errors
+/// More parameters than the protocol can say.
+pub fn put_parameter_description(out: &mut BytesMut, params: &[PgType]) -> Result<()> {
+    put_message(out, b't', |out| {
+        // Unlike columns, there may be 65,535 of them.
+        let count = u16::try_from(params.len()).map_err(|_| Error::internal("too many parameters"))?;
+        out.put_u16(count);
+        params.iter().for_each(|ty| out.put_u32(ty.oid()));
+        Ok(())
+    })
 }
 
 /// `ParameterStatus`.
 pub fn parameter_status(name: &str, value: String) -> PgWireBackendMessage {
     PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value))
-}
-
-/// `ReadyForQuery`.
-pub fn ready_for_query(status: TransactionStatus) -> PgWireBackendMessage {
-    PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(match status {
-        TransactionStatus::Idle => Wire::Idle,
-        TransactionStatus::InBlock => Wire::Transaction,
-        TransactionStatus::Failed => Wire::Error,
-    }))
 }

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::data::{NoData, ParameterDescription};
-use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, PortalSuspended};
-use pgwire::messages::response::EmptyQueryResponse;
 use stratos_query::eval::from_text;
 use stratos_query::result::{ResultSet, StatementResult};
 use stratos_query::session::{Company, Portal, PortalState, Prepared, StatementDescription};
@@ -13,7 +9,10 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, Formats, command_complete, put_row_description};
+use super::encode::{
+    Bare, Format, Formats, put_bare, put_command_complete, put_parameter_description, put_row_description,
+};
+use super::frame::{Bind, Object};
 use super::serve::Client;
 
 fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
@@ -30,18 +29,16 @@ fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
 }
 
 impl Client {
-    pub(super) async fn parse(&mut self, parse: Parse) -> Result<()> {
-        let name = parse.name.unwrap_or_default();
+    pub(super) async fn parse(&mut self, name: &str, sql: &str, types: &[u32]) -> Result<()> {
         if name.is_empty() {
             self.session.close_prepared("");
         }
-        self.session.prepare(&name, &parse.query, declared(&parse.type_oids)?).await
+        self.session.prepare(name, sql, declared(types)?).await
     }
 
-    pub(super) async fn bind(&mut self, bind: Bind) -> Result<()> {
-        let name = bind.portal_name.unwrap_or_default();
-        let statement = bind.statement_name.unwrap_or_default();
-        let prepared = self.session.prepared(&statement)?;
+    pub(super) async fn bind(&mut self, bind: Bind<'_>) -> Result<()> {
+        let statement = bind.statement;
+        let prepared = self.session.prepared(statement)?;
         self.session.refuse_if_failed(&prepared)?;
         let StatementDescription { params: types, columns } = self.session.describe(&prepared).await?;
         if types.len() != bind.parameters.len() {
@@ -54,8 +51,8 @@ impl Client {
                 ),
             ));
         }
-        Formats::check_parameters(&bind.parameter_format_codes, types.len())?;
-        let param_formats = Formats::from_codes(&bind.parameter_format_codes)?;
+        Formats::check_parameters(&bind.parameter_formats, types.len())?;
+        let param_formats = Formats::from_codes(&bind.parameter_formats)?;
         let options = self.session.format_options();
         let names = self.session.names_for(types.iter().copied())?;
         let mut params = Vec::with_capacity(types.len());
@@ -72,10 +69,11 @@ impl Client {
                 }
             });
         }
-        let result_formats = bind.result_column_format_codes;
+        let result_formats = bind.result_formats;
         if let Some(columns) = &columns {
             Formats::check_columns(&result_formats, columns.len())?;
         }
+        let name = bind.portal.to_owned();
         self.session.open_portal(name, Portal { prepared, params, result_formats, columns, state: PortalState::Bound })
     }
 
@@ -89,16 +87,15 @@ impl Client {
         Ok(description)
     }
 
-    pub(super) async fn describe(&mut self, describe: &Describe) -> std::result::Result<Result<()>, ConnectionError> {
-        let name = describe.name.clone().unwrap_or_default();
-        let described = match describe.target_type {
-            b'S' => match self.session.prepared(&name) {
+    pub(super) async fn describe(&mut self, object: Object<'_>) -> std::result::Result<Result<()>, ConnectionError> {
+        let described = match object {
+            Object::Statement(name) => match self.session.prepared(name) {
                 Ok(prepared) => self.description(&prepared).await.map(|d| (d, None)),
                 Err(error) => Err(error),
             },
-            _ => match self.session.portal(&name) {
+            Object::Portal(name) => match self.session.portal(name) {
                 None => {
-                    self.session.describe_cursor(&name).map(|(d, codes)| (d, Some(codes))).map_err(|_| no_portal(&name))
+                    self.session.describe_cursor(name).map(|(d, codes)| (d, Some(codes))).map_err(|_| no_portal(name))
                 }
                 Some(portal) => {
                     let (columns, codes) = (portal.columns.clone(), portal.result_formats.clone());
@@ -114,32 +111,32 @@ impl Client {
             Ok(described) => described,
             Err(error) => return Ok(Err(error)),
         };
-        if codes.is_none() {
-            let oids = description.params.iter().map(|ty| ty.oid()).collect();
-            self.connection.put(&PgWireBackendMessage::ParameterDescription(ParameterDescription::new(oids)))?;
+        if codes.is_none()
+            && let Err(error) = put_parameter_description(self.connection.output(), &description.params)
+        {
+            return Ok(Err(error));
         }
         let Some(columns) = description.columns else {
-            self.connection.put(&PgWireBackendMessage::NoData(NoData::new()))?;
+            put_bare(self.connection.output(), Bare::NoData);
             return Ok(Ok(()));
         };
         let formats = Formats::from_codes(&codes.unwrap_or_default());
         Ok(formats.and_then(|formats| put_row_description(self.connection.output(), &columns, &formats)))
     }
 
-    pub(super) async fn execute(&mut self, execute: Execute) -> std::result::Result<(), ConnectionError> {
-        let name = execute.name.unwrap_or_default();
-        let rows_max = usize::try_from(execute.max_rows).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
+    pub(super) async fn execute(&mut self, name: &str, rows_max: i32) -> std::result::Result<(), ConnectionError> {
+        let rows_max = usize::try_from(rows_max).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
         // The portal is taken out while it runs, so that the session can be used with it.
-        let Some((mut portal, number)) = self.session.take_portal(&name) else {
-            if self.session.has_cursor(&name) {
-                return self.execute_cursor(&name, rows_max).await;
+        let Some((mut portal, number)) = self.session.take_portal(name) else {
+            if self.session.has_cursor(name) {
+                return self.execute_cursor(name, rows_max).await;
             }
-            return self.refuse(no_portal(&name)).await;
+            return self.refuse(no_portal(name)).await;
         };
         let company = if self.executed { Company::Pipeline } else { Company::None };
         self.executed = true;
-        let told = self.execute_portal(&name, &mut portal, rows_max, company).await?;
-        self.session.return_portal(&name, portal, number);
+        let told = self.execute_portal(name, &mut portal, rows_max, company).await?;
+        self.session.return_portal(name, portal, number);
         match told {
             Ok(()) => Ok(()),
             Err(error) => self.refuse(error).await,
@@ -175,9 +172,10 @@ impl Client {
         suspended: bool,
     ) -> std::result::Result<(), ConnectionError> {
         if suspended {
-            return self.connection.put(&PgWireBackendMessage::PortalSuspended(PortalSuspended::new()));
+            put_bare(self.connection.output(), Bare::PortalSuspended);
+            return Ok(());
         }
-        self.connection.put(&command_complete(rows.command_tag(sent as u64)))
+        put_command_complete(self.connection.output(), rows.command_tag(sent as u64))
     }
 
     async fn execute_portal(
@@ -212,13 +210,13 @@ impl Client {
                     Ok(StatementResult::Rows(result)) => Box::new(result),
                     Ok(StatementResult::Done(tag)) => {
                         self.tell_notices()?;
-                        self.connection.put(&command_complete(tag))?;
+                        put_command_complete(self.connection.output(), &tag)?;
                         return Ok(Ok(()));
                     }
                     Ok(StatementResult::Empty) => {
                         // Nothing can be run as often as one likes.
                         portal.state = PortalState::Bound;
-                        self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
+                        put_bare(self.connection.output(), Bare::EmptyQueryResponse);
                         return Ok(Ok(()));
                     }
                     Ok(StatementResult::CopyOut(copy)) => return Box::pin(self.send_copy_out(copy)).await,

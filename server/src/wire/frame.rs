@@ -1,4 +1,4 @@
-//! What a message of a client must look like inside, before it is taken apart: pgwire's decoders trust its lengths.
+//! Messages of clients, taken apart where they lie in the input: nothing is copied that is not kept, and no length is trusted.
 //!
 //! | kind | body |
 //! |---|---|
@@ -46,50 +46,118 @@ pub fn header(input: &[u8], message_bytes_max: usize) -> Result<Option<(u8, usiz
     }
 }
 
-/// Whether a whole message is well formed.
-///
-/// # Errors
-/// 08P01 and 22021 in Postgres's words. The stream goes on behind the message.
-pub fn check(kind: u8, body: &[u8]) -> Result<()> {
-    let mut body = Body(body);
-    match kind {
-        b'Q' | b'f' => body.text()?,
-        b'P' => {
-            body.text()?;
-            body.text()?;
-            let types = body.count()?;
-            body.bytes(types * 4)?;
-        }
-        b'B' => {
-            body.text()?;
-            body.text()?;
-            let formats = body.count()?;
-            body.bytes(formats * 2)?;
-            for _ in 0..body.count()? {
-                let length = body.long()?;
-                if length != -1 {
-                    body.bytes(usize::try_from(length).map_err(|_| violation(INSUFFICIENT))?)?;
+/// A client's message, taken apart where it lies.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Simple query.
+    Query(&'a str),
+    /// Prepare a statement.
+    Parse {
+        /// Name of the statement.
+        name: &'a str,
+        /// Its text.
+        sql: &'a str,
+        /// Types of its parameters, 0 where the client leaves it to us.
+        types: Vec<u32>,
+    },
+    /// Give a statement its parameters.
+    Bind(Bind<'a>),
+    /// Tell what goes into or comes out of something.
+    Describe(Object<'a>),
+    /// Forget something.
+    Close(Object<'a>),
+    /// Run a portal.
+    Execute {
+        /// Its name.
+        portal: &'a str,
+        /// As many rows at most; 0 and less is all of them.
+        rows_max: i32,
+    },
+    /// Send what waits.
+    Flush,
+    /// End of a pipeline.
+    Sync,
+    /// The client goes.
+    Terminate,
+    /// Rows of a COPY.
+    CopyData(&'a [u8]),
+    /// There are no more.
+    CopyDone,
+    /// There will be no more, and why.
+    CopyFail(&'a str),
+    /// A word of an authentication.
+    Password,
+}
+
+/// A statement or a portal.
+#[derive(Debug, Clone, Copy)]
+pub enum Object<'a> {
+    /// A prepared statement's name.
+    Statement(&'a str),
+    /// A portal's name.
+    Portal(&'a str),
+}
+
+/// What Bind says.
+#[derive(Debug)]
+pub struct Bind<'a> {
+    /// Name of the portal.
+    pub portal: &'a str,
+    /// Name of the statement.
+    pub statement: &'a str,
+    /// Formats of the parameters.
+    pub parameter_formats: Vec<i16>,
+    /// The parameters.
+    pub parameters: Vec<Option<&'a [u8]>>,
+    /// Formats of the results.
+    pub result_formats: Vec<i16>,
+}
+
+impl<'a> Message<'a> {
+    /// Takes the body of a message of kind `kind` apart.
+    ///
+    /// # Errors
+    /// 08P01 and 22021 in Postgres's words, 0A000 for FunctionCall. The stream goes on behind the message.
+    pub fn decode(kind: u8, body: &'a [u8]) -> Result<Message<'a>> {
+        let mut body = Body(body);
+        let message = match kind {
+            b'Q' => Message::Query(body.text()?),
+            b'f' => Message::CopyFail(body.text()?),
+            b'P' => {
+                let (name, sql, types) = (body.text()?, body.text()?, body.count()?);
+                let (types, _) = body.bytes(types * 4)?.as_chunks();
+                Message::Parse { name, sql, types: types.iter().copied().map(u32::from_be_bytes).collect() }
+            }
+            b'B' => {
+                let (portal, statement) = (body.text()?, body.text()?);
+                let parameter_formats = body.formats()?;
+                let count = body.count()?;
+                // A parameter takes its length at least, whatever the message claims.
+                let mut parameters = Vec::with_capacity(count.min(body.0.len() / 4));
+                for _ in 0..count {
+                    let length = body.long()?;
+                    parameters.push(match usize::try_from(length) {
+                        Ok(length) => Some(body.bytes(length)?),
+                        Err(_) if length == -1 => None,
+                        Err(_) => return Err(violation(INSUFFICIENT)),
+                    });
                 }
+                Message::Bind(Bind { portal, statement, parameter_formats, parameters, result_formats: body.formats()? })
             }
-            let formats = body.count()?;
-            body.bytes(formats * 2)?;
-        }
-        b'D' | b'C' => {
-            let what = body.bytes(1)?.first().copied().unwrap_or_default();
-            body.text()?;
-            if !matches!(what, b'S' | b'P') {
-                let message = if kind == b'D' { "DESCRIBE" } else { "CLOSE" };
-                return Err(violation(format!("invalid {message} message subtype {what}")));
-            }
-        }
-        b'E' => {
-            body.text()?;
-            body.long()?;
-        }
-        b'H' | b'S' | b'c' => {}
-        _ => return Ok(()),
+            b'D' => Message::Describe(body.object("DESCRIBE")?),
+            b'C' => Message::Close(body.object("CLOSE")?),
+            b'E' => Message::Execute { portal: body.text()?, rows_max: body.long()? },
+            b'H' => Message::Flush,
+            b'S' => Message::Sync,
+            b'c' => Message::CopyDone,
+            // Whatever stands in these is the matter of those who read it.
+            b'd' => return Ok(Message::CopyData(body.0)),
+            b'X' => return Ok(Message::Terminate),
+            b'p' => return Ok(Message::Password),
+            _ => return Err(Error::unsupported("function call message")),
+        };
+        if body.0.is_empty() { Ok(message) } else { Err(violation("invalid message format")) }
     }
-    if body.0.is_empty() { Ok(()) } else { Err(violation("invalid message format")) }
 }
 
 const INSUFFICIENT: &str = "insufficient data left in message";
@@ -118,8 +186,24 @@ impl<'a> Body<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    fn text(&mut self) -> Result<()> {
-        self.string().and_then(utf8).map(|_| ())
+    fn text(&mut self) -> Result<&'a str> {
+        self.string().and_then(utf8)
+    }
+
+    fn formats(&mut self) -> Result<Vec<i16>> {
+        let count = self.count()?;
+        let (formats, _) = self.bytes(count * 2)?.as_chunks();
+        Ok(formats.iter().copied().map(i16::from_be_bytes).collect())
+    }
+
+    fn object(&mut self, message: &str) -> Result<Object<'a>> {
+        let what = self.bytes(1)?.first().copied().unwrap_or_default();
+        let name = self.text()?;
+        match what {
+            b'S' => Ok(Object::Statement(name)),
+            b'P' => Ok(Object::Portal(name)),
+            other => Err(violation(format!("invalid {message} message subtype {other}"))),
+        }
     }
 
     /// Bytes up to a zero, which is taken too.
@@ -157,7 +241,7 @@ mod tests {
     use super::*;
 
     fn refused(kind: u8, body: &[u8]) -> String {
-        check(kind, body).unwrap_err().message().to_owned()
+        Message::decode(kind, body).unwrap_err().message().to_owned()
     }
 
     #[test]
@@ -173,7 +257,7 @@ mod tests {
             (b'd', b"anything"),
             (b'X', b"anything"),
         ] {
-            check(kind, body).unwrap();
+            Message::decode(kind, body).unwrap();
         }
     }
 
@@ -181,7 +265,7 @@ mod tests {
     fn truncated_and_overlong_bodies_do_not() {
         let bind = b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x02ab\xff\xff\xff\xff\0\0";
         for length in 0..bind.len() {
-            check(b'B', &bind[..length]).unwrap_err();
+            Message::decode(b'B', &bind[..length]).unwrap_err();
         }
         assert_eq!(refused(b'Q', b"SELECT "), "invalid string in message");
         assert_eq!(refused(b'Q', b"SELECT\0 1\0"), "invalid message format");
@@ -189,7 +273,7 @@ mod tests {
         assert_eq!(refused(b'B', b"\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0"), INSUFFICIENT);
         assert_eq!(refused(b'D', b"X\0"), "invalid DESCRIBE message subtype 88");
         assert_eq!(refused(b'S', b"x"), "invalid message format");
-        assert_eq!(check(b'P', b"\0\xff\0\0\0").unwrap_err().kind(), ErrorKind::CharacterNotInRepertoire);
+        assert_eq!(Message::decode(b'P', b"\0\xff\0\0\0").unwrap_err().kind(), ErrorKind::CharacterNotInRepertoire);
     }
 
     #[test]

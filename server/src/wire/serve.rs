@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use stratos_query::session::{Session, TransactionStatus};
 use stratos_types::{Error, ErrorKind};
 use tokio::time::Instant;
 
 use super::connection::{COPY_BUFFER_BYTES, Connection, ConnectionError, READ_BUFFER_BYTES};
 use super::copy::CopyState;
-use super::encode::{error_response, notice_response, parameter_status, ready_for_query};
+use super::encode::{Bare, error_response, notice_response, parameter_status, put_bare, put_ready_for_query};
+use super::frame::{HEADER_BYTES, Message, Object};
 
 /// Messages handled in a row before other tasks of the thread get their turn.
 const MESSAGES_PER_TURN: usize = 256;
@@ -51,11 +50,7 @@ pub async fn serve(connection: Connection, session: Session) {
     match client.run().await {
         Ok(()) | Err(ConnectionError::Closed) => {}
         Err(ConnectionError::Io(error)) => tracing::debug!(%error, "connection lost"),
-        Err(
-            ConnectionError::Protocol(error)
-            | ConnectionError::Fatal(error)
-            | ConnectionError::BadMessage { error, .. },
-        ) => {
+        Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
             tracing::debug!(%error, "connection ended");
             if let Err(error) = client.connection.put(&error_response(&error, "FATAL")) {
                 tracing::debug!(%error, "the client is not told");
@@ -74,22 +69,23 @@ impl Client {
                 tokio::task::consume_budget().await;
                 continue;
             }
-            let message = match self.connection.buffered_message() {
-                Ok(Some(message)) => message,
-                Ok(None) => {
-                    self.flush().await?;
-                    self.wait_for_bytes().await?;
-                    continue;
-                }
-                Err(ConnectionError::BadMessage { error, kind }) => {
-                    self.ready_since = None;
-                    self.refuse_message(error, kind).await?;
-                    continue;
-                }
-                Err(error) => return Err(error),
+            let Some((kind, length)) = self.connection.arrived()? else {
+                self.flush().await?;
+                self.wait_for_bytes().await?;
+                continue;
             };
             self.ready_since = None;
-            if matches!(self.handle(message).await?, Next::Close) {
+            // Out of the connection as long as it is read, so that nothing of it has to be copied.
+            let input = self.connection.take_input();
+            let next = match Message::decode(kind, &input[HEADER_BYTES..length]) {
+                Ok(message) => self.handle(message).await?,
+                Err(error) => {
+                    self.refuse_message(error, kind).await?;
+                    Next::Continue
+                }
+            };
+            self.connection.give_back(input, length);
+            if matches!(next, Next::Close) {
                 return Ok(());
             }
             handled += 1;
@@ -159,47 +155,46 @@ impl Client {
         }
     }
 
-    async fn handle(&mut self, message: PgWireFrontendMessage) -> Result<Next, ConnectionError> {
-        use PgWireFrontendMessage as M;
-        if let M::Terminate(_) = message {
+    async fn handle(&mut self, message: Message<'_>) -> Result<Next, ConnectionError> {
+        if let Message::Terminate = message {
             return Ok(Next::Close);
         }
         if self.copy.is_some() {
             return Box::pin(self.handle_copy(message)).await;
         }
-        if self.skip_to_sync && !matches!(message, M::Sync(_)) {
+        if self.skip_to_sync && !matches!(message, Message::Sync) {
             return Ok(Next::Continue);
         }
         match message {
-            M::Query(query) => Box::pin(self.simple_query(&query.query)).await?,
-            M::Parse(parse) => {
-                let result = self.parse(parse).await;
-                self.answer(result, PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
-            }
-            M::Bind(bind) => {
+            Message::Bind(bind) => {
                 let result = self.bind(bind).await;
-                self.answer(result, PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
+                self.answer(result, Bare::BindComplete).await?;
             }
-            M::Describe(describe) => {
-                if let Err(error) = self.describe(&describe).await? {
+            Message::Describe(object) => {
+                if let Err(error) = self.describe(object).await? {
                     self.refuse(error).await?;
                 }
             }
-            M::Execute(execute) => self.execute(execute).await?,
-            M::Close(close) => {
-                let name = close.name.unwrap_or_default();
-                match close.target_type {
-                    b'S' => self.session.close_prepared(&name),
-                    _ => self.session.close_portal(&name),
-                }
-                self.connection.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))?;
+            Message::Execute { portal, rows_max } => self.execute(portal, rows_max).await?,
+            Message::Sync => self.sync().await?,
+            Message::Query(sql) => Box::pin(self.simple_query(sql)).await?,
+            Message::Parse { name, sql, types } => {
+                let result = Box::pin(self.parse(name, sql, &types)).await;
+                self.answer(result, Bare::ParseComplete).await?;
             }
-            M::Flush(_) => self.flush().await?,
-            M::Sync(_) => self.sync().await?,
+            Message::Close(object) => {
+                match object {
+                    Object::Statement(name) => self.session.close_prepared(name),
+                    Object::Portal(name) => self.session.close_portal(name),
+                }
+                put_bare(self.connection.output(), Bare::CloseComplete);
+            }
+            Message::Flush => self.flush().await?,
             // Left over from a COPY that failed on our side: the client had not heard yet.
-            M::CopyData(_) | M::CopyDone(_) | M::CopyFail(_) => {}
-            M::PasswordMessageFamily(_) => return Err(ConnectionError::Protocol(unexpected(b'p'))),
-            _ => return Err(ConnectionError::Protocol(unexpected(0))),
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => {}
+            Message::Password | Message::Terminate => {
+                return Err(ConnectionError::Protocol(unexpected(b'p')));
+            }
         }
         self.flush_if_full().await?;
         if self.session.shared().cancel.is_terminated() {
@@ -229,10 +224,13 @@ impl Client {
     async fn answer(
         &mut self,
         result: stratos_types::Result<()>,
-        done: PgWireBackendMessage,
+        done: Bare,
     ) -> Result<(), ConnectionError> {
         match result {
-            Ok(()) => self.connection.put(&done),
+            Ok(()) => {
+                put_bare(self.connection.output(), done);
+                Ok(())
+            }
             Err(error) => self.refuse(error).await,
         }
     }
@@ -268,7 +266,8 @@ impl Client {
         self.session.became_idle();
         self.executed = false;
         self.ready_since = Some(Instant::now());
-        self.connection.put(&ready_for_query(self.session.transaction_status()))
+        put_ready_for_query(self.connection.output(), self.session.transaction_status());
+        Ok(())
     }
 
     async fn sync(&mut self) -> Result<(), ConnectionError> {

@@ -1,14 +1,14 @@
 //! The simple query protocol: a string of statements, results in text.
 
-use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::response::EmptyQueryResponse;
 use stratos_query::result::{ResultSet, StatementResult};
 use stratos_query::session::Company;
 use stratos_types::Result;
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{Format, Formats, RowPrinter, command_complete, put_row, put_row_description};
+use super::encode::{
+    Bare, Format, Formats, RowPrinter, put_bare, put_command_complete, put_row, put_row_description,
+};
 use super::serve::Client;
 
 /// Rows encoded between two looks at the socket.
@@ -43,7 +43,7 @@ impl Client {
                 self.finish_string().await
             }
             Ok(statements) if statements.is_empty() => {
-                self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
+                put_bare(self.connection.output(), Bare::EmptyQueryResponse);
                 self.finish_string().await
             }
             Ok(statements) => {
@@ -97,7 +97,7 @@ impl Client {
 
     fn tell_completed(&mut self) -> std::result::Result<(), ConnectionError> {
         match self.completed.take() {
-            Some(tag) => self.connection.put(&command_complete(tag)),
+            Some(tag) => put_command_complete(self.connection.output(), &tag),
             None => Ok(()),
         }
     }
@@ -110,7 +110,7 @@ impl Client {
                 Ok(Ok(()))
             }
             StatementResult::Empty => {
-                self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
+                put_bare(self.connection.output(), Bare::EmptyQueryResponse);
                 Ok(Ok(()))
             }
             StatementResult::CopyOut(copy) => self.send_copy_out(copy).await,
@@ -127,7 +127,7 @@ impl Client {
         if let Err(error) = self.send_rows(&mut result, &formats, usize::MAX).await? {
             return Ok(Err(error));
         }
-        let tag = result.command_tag(result.given());
+        let tag = result.command_tag(result.given()).to_string();
         self.complete(tag)?;
         Ok(Ok(()))
     }
