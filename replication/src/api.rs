@@ -358,6 +358,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Memory for cached blocks of data, in bytes.
     pub cache_bytes: usize,
+    /// Memory for rows and index entries that were read by key, in bytes; 0 keeps none.
+    pub row_cache_bytes: usize,
     /// Memory of one table of recent writes before it goes to disk, in bytes.
     pub memtable_bytes: usize,
     /// How long old versions stay readable.
@@ -376,7 +378,8 @@ impl StoreOptions {
         StoreOptions {
             data_dir: data_dir.into(),
             durability: Durability::Fsync,
-            cache_bytes: 256 * 1024 * 1024,
+            cache_bytes: 192 * 1024 * 1024,
+            row_cache_bytes: 192 * 1024 * 1024,
             memtable_bytes: 64 * 1024 * 1024,
             gc_window: Duration::from_secs(600),
             split_bytes: 8 * 1024 * 1024 * 1024,

@@ -22,6 +22,7 @@ const SETTINGS: &[&str] = &[
     "connections_max",
     "message_mb_max",
     "cache_mb",
+    "row_cache_mb",
     "column_cache_mb",
     "query_memory_mb",
     "spill_gb_max",
@@ -56,6 +57,7 @@ pub struct Config {
     pub connections_max: usize,
     pub message_mb_max: usize,
     pub cache_mb: usize,
+    pub row_cache_mb: usize,
     pub column_cache_mb: usize,
     pub query_memory_mb: usize,
     pub spill_gb_max: u64,
@@ -77,7 +79,8 @@ impl Default for Config {
             tls_key: None,
             connections_max: 200,
             message_mb_max: 256,
-            cache_mb: 256,
+            cache_mb: 192,
+            row_cache_mb: 192,
             column_cache_mb: 256,
             query_memory_mb: 512,
             spill_gb_max: 64,
@@ -114,8 +117,11 @@ trust_loopback = false
 connections_max = 200
 message_mb_max = 256
 
-# Memory for cached data.
-cache_mb = 256
+# Memory for cached blocks of data.
+cache_mb = 192
+
+# Memory for rows and index entries that were read by key; 0 keeps none.
+row_cache_mb = 192
 
 # Memory for columns of tables that queries have read as a whole and that have not changed since; 0 keeps none.
 column_cache_mb = 256
@@ -203,6 +209,7 @@ impl Config {
             ("connections_max", self.connections_max as u64, 1, 10_000),
             ("message_mb_max", self.message_mb_max as u64, 1, 1023),
             ("cache_mb", self.cache_mb as u64, 1, 1 << 20),
+            ("row_cache_mb", self.row_cache_mb as u64, 0, 1 << 20),
             ("column_cache_mb", self.column_cache_mb as u64, 0, 1 << 20),
             ("query_memory_mb", self.query_memory_mb as u64, 16, 1 << 20),
             ("spill_gb_max", self.spill_gb_max, 0, 1 << 20),

@@ -72,6 +72,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
             DurabilityMode::Relaxed => Durability::Relaxed,
         },
         cache_bytes: config.cache_mb << 20,
+        row_cache_bytes: config.row_cache_mb << 20,
         gc_window: Duration::from_secs(config.gc_window_seconds),
         split_bytes: config.shard_split_mb << 20,
         max_transaction_bytes: config.transaction_mb_max << 20,

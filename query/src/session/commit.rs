@@ -128,7 +128,8 @@ impl Session {
 
     /// Commits the block, if there is one: rolls it back when a deferred constraint does not hold.
     pub(super) async fn commit_block(&mut self) -> Result<()> {
-        if let Err(error) = self.check_deferred(true).await {
+        let awaits_checks = self.block.as_ref().is_some_and(|block| !block.deferred.is_empty());
+        if awaits_checks && let Err(error) = Box::pin(self.check_deferred(true)).await {
             self.rollback_block().await;
             return Err(error);
         }
@@ -153,9 +154,9 @@ impl Session {
             // The private copy's version is that of its start: the committed catalog has to be looked at anew.
             self.catalog.0 = None;
             self.look_at_catalog();
-            self.forget_sequences(retired_sequences).await;
+            Box::pin(self.forget_sequences(retired_sequences)).await;
             if result.is_ok() && !jobs.is_empty() {
-                result = self.run_jobs_after_commit(jobs).await;
+                result = Box::pin(self.run_jobs_after_commit(jobs)).await;
                 self.look_at_catalog();
             }
         } else {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::MemoryReservation;
+use foldhash::fast::RandomState;
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::plan::Prepared;
@@ -80,7 +81,7 @@ struct OpenPortal {
 /// The protocol's portals by name, and the order in which they and cursors were opened.
 #[derive(Default)]
 pub(super) struct Portals {
-    open: HashMap<String, OpenPortal>,
+    open: HashMap<String, OpenPortal, RandomState>,
     last: u64,
 }
 

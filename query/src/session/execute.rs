@@ -93,6 +93,8 @@ impl Session {
         rows
     }
 
+    /// Carries out a planned statement. What a kind of statement needs while it waits is on the heap, each kind by itself: all of
+    /// them together are large, and would be moved about for every statement.
     pub(super) async fn execute(
         &mut self,
         prepared: &Arc<Prepared>,
@@ -111,14 +113,14 @@ impl Session {
                 },
                 Action::Query(plan) => Box::pin(self.run_query(&planned, plan, &params)).await?,
                 Action::Insert(_) | Action::Change { .. } => {
-                    return self.run_change(prepared, planned, &params).await;
+                    return Box::pin(self.run_change(prepared, planned, &params)).await;
                 }
                 Action::SchemaChange(ddl) => {
                     let text = prepared.parsed.as_ref().map_or("", |p| p.text());
                     return Box::pin(self.run_schema_change(ddl, text, company)).await;
                 }
                 Action::Utility(body) => {
-                    return Box::pin(self.run_utility(prepared, &planned, body, params, company)).await;
+                    return self.run_utility(prepared, &planned, body, params, company).await;
                 }
             };
             match done {
@@ -247,7 +249,7 @@ impl Session {
             let changes = match &planned.action {
                 Action::Insert(plan) => plan.run(&mut context).await,
                 Action::Change { direct: Some(direct), .. } => direct.run(&mut context).await,
-                Action::Change { plan, .. } => plan.run(&mut context).await,
+                Action::Change { plan, .. } => Box::pin(plan.run(&mut context)).await,
                 _ => Err(Error::internal("not a change")),
             };
             if changes.is_err() && context.looks_again && restarts < RESTARTS_MAX {

@@ -548,8 +548,7 @@ impl Session {
             Some(result) => result,
             None => {
                 let shared = self.shared.clone();
-                // On the heap: the states of all kinds of statements together are large, and would be moved about.
-                let work = Box::pin(self.run_planned(prepared, params, company));
+                let work = self.run_planned(prepared, params, company);
                 if ends_block { work.await } else { shared.cancel.guard(deadline, work).await }
             }
         };

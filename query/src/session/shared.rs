@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use stratos_replication::TxnId;
 use stratos_types::{Datum, Error, ErrorKind, Result};
@@ -66,7 +67,7 @@ pub struct SessionShared {
     pub cancel: Cancel,
     pub(super) settings: Mutex<Settings>,
     /// Prepared statements by name; the unnamed one has an empty name.
-    pub(super) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
+    pub(super) prepared: Mutex<HashMap<String, Arc<Prepared>, RandomState>>,
     /// Cursors and named portals, as `pg_cursors` shows them.
     pub(super) cursors: Mutex<BTreeMap<String, CursorFacts>>,
     pub(super) activity: Mutex<Activity>,

@@ -107,9 +107,9 @@ impl Session {
             Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
             Body::Move(CursorMove { name, movement, fetches }) => {
                 if !fetches {
-                    return done(format!("MOVE {}", self.move_cursor(name, *movement).await?));
+                    return done(format!("MOVE {}", Box::pin(self.move_cursor(name, *movement)).await?));
                 }
-                return Ok(StatementResult::Rows(self.fetch_from_cursor(name, *movement, "FETCH").await?));
+                return Ok(StatementResult::Rows(Box::pin(self.fetch_from_cursor(name, *movement, "FETCH")).await?));
             }
             Body::SetConstraints { names, deferred } => {
                 return Box::pin(self.set_constraints(names.as_deref(), *deferred, company)).await;
@@ -128,9 +128,9 @@ impl Session {
                 if modifier.is_some() {
                     return Err(Error::unsupported("COMMIT with a modifier"));
                 }
-                self.commit(*chain).await
+                Box::pin(self.commit(*chain)).await
             }
-            Statement::Rollback { chain, savepoint: None } => self.rollback(*chain).await,
+            Statement::Rollback { chain, savepoint: None } => Box::pin(self.rollback(*chain)).await,
             Statement::Rollback { savepoint: Some(name), .. } => self.rollback_to(&fold(name)),
             Statement::Savepoint { name } => self.savepoint(fold(name)),
             Statement::ReleaseSavepoint { name } => self.release(&fold(name)),
@@ -150,7 +150,7 @@ impl Session {
             }
             Statement::ShowVariable { variable } => self.show(&show_name(variable)),
             Statement::Prepare { name, data_types, statement } => {
-                self.prepare_by_name(prepared, name, data_types, statement).await
+                Box::pin(self.prepare_by_name(prepared, name, data_types, statement)).await
             }
             Statement::Execute { name, parameters, immediate, into, using, output, default, .. } => {
                 if *immediate || !into.is_empty() || !using.is_empty() || *output || *default {
@@ -184,7 +184,7 @@ impl Session {
             Statement::UNLISTEN { .. } => done("UNLISTEN"),
             Statement::Discard { object_type } => self.discard(object_type, company),
             Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
-            Statement::Lock(lock) => self.lock_tables(lock).await,
+            Statement::Lock(lock) => Box::pin(self.lock_tables(lock)).await,
             other => Err(binder::refusal(&other.to_string())),
         }
     }

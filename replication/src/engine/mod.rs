@@ -12,11 +12,13 @@ mod batch;
 mod gc;
 mod memory;
 mod rocks;
+mod rows;
 
 pub use batch::{Batch, BatchMark, BatchOp};
 pub use gc::{GcRange, GcThresholds};
 pub use memory::MemoryEngine;
 pub use rocks::{RocksEngine, RocksOptions};
+pub use rows::CachedEngine;
 
 use crate::error::Result;
 

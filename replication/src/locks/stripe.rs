@@ -11,6 +11,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use crate::api::{Key, LockMode, TxnId};
 
 /// How many requests may wait for one key. Beyond it a request is refused rather than queued.
@@ -158,7 +160,7 @@ pub struct QueueFull;
 /// One stripe of the lock table. Pure: no clock, no wake-ups, no randomness.
 #[derive(Debug, Default)]
 pub struct Stripe {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Key, Entry, RandomState>,
 }
 
 impl Stripe {

@@ -4,10 +4,11 @@
 //! stripe's mutex and nothing else.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -108,7 +109,7 @@ impl Default for LockTable {
         stripes.resize_with(STRIPES, Mutex::default);
         LockTable {
             stripes,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             waiting: Mutex::default(),
             companions: Mutex::default(),
             next_ticket: AtomicU64::new(1),

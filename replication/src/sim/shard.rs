@@ -11,12 +11,15 @@ use super::world::{Body, Holder, Message, Network, Request, To, Waiter, span_of}
 use crate::api::{Direction, Key, ShardId, Span, Timestamp, TxnId, Value};
 use crate::apply::StateMachine;
 use crate::command::{Check, Command, CommandResult, Write};
-use crate::engine::MemoryEngine;
+use crate::engine::{CachedEngine, MemoryEngine};
 use crate::mvcc::VersionScan;
 use crate::protocol::leader::{Admission, Leader};
 use crate::protocol::resolution::may_matter;
 use crate::store::data::{Data, KeyLock, Verdict};
 use crate::target::{ApplyTarget, LogPosition};
+
+/// Memory for cached records: enough for some of the keys, so that they are given up, too.
+const CACHE_BYTES: usize = 64 * 200;
 
 /// Mean time between restarts of one leader.
 const RESTART_EVERY: u64 = 2500;
@@ -51,7 +54,7 @@ struct Validation {
 pub(super) struct ShardProcess {
     number: usize,
     id: ShardId,
-    engine: Arc<MemoryEngine>,
+    engine: Arc<CachedEngine<MemoryEngine>>,
     pub(super) machine: StateMachine,
     log: Vec<Entry>,
     applied: usize,
@@ -66,7 +69,7 @@ pub(super) struct ShardProcess {
 
 impl ShardProcess {
     pub(super) fn new(number: usize, sabotage: Sabotage, network: &mut Network) -> ShardProcess {
-        let engine = Arc::new(MemoryEngine::new());
+        let engine = Arc::new(CachedEngine::new(MemoryEngine::new(), CACHE_BYTES));
         let machine = StateMachine::open(engine.clone()).expect("an engine in memory opens");
         let id = ShardId(number as u64 + 1);
         machine.create_shard(id, span_of(number)).expect("the engine is new");
@@ -277,7 +280,7 @@ impl ShardProcess {
             entry.waiter = None;
         }
         if network.percent(60) {
-            self.engine = Arc::new(self.engine.after_crash());
+            self.engine = Arc::new(CachedEngine::new(self.engine.below().after_crash(), CACHE_BYTES));
             self.machine = StateMachine::open(self.engine.clone()).expect("what was flushed opens");
             let position = self.machine.applied(self.id).expect("the shard was flushed with its creation");
             self.applied = position.map_or(0, |position| position.index as usize);

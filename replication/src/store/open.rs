@@ -12,7 +12,7 @@ use crate::api::{ShardId, Span, StoreOptions};
 use crate::apply::StateMachine;
 use crate::command::finishes_work;
 use crate::directory::DataDirectory;
-use crate::engine::{RocksEngine, RocksOptions};
+use crate::engine::{CachedEngine, RocksEngine, RocksOptions};
 use crate::error::{Error, Result};
 use crate::log::LogOptions;
 use crate::raft::{Groups, GroupsConfig, NoPeers, Peer};
@@ -105,6 +105,7 @@ impl Store {
             let engine_options =
                 RocksOptions { cache_bytes: opening.cache_bytes, memtable_bytes: opening.memtable_bytes };
             let engine = RocksEngine::open(&directory.state(), engine_options)?;
+            let engine = CachedEngine::new(engine, opening.row_cache_bytes);
             let machine = StateMachine::open(Arc::new(engine))?;
             for shard in machine.shard_ids() {
                 if machine.applied(shard)?.is_some() {

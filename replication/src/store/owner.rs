@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::{Inner, Store};
@@ -15,7 +16,7 @@ pub struct LockOwner {
     inner: Arc<Inner>,
     id: TxnId,
     label: u32,
-    held: Mutex<HashMap<Key, LockMode>>,
+    held: Mutex<HashMap<Key, LockMode, RandomState>>,
 }
 
 impl std::fmt::Debug for LockOwner {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::Inner;
@@ -69,7 +70,7 @@ pub struct Transaction {
     overlay: Overlay,
     held: HeldLocks,
     /// For keys locked in this statement: the moment up to which nothing newer than what the lock showed can appear.
-    bases: HashMap<Key, Timestamp>,
+    bases: HashMap<Key, Timestamp, RandomState>,
     checks: Vec<Check>,
     marks: Vec<Mark>,
     /// How many checks there were when the statement began.
@@ -108,7 +109,7 @@ impl Transaction {
             pin,
             started: false,
             overlay,
-            bases: HashMap::new(),
+            bases: HashMap::default(),
             checks: Vec::new(),
             checks_before: 0,
             marks: Vec::new(),

@@ -5,8 +5,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
-use pgwire::messages::startup::Authentication;
 use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::startup::Authentication;
 use stratos_query::engine::Engine;
 use stratos_query::scram::{self, Verifier};
 use stratos_types::{Error, ErrorKind};

@@ -55,10 +55,6 @@ pub struct Connection {
     message_bytes_max: usize,
 }
 
-fn violation(message: impl Into<String>) -> ConnectionError {
-    ConnectionError::Protocol(Error::new(ErrorKind::ProtocolViolation, message))
-}
-
 impl Connection {
     /// A connection after the negotiation of TLS.
     pub fn new(stream: Box<dyn Stream>, input: BytesMut, message_bytes_max: usize) -> Connection {

@@ -47,10 +47,7 @@ impl Client {
         Ok(())
     }
 
-    pub(super) async fn handle_copy(
-        &mut self,
-        message: Message<'_>,
-    ) -> std::result::Result<Next, ConnectionError> {
+    pub(super) async fn handle_copy(&mut self, message: Message<'_>) -> std::result::Result<Next, ConnectionError> {
         let Some(mut state) = self.copy.take() else { return Ok(Next::Continue) };
         match message {
             Message::CopyData(data) => {

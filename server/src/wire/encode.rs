@@ -279,12 +279,13 @@ pub fn put_bare(out: &mut BytesMut, message: Bare) {
 ///
 /// # Errors
 /// A tag longer than the protocol can say.
-pub fn put_command_complete(out: &mut BytesMut, tag: impl std::fmt::Display) -> std::result::Result<(), ConnectionError> {
+pub fn put_command_complete(
+    out: &mut BytesMut,
+    tag: impl std::fmt::Display,
+) -> std::result::Result<(), ConnectionError> {
     use std::fmt::Write;
-    put_message(out, b'C', |out| {
-        write!(out, "{tag}\0").map_err(|_| Error::internal("a command tag does not print"))
-    })
-    .map_err(ConnectionError::Protocol)
+    put_message(out, b'C', |out| write!(out, "{tag}\0").map_err(|_| Error::internal("a command tag does not print")))
+        .map_err(ConnectionError::Protocol)
 }
 
 /// Appends a `ReadyForQuery`.

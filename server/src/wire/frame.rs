@@ -142,7 +142,13 @@ impl<'a> Message<'a> {
                         Err(_) => return Err(violation(INSUFFICIENT)),
                     });
                 }
-                Message::Bind(Bind { portal, statement, parameter_formats, parameters, result_formats: body.formats()? })
+                Message::Bind(Bind {
+                    portal,
+                    statement,
+                    parameter_formats,
+                    parameters,
+                    result_formats: body.formats()?,
+                })
             }
             b'D' => Message::Describe(body.object("DESCRIBE")?),
             b'C' => Message::Close(body.object("CLOSE")?),

@@ -221,11 +221,7 @@ impl Client {
         }
     }
 
-    async fn answer(
-        &mut self,
-        result: stratos_types::Result<()>,
-        done: Bare,
-    ) -> Result<(), ConnectionError> {
+    async fn answer(&mut self, result: stratos_types::Result<()>, done: Bare) -> Result<(), ConnectionError> {
         match result {
             Ok(()) => {
                 put_bare(self.connection.output(), done);

@@ -6,9 +6,7 @@ use stratos_types::Result;
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
-use super::encode::{
-    Bare, Format, Formats, RowPrinter, put_bare, put_command_complete, put_row, put_row_description,
-};
+use super::encode::{Bare, Format, Formats, RowPrinter, put_bare, put_command_complete, put_row, put_row_description};
 use super::serve::Client;
 
 /// Rows encoded between two looks at the socket.
