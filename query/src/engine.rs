@@ -396,7 +396,7 @@ impl Engine {
                     transaction_start_micros: activity.transaction_start_micros,
                     query_start_micros: activity.query_start_micros,
                     state: activity.state,
-                    query: activity.query,
+                    query: activity.query.to_string(),
                     is_visible: true,
                 }
             })

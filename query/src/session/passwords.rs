@@ -1,14 +1,22 @@
 //! Statements as others may read them: `pg_stat_activity` shows what a session runs, and passwords must not be in it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::shared::QUERY_BYTES_MAX;
 
 /// The word behind which a password stands, in CREATE ROLE and ALTER ROLE.
 const WORD: &[u8] = b"password";
 /// What stands for a password.
 const BLANK: &str = "'***'";
 
+/// The part of a statement's text that others see.
+pub(super) fn shown(sql: &str) -> Arc<str> {
+    without_passwords(&sql[..sql.floor_char_boundary(QUERY_BYTES_MAX)]).into()
+}
+
 /// The statement with `'***'` for every string behind the word PASSWORD. A string that does not end is a password to the end.
-pub(super) fn without_passwords(sql: &str) -> Cow<'_, str> {
+fn without_passwords(sql: &str) -> Cow<'_, str> {
     // Every statement comes by here: a look at the rarest letter spares most of the comparisons.
     let mut windows = sql.as_bytes().windows(WORD.len());
     if !windows.any(|window| window[4] | 0x20 == b'w' && window.eq_ignore_ascii_case(WORD)) {

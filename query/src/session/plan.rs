@@ -30,6 +30,7 @@ pub struct Prepared {
     /// The client was told, or may ask at any time, what goes in and what comes out: it must stay as it was found first.
     keeps_shape: bool,
     shape: OnceLock<Shape>,
+    shown: OnceLock<Arc<str>>,
     plan: Mutex<Option<CachedPlan>>,
 }
 
@@ -124,6 +125,7 @@ impl Prepared {
             from_sql: false,
             keeps_shape: false,
             shape: OnceLock::new(),
+            shown: OnceLock::new(),
             plan: Mutex::new(None),
         }
     }
@@ -144,6 +146,11 @@ impl Prepared {
             params: plan.as_ref().map_or_else(Vec::new, |cached| cached.planned.params.to_vec()),
             from_sql: self.from_sql,
         }
+    }
+
+    /// What others may see of its text.
+    pub(super) fn shown(&self) -> &Arc<str> {
+        self.shown.get_or_init(|| super::passwords::shown(self.parsed.as_ref().map_or("", |parsed| parsed.text())))
     }
 
     /// Length of the whole query string, bytes.

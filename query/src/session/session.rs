@@ -11,11 +11,11 @@ use super::away::{INLINE_BYTES_MAX, away};
 use super::cancel::deadline_after;
 use super::context::EvalContext;
 use super::cursor::{Cursor, Portals};
-use super::passwords::without_passwords;
+use super::passwords::shown;
 use super::plan::{Planned, Prepared};
 use super::recall::Recall;
 use super::settings::Derived;
-use super::shared::{NOTICES_MAX, QUERY_BYTES_MAX, SessionShared};
+use super::shared::{NOTICES_MAX, SessionShared};
 use super::transaction::{Block, Company};
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
@@ -457,16 +457,20 @@ impl Session {
 
     /// The clock of a statement starts, and cancel requests are meant for it from now on.
     fn begin_statement(&mut self, sql: &str) {
-        self.start_clock(sql);
+        self.begin_shown(shown(sql));
+    }
+
+    /// As [`Session::begin_statement`], of which others see `query`.
+    fn begin_shown(&mut self, query: Arc<str>) {
+        self.start_clock(query);
         self.shared.cancel.start_statement();
         *self.shared.deadline.lock() = deadline_after(self.shared.settings.lock().statement_timeout_ms());
     }
 
-    fn start_clock(&mut self, sql: &str) {
+    fn start_clock(&mut self, query: Arc<str>) {
         self.statement_micros = now_micros();
         let mut activity = self.shared.activity.lock();
-        activity.query.clear();
-        activity.query.push_str(&without_passwords(&sql[..sql.floor_char_boundary(QUERY_BYTES_MAX)]));
+        activity.query = query;
         activity.query_start_micros = self.statement_micros;
         activity.state = "active";
         activity.transaction_start_micros = self.block.as_ref().map(|b| b.started_micros);
@@ -501,7 +505,7 @@ impl Session {
     /// # Errors
     /// The transaction block has failed meanwhile.
     pub fn resume(&mut self, prepared: &Prepared) -> Result<()> {
-        self.begin_statement(prepared.parsed.as_ref().map_or("", |p| p.text()));
+        self.begin_shown(prepared.shown().clone());
         self.refuse_if_failed(prepared)
     }
 
@@ -524,8 +528,8 @@ impl Session {
         params: Vec<Datum>,
         company: Company,
     ) -> Result<StatementResult> {
-        let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-        self.run_as(text, prepared, params, company).await
+        self.begin_shown(prepared.shown().clone());
+        self.run_begun(prepared, params, company).await
     }
 
     /// As [`Session::run`], for a statement of which others see `text` as the text.
@@ -540,6 +544,15 @@ impl Session {
         company: Company,
     ) -> Result<StatementResult> {
         self.begin_statement(text);
+        self.run_begun(prepared, params, company).await
+    }
+
+    async fn run_begun(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+        company: Company,
+    ) -> Result<StatementResult> {
         let deadline = *self.shared.deadline.lock();
         // The end of a transaction is not abandoned half way: what became of it has to be known.
         let ends_block =

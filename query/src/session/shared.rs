@@ -22,7 +22,7 @@ use crate::engine::Engine;
 #[derive(Debug, Clone, Default)]
 pub struct Activity {
     /// The running statement, or the last one; cut to [`QUERY_BYTES_MAX`].
-    pub query: String,
+    pub query: Arc<str>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     pub state: &'static str,
     /// Unix microseconds of the statement's start.
