@@ -234,7 +234,14 @@ impl Build<'_> {
         let index = index_of(self.table, self.target.index).map_err(|_| gone())?;
         let end = index_span(self.table, self.table.primary_index()).end;
         let mut cursor = transaction.view().scan(Span { start, end }, Direction::Forward);
-        let (rows, more) = next_rows(&mut cursor, self.table)?;
+        let (rows, more) = loop {
+            let (rows, more) = next_rows(&mut cursor, self.table)?;
+            // A step among many deleted rows can be without any, and that is not the end.
+            if !rows.is_empty() || !more {
+                break (rows, more);
+            }
+            tokio::task::yield_now().await;
+        };
         drop(cursor);
         let Some(last) = rows.last() else { return Ok(Chunk::Last) };
         // The first key behind the chunk: keys are prefix-free, so nothing lies between a key and the key with a zero behind.

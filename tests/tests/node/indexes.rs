@@ -129,6 +129,24 @@ async fn a_duplicate_and_a_dropped_table_end_a_build() {
     client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); CREATE INDEX later ON t (n)").await.unwrap();
 }
 
+/// Deleted rows are still there for a while, and take as long to step over as others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_has_what_lies_behind_many_deleted_rows() {
+    const KEPT: u32 = 10;
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::dev(&dir.path().join("data"));
+    let client = fill(node.server()).await;
+    client.batch_execute(&format!("DELETE FROM t WHERE id > {KEPT} AND id <= {}", ROWS - KEPT)).await.unwrap();
+    client.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await.unwrap();
+    for id in [1, KEPT, ROWS - KEPT + 1, ROWS] {
+        let found = rows(&client, &format!("SELECT id FROM t WHERE n = {}", 2 * id)).await.unwrap();
+        assert_eq!(found, [[id.to_string()]], "the index lacks a row");
+    }
+    assert_eq!(node.stop().and_then(|status| status.code()), Some(0), "{}", node.log());
+    let checked = run(["check", "--data", node.data().to_str().unwrap()]);
+    assert!(checked.status.success(), "{checked:?}");
+}
+
 /// A build that waits for a transaction keeps schema changes elsewhere from nothing, at its begin and on its way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_writer_holds_up_only_its_table() {
