@@ -65,6 +65,24 @@ async fn a_key_that_the_transaction_deletes_is_not_asked_for() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_transaction_itself_puts_is_there() {
+    for split in [false, true] {
+        let store = store().await;
+        if split {
+            store.split_at(key("d")).await.unwrap();
+        }
+        let mut transaction = store.begin(Isolation::ReadCommitted, false);
+        transaction.begin_statement().unwrap();
+        transaction.put(key("parent"), value(1)).unwrap();
+        assert!(transaction.hold_present(&key("parent"), WAIT).await.unwrap());
+        transaction.check_exists(key("parent"));
+        transaction.put(key("child"), value(1)).unwrap();
+        transaction.commit().await.unwrap_or_else(|error| panic!("split: {split}: {error}"));
+        assert_eq!((get(&store, "parent").await, get(&store, "child").await), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn the_newest_view_shows_what_the_snapshot_does_not() {
     let store = store().await;
     let mut transaction = store.begin(Isolation::RepeatableRead, false);
