@@ -149,7 +149,9 @@ impl LockTable {
 
     /// Takes the lock without waiting, or says that somebody is in the way (`None`).
     pub fn try_acquire(&self, transaction: TxnId, key: &[u8], mode: LockMode) -> Result<Option<Acquired>> {
-        match self.stripe(key).lock().attempt(transaction, key, mode) {
+        // The stripe is free again before anything is done about the answer: a lock that is too many is given back.
+        let attempt = self.stripe(key).lock().attempt(transaction, key, mode);
+        match attempt {
             Attempt::Granted { previous } => {
                 let grown = previous.is_none_or(|held| !held.covers(mode));
                 if previous.is_none()
@@ -461,6 +463,16 @@ mod tests {
         table.part(transaction(12));
         table.restore(transaction(12), b"name", None);
         one.await.unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_too_many_is_refused_and_leaves_nothing() {
+        let table = LockTable::default();
+        table.held.store(ROW_LOCKS_BYTES_MAX / ROW_LOCK_BYTES, Ordering::Relaxed);
+        let refused = table.try_acquire(transaction(1), b"k", LockMode::Update);
+        assert!(matches!(refused, Err(Error::TransactionTooLarge { .. })));
+        assert!(table.is_empty());
+        assert_eq!(table.statistics().held as usize, ROW_LOCKS_BYTES_MAX / ROW_LOCK_BYTES);
     }
 
     #[tokio::test]
