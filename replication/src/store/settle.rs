@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Inner;
 use super::data::{KeyLock, Verdict, was_not_proposed};
 use super::routing::Shard;
+use super::{Inner, SYSTEM_SHARD};
 use crate::api::{Key, ShardId, Span, Timestamp, TxnId};
 use crate::command::{Check, Command, CommandResult, TxnStatus};
 use crate::error::{Error, Result};
@@ -84,14 +84,21 @@ pub(super) async fn propose_at(inner: &Inner, key: &[u8], command: &Command) -> 
 pub(super) async fn settle(inner: &Inner, txn: TxnId, primary: &Key) -> Result<TxnStatus> {
     let mut pauses = Pauses::new();
     loop {
-        let now = inner.now().await?;
-        match propose_at(inner, primary, &Command::Abort { txn, now, primary: primary.clone() }).await {
-            Ok(CommandResult::Committed { commit_ts }) => return Ok(TxnStatus::Committed(commit_ts)),
-            Ok(CommandResult::Aborted) => return Ok(TxnStatus::Aborted(now)),
-            Ok(other) => return Err(Error::Io { context: "settling a transaction", message: format!("{other:?}") }),
+        // Without a timestamp nothing is known yet, either: whoever gave up here would give a commit for dead that may be alive.
+        let abort = async {
+            let now = inner.now().await?;
+            let answer = propose_at(inner, primary, &Command::Abort { txn, now, primary: primary.clone() }).await?;
+            Ok::<_, Error>((now, answer))
+        };
+        match abort.await {
+            Ok((_, CommandResult::Committed { commit_ts })) => return Ok(TxnStatus::Committed(commit_ts)),
+            Ok((now, CommandResult::Aborted)) => return Ok(TxnStatus::Aborted(now)),
+            Ok((_, other)) => {
+                return Err(Error::Io { context: "settling a transaction", message: format!("{other:?}") });
+            }
             Err(error) => {
                 inner.check_open()?;
-                if let Some(stopped) = stopped_at(inner, primary) {
+                if let Some(stopped) = stopped_at(inner, primary).or_else(|| inner.proposer.stopped(SYSTEM_SHARD)) {
                     return Err(stopped);
                 }
                 tracing::debug!(%error, %txn, "a transaction cannot be settled yet");
