@@ -1,5 +1,8 @@
 //! Certificates for TLS: configured ones, or one that the node makes for itself at its first start.
 
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,29 +57,62 @@ pub fn acceptor(config: &Config) -> Result<TlsAcceptor, TlsError> {
 /// The node's own certificate: made once, kept in the data directory.
 fn own_certificate(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     let (certificate, key) = (dir.join("server.crt"), dir.join("server.key"));
-    if certificate.exists() && key.exists() {
+    let is_there = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    if is_there(&certificate) && is_there(&key) {
         return Ok((certificate, key));
     }
-    std::fs::create_dir_all(dir).map_err(|error| file_error(dir)(&error))?;
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).map_err(|error| TlsError::Certificate(error.to_string()))?;
-    write_private(&key, &made.signing_key.serialize_pem())?;
-    write_private(&certificate, &made.cert.pem())?;
+    // Each is whole or not there, so that a crash in between leaves nothing that a start would take for a certificate.
+    let write = || -> std::io::Result<()> {
+        create_private_dir(dir)?;
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).map_err(std::io::Error::other)?;
+        write_private(&key, &made.signing_key.serialize_pem())?;
+        write_private(&certificate, &made.cert.pem())?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|error| file_error(dir)(&error))?;
     Ok((certificate, key))
 }
 
-/// Writes a file that only its owner may read.
-fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| file_error(path)(&error))?;
-    let closed = std::fs::Permissions::from_mode(0o600);
-    file.set_permissions(closed).map_err(|error| file_error(path)(&error))?;
-    file.write_all(text.as_bytes()).map_err(|error| file_error(path)(&error))
+fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        created => created,
+    }
+}
+
+/// Writes a file that only its owner may read, wholly or not at all.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_made_once_and_a_crash_on_the_way_leaves_no_half() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("tls");
+        // What a process that was killed in the middle may have left.
+        std::fs::create_dir(&dir).unwrap();
+        for half in ["server.key", "server.crt", "server.new"] {
+            std::fs::write(dir.join(half), "").unwrap();
+        }
+        let config = || Config { data_dir: home.path().to_owned(), ..Config::default() };
+        acceptor(&config()).map(drop).unwrap();
+        let (certificate, key) = own_certificate(&dir).unwrap();
+        let made = std::fs::read(&certificate).unwrap();
+        acceptor(&config()).map(drop).unwrap();
+        assert_eq!(std::fs::read(&certificate).unwrap(), made);
+        for path in [&certificate, &key] {
+            assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o600);
+        }
+        assert!(!dir.join("server.new").exists());
+    }
 }
