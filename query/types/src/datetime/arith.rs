@@ -32,7 +32,7 @@ fn add_days(t: i64, days: i32) -> Result<i64> {
     if days == 0 {
         return Ok(t);
     }
-    checked(t.checked_add(i64::from(days) * MICROS_PER_DAY))
+    checked(i64::from(days).checked_mul(MICROS_PER_DAY).and_then(|d| t.checked_add(d)))
 }
 
 /// timestamp + interval: months, then days, then time.
