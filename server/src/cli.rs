@@ -108,7 +108,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Command::Start { config } => serve(Config::load(&config)?),
         Command::Check { data } => {
-            let findings = runtime("check", cores())?.block_on(crate::check::check(&data))?;
+            let findings = runtime("check", cores(), 0)?.block_on(crate::check::check(&data))?;
             say("what only the log had was applied to the state, as at a start; nothing else was changed")?;
             for finding in &findings {
                 say(finding)?;
@@ -134,9 +134,19 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn runtime(name: &str, threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name(name).thread_stack_size(THREAD_STACK_BYTES).enable_all().build()
+/// Threads that may be blocked beside those of sessions: for work on the disk, and on long statements.
+const BLOCKED_BESIDE_SESSIONS_MAX: usize = 512;
+
+/// Each of so many sessions may block a thread in place, waiting for an advisory lock: another thread takes its place then, or
+/// the others would stand still, and with them whoever holds the lock.
+fn runtime(name: &str, threads: usize, sessions: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(sessions + BLOCKED_BESIDE_SESSIONS_MAX)
+        .thread_name(name)
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
 }
 
 /// How long a thread may go on with what nobody waits for any more when everything else has stopped.
@@ -144,8 +154,8 @@ const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 fn serve(config: Config) -> Result<ExitCode, CliError> {
     // Clients are served on some threads and queries run on others, so that the system divides the cores between them.
-    let clients = runtime("clients", cores())?;
-    let queries = runtime("queries", cores() * QUERY_THREADS_PER_CORE)?;
+    let clients = runtime("clients", cores(), config.connections_max)?;
+    let queries = runtime("queries", cores() * QUERY_THREADS_PER_CORE, config.connections_max)?;
     let served = clients.block_on(async {
         // Before anybody is told that the node is there: a signal that comes while it starts stops it when it has started.
         let mut signals = Signals::new()?;
