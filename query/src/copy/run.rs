@@ -42,6 +42,8 @@ pub struct CopyIn {
     writer: WriterState,
     buffer: Vec<u8>,
     csv_resume: (usize, bool),
+    /// How far the text format has looked for the end of the line at the front.
+    text_resume: usize,
     line: u64,
     rows: u64,
     header_pending: bool,
@@ -185,6 +187,7 @@ impl Session {
             writer: WriterState::default(),
             buffer: Vec::new(),
             csv_resume: (0, false),
+            text_resume: 0,
             line: 0,
             rows: 0,
             ended: false,
@@ -404,11 +407,15 @@ impl CopyIn {
         match self.options.format {
             CopyFormat::Binary => self.next_binary(data, context),
             CopyFormat::Text => {
-                let (end, next) = match text::line_end(data, 0) {
+                let (end, next) = match text::line_end(data, self.text_resume) {
                     Some(found) => found,
                     None if last && !data.is_empty() => (data.len(), data.len()),
-                    None => return Ok(Step::Incomplete),
+                    None => {
+                        self.text_resume = data.len();
+                        return Ok(Step::Incomplete);
+                    }
                 };
+                self.text_resume = 0;
                 self.line += 1;
                 if std::mem::take(&mut self.header_pending) {
                     return Ok(Step::Skip(next));

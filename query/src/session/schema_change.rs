@@ -128,6 +128,7 @@ impl Session {
                 match stored(store.lock_object(&key, ALONE, WaitPolicy::NoWait).await) {
                     Err(error) if error.kind() == ErrorKind::LockNotAvailable => {
                         store.rollback_to(start);
+                        store.release(start);
                         stored(store.lock_object(&key, ALONE, wait).await)?;
                         return Ok(None);
                     }
@@ -195,7 +196,7 @@ impl Session {
             return Err(Error::internal("CREATE TABLE AS of something that is no query"));
         };
         let rules = self.engine.table_rules(&table, &catalog)?;
-        let plan = crate::exec::dml::InsertPlan::from_query(table, query.rel, rules)?;
+        let plan = crate::exec::insert::InsertPlan::from_query(table, query.rel, rules)?;
         let eval = self.eval_context(&catalog);
         let engine = self.engine.clone();
         let wait = self.wait_policy();
