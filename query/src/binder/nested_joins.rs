@@ -4,6 +4,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::rewrite::{keyword, plain};
+use super::words::{begins_clause, is_kind_of_join};
 
 /// A join that waits for its condition.
 pub(super) struct Joined {
@@ -15,22 +16,7 @@ pub(super) struct Joined {
 
 /// Whether a join that waits for its condition cannot get it any more.
 pub(super) fn ends_joins(token: &TokenWithSpan) -> bool {
-    matches!(token.token, Token::RParen | Token::Comma | Token::SemiColon | Token::EOF)
-        || matches!(
-            keyword(token),
-            Keyword::WHERE
-                | Keyword::GROUP
-                | Keyword::HAVING
-                | Keyword::ORDER
-                | Keyword::LIMIT
-                | Keyword::OFFSET
-                | Keyword::FETCH
-                | Keyword::UNION
-                | Keyword::INTERSECT
-                | Keyword::EXCEPT
-                | Keyword::WINDOW
-                | Keyword::RETURNING
-        )
+    matches!(token.token, Token::RParen | Token::Comma | Token::SemiColon | Token::EOF) || begins_clause(keyword(token))
 }
 
 /// `a JOIN b JOIN c ON … ON …` as `a JOIN (b JOIN c ON …) ON …`: the parser puts joins together from the left only.
@@ -40,18 +26,7 @@ pub(super) fn nest_joins(token: &TokenWithSpan, joins: &mut Vec<Joined>, out: &m
     match keyword(token) {
         Keyword::JOIN if !is_label => {
             // The words before it belong to it.
-            let mut kind = out.iter().rev().map(keyword).take_while(|word| {
-                matches!(
-                    word,
-                    Keyword::INNER
-                        | Keyword::OUTER
-                        | Keyword::LEFT
-                        | Keyword::RIGHT
-                        | Keyword::FULL
-                        | Keyword::CROSS
-                        | Keyword::NATURAL
-                )
-            });
+            let mut kind = out.iter().rev().map(keyword).take_while(|word| is_kind_of_join(*word));
             let has_condition = !kind.any(|word| matches!(word, Keyword::CROSS | Keyword::NATURAL));
             let mut right = out.len() + 1;
             if let Some(waiting) = joins.last_mut()

@@ -9,6 +9,7 @@ use stratos_types::Result;
 
 use super::parse::near;
 use super::source::SourceText;
+use crate::dialect::operators::is_operator;
 use crate::functions::keywords::is_reserved;
 
 /// Keywords of the parser that may name a table of FROM without AS.
@@ -103,39 +104,58 @@ fn is_token(token: Option<&TokenWithSpan>, wanted: &Token) -> bool {
     token.is_some_and(|t| t.token == *wanted)
 }
 
+/// Whether a clause of a query begins with the word, so that the one before it has ended.
+pub(super) fn begins_clause(word: Keyword) -> bool {
+    matches!(
+        word,
+        Keyword::WHERE
+            | Keyword::GROUP
+            | Keyword::HAVING
+            | Keyword::WINDOW
+            | Keyword::ORDER
+            | Keyword::LIMIT
+            | Keyword::OFFSET
+            | Keyword::FETCH
+            | Keyword::UNION
+            | Keyword::INTERSECT
+            | Keyword::EXCEPT
+            | Keyword::RETURNING
+    )
+}
+
+/// Whether the word says, before JOIN, of what kind a join is.
+pub(super) fn is_kind_of_join(word: Keyword) -> bool {
+    matches!(
+        word,
+        Keyword::INNER
+            | Keyword::OUTER
+            | Keyword::LEFT
+            | Keyword::RIGHT
+            | Keyword::FULL
+            | Keyword::CROSS
+            | Keyword::NATURAL
+    )
+}
+
 /// Nothing that could belong to an expression or a relation follows.
 fn ends_item(next: Option<&TokenWithSpan>) -> bool {
     let Some(next) = next else { return true };
     match &next.token {
         Token::Comma | Token::RParen | Token::SemiColon | Token::EOF => true,
-        Token::Word(word) if word.quote_style.is_none() => matches!(
-            word.keyword,
-            Keyword::FROM
-                | Keyword::INTO
-                | Keyword::WHERE
-                | Keyword::ON
-                | Keyword::USING
-                | Keyword::JOIN
-                | Keyword::LEFT
-                | Keyword::RIGHT
-                | Keyword::FULL
-                | Keyword::INNER
-                | Keyword::CROSS
-                | Keyword::NATURAL
-                | Keyword::ORDER
-                | Keyword::GROUP
-                | Keyword::HAVING
-                | Keyword::WINDOW
-                | Keyword::LIMIT
-                | Keyword::OFFSET
-                | Keyword::FETCH
-                | Keyword::FOR
-                | Keyword::UNION
-                | Keyword::EXCEPT
-                | Keyword::INTERSECT
-                | Keyword::RETURNING
-                | Keyword::SET
-        ),
+        Token::Word(Word { quote_style: None, keyword, value: _ }) => {
+            begins_clause(*keyword)
+                || is_kind_of_join(*keyword)
+                || matches!(
+                    keyword,
+                    Keyword::FROM
+                        | Keyword::INTO
+                        | Keyword::ON
+                        | Keyword::USING
+                        | Keyword::JOIN
+                        | Keyword::FOR
+                        | Keyword::SET
+                )
+        }
         _ => false,
     }
 }
@@ -181,25 +201,9 @@ fn begins_operand(previous: Option<&TokenWithSpan>) -> bool {
                 | Keyword::COLUMN
                 | Keyword::RETURNING
         ),
-        Some(
-            Token::Comma
-            | Token::LParen
-            | Token::LBracket
-            | Token::Period
-            | Token::Eq
-            | Token::Neq
-            | Token::Lt
-            | Token::Gt
-            | Token::LtEq
-            | Token::GtEq
-            | Token::Plus
-            | Token::Minus
-            | Token::Mul
-            | Token::Div
-            | Token::Mod
-            | Token::StringConcat,
-        ) => true,
-        _ => false,
+        Some(Token::Comma | Token::LParen | Token::LBracket | Token::Period) => true,
+        Some(token) => is_operator(token),
+        None => false,
     }
 }
 

@@ -36,7 +36,7 @@ impl PhysicalOptimizerRule for ChargeWindows {
             if plan.downcast_ref::<WindowAggExec>().is_none() {
                 return Ok(Transformed::no(plan));
             }
-            Ok(Transformed::yes(Arc::new(ChargedExec { window: plan })))
+            Ok(Transformed::yes(Arc::new(ChargedExec { input: plan, role: Role::Window })))
         })
         .map(|transformed| transformed.data)
     }
@@ -46,15 +46,25 @@ impl PhysicalOptimizerRule for ChargeWindows {
     }
 }
 
-/// A window operator whose input and output are charged from the first row to the end of the stream.
+/// An operator on the way of rows that are charged: gives the rows of its input.
 #[derive(Debug)]
 struct ChargedExec {
-    window: Arc<dyn ExecutionPlan>,
+    input: Arc<dyn ExecutionPlan>,
+    role: Role,
+}
+
+/// On which side of a window operator one stands.
+#[derive(Debug, Clone)]
+enum Role {
+    /// Above it, which is its input: what it keeps is charged from the first row to the end of the stream.
+    Window,
+    /// Below it, in one execution: its rows are charged.
+    Rows(Arc<MemoryReservation>),
 }
 
 impl DisplayAs for ChargedExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ChargedExec")
+        f.write_str(self.name())
     }
 }
 
@@ -64,11 +74,11 @@ impl ExecutionPlan for ChargedExec {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.window.properties()
+        self.input.properties()
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.window]
+        vec![&self.input]
     }
 
     fn apply_expressions(
@@ -91,17 +101,33 @@ impl ExecutionPlan for ChargedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(window), true) => Ok(Arc::new(ChargedExec { window })),
+            (Some(input), true) => Ok(Arc::new(ChargedExec { input, role: self.role.clone() })),
             _ => internal_err!("a charged operator has one input"),
         }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let [input] = self.window.children()[..] else { return internal_err!("a window operator has one input") };
+        match &self.role {
+            Role::Window => self.run_window(partition, context),
+            Role::Rows(reservation) => {
+                let rows = self.input.execute(partition, context)?;
+                Ok(charged(rows, reservation.clone()))
+            }
+        }
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        self.input.metrics()
+    }
+}
+
+impl ChargedExec {
+    fn run_window(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let [input] = self.input.children()[..] else { return internal_err!("a window operator has one input") };
         let reservation = MemoryConsumer::new(format!("window functions {partition}")).register(context.memory_pool());
         let reservation = Arc::new(reservation);
-        let counted = CountedExec { input: input.clone(), reservation: reservation.clone() };
-        let window = replace_children_if_necessary(self.window.clone(), vec![Arc::new(counted)])?;
+        let rows = ChargedExec { input: input.clone(), role: Role::Rows(reservation.clone()) };
+        let window = replace_children_if_necessary(self.input.clone(), vec![Arc::new(rows)])?;
         let output = window.execute(partition, context)?;
         let schema = output.schema();
         // What is charged is held until the output is gone.
@@ -110,71 +136,18 @@ impl ExecutionPlan for ChargedExec {
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, output)))
     }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        self.window.metrics()
-    }
 }
 
-/// The input of one execution of a window operator.
-#[derive(Debug)]
-struct CountedExec {
-    input: Arc<dyn ExecutionPlan>,
-    reservation: Arc<MemoryReservation>,
-}
-
-impl DisplayAs for CountedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CountedExec")
-    }
-}
-
-impl ExecutionPlan for CountedExec {
-    fn name(&self) -> &str {
-        "CountedExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(CountedExec { input, reservation: self.reservation.clone() })),
-            _ => internal_err!("a counted operator has one input"),
+/// Rows that are charged as they come.
+fn charged(rows: SendableRecordBatchStream, reservation: Arc<MemoryReservation>) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        for column in batch.columns() {
+            // Of slices their part: what they are slices of is counted where it is kept.
+            reservation.try_grow(COPIES * column.to_data().get_slice_memory_size()?)?;
         }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let schema = input.schema();
-        let reservation = self.reservation.clone();
-        let counted = input.map(move |batch| {
-            let batch = batch?;
-            for column in batch.columns() {
-                // Of slices their part: what they are slices of is counted where it is kept.
-                reservation.try_grow(COPIES * column.to_data().get_slice_memory_size()?)?;
-            }
-            Ok(batch)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
-    }
+        Ok(batch)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
