@@ -17,6 +17,8 @@ use crate::exec::stored;
 
 /// Different names that one session may hold.
 const NAMES_MAX: usize = 100_000;
+/// How often one transaction may ask for a lock until its end.
+const ASKED_MAX: usize = 1_000_000;
 /// First byte of the names in the lock table; no key of the store begins with it.
 const KEY_SPACE: u8 = 0xff;
 
@@ -154,6 +156,10 @@ impl Advisory {
             if state.held.len() >= NAMES_MAX && !state.held.contains_key(&name) {
                 return Err(Error::new(ErrorKind::OutOfMemory, "out of shared memory")
                     .with_hint(format!("One session may hold {NAMES_MAX} advisory locks.")));
+            }
+            if request.transaction && state.asked.len() >= ASKED_MAX {
+                return Err(Error::new(ErrorKind::OutOfMemory, "out of shared memory")
+                    .with_hint(format!("One transaction may ask for {ASKED_MAX} advisory locks.")));
             }
             state.held.get(&name).and_then(|held| held.mode()).is_some_and(|held| held.covers(mode))
         };

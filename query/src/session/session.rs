@@ -331,12 +331,7 @@ impl Session {
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        if self.shared.prepared.lock().len() >= PREPARED_MAX {
-            return Err(Error::new(
-                ErrorKind::ConfigurationLimitExceeded,
-                "too many prepared statements in this session",
-            ));
-        }
+        self.refuse_too_many_prepared()?;
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let mut statements = shared.guarded(parse_text(&self.engine, sql)).await?;
@@ -351,6 +346,14 @@ impl Session {
         self.plan(&prepared).await?;
         self.shared.prepared.lock().insert(name.to_owned(), prepared);
         Ok(())
+    }
+
+    /// 53400 when the session has as many prepared statements as it may.
+    pub(super) fn refuse_too_many_prepared(&self) -> Result<()> {
+        if self.shared.prepared.lock().len() < PREPARED_MAX {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many prepared statements in this session"))
     }
 
     /// A prepared statement by name.

@@ -180,7 +180,8 @@ impl Settings {
             return Err(unknown(name));
         }
         let name = name.to_ascii_lowercase();
-        if self.values.len() >= CUSTOM_SETTINGS_MAX && !self.values.contains_key(&name) {
+        let known = self.values.contains_key(&name) || self.local.contains_key(&name);
+        if !known && self.values.len() + self.local.len() >= CUSTOM_SETTINGS_MAX {
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many custom settings in this session"));
         }
         Ok((name, value.to_owned()))
@@ -426,6 +427,19 @@ mod tests {
         }
         settings.set("myapp.tenant", "7").unwrap();
         assert_eq!(settings.show("MyApp.Tenant").unwrap(), "7");
+        // Names may be made up, but not without end, of one kind or the other.
+        let mut made = 0;
+        let refused = loop {
+            let name = format!("myapp.name_{made}");
+            let set = if made % 2 == 0 { settings.set(&name, "x") } else { settings.set_local(&name, "x") };
+            match set {
+                Ok(()) => made += 1,
+                Err(error) => break error,
+            }
+            assert!(made < 10 * CUSTOM_SETTINGS_MAX, "{made} names were made up");
+        };
+        assert_eq!(refused.kind(), ErrorKind::ConfigurationLimitExceeded);
+        settings.set_local("myapp.tenant", "8").unwrap();
     }
 
     #[test]

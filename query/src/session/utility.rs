@@ -240,6 +240,7 @@ impl Session {
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
+        self.refuse_too_many_prepared()?;
         let declared = types.iter().map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty))).collect::<Result<_>>()?;
         let mut inner = Prepared::named(self.inner_statement(prepared, statement), declared);
         inner.from_sql = true;

@@ -1,6 +1,6 @@
 //! The startup message, and what somebody learns who is not let in.
 
-use stratos_tests::client::Server;
+use stratos_tests::client::{Server, rows, sqlstate};
 use stratos_tests::frames::{Frames, Message, frame, packet, query};
 use stratos_tests::node::{Node, stratos};
 
@@ -93,4 +93,35 @@ fn salt(server: &Server, user: &str) -> String {
     let said = frames.message().unwrap().body;
     let said = String::from_utf8_lossy(&said[4..]).into_owned();
     said.split(',').find_map(|part| part.strip_prefix("s=")).unwrap().to_owned()
+}
+
+#[test]
+fn passwords() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    // The first password is set on a node that trusts loopback.
+    let mut node = Node::dev(&data);
+    node.server().sql("ALTER ROLE stratos PASSWORD 'correct horse'");
+    assert_eq!(node.stop().and_then(|status| status.code()), Some(0));
+
+    let config = dir.path().join("node.toml");
+    let text = format!("data_dir = {data:?}\nsql_addr = \"127.0.0.1:0\"\nhttp_addr = \"127.0.0.1:0\"\n");
+    std::fs::write(&config, text).unwrap();
+    let node = Node::greeted(stratos(["start", "--config", config.to_str().unwrap()]), &data).unwrap();
+    let with = |password: Option<&str>| Server { password: password.map(str::to_owned), ..node.server().clone() };
+    assert_eq!(with(Some("correct horse")).sql("SELECT 1"), "1");
+    for wrong in [Some("wrong"), Some(""), None] {
+        let output = with(wrong).psql(&["-wc", "SELECT 1"]);
+        assert!(!output.status.success(), "{wrong:?}");
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        rows(&with(Some("correct horse")).connect().await, "SELECT 1").await.unwrap();
+        let error = with(Some("wrong")).try_connect().await.unwrap_err();
+        assert_eq!(sqlstate(&error), "28P01");
+        // Whether a role exists cannot be told from the answer.
+        let nobody = Server { user: "nobody".into(), ..with(Some("wrong")) };
+        assert_eq!(sqlstate(&nobody.try_connect().await.unwrap_err()), "28P01");
+    });
+    assert_eq!(with(Some("correct horse")).sql("SELECT 1"), "1");
 }
