@@ -14,7 +14,7 @@ use super::set::{setting_name, show_name, shown_as};
 use super::transaction::Company;
 pub(super) use crate::binder::fold_ident as fold;
 use crate::binder::{self, Body, CursorMove, Maintenance, ParsedStatement};
-use crate::catalog::Relation;
+use crate::catalog::{Relation, Table};
 use crate::ddl::DdlStatement;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn};
@@ -383,7 +383,7 @@ impl Session {
     }
 
     /// The user's table of that name.
-    pub(crate) fn existing_table(&mut self, name: &ObjectName) -> Result<Arc<crate::catalog::Table>> {
+    pub(crate) fn existing_table(&mut self, name: &ObjectName) -> Result<Arc<Table>> {
         let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
         let (schema, relation) = match parts.as_slice() {
             [name] => (None, name),
@@ -402,38 +402,42 @@ impl Session {
 
     async fn lock_tables(&mut self, lock: &ast::Lock) -> Result<StatementResult> {
         self.explicit_block("LOCK TABLE")?;
+        // Readers take no table locks here: who keeps them out keeps out only those who say ACCESS SHARE.
+        let mode = match lock.lock_mode {
+            Some(ast::LockTableMode::AccessShare) => TableLockMode::AccessShare,
+            Some(ast::LockTableMode::RowShare) => TableLockMode::RowShare,
+            Some(ast::LockTableMode::RowExclusive) => TableLockMode::RowExclusive,
+            Some(ast::LockTableMode::ShareUpdateExclusive) => TableLockMode::ShareUpdateExclusive,
+            Some(ast::LockTableMode::Share) => TableLockMode::Share,
+            Some(ast::LockTableMode::ShareRowExclusive) => TableLockMode::ShareRowExclusive,
+            Some(ast::LockTableMode::Exclusive) => TableLockMode::Exclusive,
+            Some(ast::LockTableMode::AccessExclusive) | None => TableLockMode::AccessExclusive,
+        };
         for target in &lock.tables {
-            let table = self.existing_table(&target.name)?;
-            // Readers take no table locks here: who keeps them out keeps out only those who say ACCESS SHARE.
-            let mode = match lock.lock_mode {
-                Some(ast::LockTableMode::AccessShare) => TableLockMode::AccessShare,
-                Some(ast::LockTableMode::RowShare) => TableLockMode::RowShare,
-                Some(ast::LockTableMode::RowExclusive) => TableLockMode::RowExclusive,
-                Some(ast::LockTableMode::ShareUpdateExclusive) => TableLockMode::ShareUpdateExclusive,
-                Some(ast::LockTableMode::Share) => TableLockMode::Share,
-                Some(ast::LockTableMode::ShareRowExclusive) => TableLockMode::ShareRowExclusive,
-                Some(ast::LockTableMode::Exclusive) => TableLockMode::Exclusive,
-                Some(ast::LockTableMode::AccessExclusive) | None => TableLockMode::AccessExclusive,
-            };
-            if lock.nowait {
-                let key = crate::catalog::keys::table(table.database, table.oid);
-                let wait = stratos_replication::WaitPolicy::NoWait;
-                stored(self.ensure_block().store.lock_object(&key, LockMode::Table(mode), wait).await).map_err(
-                    |error| {
-                        if error.kind() == ErrorKind::LockNotAvailable {
-                            Error::new(
-                                ErrorKind::LockNotAvailable,
-                                format!("could not obtain lock on relation \"{}\"", table.name),
-                            )
-                        } else {
-                            error
-                        }
-                    },
-                )?;
-            } else {
-                self.lock_table(table.database, table.oid, mode).await?;
+            loop {
+                let table = self.existing_table(&target.name)?;
+                match lock.nowait {
+                    true => self.lock_table_at_once(&table, mode).await?,
+                    false => self.lock_table(table.database, table.oid, mode).await?,
+                }
+                // Who was waited for may have dropped it, or given its name to another.
+                if self.existing_table(&target.name)?.oid == table.oid {
+                    break;
+                }
             }
         }
         done("LOCK TABLE")
+    }
+
+    async fn lock_table_at_once(&mut self, table: &Table, mode: TableLockMode) -> Result<()> {
+        let key = crate::catalog::keys::table(table.database, table.oid);
+        let wait = stratos_replication::WaitPolicy::NoWait;
+        match stored(self.ensure_block().store.lock_object(&key, LockMode::Table(mode), wait).await) {
+            Err(error) if error.kind() == ErrorKind::LockNotAvailable => Err(Error::new(
+                ErrorKind::LockNotAvailable,
+                format!("could not obtain lock on relation \"{}\"", table.name),
+            )),
+            locked => locked.map(drop),
+        }
     }
 }
