@@ -84,6 +84,16 @@ impl ParsedStatement {
     }
 }
 
+/// The tokens for the parser, and whether there is a chain of operators among them that has to be balanced.
+fn tokens_of(source: &SourceText) -> Result<(Vec<TokenWithSpan>, bool)> {
+    let tokens = Tokenizer::new(&StratosDialect::default(), source.text())
+        .tokenize_with_location()
+        .map_err(|e| token_error(source, &e.message, e.location))?;
+    check_numbers(&tokens, source)?;
+    let long = check_chains(&tokens)? > BALANCED_ABOVE;
+    Ok((rewrite(tokens, source)?, long))
+}
+
 /// Parses a query string into its statements; none for an empty one.
 ///
 /// # Errors
@@ -96,12 +106,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         ));
     }
     let source = Arc::new(SourceText::new(sql));
-    let tokens = Tokenizer::new(&StratosDialect::default(), sql)
-        .tokenize_with_location()
-        .map_err(|e| token_error(&source, &e.message, e.location))?;
-    check_numbers(&tokens, &source)?;
-    let long = check_chains(&tokens)? > BALANCED_ABOVE;
-    let tokens = rewrite(tokens, &source)?;
+    let (tokens, long) = tokens_of(&source)?;
     let dialect = StratosDialect::for_tokens(tokens.len());
     let ends = statement_ends(&tokens, &source);
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
@@ -246,12 +251,7 @@ fn set_constraints(text: &str) -> Result<Option<Body>> {
 /// As [`parse`].
 pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
     let source = Arc::new(SourceText::new(sql));
-    let tokens = Tokenizer::new(&StratosDialect::default(), sql)
-        .tokenize_with_location()
-        .map_err(|e| token_error(&source, &e.message, e.location))?;
-    check_numbers(&tokens, &source)?;
-    let long = check_chains(&tokens)? > BALANCED_ABOVE;
-    let tokens = rewrite(tokens, &source)?;
+    let (tokens, long) = tokens_of(&source)?;
     let dialect = StratosDialect::for_tokens(tokens.len());
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
     let parsed = parser.parse_expr();
