@@ -19,7 +19,7 @@ use crate::catalog::{
 use crate::ddl::Notice;
 use crate::exec::rules::TableRules;
 use crate::exec::{online_index, stored};
-use crate::lower::QueryRuntime;
+use crate::lower::{QueryRuntime, remove_spilled};
 use crate::rows::{database_prefix, index_prefix};
 use crate::sequences::{RowIds, Sequences};
 use crate::session::{Identity, Session, SessionShared, Settings};
@@ -175,6 +175,7 @@ impl Engine {
         ensure_maintenance_database(&store).await?;
         ensure_shards(&store).await?;
         let salt_secret = ensure_secret(&store).await?;
+        remove_spilled(&options.spill_dir);
         Engine::assemble(store, options, salt_secret)
     }
 

@@ -8,7 +8,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use stratos_types::{Datum, PgType, Result};
 
 use crate::ir::OutputColumn;
-use crate::lower::RowStream;
+use crate::lower::{QueryRuntime, RowStream, error_from, kept_rows};
 
 /// What a statement gives back.
 pub enum StatementResult {
@@ -92,6 +92,56 @@ impl RowBlock {
             RowBlock::Rows(rows) => Ok(rows[row][column].clone()),
             RowBlock::Batch(batch) => crate::arrow::datum_at(batch.column(column).as_ref(), row, ty),
         }
+    }
+}
+
+/// Bytes of rows that a statement may keep without counting them.
+const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
+
+/// Rows that a statement keeps until it has ended. What is more than a few of them is charged to the memory of queries.
+#[derive(Debug, Default)]
+pub struct KeptRows {
+    rows: Vec<Vec<Datum>>,
+    /// Bytes of rows since something was charged.
+    uncounted: usize,
+    charge: Option<MemoryReservation>,
+}
+
+impl KeptRows {
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// 53200: the rows take more memory than there is for them.
+    pub(crate) fn push(&mut self, row: Vec<Datum>, runtime: &QueryRuntime) -> Result<()> {
+        self.uncounted += size_of::<Vec<Datum>>() + row.iter().map(Datum::size_bytes).sum::<usize>();
+        self.rows.push(row);
+        if self.uncounted < UNCOUNTED_BYTES_MAX {
+            return Ok(());
+        }
+        let charge = self.charge.get_or_insert_with(|| kept_rows(runtime.memory_pool()));
+        charge.try_grow(std::mem::take(&mut self.uncounted)).map_err(error_from)
+    }
+
+    /// How many rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Without the first `skipped` rows, and with the first `width` values of each.
+    pub(crate) fn trimmed(mut self, skipped: usize, width: usize) -> KeptRows {
+        self.rows.drain(..skipped.min(self.rows.len()));
+        self.rows.iter_mut().for_each(|row| row.truncate(width));
+        self
+    }
+
+    /// The rows, and what has to be held on to as long as they are there.
+    pub(crate) fn into_parts(self) -> (Vec<Vec<Datum>>, Option<MemoryReservation>) {
+        (self.rows, self.charge)
+    }
+
+    /// The rows as what a statement gives back.
+    pub(crate) fn into_result(self, columns: Arc<[OutputColumn]>, tag: &'static str) -> ResultSet {
+        ResultSet::from_rows(columns, tag, self.rows).charged(self.charge)
     }
 }
 

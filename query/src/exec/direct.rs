@@ -11,7 +11,7 @@ use stratos_replication::{ReadView, Span};
 use stratos_types::key::encode_column;
 use stratos_types::{Datum, PgType, Result};
 
-use super::dml::{ChangePlan, Target};
+use super::change::{ChangePlan, Target};
 use super::foreign_keys::after_departure;
 use super::write::TableWriter;
 use super::{BREATHE_ROWS, Changes, StatementContext, breathe, scan, stored};

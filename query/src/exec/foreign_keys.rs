@@ -20,7 +20,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::rules::{Incoming, Outgoing, TableRules};
 use super::write::TableWriter;
-use super::{StatementContext, deferred_keys, scan, stored, violations};
+use super::{BREATHE_ROWS, StatementContext, breathe, deferred_keys, scan, stored, violations};
 use crate::binder::{BindContext, ScalarBinder};
 use crate::catalog::{ForeignKey, ReferentialAction, Table};
 use crate::eval::{Layout, Program};
@@ -111,8 +111,10 @@ pub async fn require_late(
     all: bool,
 ) -> Result<()> {
     let mut done = HashSet::with_capacity(keys.len());
-    for key in keys.into_iter().filter(|key| done.insert(key.clone())) {
-        context.eval.check_canceled()?;
+    for (at, key) in keys.into_iter().filter(|key| done.insert(key.clone())).enumerate() {
+        if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
+            breathe(context.eval).await?;
+        }
         // One that the statement took away again, or gave another key, needs nothing under this one.
         let Some(value) = stored(context.transaction.get(&key))? else { continue };
         let row = decode_row(&rules.table, &key, &value)?;
@@ -499,7 +501,10 @@ impl Round<'_> {
                 if keys.is_empty() || (content && self.key_still_exists(context, &departure.old)?) {
                     continue;
                 }
-                for key in keys {
+                for (at, key) in keys.iter().enumerate() {
+                    if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
+                        breathe(context.eval).await?;
+                    }
                     // Somebody may be about to take it away, which decides.
                     let child = match writer.lock(context, key, LockMode::KeyShare).await {
                         Err(error) if error.kind() == ErrorKind::SerializationFailure => {
@@ -546,8 +551,10 @@ impl Round<'_> {
                 }
                 _ => Some(vec![Datum::Null; key.columns.len()]),
             };
-            for row in rows {
-                context.eval.check_canceled()?;
+            for (at, row) in rows.into_iter().enumerate() {
+                if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
+                    breathe(context.eval).await?;
+                }
                 let Some(values) = &replacement else {
                     writer.delete(context, &row).await?;
                     next.push(Departed { old: row.values, new: None });
@@ -590,7 +597,10 @@ impl Round<'_> {
             let mut all = Vec::with_capacity(children.keys.len());
             for (departure, keys) in self.departures.iter().zip(&children.keys) {
                 let mut rows = Vec::with_capacity(keys.len());
-                for key in keys {
+                for (at, key) in keys.iter().enumerate() {
+                    if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
+                        breathe(context.eval).await?;
+                    }
                     let child = writer.lock(context, key, LockMode::Update).await?;
                     changed |= child.version > children.at;
                     if let Some(values) = child.row

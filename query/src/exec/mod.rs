@@ -2,19 +2,22 @@
 //!
 //! - [`rules`]: what must hold for a table's rows, compiled once per plan
 //! - [`mod@write`]: one row in, changed or out, with its index entries, constraints and foreign keys
-//! - [`dml`]: INSERT, UPDATE, DELETE
+//! - [`insert`], [`change`], [`returning`]: INSERT, UPDATE and DELETE, RETURNING; [`dml`]: what they share
 //! - [`direct`]: statement shapes that are gets and writes by key
 //! - [`jobs`], [`online_index`]: what DDL does to rows
 //! - [`foreign_keys`], [`deferred`]: what refers to what, now and at the end of the transaction
 //! - [`violations`]: the errors of constraints
 
+pub mod change;
 pub mod deferred;
 pub mod deferred_keys;
 pub mod direct;
-pub mod dml;
+mod dml;
 pub mod foreign_keys;
+pub mod insert;
 pub mod jobs;
 pub mod online_index;
+mod returning;
 pub mod row_locks;
 pub mod rules;
 pub mod violations;
@@ -27,6 +30,7 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use self::deferred::Deferred;
 use crate::engine::Engine;
+use crate::result::KeptRows;
 use crate::session::EvalContext;
 
 /// What a running statement has at hand.
@@ -83,20 +87,38 @@ fn scan(
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
 ) -> Result<bool> {
     let mut cursor = view.scan(span, Direction::Forward);
-    let mut outcome = Ok(true);
-    let mut more = true;
-    while more {
+    // Whether more follows, as long as the visitor wants it.
+    let mut step = || {
         context.check_canceled()?;
-        more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
+        let mut outcome = Ok(true);
+        let more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
             if matches!(outcome, Ok(true)) {
                 outcome = visit(key, value);
             }
         }))?;
-        if !std::mem::replace(&mut outcome, Ok(true))? {
-            return Ok(false);
-        }
+        Ok::<_, Error>(outcome?.then_some(more))
+    };
+    match step()? {
+        // What does not end with the first step may be the whole of a large table.
+        Some(true) => beside_others(|| {
+            loop {
+                match step()? {
+                    Some(true) => {}
+                    ended => return Ok(ended.is_some()),
+                }
+            }
+        }),
+        ended => Ok(ended.is_some()),
     }
-    Ok(true)
+}
+
+/// Runs what may take long, on a thread that has other tasks too: they go elsewhere meanwhile.
+fn beside_others<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread) {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
 }
 
 /// Rows that a loop goes through between two calls of [`breathe`].
@@ -118,7 +140,7 @@ pub struct Changes {
     /// Rows inserted, updated or deleted.
     pub count: u64,
     /// Rows of RETURNING.
-    pub returned: Vec<Vec<Datum>>,
+    pub returned: KeptRows,
 }
 
 /// Turns the store's errors into the statement's.

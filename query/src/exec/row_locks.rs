@@ -13,10 +13,11 @@ use std::sync::Arc;
 use stratos_replication::{LockOutcome, WaitPolicy};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
-use super::{StatementContext, stored};
+use super::{StatementContext, breathe, stored};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
 use crate::ir::{ColumnId, Cte, Expr, ExprKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, Walk};
+use crate::result::KeptRows;
 
 /// How often a statement looks again because rows changed under it.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -155,7 +156,8 @@ async fn rows_of(context: &mut StatementContext<'_>, rel: &Rel, ctes: &[Cte]) ->
         false => Rel::With { ctes: ctes.to_vec(), body: Box::new(rel.clone()) },
     };
     let literals = |row: Vec<Datum>| row.into_iter().zip(&columns).map(|(v, c)| Expr::literal(v, c.ty)).collect();
-    let rows = run(context, &query).await?.into_iter().map(literals).collect();
+    let (rows, _charge) = run(context, &query).await?.into_parts();
+    let rows = rows.into_iter().map(literals).collect();
     Ok(Rel::Values { columns, rows })
 }
 
@@ -176,8 +178,8 @@ fn collect_produced(rel: &Rel, produced: &mut HashSet<ColumnId>) {
 /// Runs the query and gives its rows, all of them locked.
 ///
 /// # Errors
-/// 55P03 with NOWAIT, deadlocks, 40001 above READ COMMITTED, and the query's.
-pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Vec<Datum>>> {
+/// 55P03 with NOWAIT, deadlocks, 40001 above READ COMMITTED, 53200 for more rows than there is memory for, and the query's.
+pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<KeptRows> {
     // Those of its WITH are its own, whatever stands around its body.
     let (ctes, rel) = match rel {
         Rel::With { ctes, body } => (ctes.clone(), body.as_ref()),
@@ -204,16 +206,7 @@ pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Vec<Ve
         let offset = usize::try_from(offset.unwrap_or(0)).unwrap_or(usize::MAX);
         let limit = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         match attempt(context, &keyed, &rewrite.targets, &positions, offset.saturating_add(limit)).await? {
-            Some(rows) => {
-                return Ok(rows
-                    .into_iter()
-                    .skip(offset)
-                    .map(|mut row| {
-                        row.truncate(width);
-                        row
-                    })
-                    .collect());
-            }
+            Some(rows) => return Ok(rows.trimmed(offset, width)),
             None => stored(context.transaction.begin_statement())?,
         }
     }
@@ -239,9 +232,9 @@ async fn attempt(
     targets: &[Target],
     positions: &[Vec<Option<usize>>],
     wanted: usize,
-) -> Result<Option<Vec<Vec<Datum>>>> {
+) -> Result<Option<KeptRows>> {
     let mut stream = super::dml::source_rows(context, rel).await?;
-    let mut locked = Vec::new();
+    let mut locked = KeptRows::default();
     let mut changed_any = false;
     while locked.len() < wanted {
         let Some(rows) = stream.next_rows(CHUNK_ROWS).await? else { break };
@@ -249,7 +242,6 @@ async fn attempt(
             if locked.len() >= wanted {
                 break;
             }
-            context.eval.check_canceled()?;
             let mut keep = true;
             for (target, positions) in targets.iter().zip(positions) {
                 let Some(key) = key_of(&target.table, &row, positions)? else { continue };
@@ -278,9 +270,10 @@ async fn attempt(
                 }
             }
             if keep {
-                locked.push(row);
+                locked.push(row, context.engine.runtime())?;
             }
         }
+        breathe(context.eval).await?;
     }
     Ok((!changed_any).then_some(locked))
 }

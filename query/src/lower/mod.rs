@@ -73,6 +73,7 @@ pub use template::PlanTemplate;
 pub(crate) use context::statement_of;
 pub(crate) use pool::kept_rows;
 pub(crate) use rel::Lowerer;
+pub(crate) use runtime::remove_spilled;
 pub(crate) use tuples::{TupleSet, membership};
 
 use crate::ir::{ColumnId, Rel};

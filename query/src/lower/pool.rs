@@ -16,11 +16,11 @@ const SHARE_OF_OTHERS_MULTIPLE: usize = 2;
 /// What operators that do not go to disk leave to the others.
 const FOR_SPILLABLE_DIVISOR: usize = 4;
 
-/// Rows that cursors keep have at most this part of the memory. They stay for as long as a client likes: queries share what
-/// they leave.
+/// Rows that cursors and statements keep have at most this part of the memory. They stay for as long as a client likes: queries
+/// share what they leave.
 const FOR_KEPT_ROWS_DIVISOR: usize = 2;
 /// The name of their consumers, which are no operators: an idle one takes no share.
-const KEPT_ROWS: &str = "rows of a cursor";
+const KEPT_ROWS: &str = "rows that are kept";
 
 /// Memory for rows that are kept beside the running queries.
 pub(crate) fn kept_rows(pool: &Arc<dyn MemoryPool>) -> MemoryReservation {

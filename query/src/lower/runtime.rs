@@ -1,5 +1,6 @@
 //! Running statements: the node's memory and disk for queries, the optimizer's rules, the stream of results.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -80,6 +81,19 @@ struct Inner {
     threads: Option<Handle>,
     store: Option<Arc<dyn StoreFacts>>,
     segments: SegmentCache,
+}
+
+/// How the names of directories begin in which queries keep what they spill.
+const SPILL_PREFIX: &str = "datafusion-";
+
+/// Removes what the queries of an earlier process have left on the disk: a crash gives them no time to.
+pub(crate) fn remove_spilled(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(SPILL_PREFIX)) {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "what a query has left on the disk stays there");
+        }
+    }
 }
 
 impl QueryRuntime {

@@ -305,7 +305,7 @@ impl Session {
         let mut context = StatementContext::new(&engine, &mut block.store, &mut block.deferred, &eval, params, wait);
         let rows = crate::exec::row_locks::run(&mut context, &plan.query.rel).await;
         block.store.finish_statement(rows.is_ok());
-        Ok(Some(rows_of(planned, rows?)))
+        Ok(Some(StatementResult::Rows(rows?.into_result(planned.output.clone(), "SELECT"))))
     }
 
     /// Holds on to a table for DDL or for a change: waits for those who use it otherwise.
@@ -333,5 +333,5 @@ fn change_result(planned: &Planned, changes: Changes) -> StatementResult {
     if !returns {
         return StatementResult::Done(format!("{tag} {}", changes.count));
     }
-    StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), tag, changes.returned))
+    StatementResult::Rows(changes.returned.into_result(planned.output.clone(), tag))
 }

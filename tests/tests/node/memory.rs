@@ -87,6 +87,9 @@ async fn more_data_than_memory() {
         "SELECT max(n) FROM (SELECT cardinality(array_agg(note)) AS n FROM large GROUP BY code % 3) g",
         "SELECT count(last) FROM (SELECT max(note) OVER () AS last FROM large) w",
         "SELECT count(last) FROM (SELECT last_value(note) OVER (PARTITION BY code % 2) AS last FROM large) w",
+        // Rows that a statement keeps until it has ended.
+        "SELECT id, note FROM large FOR UPDATE",
+        "UPDATE large SET code = code RETURNING note",
     ] {
         assert_eq!(rows(&client, kept).await, Err("53200".to_owned()), "{kept}");
     }

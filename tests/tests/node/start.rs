@@ -78,7 +78,11 @@ fn a_second_node_is_told_of_the_first() {
     refused(&dev(&data), &format!("data is in use by process {}", node.id()));
     refused(&run(["check", "--data", data.to_str().unwrap()]), "is in use by process");
     assert_eq!(node.server().sql("SELECT 1"), "1");
-    // A crash leaves no lock behind.
+    // A crash leaves no lock behind, and what queries have put on the disk goes with the next start.
     node.kill();
+    let left = data.join("spill/datafusion-left");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("part"), "rows").unwrap();
     assert_eq!(Node::dev(&data).server().sql("SELECT 1"), "1");
+    assert!(!left.exists(), "what a query has spilled stays on the disk for ever");
 }
