@@ -416,12 +416,19 @@ impl Session {
         for target in &lock.tables {
             loop {
                 let table = self.existing_table(&target.name)?;
+                let before = self.ensure_block().store.savepoint();
                 match lock.nowait {
                     true => self.lock_table_at_once(&table, mode).await?,
                     false => self.lock_table(table.database, table.oid, mode).await?,
                 }
                 // Who was waited for may have dropped it, or given its name to another.
-                if self.existing_table(&target.name)?.oid == table.oid {
+                let meant = self.existing_table(&target.name)?.oid == table.oid;
+                let store = &mut self.ensure_block().store;
+                if !meant {
+                    store.rollback_to(before);
+                }
+                store.release(before);
+                if meant {
                     break;
                 }
             }
