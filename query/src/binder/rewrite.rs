@@ -415,7 +415,13 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
             Keyword::TABLE
                 if statement_start
                     || matches!(out.last().map(|t| &t.token), Some(Token::LParen))
-                        && !matches!(next.map(|t| &t.token), Some(Token::RParen | Token::Comma)) =>
+                        && !matches!(next.map(|t| &t.token), Some(Token::RParen | Token::Comma))
+                    || (matches!(out.last().map(|t| &t.token), Some(Token::RParen))
+                        || matches!(
+                            previous,
+                            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::ALL | Keyword::DISTINCT
+                        ))
+                        && matches!(next.map(|t| &t.token), Some(Token::Word(_))) =>
             {
                 out.push(word("SELECT", Keyword::SELECT, false, span));
                 out.push(plain(Token::Mul, span));
