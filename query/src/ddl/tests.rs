@@ -296,7 +296,6 @@ fn unsupported_clauses_are_named() {
         ("create temp table d(a int)", "TEMPORARY is not supported"),
         ("create table d(a int) partition by range (a)", "PARTITION BY is not supported"),
         ("create table d(a int generated always as (1+1) stored)", "generated column is not supported"),
-        ("create table d(a int unique deferrable)", "DEFERRABLE UNIQUE is not supported"),
         ("create table d(a int primary key deferrable)", "DEFERRABLE PRIMARY KEY is not supported"),
         (
             "create table d(a int) with (autovacuum_enabled=false)",
