@@ -52,7 +52,7 @@ pub enum SequenceChange {
     /// As in CREATE SEQUENCE.
     Option(Box<SequenceOptions>),
     /// `RESTART [WITH n]`
-    Restart(Option<Expr>),
+    Restart(Option<Box<Expr>>),
     /// `AS type`
     Type(DataType),
     /// `OWNED BY`
@@ -211,7 +211,7 @@ fn restart(parser: &mut Parser<'_>) -> Result<Option<SequenceChange>, ParserErro
     }
     let with = accept_words(parser, &["with"]);
     let number = matches!(parser.peek_token().token, Token::Number(..) | Token::Minus | Token::Plus);
-    Ok(Some(SequenceChange::Restart(if with || number { Some(signed(parser)?) } else { None })))
+    Ok(Some(SequenceChange::Restart(if with || number { Some(Box::new(signed(parser)?)) } else { None })))
 }
 
 /// An option as of CREATE SEQUENCE, if one comes next.

@@ -355,7 +355,7 @@ impl Ddl<'_, '_> {
         for change in changes {
             match change {
                 SequenceChange::Option(option) => options.push((**option).clone()),
-                SequenceChange::Restart(value) => set(&mut restart, value.as_ref().map(integer).transpose()?)?,
+                SequenceChange::Restart(value) => set(&mut restart, value.as_deref().map(integer).transpose()?)?,
                 SequenceChange::Type(ty) => set(&mut data_type, ty)?,
                 SequenceChange::OwnedBy(column) => set(&mut owner, column)?,
                 SequenceChange::OwnerTo(_) | SequenceChange::Rename(_) | SequenceChange::SetSchema(_) => {

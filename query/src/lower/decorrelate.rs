@@ -251,8 +251,11 @@ fn of_nothing(value: &Expr, aggregates: &[(OutputColumn, AggregateCall)]) -> Opt
     Some(value)
 }
 
+/// Columns over aggregates, what these take in, and they themselves.
+type OverAggregates<'a> = (Vec<(OutputColumn, Expr)>, &'a Rel, &'a [(OutputColumn, AggregateCall)]);
+
 /// A select list over aggregates of all that there is, and the aggregates.
-fn over_aggregates(rel: &Rel) -> Option<(Vec<(OutputColumn, Expr)>, &Rel, &[(OutputColumn, AggregateCall)])> {
+fn over_aggregates(rel: &Rel) -> Option<OverAggregates<'_>> {
     match rel {
         Rel::Project { input, columns } => match input.as_ref() {
             Rel::Aggregate { input, group_by, grouping_sets: None, aggregates, groupings }

@@ -66,7 +66,7 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, places: &[(usize, usize)], above: &[us
         let kept = of_scan.into_iter().map(|(key, _)| *key).collect();
         Some(Keyed { scan: scan.clone(), way: [above, &first.way].concat(), kept, types, path })
     }));
-    let mut sides: Vec<(&[usize], Vec<(usize, usize)>)> = Vec::new();
+    let mut sides: Vec<(&[usize], Places)> = Vec::new();
     for (key, trace) in &traced {
         for (way, place) in &trace.compared {
             match sides.iter_mut().find(|(side, _)| side == way) {
@@ -81,6 +81,9 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, places: &[(usize, usize)], above: &[us
         }
     }
 }
+
+/// Keys, and where they stand.
+type Places = Vec<(usize, usize)>;
 
 /// Where an output column comes from.
 struct Trace {

@@ -105,7 +105,7 @@ impl Session {
         let (wanted, inner) = wanted(statement)?;
         let (inner, planned, params) = match inner {
             Statement::Execute { name: Some(name), parameters, .. } => {
-                let found = self.to_execute(&super::utility::statement_name(name), parameters).await?;
+                let found = self.what_to_execute(&super::utility::statement_name(name), parameters).await?;
                 let Some(found) = found else { return Ok(StatementResult::Empty) };
                 found
             }

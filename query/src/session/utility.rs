@@ -270,14 +270,14 @@ impl Session {
         arguments: &[AstExpr],
         company: Company,
     ) -> Result<StatementResult> {
-        match self.to_execute(name, arguments).await? {
+        match self.what_to_execute(name, arguments).await? {
             Some((prepared, planned, params)) => self.execute(&prepared, planned, params, company).await,
             None => Ok(StatementResult::Empty),
         }
     }
 
     /// What EXECUTE is to run, with the values of its arguments; none for an empty statement.
-    pub(super) async fn to_execute(
+    pub(super) async fn what_to_execute(
         &mut self,
         name: &str,
         arguments: &[AstExpr],
@@ -310,7 +310,7 @@ impl Session {
         let Statement::CreateTable(create) = sql.as_ref() else { return Ok(None) };
         let Some(query) = create.query.as_deref() else { return Ok(None) };
         let Some((name, arguments)) = binder::executed(binder::data_wanted(query).0) else { return Ok(None) };
-        let Some((prepared, planned, params)) = self.to_execute(&name, &arguments).await? else { return Ok(None) };
+        let Some((prepared, planned, params)) = self.what_to_execute(&name, &arguments).await? else { return Ok(None) };
         let Some(Statement::Query(executed)) = prepared.parsed.as_ref().and_then(|parsed| parsed.sql()) else {
             return Err(Error::new(ErrorKind::WrongObjectType, "prepared statement is not a SELECT"));
         };
