@@ -120,6 +120,7 @@ mod tests {
             delimiter: b',',
             null: String::new(),
             header: false,
+            header_matches: false,
             quote: b'"',
             escape,
             force_quote: Vec::new(),

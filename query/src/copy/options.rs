@@ -34,6 +34,8 @@ pub struct CopyOptions {
     pub null: String,
     /// The first line names the columns.
     pub header: bool,
+    /// In: it must name them as they are.
+    pub header_matches: bool,
     /// CSV: around fields.
     pub quote: u8,
     /// CSV: before a quote inside quotes.
@@ -67,6 +69,7 @@ struct Written {
     delimiter: Option<u8>,
     null: Option<String>,
     header: bool,
+    header_matches: bool,
     quote: Option<u8>,
     escape: Option<u8>,
     force_quote: Vec<String>,
@@ -127,10 +130,13 @@ impl Written {
             }
             "delimiter" => self.delimiter = Some(one_byte(value()?, "delimiter")?),
             "null" => self.null = Some(value()?.to_owned()),
-            "header" if option.value.as_deref() == Some("match") => {
-                return Err(Error::unsupported("COPY HEADER MATCH"));
+            "header" => {
+                self.header_matches = option.value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("match"));
+                self.header = self.header_matches
+                    || boolean().map_err(|_| {
+                        Error::new(ErrorKind::SyntaxError, "header requires a Boolean value or \"match\"")
+                    })?;
             }
-            "header" => self.header = boolean()?,
             "quote" => self.quote = Some(one_byte(value()?, "quote")?),
             "escape" => self.escape = Some(one_byte(value()?, "escape")?),
             "force_quote" => self.force_quote = names(&option.columns),
@@ -173,6 +179,9 @@ impl Written {
                 return refuse("COPY force options are available only in CSV mode");
             }
         }
+        if to && self.header_matches {
+            return invalid("cannot use \"match\" with HEADER in COPY TO");
+        }
         if !to && !self.force_quote.is_empty() {
             return refuse("COPY force quote only available using COPY TO");
         }
@@ -203,6 +212,7 @@ impl Written {
             delimiter,
             null,
             header: self.header,
+            header_matches: self.header_matches,
             quote,
             escape: self.escape.unwrap_or(quote),
             force_quote: self.force_quote,

@@ -403,6 +403,28 @@ impl CopyIn {
         error.with_context(format!("COPY {}, line {}", self.rules.table.name, self.line))
     }
 
+    /// HEADER MATCH: the first line names the columns in their order.
+    fn check_header(&self, names: &[Option<Cow<'_, str>>]) -> Result<()> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::BadCopyFileFormat, message));
+        let (got, expected) = (names.len(), self.columns.len());
+        if got != expected {
+            return wrong(format!("wrong number of fields in header line: got {got}, expected {expected}"));
+        }
+        for (at, (name, column)) in names.iter().zip(&self.columns).enumerate() {
+            let expected = &self.rules.table.columns[*column].name;
+            let got = match name {
+                Some(name) if name == expected => continue,
+                Some(name) => format!("\"{name}\""),
+                None => format!("null value (\"{}\")", self.options.null),
+            };
+            let field = at + 1;
+            return wrong(format!(
+                "column name mismatch in header line field {field}: got {got}, expected \"{expected}\""
+            ));
+        }
+        Ok(())
+    }
+
     fn next_row(&mut self, data: &[u8], last: bool, context: &mut StatementContext<'_>) -> Result<Step> {
         match self.options.format {
             CopyFormat::Binary => self.next_binary(data, context),
@@ -418,6 +440,11 @@ impl CopyIn {
                 self.text_resume = 0;
                 self.line += 1;
                 if std::mem::take(&mut self.header_pending) {
+                    if self.options.header_matches {
+                        let mut names = Vec::with_capacity(self.columns.len());
+                        text::fields(&data[..end], self.options.delimiter, &self.options.null, &mut names)?;
+                        self.check_header(&names)?;
+                    }
                     return Ok(Step::Skip(next));
                 }
                 if &data[..end] == END_MARKER {
@@ -437,6 +464,13 @@ impl CopyIn {
                 self.csv_resume = (0, false);
                 self.line += 1;
                 if std::mem::take(&mut self.header_pending) {
+                    if self.options.header_matches {
+                        let mut names = Vec::with_capacity(self.columns.len());
+                        csv::fields(&data[..end], &self.options, &mut names)?;
+                        let is_null = |field: &CsvField| !field.quoted && field.text == self.options.null;
+                        let names = names.into_iter().map(|field| (!is_null(&field)).then_some(Cow::Owned(field.text)));
+                        self.check_header(&names.collect::<Vec<_>>())?;
+                    }
                     return Ok(Step::Skip(next));
                 }
                 if &data[..end] == END_MARKER {

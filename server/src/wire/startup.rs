@@ -132,6 +132,8 @@ async fn start(
                 if let (16, Some(body)) = (length, input.get(8..16)) {
                     engine.cancel((&body[..4]).get_i32(), (&body[4..]).get_i32());
                 }
+                // Over TLS the end has to be said: clients that wait for it take a bare end of the stream for an attack.
+                Connection::new(stream, BytesMut::new(), 0).close().await;
                 return Ok(None);
             }
             _ => {

@@ -113,6 +113,20 @@ def copy(conn):
     with cur.copy("COPY py_copy FROM STDIN (FORMAT csv, HEADER, NULL 'nil', DELIMITER ';')") as copy:
         copy.write('id;t;d\n100;"a;""b""";2024-05-06\n101;nil;nil\n')
     assert cur.execute("SELECT t FROM py_copy WHERE id >= 100 ORDER BY id").fetchall() == [('a;"b"',), (None,)]
+    cur.execute("DELETE FROM py_copy WHERE id = 100")
+    with cur.copy("COPY py_copy (t, id) FROM STDIN (FORMAT csv, HEADER MATCH)") as copy:
+        copy.write("t,id\nx,100\n")
+    for options, header, said in [
+        ("FORMAT csv, HEADER Match", "id,t", 'column name mismatch in header line field 1: got "id", expected "t"'),
+        ("HEADER MATCH", "t\t\\N", 'column name mismatch in header line field 2: got null value ("\\N"), expected "id"'),
+        ("HEADER MATCH", "t", "wrong number of fields in header line: got 1, expected 2"),
+    ]:
+        try:
+            with cur.copy(f"COPY py_copy (t, id) FROM STDIN ({options})") as copy:
+                copy.write(f"{header}\n")
+            raise AssertionError(f"accepted {header!r}")
+        except errors.BadCopyFileFormat as error:
+            assert error.diag.message_primary == said, error.diag.message_primary
     try:
         with cur.copy("COPY py_copy FROM STDIN") as copy:
             copy.write("500\tx\t2024-01-01\nnonsense\tx\t2024-01-01\n")
@@ -191,7 +205,8 @@ def asynchronous(conn):
         async with await psycopg.AsyncConnection.connect(URI) as own:
             task = asyncio.create_task(own.execute("SELECT pg_sleep(60)"))
             await asyncio.sleep(0.5)
-            own.cancel()
+            # Over TLS, where the server has it: raises an error unless the server ends the connection properly.
+            await own.cancel_safe()
             try:
                 await task
                 raise AssertionError("not cancelled")
