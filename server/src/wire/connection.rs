@@ -99,7 +99,7 @@ impl Connection {
     /// tells how many messages it were.
     ///
     /// # Errors
-    /// As [`Connection::buffered_message`].
+    /// As [`Connection::arrived`].
     pub fn take_copy_data(&mut self, bytes_max: usize, mut take: impl FnMut(&[u8])) -> Result<usize, ConnectionError> {
         let (mut messages, mut bytes) = (0, 0);
         while bytes < bytes_max {
