@@ -13,16 +13,18 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::binder::BindContext;
 use crate::cache::Cache;
+pub use crate::catalog::Encryption;
 use crate::catalog::{
-    self, CatalogReader, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, Visit, keys,
+    self, CatalogReader, Index, OidPool, Role, SessionFacts, Snapshot, SnapshotCache, StoreFacts, Table, Visit, keys,
 };
+use crate::counters::{Counters, DatabaseActivity};
 use crate::ddl::Notice;
 use crate::exec::rules::TableRules;
 use crate::exec::{online_index, stored};
 use crate::lower::{QueryRuntime, remove_spilled};
 use crate::rows::{database_prefix, index_prefix};
 use crate::sequences::{RowIds, Sequences};
-use crate::session::{Identity, Session, SessionShared, Settings};
+use crate::session::{Identity, RelationSize, Session, SessionShared, Settings};
 
 /// How the SQL side of a node is set up.
 #[derive(Debug, Clone)]
@@ -87,6 +89,7 @@ pub struct Engine {
     /// Long statements that may be parsed and bound at once.
     planning: Arc<Semaphore>,
     started_micros: i64,
+    counters: Arc<Counters>,
 }
 
 /// A view of the store, as the catalog reads it.
@@ -127,6 +130,7 @@ struct NodeFacts {
     store: Store,
     sequences: Arc<Sequences>,
     sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>>,
+    counters: Arc<Counters>,
 }
 
 impl StoreFacts for NodeFacts {
@@ -140,6 +144,10 @@ impl StoreFacts for NodeFacts {
 
     fn sequence_value(&self, database: u32, storage: u32) -> Result<Option<keys::SequenceValue>> {
         self.sequences.value(database, storage)
+    }
+
+    fn activity(&self, database: u32) -> DatabaseActivity {
+        self.counters.activity(database)
     }
 
     fn locks(&self) -> Vec<catalog::LockFacts> {
@@ -161,6 +169,8 @@ pub struct Connect {
     pub client: String,
     /// Address at which it was accepted.
     pub server: String,
+    /// How the connection is encrypted, if it is.
+    pub encryption: Option<Encryption>,
     /// Settings that the client asks for at its start.
     pub settings: Vec<(String, String)>,
 }
@@ -190,7 +200,13 @@ impl Engine {
     fn assemble(store: Store, options: EngineOptions, salt_secret: [u8; SECRET_BYTES]) -> Result<Arc<Engine>> {
         let sequences = Arc::new(Sequences::new(store.clone()));
         let sessions: Arc<RwLock<HashMap<i32, Arc<SessionShared>>>> = Arc::default();
-        let facts = NodeFacts { store: store.clone(), sequences: sequences.clone(), sessions: sessions.clone() };
+        let counters: Arc<Counters> = Arc::default();
+        let facts = NodeFacts {
+            store: store.clone(),
+            sequences: sequences.clone(),
+            sessions: sessions.clone(),
+            counters: counters.clone(),
+        };
         let runtime = QueryRuntime::new(&options, Some(Arc::new(facts)))?;
         let catalog_changes = store.watch_key(keys::version());
         Ok(Arc::new(Engine {
@@ -209,10 +225,11 @@ impl Engine {
             salt_secret,
             planning: Arc::new(Semaphore::new(LONG_STATEMENTS_AT_ONCE)),
             started_micros: crate::session::now_micros(),
+            counters,
         }))
     }
 
-    /// Takes away what an earlier process began and did not finish, and told nobody of: indexes that it was building.
+    /// Takes away what an earlier process began and did not finish, and told nobody of: indexes that it was building, and temporary tables of its sessions.
     ///
     /// # Errors
     /// The store's.
@@ -220,6 +237,7 @@ impl Engine {
         let databases: Vec<u32> = self.latest_catalog(catalog::NO_DATABASE)?.databases.keys().copied().collect();
         for database in databases {
             online_index::abandon_unfinished(self, database).await?;
+            crate::session::drop_temporary(self, database, |_| true).await?;
         }
         Ok(())
     }
@@ -227,6 +245,16 @@ impl Engine {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What its sessions have done.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// When it started, in Unix microseconds.
+    pub fn started_micros(&self) -> i64 {
+        self.started_micros
     }
 
     /// How it was set up.
@@ -311,6 +339,10 @@ impl Engine {
         if !role.login {
             return Err(refused("is not permitted to log in"));
         }
+        if catalog::is_template(&shared, &connect.database) {
+            let message = format!("database \"{}\" is not currently accepting connections", connect.database);
+            return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
+        }
         let database = shared.database_named(&connect.database).ok_or_else(|| {
             Error::new(ErrorKind::InvalidCatalogName, format!("database \"{}\" does not exist", connect.database))
         })?;
@@ -329,6 +361,13 @@ impl Engine {
         if sessions.len() >= self.options.connections_max {
             return Err(Error::new(ErrorKind::TooManyConnections, "sorry, too many clients already"));
         }
+        if let Some(limit) = role.connection_limit.filter(|_| !role.superuser) {
+            let open = sessions.values().filter(|session| session.user == role.name).count();
+            if open >= limit as usize {
+                let message = format!("too many connections for role \"{}\"", role.name);
+                return Err(Error::new(ErrorKind::TooManyConnections, message));
+            }
+        }
         let pid = loop {
             let pid = self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX;
             if pid != 0 && !sessions.contains_key(&pid) {
@@ -343,6 +382,7 @@ impl Engine {
             database: database.oid,
             client: connect.client,
             server: connect.server,
+            encryption: connect.encryption,
         };
         let shared = Arc::new(SessionShared::new(self, identity, settings, catalog));
         sessions.insert(pid, shared.clone());
@@ -371,6 +411,11 @@ impl Engine {
         self.runtime.memory_used_bytes()
     }
 
+    /// What running queries keep on the disk: bytes, and files.
+    pub fn spilled(&self) -> (u64, usize) {
+        self.runtime.spilled()
+    }
+
     /// Number of sessions that are running a statement.
     pub fn active_count(&self) -> usize {
         self.sessions.read().values().filter(|s| s.activity().state == "active").count()
@@ -393,10 +438,12 @@ impl Engine {
                     database: session.database_name.clone(),
                     application_name: session.application_name(),
                     client: session.client.clone(),
+                    encryption: session.encryption.clone(),
                     backend_start_micros: session.connected_micros,
                     transaction_start_micros: activity.transaction_start_micros,
                     query_start_micros: activity.query_start_micros,
                     state: activity.state,
+                    is_sleeping: session.is_sleeping(),
                     query: activity.query.to_string(),
                     is_visible: true,
                 }
@@ -422,14 +469,25 @@ impl Engine {
         Ok(built)
     }
 
-    /// Rows and bytes of a table or index.
-    pub(crate) fn relation_size(&self, catalog: &Snapshot, oid: u32) -> Option<(u64, u64)> {
-        let (table, index) = match catalog.tables.get(&oid) {
-            Some(table) => (table, table.primary_index()),
-            None => catalog.index(oid)?,
+    /// Bytes of a table or index, and of a table's other indexes.
+    pub(crate) fn relation_size(&self, catalog: &Snapshot, oid: u32) -> Option<RelationSize> {
+        let bytes = |table: &Table, index: &Index| self.store.size_bytes(&index_prefix(table, index));
+        let Some(table) = catalog.tables.get(&oid) else {
+            let (table, index) = catalog.index(oid)?;
+            return Some(RelationSize { own_bytes: bytes(table, index), index_bytes: 0 });
         };
-        let statistics = self.store.statistics(&index_prefix(table, index));
-        Some((statistics.rows, statistics.bytes))
+        // The rows themselves are in the primary index.
+        let primary = table.primary_index();
+        let others = table.indexes.iter().filter(|index| index.id != primary.id);
+        Some(RelationSize {
+            own_bytes: bytes(table, primary),
+            index_bytes: others.map(|index| bytes(table, index)).sum(),
+        })
+    }
+
+    /// Bytes of everything in a database.
+    pub(crate) fn database_bytes(&self, oid: u32) -> u64 {
+        self.store.size_bytes(&database_prefix(oid))
     }
 
     /// Functions that act on the node or on other sessions, for `caller`.
@@ -441,6 +499,10 @@ impl Engine {
                 Some(target) => {
                     caller.may_signal(target, done_to)?;
                     act(target);
+                    if target.pid == caller.pid {
+                        // The caller itself does not get to see what came of it.
+                        caller.cancel.check()?;
+                    }
                 }
                 None => caller.notice(Notice {
                     kind: Some(ErrorKind::Warning),

@@ -11,6 +11,7 @@ mod cache;
 pub mod catalog;
 pub mod check;
 pub mod copy;
+pub mod counters;
 pub mod ddl;
 mod dialect;
 pub mod engine;

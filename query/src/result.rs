@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::MemoryReservation;
-use stratos_types::{Datum, PgType, Result};
+use stratos_types::{Datum, Error, PgType, Result};
 
 use crate::ir::OutputColumn;
 use crate::lower::{QueryRuntime, RowStream, error_from, kept_rows};
@@ -19,7 +19,7 @@ pub enum StatementResult {
     /// There was no statement.
     Empty,
     /// The client has to send rows.
-    CopyIn(crate::copy::CopyIn),
+    CopyIn(Box<crate::copy::CopyIn>),
     /// Rows in COPY's format, taken with [`crate::session::Session::copy_out`].
     CopyOut(crate::copy::CopyOut),
 }
@@ -28,6 +28,7 @@ pub enum StatementResult {
 enum Source {
     Rows(VecDeque<Vec<Datum>>),
     Stream(Box<RowStream>),
+    Failed(Box<Error>),
 }
 
 /// Rows of a result, some of them not computed yet.
@@ -156,6 +157,12 @@ impl ResultSet {
         ResultSet { columns, tag, source: Source::Stream(Box::new(stream)), pending: None, given: 0, charge: None }
     }
 
+    /// Rows of which not even the first could be computed.
+    pub(crate) fn from_error(columns: Arc<[OutputColumn]>, tag: &'static str, error: Error) -> ResultSet {
+        let source = Source::Failed(Box::new(error));
+        ResultSet { columns, tag, source, pending: None, given: 0, charge: None }
+    }
+
     /// The rows that are left, as a result of its own.
     pub(crate) fn take_rest(&mut self, tag: &'static str) -> ResultSet {
         let source = std::mem::replace(&mut self.source, Source::Rows(VecDeque::new()));
@@ -195,6 +202,7 @@ impl ResultSet {
         }
         let block = match &mut self.source {
             Source::Rows(_) => None,
+            Source::Failed(error) => return Err(error.as_ref().clone()),
             Source::Stream(stream) => {
                 let batch = loop {
                     match self.pending.take() {
@@ -229,7 +237,7 @@ impl ResultSet {
     pub fn is_exhausted(&self) -> bool {
         match &self.source {
             Source::Rows(rows) => rows.is_empty(),
-            Source::Stream(_) => false,
+            Source::Stream(_) | Source::Failed(_) => false,
         }
     }
 }

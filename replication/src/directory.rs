@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// Format of the data directory written by this program, and the newest that it opens.
 pub const DIRECTORY_FORMAT: u32 = 1;
 
+/// Names of the directories within.
+const LOG_DIR: &str = "log";
+const STATE_DIR: &str = "state";
 const LOCK_FILE: &str = "LOCK";
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
@@ -86,13 +89,39 @@ impl DataDirectory {
 
     /// Where the replicated log is.
     pub fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG_DIR)
     }
 
     /// Where the state machine's files are.
     pub fn state(&self) -> PathBuf {
-        self.path.join("state")
+        self.path.join(STATE_DIR)
     }
+}
+
+/// What a node's data take on the disk, in bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Segments of the log, prepared ones included.
+    pub log_bytes: u64,
+    /// Files of the state machine.
+    pub state_bytes: u64,
+    /// What is free on the disk for this process; none where the system does not tell.
+    pub free_bytes: Option<u64>,
+}
+
+/// Looks how much a data directory takes on the disk. Files that come and go meanwhile count or do not.
+pub fn disk_use(path: &Path) -> DiskUse {
+    DiskUse {
+        log_bytes: bytes_in(&path.join(LOG_DIR)),
+        state_bytes: bytes_in(&path.join(STATE_DIR)),
+        free_bytes: fs4::available_space(path).ok(),
+    }
+}
+
+/// Bytes of the files of a directory that has no directories in it.
+fn bytes_in(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    entries.filter_map(|entry| entry.ok()?.metadata().ok()).filter(|file| file.is_file()).map(|file| file.len()).sum()
 }
 
 /// Creates a directory and its parents, as far as they are missing, in such a way that a crash does not forget them. What is

@@ -46,6 +46,8 @@ pub struct Overlay {
     /// For each savepoint, the length of `undo` when it was set.
     savepoints: Vec<usize>,
     bytes: usize,
+    /// What `bytes` was when the running statement began.
+    bytes_before: usize,
     limit_bytes: usize,
 }
 
@@ -58,6 +60,7 @@ impl Overlay {
             undo: Vec::new(),
             savepoints: Vec::new(),
             bytes: 0,
+            bytes_before: 0,
             limit_bytes,
         }
     }
@@ -136,8 +139,35 @@ impl Overlay {
         if self.current.is_empty() { None } else { Some(self.current.clone()) }
     }
 
+    /// Bytes of all that is buffered.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that the running statement has added.
+    pub fn running_bytes(&self) -> usize {
+        self.bytes.saturating_sub(self.bytes_before)
+    }
+
+    /// Takes the running statement's writes to the keys that are `wanted` out.
+    pub fn take_running(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Writes {
+        let all = Arc::unwrap_or_clone(std::mem::take(&mut self.current));
+        let (taken, left) = match all.keys().all(|key| wanted(key)) {
+            true => (all, Writes::new()),
+            false => all.into_iter().partition(|(key, _)| wanted(key)),
+        };
+        self.current = Arc::new(left);
+        self.bytes -= taken.iter().map(|(key, write)| size(key, write)).sum::<usize>();
+        taken
+    }
+
     /// Ends the current statement: its writes join those before, or vanish.
     pub fn finish_statement(&mut self, keep: bool) {
+        self.end_statement(keep);
+        self.bytes_before = self.bytes;
+    }
+
+    fn end_statement(&mut self, keep: bool) {
         if self.current.is_empty() {
             return;
         }

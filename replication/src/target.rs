@@ -41,7 +41,7 @@ pub trait ApplyTarget: Send + Sync + 'static {
     fn apply(&self, shard: ShardId, entries: &[(LogPosition, Bytes)], membership: Option<Bytes>) -> Result<Vec<Bytes>>;
 
     /// Whether applying the command may take long although it has few bytes.
-    fn takes_long(&self, _command: &[u8]) -> bool {
+    fn takes_long(&self, _command: &Bytes) -> bool {
         false
     }
 

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, SETTINGS, socket_address, unread};
 use crate::node::{Node, NodeError};
 
 /// A SQL database server for any Postgres client.
@@ -27,7 +27,8 @@ pub struct Cli {
 enum Command {
     /// Start everything in one process, for development: no password is asked on loopback connections.
     ///
-    /// A database `stratos` and a role `stratos` exist. Stop it with Ctrl-C or SIGTERM.
+    /// A database `stratos` and a role `stratos` exist. Stop it with Ctrl-C or SIGTERM. Every other setting that `stratos config`
+    /// explains can be given by the environment, as STRATOS_ and its name in capitals (STRATOS_CACHE_MB).
     Dev(DevArgs),
     /// Start a node from a configuration file.
     ///
@@ -41,7 +42,8 @@ enum Command {
     Config,
     /// Walk through the data of a stopped node and verify that everything in it agrees.
     ///
-    /// Exits with 0 when nothing was found, with 1 otherwise.
+    /// Exits with 0 when nothing was found, with 1 when something does not agree, and with 2 when the data could not be looked
+    /// through at all.
     Check {
         /// The data directory.
         #[arg(long, default_value = "./stratos-data", env = "STRATOS_DATA_DIR", value_name = "DIR")]
@@ -57,14 +59,29 @@ struct DevArgs {
     #[arg(long, default_value = "./stratos-data", env = "STRATOS_DATA_DIR", value_name = "DIR")]
     data: PathBuf,
     /// Address for Postgres clients. Port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:5433", env = "STRATOS_SQL_ADDR", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:5433",
+        env = "STRATOS_SQL_ADDR",
+        value_name = "HOST:PORT",
+        value_parser = socket_address
+    )]
     sql_addr: String,
     /// Address for HTTP: /healthz, /readyz, /metrics.
-    #[arg(long, default_value = "127.0.0.1:8433", env = "STRATOS_HTTP_ADDR", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8433",
+        env = "STRATOS_HTTP_ADDR",
+        value_name = "HOST:PORT",
+        value_parser = socket_address
+    )]
     http_addr: String,
     /// What an acknowledged commit means: `fsync` survives a crash of the machine, `relaxed` only one of the process.
     #[arg(long, default_value = "fsync", env = "STRATOS_DURABILITY", value_name = "MODE")]
     durability: crate::config::DurabilityMode,
+    /// Connections that may be open at once.
+    #[arg(long, default_value_t = Config::default().connections_max, env = "STRATOS_CONNECTIONS_MAX", value_name = "NUMBER")]
+    connections_max: usize,
 }
 
 /// Why a command failed.
@@ -101,14 +118,27 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
                 sql_addr: args.sql_addr,
                 http_addr: args.http_addr,
                 durability: args.durability,
-                trust_loopback: true,
-                ..Config::default()
+                connections_max: args.connections_max,
+                ..Config::for_development(DEV_FLAGS)?
             };
+            config.check()?;
+            warn_of_unread(SETTINGS);
             serve(config)
         }
-        Command::Start { config } => serve(Config::load(&config)?),
+        Command::Start { config } => {
+            let config = Config::load(&config)?;
+            warn_of_unread(SETTINGS);
+            serve(config)
+        }
         Command::Check { data } => {
-            let findings = runtime("check", cores(), 0)?.block_on(crate::check::check(&data))?;
+            let checked = runtime("check", cores(), 0)?.block_on(crate::check::check(&data));
+            let findings = match checked {
+                Ok(findings) => findings,
+                Err(error) => {
+                    complain(&error.into());
+                    return Ok(ExitCode::from(NOT_CHECKED));
+                }
+            };
             say("what only the log had was applied to the state, as at a start; nothing else was changed")?;
             for finding in &findings {
                 say(finding)?;
@@ -120,6 +150,21 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             say(&format!("{} inconsistencies found", findings.len()))?;
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// Exit code of a check that could not be carried out.
+const NOT_CHECKED: u8 = 2;
+
+/// Settings for which `stratos dev` has flags, which go by the environment themselves.
+const DEV_FLAGS: &[&str] = &["data_dir", "sql_addr", "http_addr", "durability", "connections_max"];
+
+/// A setting that is mistyped would be a surprise later.
+fn warn_of_unread(read: &[&str]) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let unread = unread(names, read);
+    if !unread.is_empty() {
+        tracing::warn!("these variables of the environment are no settings of this command: {}", unread.join(", "));
     }
 }
 

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use figment::Figment;
-use figment::error::Kind;
+use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 /// Prefix of environment variables.
 const ENV_PREFIX: &str = "STRATOS_";
-/// Settings that the environment can give; other variables with the prefix belong to somebody else.
-const SETTINGS: &[&str] = &[
+/// What else begins with it: the log's filter, and what the tests go by.
+const ENV_OTHERS: &[&str] = &["LOG", "BIN", "TEST_", "SLT_", "SIM_", "RANDOM_", "DRIVERS_", "FAULTY_"];
+/// Settings that the environment can give.
+pub const SETTINGS: &[&str] = &[
     "data_dir",
     "sql_addr",
     "http_addr",
@@ -143,6 +145,9 @@ shard_split_mb = 8192
 shutdown_grace_seconds = 10
 "#;
 
+/// What is different in development.
+const DEVELOPMENT: &str = "trust_loopback = true";
+
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -169,18 +174,71 @@ fn explained(error: &figment::Error) -> String {
         Kind::UnknownField(name, _) => {
             format!("there is no setting `{name}`; `stratos config` prints those that there are")
         }
-        kind if key.is_empty() => kind.to_string(),
+        kind if key.is_empty() => in_words(kind),
         kind if SETTINGS.contains(&key.to_lowercase().as_str())
             && error.metadata.as_ref().is_some_and(is_environment) =>
         {
-            format!("{ENV_PREFIX}{}: {kind}", key.to_uppercase())
+            format!("{ENV_PREFIX}{}: {}", key.to_uppercase(), in_words(kind))
         }
-        kind => format!("{key}: {kind}"),
+        kind => format!("{key}: {}", in_words(kind)),
     }
+}
+
+/// What is wrong with a value, without the names that its type has in the program.
+fn in_words(kind: &Kind) -> String {
+    let expected = |name: &str| match name {
+        "usize" | "u64" | "u32" => "a whole number that is not negative".to_owned(),
+        "a boolean" | "bool" => "true or false".to_owned(),
+        "string" | "a string" | "path string" | "str" => "a text".to_owned(),
+        other => other.to_owned(),
+    };
+    let found = |actual: &Actual| match actual {
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        Actual::Char(value) => format!("{value:?}"),
+        Actual::Str(value) => format!("{value:?}"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        other => other.to_string(),
+    };
+    match kind {
+        Kind::InvalidType(actual, name) | Kind::InvalidValue(actual, name) => {
+            format!("it is {}, it must be {}", found(actual), expected(name))
+        }
+        Kind::UnknownVariant(value, names) => format!("it is \"{value}\", it must be {}", names.join(" or ")),
+        Kind::ISizeOutOfRange(value) => format!("{value} is out of range"),
+        Kind::USizeOutOfRange(value) => format!("{value} is out of range"),
+        other => other.to_string(),
+    }
+}
+
+/// Variables of the environment that look like settings and are not read: mistyped, or not among `read`. Those of the tests are
+/// none of them.
+pub fn unread(names: impl Iterator<Item = String>, read: &[&str]) -> Vec<String> {
+    let is_unread = |name: &String| {
+        let Some(rest) = name.strip_prefix(ENV_PREFIX) else { return false };
+        !ENV_OTHERS.iter().any(|other| rest.starts_with(other)) && !read.contains(&rest.to_lowercase().as_str())
+    };
+    let mut unread: Vec<String> = names.filter(is_unread).collect();
+    unread.sort();
+    unread
 }
 
 fn is_environment(source: &figment::Metadata) -> bool {
     source.name.contains("environment")
+}
+
+/// An address as it was given, if it has the form of one.
+///
+/// # Errors
+/// What form it must have.
+pub fn socket_address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("it must be HOST:PORT, such as 127.0.0.1:5433".to_owned()),
+    }
 }
 
 impl Config {
@@ -194,6 +252,15 @@ impl Config {
         Config::from_sources(&text, Env::prefixed(ENV_PREFIX).only(SETTINGS))
     }
 
+    /// What `stratos dev` goes by: the environment, for all that its flags do not say.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn for_development(flags: &[&str]) -> Result<Config, ConfigError> {
+        let by_environment: Vec<&str> = SETTINGS.iter().copied().filter(|name| !flags.contains(name)).collect();
+        Config::from_sources(DEVELOPMENT, Env::prefixed(ENV_PREFIX).only(&by_environment))
+    }
+
     fn from_sources(text: &str, environment: Env) -> Result<Config, ConfigError> {
         let config: Config = Figment::from(Serialized::defaults(Config::default()))
             .merge(Toml::string(text))
@@ -204,7 +271,11 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Whether all values are within their bounds.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let bounds = [
             ("connections_max", self.connections_max as u64, 1, 10_000),
             ("message_mb_max", self.message_mb_max as u64, 1, 1023),
@@ -222,6 +293,10 @@ impl Config {
             if value < low || value > high {
                 return Err(ConfigError::OutOfBounds(format!("{name} is {value}, it must be {low} to {high}")));
             }
+        }
+        for (name, address) in [("sql_addr", &self.sql_addr), ("http_addr", &self.http_addr)] {
+            socket_address(address)
+                .map_err(|wrong| ConfigError::OutOfBounds(format!("{name} is {address:?}, {wrong}")))?;
         }
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return Err(ConfigError::OutOfBounds("tls_certificate and tls_key go together".to_owned()));
@@ -259,7 +334,18 @@ mod tests {
         let unknown = parse("sql_adr = \"x\"").unwrap_err().to_string();
         assert!(unknown.contains("there is no setting `sql_adr`"), "{unknown}");
         let text = parse("cache_mb = \"much\"").unwrap_err().to_string();
-        assert!(text.contains("cache_mb: invalid type"), "{text}");
+        assert!(text.ends_with("cache_mb: it is \"much\", it must be a whole number that is not negative"), "{text}");
+        for (wrong, said) in [
+            ("cache_mb = -1", "cache_mb: it is -1, it must be a whole number that is not negative"),
+            ("trust_loopback = 7", "trust_loopback: it is 7, it must be true or false"),
+            ("data_dir = 7", "data_dir: it is 7, it must be a text"),
+            ("sql_addr = [1]", "sql_addr: it is a list, it must be a text"),
+            ("durability = \"never\"", "durability: it is \"never\", it must be fsync or relaxed"),
+            ("sql_addr = \"foo\"", "sql_addr is \"foo\", it must be HOST:PORT, such as 127.0.0.1:5433"),
+        ] {
+            let text = parse(wrong).unwrap_err().to_string();
+            assert!(text.ends_with(said), "{text}");
+        }
         let syntax = parse("cache_mb = ").unwrap_err().to_string();
         assert!(syntax.contains("invalid configuration: ") && syntax.contains("line 1"), "{syntax}");
         let bounds = parse("connections_max = 0").unwrap_err().to_string();
@@ -268,6 +354,8 @@ mod tests {
             let bounds = parse(wrong).unwrap_err().to_string();
             assert!(bounds.contains("it must be"), "{bounds}");
         }
+        let names = ["STRATOS_CACHE_MB", "STRATOS_CASH_MB", "STRATOS_TEST_LONG", "STRATOS_LOG", "PATH"];
+        assert_eq!(unread(names.map(str::to_owned).into_iter(), SETTINGS), ["STRATOS_CASH_MB"]);
         let half = parse("tls_key = \"k\"").unwrap_err().to_string();
         assert!(half.contains("go together"), "{half}");
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -15,14 +16,23 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use stratos_query::engine::Engine;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::accept::Pause;
+use crate::exposition;
+use crate::lobby::{Lobby, Place};
 
 /// Whether the node serves.
 #[derive(Clone, Default)]
-pub struct Health(Arc<OnceLock<Arc<Engine>>>);
+pub struct Health(Arc<OnceLock<Serving>>);
+
+#[derive(Clone)]
+struct Serving {
+    engine: Arc<Engine>,
+    data_dir: PathBuf,
+}
 
 impl Health {
     /// A node that is starting.
@@ -31,9 +41,9 @@ impl Health {
     }
 
     /// The engine is open: the node serves from now on.
-    pub fn ready(&self, engine: &Arc<Engine>) {
+    pub fn ready(&self, engine: &Arc<Engine>, data_dir: &Path) {
         // A node becomes ready once.
-        let _ = self.0.set(engine.clone());
+        let _ = self.0.set(Serving { engine: engine.clone(), data_dir: data_dir.to_owned() });
     }
 }
 
@@ -52,41 +62,51 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
 }
 
 fn describe() {
+    metrics::describe_counter!("stratos_sql_errors_total", "Errors told to clients, by class of SQLSTATE.");
     metrics::describe_gauge!("stratos_build_info", "Always 1; the label says which version runs.");
     metrics::gauge!("stratos_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::describe_counter!("stratos_sql_connections_total", "Connections accepted on the SQL port.");
+    metrics::describe_counter!(
+        "stratos_connections_crowded_out_total",
+        "Connections that were closed for newer ones before they said who they are."
+    );
     metrics::describe_gauge!("stratos_sql_sessions", "Open sessions.");
     metrics::describe_gauge!("stratos_sql_sessions_active", "Sessions that are running a statement.");
     metrics::describe_gauge!("stratos_sql_query_memory_bytes", "Memory that running queries hold.");
     metrics::describe_gauge!("stratos_store_shards", "Shards with a replica on this node.");
     metrics::describe_gauge!("stratos_store_rows", "Live rows and index entries, all shards.");
     metrics::describe_gauge!("stratos_store_logical_bytes", "Bytes of live keys and values before compression.");
+    metrics::describe_gauge!("stratos_row_cache_rows", "Rows and index entries in the row cache.");
+    metrics::describe_gauge!("stratos_row_cache_bytes", "Memory that they take.");
+    metrics::describe_gauge!("stratos_row_cache_capacity_bytes", "Most memory that they may take.");
+    metrics::describe_counter!("stratos_row_cache_hits_total", "Lookups by key that the row cache answered.");
+    metrics::describe_counter!("stratos_row_cache_misses_total", "Lookups by key that went past the row cache.");
 }
 
-/// Serves until told to stop.
+/// Serves until told to close, which is the last thing that a node does: who asks after its health while it stops gets an answer.
 pub async fn serve(
     listener: TcpListener,
     health: Health,
     metrics: Option<PrometheusHandle>,
     stopped: watch::Receiver<bool>,
+    mut close: watch::Receiver<bool>,
 ) {
-    let shared = Shared { health, metrics, stopped: stopped.clone() };
+    let shared = Shared { health, metrics, stopped };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .with_state(shared);
-    let mut stop = stopped;
     let until = async move {
         // The node is gone if the sender is.
-        let _ = stop.wait_for(|stop| *stop).await;
+        let _ = close.wait_for(|close| *close).await;
     };
     if let Err(error) = axum::serve(Limited::new(listener), router).with_graceful_shutdown(until).await {
         tracing::warn!(%error, "the HTTP listener ended");
     }
 }
 
-/// Connections that may be open at once; further ones wait to be accepted.
+/// Connections that may be open at once; the oldest makes room for the next.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take for a request, its headers included, and for what it says next.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -94,12 +114,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// A listener within these limits.
 struct Limited {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
 }
 
 impl Limited {
     fn new(listener: TcpListener) -> Limited {
-        Limited { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Limited { listener, lobby: Lobby::new(CONNECTIONS_MAX) }
     }
 }
 
@@ -110,10 +130,8 @@ impl axum::serve::Listener for Limited {
     async fn accept(&mut self) -> (Guest<TcpStream>, SocketAddr) {
         let mut pause = Pause::default();
         loop {
-            // The semaphore is never closed.
-            let place = self.places.clone().acquire_owned().await.ok();
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (Guest::new(stream, REQUEST_TIMEOUT, place), peer),
+                Ok((stream, peer)) => return (Guest::new(stream, REQUEST_TIMEOUT, self.lobby.enter()), peer),
                 Err(error) => pause.after(&error).await,
             }
         }
@@ -124,24 +142,34 @@ impl axum::serve::Listener for Limited {
     }
 }
 
-/// A connection that is lost when its client says no whole request for too long.
+/// A connection that is lost when its client says no whole request for too long, or when its place goes to another one.
 struct Guest<S> {
     stream: S,
     patience: Duration,
     until: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
+    lost: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: Place,
 }
 
 impl<S> Guest<S> {
-    fn new(stream: S, patience: Duration, place: Option<OwnedSemaphorePermit>) -> Guest<S> {
-        Guest { stream, patience, until: Box::pin(tokio::time::sleep(patience)), _place: place }
+    fn new(stream: S, patience: Duration, place: Place) -> Guest<S> {
+        let until = Box::pin(tokio::time::sleep(patience));
+        Guest { stream, patience, until, lost: Box::pin(place.lost()), _place: place }
+    }
+
+    /// Ready when it is listened to no more.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.lost.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.until.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.until.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if let Poll::Ready(end) = self.poll_end(cx) {
+            return Poll::Ready(Err(end));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
@@ -154,8 +182,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guest<S> {
             // An answer: the next request has its own time.
             let until = Instant::now() + self.patience;
             self.until.as_mut().reset(until);
-        } else if written.is_pending() && self.until.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        } else if written.is_pending()
+            && let Poll::Ready(end) = self.poll_end(cx)
+        {
+            return Poll::Ready(Err(end));
         }
         written
     }
@@ -183,7 +213,9 @@ async fn render(State(shared): State<Shared>) -> (StatusCode, String) {
     let Some(handle) = &shared.metrics else {
         return (StatusCode::NOT_FOUND, "metrics are collected elsewhere in this process\n".to_owned());
     };
-    if let Some(engine) = shared.health.0.get() {
+    let mut more = String::new();
+    if let Some(serving) = shared.health.0.get() {
+        let engine = &serving.engine;
         let shards = engine.store().shards();
         metrics::gauge!("stratos_sql_sessions").set(engine.session_count() as f64);
         metrics::gauge!("stratos_sql_sessions_active").set(engine.active_count() as f64);
@@ -191,8 +223,18 @@ async fn render(State(shared): State<Shared>) -> (StatusCode, String) {
         metrics::gauge!("stratos_store_shards").set(shards.len() as f64);
         metrics::gauge!("stratos_store_rows").set(shards.iter().map(|s| s.rows).sum::<u64>() as f64);
         metrics::gauge!("stratos_store_logical_bytes").set(shards.iter().map(|s| s.bytes).sum::<u64>() as f64);
+        let cache = engine.store().row_cache();
+        metrics::gauge!("stratos_row_cache_rows").set(cache.records as f64);
+        metrics::gauge!("stratos_row_cache_bytes").set(cache.bytes as f64);
+        metrics::gauge!("stratos_row_cache_capacity_bytes").set(cache.capacity_bytes as f64);
+        metrics::counter!("stratos_row_cache_hits_total").absolute(cache.hits);
+        metrics::counter!("stratos_row_cache_misses_total").absolute(cache.misses);
+        let serving = serving.clone();
+        // It looks at files.
+        let written = tokio::task::spawn_blocking(move || exposition::page(&serving.engine, &serving.data_dir)).await;
+        more = written.unwrap_or_default();
     }
-    (StatusCode::OK, handle.render())
+    (StatusCode::OK, handle.render() + &more)
 }
 
 #[cfg(test)]
@@ -205,7 +247,7 @@ mod tests {
     async fn who_says_no_whole_request_is_not_listened_to() {
         let patience = Duration::from_millis(300);
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
-        let mut guest = Guest::new(ours, patience, None);
+        let mut guest = Guest::new(ours, patience, Lobby::new(1).enter());
         let talk = tokio::spawn(async move {
             // A byte now and then is no request.
             while theirs.write_all(b"x").await.is_ok() {
@@ -225,5 +267,18 @@ mod tests {
         guest.read_u8().await.unwrap();
         drop(guest);
         talk.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_comes_last_has_a_place() {
+        let lobby = Lobby::new(1);
+        let (ours, _theirs) = tokio::io::duplex(1 << 10);
+        let mut silent = Guest::new(ours, REQUEST_TIMEOUT, lobby.enter());
+        let waiting = tokio::spawn(async move { silent.read_u8().await.unwrap_err().kind() });
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let mut next = Guest::new(ours, REQUEST_TIMEOUT, lobby.enter());
+        assert_eq!(waiting.await.unwrap(), io::ErrorKind::ConnectionAborted);
+        theirs.write_u8(7).await.unwrap();
+        assert_eq!(next.read_u8().await.unwrap(), 7);
     }
 }

@@ -6,6 +6,7 @@
 //! - [`node`]: assembly, start and stop of a node
 //! - [`wire`]: the Postgres protocol
 //! - [`http`]: health and metrics
+//! - [`lobby`]: how many connections may wait, and who makes room
 //! - [`tls`]: the node's certificate
 //! - [`sqlstate`]: conditions to SQLSTATEs
 
@@ -13,7 +14,9 @@ mod accept;
 mod check;
 mod cli;
 mod config;
+mod exposition;
 mod http;
+mod lobby;
 mod node;
 mod sqlstate;
 mod tls;

@@ -1,6 +1,6 @@
 //! A node: the store, the SQL engine, and the listeners around them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,14 @@ use crate::config::{Config, DurabilityMode};
 use crate::wire::startup::WireOptions;
 use crate::{http, tls, wire};
 
+/// What a start must have on the disk: a segment of the log (64 MB), and what is flushed when the log is applied.
+const START_MB: usize = 80;
+
 /// Why a node does not start or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The disk has no room for the data.
-    #[error("cannot use {}: no space left on the device", .0.display())]
+    #[error("cannot use {}: no space left on the device; a start needs {START_MB} MB of it", .0.display())]
     Full(PathBuf),
     /// An address is taken or is none.
     #[error("cannot listen on {address}: {source}")]
@@ -51,10 +54,16 @@ pub struct Node {
     sql_addr: SocketAddr,
     http_addr: SocketAddr,
     stop: watch::Sender<bool>,
-    listeners: Vec<JoinHandle<()>>,
+    sql: JoinHandle<()>,
+    /// Ends the HTTP listener, the last of all.
+    close: watch::Sender<bool>,
+    http: JoinHandle<()>,
     grace: Duration,
     trusted: bool,
 }
+
+/// How long a listener may take to end.
+const LISTENER_GRACE: Duration = Duration::from_secs(1);
 
 async fn listen(address: &str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address: address.to_owned(), source })
@@ -128,28 +137,31 @@ impl Node {
         let web = listen(&config.http_addr).await?;
         let (sql_addr, http_addr) = (address_of(&sql, &config.sql_addr)?, address_of(&web, &config.http_addr)?);
         let (stop, stopped) = watch::channel(false);
+        let (close, closed) = watch::channel(false);
         let health = http::Health::new();
         let metrics = http::install_metrics();
-        let mut listeners = vec![tokio::spawn(http::serve(web, health.clone(), metrics, stopped.clone()))];
+        let http = tokio::spawn(http::serve(web, health.clone(), metrics, stopped.clone(), closed));
 
         let store = open_store(store_options(&config)).await?;
         let acceptor = tls::acceptor(&config)?;
         let engine = open_engine(&config, store.clone(), Some(query_threads)).await?;
         engine.clean_up().await?;
-        health.ready(&engine);
+        health.ready(&engine, &config.data_dir);
         let options = Arc::new(WireOptions {
             tls: Some(acceptor),
             trust_loopback: config.trust_loopback,
             message_bytes_max: config.message_mb_max << 20,
         });
-        listeners.push(tokio::spawn(wire::listener::listen(sql, engine.clone(), options, stopped)));
+        let sql = tokio::spawn(wire::listener::listen(sql, engine.clone(), options, stopped));
         Ok(Node {
             store,
             engine,
             sql_addr,
             http_addr,
             stop,
-            listeners,
+            sql,
+            close,
+            http,
             grace: Duration::from_secs(config.shutdown_grace_seconds),
             trusted: config.trust_loopback,
         })
@@ -157,12 +169,24 @@ impl Node {
 
     /// How to connect.
     pub fn greeting(&self) -> String {
-        let login = if self.trusted { "" } else { " (password required)" };
+        let everywhere = self.sql_addr.ip().is_unspecified();
+        let login = match (self.trusted, self.sql_addr.ip().is_loopback()) {
+            (true, true) => "",
+            (true, false) => " (password required beyond loopback)",
+            (false, _) => " (password required)",
+        };
+        // An address that stands for all of them is none to connect to.
+        let shown = |address: SocketAddr| match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+            IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
+            _ => address,
+        };
+        let listens = if everywhere { format!(", on {}", self.sql_addr) } else { String::new() };
         format!(
-            "stratos {} is ready: psql postgres://stratos@{}/stratos{login}\nhealth and metrics: http://{}/metrics",
+            "stratos {} is ready{listens}: psql postgres://stratos@{}/stratos{login}\nhealth and metrics: http://{}/metrics",
             env!("CARGO_PKG_VERSION"),
-            self.sql_addr,
-            self.http_addr,
+            shown(self.sql_addr),
+            shown(self.http_addr),
         )
     }
 
@@ -176,11 +200,11 @@ impl Node {
             // Their numbers are reserved: they skip some, as after a crash.
             tracing::warn!(%error, "sequences could not be written back");
         }
-        for listener in self.listeners {
-            // A listener that panicked has nothing left to stop.
-            let _ = tokio::time::timeout(Duration::from_secs(1), listener).await;
-        }
-        self.store.shutdown().await?;
-        Ok(())
+        // A listener that panicked has nothing left to stop.
+        let _ = tokio::time::timeout(LISTENER_GRACE, self.sql).await;
+        let flushed = self.store.shutdown().await;
+        self.close.send_replace(true);
+        let _ = tokio::time::timeout(LISTENER_GRACE, self.http).await;
+        Ok(flushed?)
     }
 }

@@ -1,6 +1,7 @@
 //! The one place where conditions become SQLSTATEs (PostgreSQL 15, appendix A).
 
-use stratos_types::ErrorKind;
+use stratos_query::session::CHANGED_RESULT;
+use stratos_types::{Error, ErrorKind};
 
 /// The five characters that clients switch on.
 pub fn sqlstate(kind: ErrorKind) -> &'static str {
@@ -28,6 +29,9 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::InvalidRegularExpression => "2201B",
         K::CharacterNotInRepertoire => "22021",
         K::InvalidParameterValue => "22023",
+        K::InvalidPrecedingOrFollowingSize => "22013",
+        K::InvalidArgumentForNtile => "22014",
+        K::InvalidArgumentForNthValue => "22016",
         K::InvalidEscapeSequence => "22025",
         K::ArraySubscriptError => "2202E",
         K::SequenceGeneratorLimitExceeded => "2200H",
@@ -91,6 +95,8 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::InvalidObjectDefinition => "42P17",
         K::IndeterminateDatatype => "42P18",
         K::WindowingError => "42P20",
+        K::InvalidRecursion => "42P19",
+        K::InvalidCursorDefinition => "42P11",
         K::InsufficientResources => "53000",
         K::DiskFull => "53100",
         K::OutOfMemory => "53200",
@@ -112,5 +118,17 @@ pub fn sqlstate(kind: ErrorKind) -> &'static str {
         K::SnapshotTooOld => "72000",
         K::DataCorrupted => "XX001",
         K::InternalError => "XX000",
+    }
+}
+
+/// Postgres's name of the place that reports an error, where drivers decide by it to prepare a statement anew: they know by
+/// nothing else that its columns have changed, that it is gone, or that a parameter got a type that its place does not take.
+pub fn routine(error: &Error) -> Option<&'static str> {
+    let message = error.message();
+    match error.kind() {
+        ErrorKind::FeatureNotSupported if message == CHANGED_RESULT => Some("RevalidateCachedQuery"),
+        ErrorKind::InvalidSqlStatementName if message.ends_with("does not exist") => Some("FetchPreparedStatement"),
+        ErrorKind::DatatypeMismatch if message.contains(" but expression is of type ") => Some("transformAssignedExpr"),
+        _ => None,
     }
 }

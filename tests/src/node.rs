@@ -177,6 +177,11 @@ impl Node {
         &self.server
     }
 
+    /// Address of its HTTP port.
+    pub fn http_addr(&self) -> &str {
+        &self.http
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data

@@ -258,7 +258,12 @@ async fn rows_are_the_same_however_they_are_found() {
     let node = Node::start();
     let client = node.server().connect().await;
     client.batch_execute(TABLES).await.unwrap();
-    for settings in ["SET enable_nestloop = off", "RESET enable_nestloop", "SET enable_hashjoin = off"] {
+    for settings in [
+        "SET enable_nestloop = off",
+        "RESET enable_nestloop",
+        "SET enable_hashjoin = off",
+        "SET stratos.direct_queries = off",
+    ] {
         client.batch_execute(settings).await.unwrap();
         compare(settings, &expected, &answers(&client).await);
     }
@@ -275,6 +280,8 @@ async fn plans_go_by_key() {
     let node = Node::start();
     let client = node.server().connect().await;
     client.batch_execute(TABLES).await.unwrap();
+    // It is the planner that is asked here.
+    client.batch_execute("SET stratos.direct_queries = off").await.unwrap();
     client
         .batch_execute("INSERT INTO b SELECT g, g, g, 't', NULL, 0, g FROM generate_series(10001, 40000) g")
         .await
@@ -356,6 +363,8 @@ async fn members_of_arrays_go_by_key() {
     let node = Node::start();
     let client = node.server().connect().await;
     client.batch_execute(TABLES).await.unwrap();
+    // It is the planner that is asked here.
+    client.batch_execute("SET stratos.direct_queries = off").await.unwrap();
     let many: Vec<String> = (0..6000).map(|id| id.to_string()).collect();
     let long = format!("SELECT * FROM b WHERE id = ANY ('{{{}}}')", many.join(","));
     let pairs: Vec<String> = (0..500).map(|id| format!("({id}, {})", id + 1)).collect();
@@ -378,8 +387,9 @@ async fn members_of_arrays_go_by_key() {
             "SELECT * FROM a JOIN b ON b.v = a.id WHERE b.id = ANY ('{1,2,3,4}')",
             ["Index Scan using b_pkey on b", "(id = "],
         ),
-        ("DELETE FROM b WHERE id = ANY (ARRAY[1, 2, 3, 4]::int8[])", ["Index Scan using b_pkey on b", "(id = "]),
-        ("UPDATE b SET v = 1 WHERE k = ANY ('{1,2,3,4}')", ["Index Scan using b_k on b", "(k = "]),
+        ("DELETE FROM b WHERE id = ANY (ARRAY[1, 2, 3, 4]::int8[])", ["Delete on b using b_pkey", "by key"]),
+        ("UPDATE b SET v = 1 WHERE k = ANY ('{1,2,3,4}')", ["Update on b using b_k", "by key"]),
+        ("UPDATE b SET v = 1 WHERE k = ANY ('{1,2,3,4}') AND v > 5", ["Index Scan using b_k on b", "(k = "]),
         (&long, ["Index Scan using b_pkey on b", "(id = "]),
         (&in_pairs, ["Index Scan using b_pkey on b", "Index Cond: ((id, k) IN (500 rows))"]),
         ("SELECT * FROM b WHERE id = 1 AND k = 1 OR id = 2 AND k = 2", ["Index Scan using b_pkey on b", "(id = "]),

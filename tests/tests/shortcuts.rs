@@ -99,6 +99,117 @@ fn recalled(server: &Server) {
     }
 }
 
+/// What a statement gives first: the values of each row with `|` between them, rows with `,`, or the code of its error.
+fn answer(frames: &mut Frames, sql: &str) -> String {
+    frames.send(&query(sql));
+    let messages = frames.until_ready();
+    if let Some(code) = messages.iter().find(|m| m.kind == 'E').and_then(|m| m.field(b'C')) {
+        return code;
+    }
+    let value = |v: Option<Vec<u8>>| v.map_or("NULL".to_owned(), |v| String::from_utf8_lossy(&v).into_owned());
+    let rows = messages.iter().filter(|m| m.kind == 'D');
+    let rows: Vec<String> = rows
+        .map(|m| m.columns().iter().map(|v| value(v.as_ref().map(|v| v.to_vec()))).collect::<Vec<_>>().join("|"))
+        .collect();
+    rows.join(",")
+}
+
+/// Look-ups in system tables, whose rows are kept: each sees the catalog as it is for its transaction.
+fn looked_up_in_the_catalog(server: &Server) {
+    let (mut one, mut two) = (Frames::connect(server), Frames::connect(server));
+    let named = "SELECT relname, relkind FROM pg_class WHERE relname LIKE 'looked%' ORDER BY relname DESC";
+    let tables = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'looked%'";
+    let columns = "SELECT attname, attnotnull, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
+                   WHERE attrelid = 'looked_up'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+    assert_eq!(answer(&mut one, named), "");
+    assert_eq!(answer(&mut one, columns), "42P01");
+    answer(&mut one, "CREATE TABLE looked_up (a int PRIMARY KEY, b varchar(5) DEFAULT 'x', c numeric(4,1))");
+    for frames in [&mut one, &mut two] {
+        assert_eq!(answer(frames, named), "looked_up_pkey|i,looked_up|r");
+        assert_eq!(answer(frames, columns), "a|t|integer,b|f|character varying(5),c|f|numeric(4,1)");
+        assert_eq!(answer(frames, tables), "1");
+    }
+    // What a transaction changes is seen by itself alone, and by nobody when it is taken back.
+    answer(&mut one, "BEGIN");
+    answer(&mut one, "CREATE TABLE looked_at (a int)");
+    assert_eq!(answer(&mut one, named), "looked_up_pkey|i,looked_up|r,looked_at|r");
+    assert_eq!(answer(&mut one, tables), "2");
+    assert_eq!(answer(&mut two, named), "looked_up_pkey|i,looked_up|r");
+    answer(&mut one, "CREATE TABLE looked_for (a int)");
+    assert_eq!(answer(&mut one, tables), "3");
+    answer(&mut one, "ROLLBACK");
+    for frames in [&mut one, &mut two] {
+        assert_eq!(answer(frames, tables), "1");
+    }
+    answer(&mut two, "ALTER TABLE looked_up RENAME COLUMN b TO bb; ALTER TABLE looked_up ALTER bb SET NOT NULL");
+    assert_eq!(answer(&mut one, columns), "a|t|integer,bb|t|character varying(5),c|f|numeric(4,1)");
+    answer(&mut two, "ALTER TABLE looked_up DROP COLUMN c");
+    assert_eq!(answer(&mut one, columns), "a|t|integer,bb|t|character varying(5)");
+    // Aggregates, limits, NULL, expressions, errors.
+    assert_eq!(
+        answer(
+            &mut one,
+            "SELECT max(attnum), count(*) FROM pg_attribute WHERE attrelid = 'looked_up'::regclass AND attnum > 0 AND NOT attisdropped"
+        ),
+        "2|2"
+    );
+    assert_eq!(
+        answer(&mut one, "SELECT relname FROM pg_class WHERE relname LIKE 'looked%' ORDER BY 1 OFFSET 1 LIMIT 1"),
+        "looked_up_pkey"
+    );
+    assert_eq!(answer(&mut one, "SELECT nspname FROM pg_namespace WHERE nspname = 'public' LIMIT 0"), "");
+    assert_eq!(answer(&mut one, "SELECT 1 FROM pg_namespace WHERE nspname = NULL"), "");
+    assert_eq!(answer(&mut one, "SELECT upper(typname::text) || typlen FROM pg_type WHERE oid = 23"), "INT44");
+    assert_eq!(answer(&mut one, "SELECT 1 / (oid::int - 23) FROM pg_type WHERE oid = 23"), "22012");
+    assert_eq!(answer(&mut one, "SELECT nspname FROM pg_namespace LIMIT -1"), "2201W");
+    // Names print as the search path asks for them.
+    answer(
+        &mut one,
+        "CREATE SCHEMA looked; CREATE SEQUENCE looked.at_last; CREATE TABLE looked_back (a int DEFAULT nextval('looked.at_last'))",
+    );
+    let default = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'looked_back'::regclass";
+    assert_eq!(answer(&mut one, default), "nextval('looked.at_last'::regclass)");
+    answer(&mut one, "SET search_path = public, looked");
+    assert_eq!(answer(&mut one, default), "nextval('at_last'::regclass)");
+    assert_eq!(answer(&mut two, default), "nextval('looked.at_last'::regclass)");
+    answer(&mut one, "DROP TABLE looked_up, looked_back; DROP SEQUENCE looked.at_last; DROP SCHEMA looked");
+    assert_eq!(answer(&mut two, named), "");
+}
+
+/// Rows that go without being looked at are asked again when others have changed them meanwhile.
+fn deleted_beside_others(server: &Server) {
+    let (mut one, mut two) = (Frames::connect(server), Frames::connect(server));
+    answer(&mut one, "CREATE TABLE gone (id int PRIMARY KEY, v int)");
+    answer(&mut one, "INSERT INTO gone SELECT i, i % 100 FROM generate_series(1, 3000) i");
+    answer(&mut one, "BEGIN");
+    answer(&mut one, "UPDATE gone SET v = 1000 WHERE id = 150; UPDATE gone SET v = 71 WHERE id = 170");
+    two.send(&query("DELETE FROM gone WHERE v < 90"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    answer(&mut one, "COMMIT");
+    let tag = two.until_ready().into_iter().find(|m| m.kind == 'C').map(|m| m.body);
+    assert_eq!(tag.as_deref(), Some(&b"DELETE 2699\0"[..]));
+    assert_eq!(answer(&mut one, "SELECT count(*), min(v), max(v) FROM gone"), "301|90|1000");
+    // What is gone by then is not counted.
+    answer(&mut one, "BEGIN");
+    answer(&mut one, "DELETE FROM gone WHERE id = 190");
+    two.send(&query("DELETE FROM gone WHERE v = 90"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    answer(&mut one, "COMMIT");
+    let tag = two.until_ready().into_iter().find(|m| m.kind == 'C').map(|m| m.body);
+    assert_eq!(tag.as_deref(), Some(&b"DELETE 29\0"[..]));
+    // Savepoints, and one after the other in a transaction.
+    answer(&mut two, "BEGIN");
+    answer(&mut two, "UPDATE gone SET v = 5 WHERE v > 95");
+    answer(&mut two, "SAVEPOINT here");
+    answer(&mut two, "DELETE FROM gone WHERE v > 0");
+    assert_eq!(answer(&mut two, "SELECT count(*) FROM gone"), "0");
+    answer(&mut two, "ROLLBACK TO here");
+    answer(&mut two, "DELETE FROM gone WHERE v = 5");
+    answer(&mut two, "COMMIT");
+    assert_eq!(answer(&mut one, "SELECT count(*), max(v) FROM gone"), "150|95");
+    assert_eq!(answer(&mut one, "DELETE FROM gone WHERE v > 0 AND id > 2900 RETURNING id"), "2991,2992,2993,2994,2995");
+}
+
 #[test]
 fn nobody_notices() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,6 +217,16 @@ fn nobody_notices() {
     let mut node = Node::dev(&data);
     bulk_copy(node.server());
     recalled(node.server());
+    looked_up_in_the_catalog(node.server());
+    deleted_beside_others(node.server());
+    let plan = node.server().sql("EXPLAIN SELECT oid FROM pg_class WHERE relname = 'again'");
+    assert_eq!(plan, "Scan on pg_class (no query plan)");
+    node.server().sql("CREATE TABLE counted AS SELECT 1");
+    // Sizes are not the catalog's, and are those of now.
+    for rows in 2..5 {
+        node.server().sql("INSERT INTO counted VALUES (1)");
+        assert_eq!(node.server().sql("SELECT reltuples FROM pg_class WHERE relname = 'counted'"), rows.to_string());
+    }
     assert_eq!(node.stop().and_then(|status| status.code()), Some(0));
     let check = run(["check", "--data", data.to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{check:?}");
@@ -116,4 +237,6 @@ fn postgres_agrees() {
     let postgres = Postgres::start();
     bulk_copy(postgres.server());
     recalled(postgres.server());
+    looked_up_in_the_catalog(postgres.server());
+    deleted_beside_others(postgres.server());
 }

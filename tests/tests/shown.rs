@@ -137,7 +137,7 @@ fn plans_are_shown_in_the_statements_words() {
                      Filter: (((u + 1) > 3) AND (lower(text) IS NOT NULL))",
         ),
     ] {
-        let shown = server.sql(&format!("EXPLAIN {statement}"));
+        let shown = server.sql(&format!("SET stratos.direct_queries = off; EXPLAIN {statement}"));
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(words(&shown), words(plan), "{statement}\n{shown}");
     }
@@ -148,6 +148,16 @@ fn plans_are_shown_in_the_statements_words() {
     {
         assert!(shown.contains(part), "{shown}");
     }
+    // Rows in a subquery are joined with it, also where NULL counts.
+    let members = "SELECT * FROM note WHERE (id, u) IN (SELECT id, note_id FROM other WHERE x > 'a')";
+    let shown = server.sql(&format!("EXPLAIN {members}"));
+    assert!(shown.contains("Semi Join") && !shown.contains("SubPlan"), "{shown}");
+    let shown = server.sql(&format!("EXPLAIN {}", members.replace(" IN ", " NOT IN ")));
+    assert!(shown.contains("Anti Join") && shown.matches("SubPlan").count() <= 1, "{shown}");
+    // What runs without a query plan says what it did, too.
+    let shown = server.sql("EXPLAIN ANALYZE SELECT * FROM note WHERE id = 1");
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(first.contains("(actual time=") && first.ends_with(" rows=1)"), "{shown}");
     // Nothing of how plans are made inside, whatever the statement.
     for statement in [
         "SELECT * FROM note n, other o WHERE n.n < o.id",
@@ -157,7 +167,7 @@ fn plans_are_shown_in_the_statements_words() {
         "SELECT * FROM note WHERE CASE WHEN u > 1 THEN true ELSE false END AND coalesce(text, 'x') = 'y'",
         "WITH c AS MATERIALIZED (SELECT text, n FROM note) SELECT * FROM c a JOIN c b ON a.n = b.n WHERE a.text = 'z'",
     ] {
-        let shown = server.sql(&format!("EXPLAIN {statement}"));
+        let shown = server.sql(&format!("SET stratos.direct_queries = off; EXPLAIN {statement}"));
         assert!(!shown.contains(['@', '#']) && !shown.contains("..."), "{statement}\n{shown}");
     }
 }
@@ -168,8 +178,25 @@ fn a_database_postgres_is_there() {
     assert_eq!(
         node.server()
             .sql("SELECT datname FROM pg_database ORDER BY 1; SELECT inet_server_port() > 0, inet_client_addr()"),
-        "postgres\nstratos\nt|127.0.0.1"
+        "postgres\nstratos\ntemplate0\ntemplate1\nt|127.0.0.1"
     );
+    // What new databases begin as can be named, and is left alone.
+    let server = node.server();
+    server.sql("CREATE DATABASE made TEMPLATE template0");
+    for (statement, state) in [
+        ("DROP DATABASE template1", "42809"),
+        ("CREATE DATABASE template0", "42P04"),
+        ("CREATE DATABASE other TEMPLATE nosuch", "3D000"),
+    ] {
+        let output = server.psql(&["-v", "VERBOSITY=sqlstate", "-qc", statement]);
+        assert_eq!(String::from_utf8_lossy(&output.stderr).trim(), format!("ERROR:  {state}"), "{statement}");
+    }
+    let refused = server.database("template0").psql(&["-c", "SELECT 1"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is not currently accepting connections"));
+    let described = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'public'";
+    for database in ["stratos", "postgres", "made"] {
+        assert_eq!(server.database(database).sql(described), "standard public schema");
+    }
     let server = node.server().database("postgres");
     server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     assert_eq!(server.sql("SELECT current_database(), count(*) FROM t"), "postgres|1");

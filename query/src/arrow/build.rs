@@ -62,10 +62,7 @@ impl ColumnBuilder {
                 PgType::Float8 => Inner::Float8(PrimitiveBuilder::with_capacity(capacity)),
                 PgType::Date => Inner::Date(PrimitiveBuilder::with_capacity(capacity)),
                 PgType::Time => Inner::Time(PrimitiveBuilder::with_capacity(capacity)),
-                PgType::Timestamp => Inner::Timestamp(PrimitiveBuilder::with_capacity(capacity)),
-                PgType::TimestampTz => {
-                    Inner::Timestamp(PrimitiveBuilder::with_capacity(capacity).with_data_type(arrow_type(ty)))
-                }
+                PgType::Timestamp | PgType::TimestampTz => Inner::Timestamp(PrimitiveBuilder::with_capacity(capacity)),
                 PgType::Uuid => Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, UUID_BYTES)),
                 PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Record => {
                     Inner::Binary(BinaryBuilder::with_capacity(capacity, capacity * 16))

@@ -30,8 +30,9 @@ pub fn arrow_type(ty: PgType) -> DataType {
         PgType::Float8 => DataType::Float64,
         PgType::Date => DataType::Date32,
         PgType::Time => DataType::Time64(TimeUnit::Microsecond),
-        PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        PgType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        // One type for both: constants of DataFusion are equal whatever their time zone, so that a plan with the same instant of
+        // both would take one for the other, and then miss its type. What tells them apart is our type, as everywhere.
+        PgType::Timestamp | PgType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, None),
         PgType::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
         PgType::Bytea | PgType::Numeric | PgType::Interval | PgType::TimeTz | PgType::Record => DataType::Binary,
         other if other.is_oid_like() => DataType::UInt32,
@@ -45,16 +46,18 @@ pub(crate) const UUID_BYTES: i32 = 16;
 /// Whether equal values of the type may have different Arrow values, so that comparing, grouping and joining must go
 /// through a function that drops what equality ignores (a numeric's scale, an interval's form, -0.0, trailing blanks).
 pub fn needs_equality_key(ty: PgType) -> bool {
-    matches!(
-        ty,
-        PgType::Numeric
-            | PgType::Interval
-            | PgType::TimeTz
-            | PgType::Float4
-            | PgType::Float8
-            | PgType::Bpchar
-            | PgType::Record
-    )
+    ty.element().is_some_and(needs_equality_key)
+        || matches!(
+            ty,
+            PgType::Numeric
+                | PgType::Interval
+                | PgType::TimeTz
+                | PgType::Float4
+                | PgType::Float8
+                | PgType::Bpchar
+                | PgType::Record
+                | PgType::Jsonb
+        )
 }
 
 /// The item field of a list of `element`s.

@@ -7,10 +7,12 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
+use super::hypothetical::is_hypothetical;
 use super::resolve::{Choice, choose};
 use super::scope::{Place, fold_ident, name_parts, name_span};
 use super::table_function::{PG_EXPANDARRAY, returns_set};
 use super::{Binder, Clause};
+use crate::functions::absent::postgres_has;
 use crate::functions::{Aggregate, AggregateKind, ArgType, CURRENT_SETTING_NOW, Function};
 use crate::ir::{AggregateCall, CaseBranch, Expr, ExprKind, SortKey};
 use stratos_types::cast_kind;
@@ -68,8 +70,13 @@ fn expand(args: &[ArgType], variadic: bool, optional: usize, n: usize) -> Option
 }
 
 impl Binder<'_> {
+    /// 42883; 0A000 for what PostgreSQL has with so many arguments and we have not.
     pub(crate) fn undefined_function(&self, name: &str, args: &[PgType], span: Span) -> Error {
         let shown: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let plain = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        if postgres_has(plain, args.len()) && !self.takes(plain, args.len()) {
+            return self.at(Error::unsupported(format_args!("function {name}({})", shown.join(", "))), span);
+        }
         self.at(
             Error::new(ErrorKind::UndefinedFunction, format!("function {name}({}) does not exist", shown.join(", ")))
                 .with_hint(
@@ -77,6 +84,17 @@ impl Binder<'_> {
                 ),
             span,
         )
+    }
+
+    /// Whether we have a function of that name with so many arguments.
+    fn takes(&self, name: &str, count: usize) -> bool {
+        let registry = &self.cx.registry;
+        registry.functions(name).iter().any(|f| expand(f.args, f.variadic, f.optional, count).is_some())
+            || registry.aggregates(name).iter().any(|a| a.args.len() == count)
+            || super::window::takes(name, count)
+            || super::table_function::takes(name, count)
+            // A cast that is written as a call.
+            || count == 1 && PgType::from_name(name).is_some()
     }
 
     pub(crate) fn ambiguous_function(&self, name: &str, args: &[PgType], span: Span) -> Error {
@@ -131,11 +149,10 @@ impl Binder<'_> {
     pub(crate) fn plain_arg(&mut self, arg: &FunctionArg) -> Result<Expr> {
         match arg {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => self.expr(e),
-            FunctionArg::Unnamed(
-                FunctionArgExpr::Wildcard
-                | FunctionArgExpr::QualifiedWildcard(_)
-                | FunctionArgExpr::WildcardWithOptions(_),
-            ) => Err(Error::unsupported("* as an argument")),
+            FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => self.row_of(name),
+            FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_)) => {
+                Err(Error::unsupported("* as an argument"))
+            }
             FunctionArg::Named { name: _, arg: _, operator: _ }
             | FunctionArg::ExprNamed { name: _, arg: _, operator: _ } => Err(Error::unsupported("named argument")),
         }
@@ -164,10 +181,11 @@ impl Binder<'_> {
                 ));
             }
             [_, _] => {
-                return Err(self.at(
-                    Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", parts.join("."))),
-                    span,
-                ));
+                let FunctionArguments::List(list) = args else {
+                    return Err(self.undefined_function(&parts.join("."), &[], span));
+                };
+                let args: Vec<Expr> = list.args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
+                return Err(self.undefined_function(&parts.join("."), &types(&args), span));
             }
             _ => return Err(self.at(Error::unsupported("this function name"), span)),
         };
@@ -188,6 +206,13 @@ impl Binder<'_> {
         let aggregates = self.cx.registry.aggregates(base);
         let window_only = super::window::is_window_function(base);
         let star = matches!(args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        if let [FunctionArg::Unnamed(FunctionArgExpr::Wildcard), _, ..] = args.as_slice() {
+            let error = Error::new(ErrorKind::SyntaxError, "syntax error at or near \",\"");
+            return Err(match self.cx.source.symbol_after(span, ",") {
+                Some(position) => error.at(position),
+                None => error,
+            });
+        }
         if !aggregates.is_empty() || window_only {
             let mut order_by: &[ast::OrderByExpr] = &[];
             for clause in clauses {
@@ -202,6 +227,14 @@ impl Binder<'_> {
                 CallShape { name: base, span, args, star, distinct, order_by, within_group, filter: filter.as_deref() };
             return match over {
                 Some(over) => self.window_call(&shape, &aggregates, over),
+                None if is_hypothetical(base) && !within_group.is_empty() => self.hypothetical(&shape),
+                None if is_hypothetical(base) && !args.is_empty() => Err(self.at(
+                    Error::new(
+                        ErrorKind::WrongObjectType,
+                        format!("WITHIN GROUP is required for ordered-set aggregate {base}"),
+                    ),
+                    span,
+                )),
                 None if window_only => Err(self.at(
                     Error::new(ErrorKind::WrongObjectType, format!("window function {base} requires an OVER clause")),
                     span,
@@ -325,7 +358,11 @@ impl Binder<'_> {
                 let bound =
                     self.conditionally(what, |b| args.iter().map(|a| b.plain_arg(a)).collect::<Result<Vec<_>>>())?;
                 if bound.is_empty() {
-                    return Err(self.at(Error::new(ErrorKind::SyntaxError, "syntax error at or near \")\""), span));
+                    let error = Error::new(ErrorKind::SyntaxError, "syntax error at or near \")\"");
+                    return Err(match self.cx.source.symbol_after(span, ")") {
+                        Some(position) => error.at(position),
+                        None => error,
+                    });
                 }
                 let (args, ty) = self.unify(bound, &spans, what)?;
                 if what == "COALESCE" {
@@ -381,10 +418,18 @@ impl Binder<'_> {
                 let mut fields = Vec::with_capacity(args.len());
                 for arg in args {
                     let field = self.plain_arg(arg)?;
+                    // `ROW(t.*)` has the fields of the row.
+                    if let (FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)), ExprKind::Row(..)) =
+                        (arg, &field.kind)
+                    {
+                        fields.extend(self.fields(field, span)?.into_iter().map(|(_, field)| field));
+                        continue;
+                    }
                     fields.push(self.of_any_type(field, span)?);
                 }
                 Ok(Some(Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() }))
             }
+            "normalize" => self.normalize_call(args),
             "grouping" => self.grouping_call(args, span).map(Some),
             "current_timestamp" | "current_time" | "localtime" | "localtimestamp" => {
                 let precision = match args {
@@ -432,7 +477,13 @@ impl Binder<'_> {
 
     /// An aggregate without OVER: a column of the grouping below.
     fn aggregate_in_query(&mut self, shape: &CallShape<'_>, aggregates: &[&'static Aggregate]) -> Result<Expr> {
-        let span = shape.span;
+        self.check_aggregate(shape.span)?;
+        let call = self.aggregate_call(shape, aggregates)?;
+        self.aggregate_column(shape.name, call, shape.span)
+    }
+
+    /// 42803 and others where no aggregate may stand.
+    pub(super) fn check_aggregate(&self, span: Span) -> Result<()> {
         let clause = self.clause();
         let Some(level) = self.levels.last() else {
             return Err(Error::unsupported("aggregate here"));
@@ -442,6 +493,10 @@ impl Binder<'_> {
                 self.at(Error::new(ErrorKind::GroupingError, "aggregate function calls cannot be nested"), span)
             );
         }
+        if level.recurses {
+            let message = "aggregate functions are not allowed in a recursive query's recursive term";
+            return Err(self.at(Error::new(ErrorKind::InvalidRecursion, message), span));
+        }
         if !clause.is_some_and(Clause::allows_aggregates) {
             let place = clause.map_or("this clause", Clause::place);
             return Err(self.at(
@@ -449,7 +504,11 @@ impl Binder<'_> {
                 span,
             ));
         }
-        let call = self.aggregate_call(shape, aggregates)?;
+        Ok(())
+    }
+
+    /// The column of the grouping below that holds what an aggregate gives.
+    pub(super) fn aggregate_column(&mut self, name: &str, call: AggregateCall, span: Span) -> Result<Expr> {
         let own: Vec<_> = self
             .levels
             .last()
@@ -472,14 +531,13 @@ impl Binder<'_> {
         {
             return Err(self.at(Error::unsupported("aggregate over columns of an outer query only"), span));
         }
-        let name = shape.name.to_owned();
         let ty = call.ty;
         if let Some(level) = self.levels.last()
             && let Some((column, _)) = level.aggregates.iter().find(|(_, a)| a.same(&call))
         {
             return Ok(Expr::column(column.id, ty));
         }
-        let column = self.output(name, ty);
+        let column = self.output(name.to_owned(), ty);
         let expr = Expr::column(column.id, ty);
         if let Some(level) = self.levels.last_mut() {
             level.aggregates.push((column, call));
@@ -512,10 +570,13 @@ impl Binder<'_> {
                 ty: PgType::Int8.into(),
             });
         }
+        if shape.args.is_empty() && aggregates.iter().any(|a| a.kind == AggregateKind::CountStar) {
+            return Err(self.parameterless(shape));
+        }
         let (args, mut order_by) = self.inside_aggregate(|b| {
             let mut args = Vec::with_capacity(shape.args.len());
             for arg in shape.args {
-                args.push(b.aggregate_arg(arg)?);
+                args.push(b.plain_arg(arg)?);
             }
             let keys = if shape.within_group.is_empty() { shape.order_by } else { shape.within_group };
             let mut order_by = Vec::with_capacity(keys.len());
@@ -539,9 +600,21 @@ impl Binder<'_> {
         let direct = args.len();
         let mut all = args;
         if ordered_set {
+            for (arg, written) in all.iter().zip(shape.args) {
+                self.note_direct(arg, written.span());
+            }
             all.extend(order_by.iter().map(|k| k.expr.clone()));
         }
         let actual = types(&all);
+        if shape.name == "array_agg" {
+            match actual.as_slice() {
+                [PgType::Record] => return Err(self.at(Error::unsupported("array of composite values"), span)),
+                [ty] if ty.element().is_some() => {
+                    return Err(self.at(Error::unsupported("array of more than one dimension"), span));
+                }
+                _ => {}
+            }
+        }
         let fitting: Vec<&'static Aggregate> = aggregates
             .iter()
             .copied()
@@ -575,6 +648,7 @@ impl Binder<'_> {
                 span,
             ));
         }
+        let given = all.clone();
         let (mut args, ret) = self.settle_args(aggregate.args, aggregate.ret, all, span)?;
         if ordered_set {
             let sorted = args.split_off(direct);
@@ -584,7 +658,11 @@ impl Binder<'_> {
         } else {
             let keys = std::mem::take(&mut order_by);
             for (at, key) in keys.into_iter().enumerate() {
-                let expr = self.known(key.expr)?;
+                // An argument that was converted to the aggregate's type is ordered as that.
+                let expr = match given.iter().position(|a| a.same(&key.expr)) {
+                    Some(at) => args[at].clone(),
+                    None => self.known(key.expr)?,
+                };
                 if shape.distinct && !args.iter().any(|a| a.same(&expr)) {
                     return Err(self.at(
                         Error::new(
@@ -601,16 +679,13 @@ impl Binder<'_> {
         Ok(AggregateCall { aggregate, args, distinct: shape.distinct, filter, order_by, ty: ret.into() })
     }
 
-    fn aggregate_arg(&mut self, arg: &FunctionArg) -> Result<Expr> {
-        if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg {
-            // count(t.*): the row as a whole.
-            let table = self.find_table(&name_parts(name)?, name_span(name))?;
-            return Ok(self.whole_row(&table, name_span(name)));
-        }
-        self.plain_arg(arg)
+    /// 42809 for `count()`.
+    pub(crate) fn parameterless(&self, shape: &CallShape<'_>) -> Error {
+        let message = format!("{}(*) must be used to call a parameterless aggregate function", shape.name);
+        self.at(Error::new(ErrorKind::WrongObjectType, message), shape.span)
     }
 
-    fn aggregate_filter(&mut self, filter: Option<&ast::Expr>) -> Result<Option<Expr>> {
+    pub(super) fn aggregate_filter(&mut self, filter: Option<&ast::Expr>) -> Result<Option<Expr>> {
         let Some(filter) = filter else {
             return Ok(None);
         };
@@ -632,7 +707,7 @@ impl Binder<'_> {
         expr.map(Some)
     }
 
-    fn inside_aggregate<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(super) fn inside_aggregate<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if let Some(level) = self.levels.last_mut() {
             level.in_aggregate = true;
         }

@@ -7,6 +7,7 @@ use stratos_types::{
 
 use super::Binder;
 use super::resolve::common_type;
+use crate::functions::catalog_info::split_name;
 use crate::ir::{Expr, ExprKind};
 
 impl Binder<'_> {
@@ -113,12 +114,18 @@ impl Binder<'_> {
             PgType::Regtype => Some(Datum::Oid(self.regtype(text)?)),
             PgType::Regnamespace => match number.parse() {
                 Ok(oid) => Some(Datum::Oid(oid)),
-                Err(_) => self.cx.catalog.schema_oid(number).map(Datum::Oid),
+                Err(_) => match split_name(text)?.as_slice() {
+                    [name] => self.cx.catalog.schema_oid(name).map(Datum::Oid),
+                    _ => None,
+                },
             },
             PgType::Regproc => self.regproc(number)?,
             PgType::Regrole => match number.parse() {
                 Ok(oid) => Some(Datum::Oid(oid)),
-                Err(_) => self.cx.catalog.roles.values().find(|r| r.name == number).map(|r| Datum::Oid(r.oid)),
+                Err(_) => match split_name(text)?.as_slice() {
+                    [name] => self.cx.catalog.roles.values().find(|r| r.name == *name).map(|r| Datum::Oid(r.oid)),
+                    _ => None,
+                },
             },
             // Words that mean the time of evaluation are read then.
             ty if reads_clock(ty, text) => None,
@@ -131,7 +138,12 @@ impl Binder<'_> {
         if let Ok(oid) = name.parse() {
             return Ok(Some(Datum::Oid(oid)));
         }
-        let base = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        let parts = split_name(name)?;
+        let base = match parts.as_slice() {
+            [base] => base,
+            [schema, base] if schema == "pg_catalog" => base,
+            _ => "",
+        };
         match self.cx.registry.functions(base).as_slice() {
             [one] => Ok(Some(Datum::Oid(one.oid))),
             // Those that only the catalogs name, such as the types' input functions.
@@ -311,40 +323,4 @@ fn reads_clock(ty: PgType, text: &str) -> bool {
     }
     let lower = text.to_ascii_lowercase();
     ["now", "today", "tomorrow", "yesterday"].iter().any(|w| lower.contains(w))
-}
-
-/// Splits `"A".b` into its folded parts.
-fn split_name(text: &str) -> Result<Vec<String>> {
-    let invalid = || Error::new(ErrorKind::InvalidName, "invalid name syntax");
-    let mut parts = Vec::new();
-    let mut current = String::new();
-    let mut chars = text.chars().peekable();
-    let mut quoted = false;
-    let mut any = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                current.push('"');
-            }
-            '"' => {
-                quoted = !quoted;
-                any = true;
-            }
-            '.' if !quoted => {
-                if current.is_empty() && !any {
-                    return Err(invalid());
-                }
-                parts.push(std::mem::take(&mut current));
-                any = false;
-            }
-            c if quoted => current.push(c),
-            c => current.push(c.to_ascii_lowercase()),
-        }
-    }
-    if quoted || (current.is_empty() && !any) {
-        return Err(invalid());
-    }
-    parts.push(current);
-    Ok(parts)
 }

@@ -97,13 +97,13 @@ impl Binder<'_> {
         Ok(value)
     }
 
-    fn not_subscriptable(&self, ty: PgType, span: Span) -> Error {
+    pub(super) fn not_subscriptable(&self, ty: PgType, span: Span) -> Error {
         let message = format!("cannot subscript type {ty} because it does not support subscripting");
         self.at(Error::new(ErrorKind::DatatypeMismatch, message), span)
     }
 
     /// A subscript of an array, or a bound of a slice.
-    fn subscript(&mut self, index: &ast::Expr) -> Result<Expr> {
+    pub(super) fn subscript(&mut self, index: &ast::Expr) -> Result<Expr> {
         let at = index.place();
         let index = self.expr(index)?;
         let from = index.ty.ty;
@@ -195,11 +195,19 @@ impl Binder<'_> {
             return Err(self.at(Error::unsupported("array of more than one dimension"), span));
         }
         if elem.is_empty() {
-            return Err(Error::new(ErrorKind::IndeterminateDatatype, "cannot determine type of empty array")
-                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+            let error = Error::new(ErrorKind::IndeterminateDatatype, "cannot determine type of empty array")
+                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].");
+            // The parser keeps no place of what has no parts.
+            return Err(match self.cx.source.empty_array() {
+                Some(position) => error.at(position),
+                None => error,
+            });
         }
         let (items, spans) = self.array_items(elem)?;
         let (items, ty) = self.unify(items, &spans, "ARRAY")?;
+        if ty.ty == PgType::Record {
+            return Err(self.at(Error::unsupported("array of composite values"), span));
+        }
         let array = ty.ty.array().ok_or_else(|| {
             self.at(
                 Error::new(ErrorKind::UndefinedObject, format!("could not find array type for data type {}", ty.ty)),

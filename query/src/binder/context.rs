@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stratos_types::{Error, ErrorKind, FormatOptions, Result};
 
 use super::source::SourceText;
-use crate::catalog::{Sequence, Snapshot, SystemTable, Table};
+use crate::catalog::{Sequence, Snapshot, SystemTable, Table, is_temporary_name, resolve_temporary};
 use crate::functions::{self, Aggregate, Function, Operator};
 
 /// Tables of pg_catalog, information_schema and the like.
@@ -128,7 +128,7 @@ impl BindContext {
 
     /// Whether there is a schema of that name.
     pub fn has_schema(&self, name: &str) -> bool {
-        self.catalog.schema_oid(name).is_some()
+        self.catalog.schema_oid(resolve_temporary(name, &self.search_path)).is_some()
     }
 
     fn in_schema(&self, schema: &str, name: &str) -> Option<Relation> {
@@ -150,6 +150,17 @@ impl BindContext {
             .map(|t| Relation::Index(Arc::clone(t), oid))
     }
 
+    /// The relation of a schema that was written: `pg_temp` is the session's own, and those of other sessions are closed.
+    fn in_named_schema(&self, schema: &str, name: &str) -> Result<Option<Relation>> {
+        let schema = resolve_temporary(schema, &self.search_path);
+        let found = self.in_schema(schema, name);
+        if found.is_some() && is_temporary_name(schema) && !self.search_path.iter().any(|own| own == schema) {
+            let message = "cannot access temporary tables of other sessions";
+            return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+        }
+        Ok(found)
+    }
+
     /// The relation that a dotted, folded name means.
     ///
     /// # Errors
@@ -166,7 +177,7 @@ impl BindContext {
                 }
                 self.search_path.iter().find_map(|schema| self.in_schema(schema, name)).ok_or_else(missing)
             }
-            [schema, name] => self.in_schema(schema, name).ok_or_else(missing),
+            [schema, name] => self.in_named_schema(schema, name)?.ok_or_else(missing),
             [database, schema, name] => {
                 if *database != self.database {
                     return Err(Error::new(
@@ -174,7 +185,7 @@ impl BindContext {
                         format!("cross-database references are not implemented: \"{}\"", parts.join(".")),
                     ));
                 }
-                self.in_schema(schema, name).ok_or_else(missing)
+                self.in_named_schema(schema, name)?.ok_or_else(missing)
             }
             _ => Err(Error::new(
                 ErrorKind::SyntaxError,

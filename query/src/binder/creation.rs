@@ -7,7 +7,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 use stratos_types::{Error, Result};
 
-use super::rewrite::{is_end, is_word, keyword, name_length, plain, word};
+use super::rewrite::{is_end, is_word, keyword, list_end, name_length, plain, word};
 
 /// Beginning of the synthetic column name that stands for a LIKE clause, whose table is the column's type. The options follow.
 pub(crate) const LIKE_MARKER: &str = "\u{1}like";
@@ -36,6 +36,8 @@ const LIKE_OPTIONS: &[&str] = &[
 #[derive(Default)]
 pub(super) struct Creation {
     table: bool,
+    /// What may be the list of its columns was read.
+    listed: bool,
     /// Where its query begins in what was written.
     query_at: Option<usize>,
 }
@@ -108,7 +110,11 @@ impl Creation {
                 }
                 Some(data + 1)
             }
-            _ if token.token == Token::LParen && before_query && depth == 0 => names_only(tokens, out),
+            _ if token.token == Token::LParen && before_query && depth == 0 => {
+                // Looking for AS behind every parenthesis would take time that grows with the square of their number.
+                let first = !std::mem::replace(&mut self.listed, true);
+                if first { names_only(tokens, out) } else { None }
+            }
             _ => None,
         }
     }
@@ -153,7 +159,7 @@ fn like(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option<usize>
 
 /// `(a, b)` before AS: names of columns without types.
 fn names_only(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option<usize> {
-    let close = tokens.iter().position(|t| t.token == Token::RParen)?;
+    let close = list_end(tokens.get(1..)?)? + 1;
     let names = tokens.get(1..close)?;
     let is_list = names.len() % 2 == 1
         && names.iter().enumerate().all(|(at, t)| match t.token {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use sqlparser::ast::{
     self, AssignmentTarget, FromTable, SelectItem, Spanned, TableFactor, TableWithJoins, UpdateTableFromKind,
 };
+use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::elements::Target as Assigned;
 use super::from::FromItem;
 use super::query::is_default;
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
@@ -217,10 +219,11 @@ impl Binder<'_> {
         assignments: &[ast::Assignment],
     ) -> Result<Vec<Assignment>> {
         let mut bound: Vec<Assignment> = Vec::with_capacity(assignments.len());
+        let mut in_parts: Vec<usize> = Vec::new();
         let mut add = |b: &mut Self, name: &ast::ObjectName, value: Value<'_>| -> Result<()> {
             let span = name_span(name);
-            let parts = name_parts(name)?;
-            let [column] = parts.as_slice() else {
+            let Some(target) = Assigned::of(name)? else {
+                let parts = name_parts(name)?;
                 let first = parts.first().map_or("", String::as_str);
                 return Err(b.at(
                     Error::new(
@@ -230,10 +233,29 @@ impl Binder<'_> {
                     span,
                 ));
             };
-            let i = b.column_of(table, column, span)?;
-            if bound.iter().any(|a| a.column == i) {
-                let message = format!("multiple assignments to same column \"{column}\"");
+            let i = b.column_of(table, &target.column, span)?;
+            let before = bound.iter().position(|a| a.column == i);
+            let is_part = !target.subscripts.is_empty();
+            if before.is_some() && !(is_part && in_parts.contains(&i)) {
+                let message = format!("multiple assignments to same column \"{}\"", target.column);
                 return Err(Error::new(ErrorKind::SyntaxError, message));
+            }
+            if is_part {
+                let given = match value {
+                    Value::Ast(e) => {
+                        b.refuse_default(&target, e)?;
+                        (b.expr(e)?, e.place())
+                    }
+                    Value::Bound(expr) => (expr, span),
+                };
+                // Several parts of an array are replaced one after another.
+                let before = before.map(|at| bound.remove(at).value);
+                let own = || b.levels.last()?.scope.tables.first()?.columns.get(i).map(|c| c.expr.clone());
+                let value = before.or_else(own).ok_or_else(|| Error::internal("no target of an assignment"))?;
+                let value = b.assign_element(table, i, value, &target, given)?;
+                in_parts.push(i);
+                bound.push(Assignment { column: i, value });
+                return Ok(());
             }
             let value = match value {
                 Value::Ast(e) if is_default(e) => b.default_value(table, i)?,
@@ -254,6 +276,11 @@ impl Binder<'_> {
             match target {
                 AssignmentTarget::ColumnName(name) => add(self, name, Value::Ast(value))?,
                 AssignmentTarget::Tuple(names) => {
+                    let behind = names.last().map_or(Span::empty(), name_span);
+                    let mismatch = |b: &Self| match b.cx.source.behind_symbol(behind, "=") {
+                        Some(position) => columns_mismatch().at(position),
+                        None => columns_mismatch(),
+                    };
                     let mut inner = value;
                     while let ast::Expr::Nested(e) = inner {
                         inner = e;
@@ -262,13 +289,17 @@ impl Binder<'_> {
                         ast::Expr::Subquery(query) => {
                             // Each column is a subquery of its own: the plan has no multi-column scalar subquery.
                             for (n, name) in names.iter().enumerate() {
-                                let expr = self.column_of_subquery(query, n, names.len())?;
+                                let (rel, columns) = self.subquery(query)?;
+                                if columns.len() != names.len() {
+                                    return Err(mismatch(self));
+                                }
+                                let expr = self.one_of_subquery(rel, columns, n)?;
                                 add(self, name, Value::Bound(expr))?;
                             }
                         }
                         ast::Expr::Tuple(items) => {
                             if items.len() != names.len() {
-                                return Err(columns_mismatch());
+                                return Err(mismatch(self));
                             }
                             for (name, item) in names.iter().zip(items) {
                                 add(self, name, Value::Ast(item))?;
@@ -277,7 +308,7 @@ impl Binder<'_> {
                         ast::Expr::Function(function) if super::call::is_row_constructor(function) => {
                             let items = super::call::row_items(function)?;
                             if items.len() != names.len() {
-                                return Err(columns_mismatch());
+                                return Err(mismatch(self));
                             }
                             for (name, item) in names.iter().zip(items) {
                                 add(self, name, Value::Ast(item))?;
@@ -300,14 +331,6 @@ impl Binder<'_> {
             }
         }
         Ok(bound)
-    }
-
-    fn column_of_subquery(&mut self, query: &ast::Query, n: usize, width: usize) -> Result<Expr> {
-        let (rel, columns) = self.subquery(query)?;
-        if columns.len() != width {
-            return Err(columns_mismatch());
-        }
-        self.one_of_subquery(rel, columns, n)
     }
 
     /// A column of a subquery that a row is compared with.

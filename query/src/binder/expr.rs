@@ -59,8 +59,14 @@ impl Binder<'_> {
                 let place = match kind {
                     CastKind::Cast => self.cx.source.symbol_before(span, "cast"),
                     CastKind::DoubleColon => {
-                        let inner = sqlparser::ast::Spanned::span(expr.as_ref());
-                        self.cx.source.symbol_after(Span::new(inner.end, inner.end), "::")
+                        // The span of a cast ends before its type: casts of casts are behind the one operand.
+                        let mut casts = 0;
+                        let mut operand = expr.as_ref();
+                        while let E::Cast { kind: CastKind::DoubleColon, expr, .. } = operand {
+                            (casts, operand) = (casts + 1, expr);
+                        }
+                        let inner = sqlparser::ast::Spanned::span(operand);
+                        self.cx.source.nth_symbol_after(Span::new(inner.end, inner.end), "::", casts)
                     }
                     CastKind::TryCast | CastKind::SafeCast => {
                         return Err(Error::unsupported("TRY_CAST"));
@@ -74,7 +80,12 @@ impl Binder<'_> {
                     {
                         return Ok(Expr::literal(Datum::Null, PgType::Record));
                     }
-                    (Err(e), ast::DataType::Custom(name, _)) => return Err(self.at(e, name_span(name))),
+                    (Err(e), ast::DataType::Custom(name, _)) => {
+                        return Err(match place.filter(|_| e.kind() == ErrorKind::FeatureNotSupported) {
+                            Some(position) => e.at(position),
+                            None => self.at(e, name_span(name)),
+                        });
+                    }
                     (Err(e), _) => return Err(self.at(e, span)),
                 };
                 if let (E::Array(items), Some(element)) = (&**expr, ty.ty.element())
@@ -152,9 +163,9 @@ impl Binder<'_> {
                 self.call_named("timezone", args, span)
             }
             E::Extract { field, syntax: ExtractSyntax::From | ExtractSyntax::Comma, expr } => {
-                let field = Expr::literal(Datum::text(field_name(field)), PgType::Text);
+                let field = Expr::literal(Datum::text(field_name(field)), PgType::Unknown);
                 let args = vec![field, self.expr(expr)?];
-                self.call_named("extract", args, span)
+                self.call_by_grammar("extract", args, expr.place(), &["extract"])
             }
             E::Ceil { expr, field } => self.rounding("ceil", expr, field, span),
             E::Floor { expr, field } => self.rounding("floor", expr, field, span),
@@ -162,7 +173,7 @@ impl Binder<'_> {
                 // position(substring IN string) is position(string, substring), also known as strpos.
                 let args = vec![self.expr(r#in)?, self.expr(expr)?];
                 let name = if self.cx.registry.functions("position").is_empty() { "strpos" } else { "position" };
-                self.call_named(name, args, span)
+                self.call_by_grammar(name, args, expr.place(), &["position"])
             }
             E::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
                 let mut args = vec![self.expr(expr)?];
@@ -180,7 +191,7 @@ impl Binder<'_> {
                     }
                     (None, None) => {}
                 }
-                self.call_named("substring", args, span)
+                self.call_by_grammar("substring", args, expr.place(), &["substring"])
             }
             E::Trim { expr, trim_where, trim_what, trim_characters } => {
                 let name = match trim_where {
@@ -195,15 +206,18 @@ impl Binder<'_> {
                 for what in trim_characters.iter().flatten() {
                     args.push(self.expr(what)?);
                 }
-                self.call_named(name, args, span)
+                let first = trim_what.as_deref().unwrap_or(expr).place();
+                self.call_by_grammar(name, args, first, &["trim"])
             }
             E::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
                 let mut args = vec![self.expr(expr)?, self.expr(overlay_what)?, self.expr(overlay_from)?];
                 if let Some(length) = overlay_for {
                     args.push(self.expr(length)?);
                 }
-                self.call_named("overlay", args, span)
+                self.call_by_grammar("overlay", args, expr.place(), &["overlay"])
             }
+            E::QualifiedWildcard(name, _) => self.row_of(name),
+            E::IsNormalized { expr, form, negated } => self.is_normalized(expr, *form, *negated),
             E::Collate { expr, collation } => {
                 let parts = name_parts(collation)?;
                 let known = match parts.as_slice() {
@@ -211,19 +225,22 @@ impl Binder<'_> {
                     [schema, name] if schema == "pg_catalog" => Some(name),
                     _ => None,
                 };
+                // Postgres's place is that of the word COLLATE.
+                let place = self.cx.source.symbol_before(name_span(collation), "collate");
+                let at = |error: Error| match place {
+                    Some(position) => error.at(position),
+                    None => error,
+                };
                 if !known.is_some_and(|n| matches!(n.as_str(), "C" | "POSIX" | "default" | "ucs_basic")) {
-                    return Err(self.at(Error::unsupported(format!("collation \"{}\"", parts.join("."))), span));
+                    return Err(at(undefined_collation(&parts.join("."))));
                 }
                 let inner = self.expr(expr)?;
                 let inner = self.known(inner)?;
                 if !inner.ty.ty.is_string() && inner.ty.ty.element().is_none() {
-                    return Err(self.at(
-                        Error::new(
-                            ErrorKind::DatatypeMismatch,
-                            format!("collations are not supported by type {}", inner.ty.ty),
-                        ),
-                        span,
-                    ));
+                    return Err(at(Error::new(
+                        ErrorKind::DatatypeMismatch,
+                        format!("collations are not supported by type {}", inner.ty.ty),
+                    )));
                 }
                 Ok(inner)
             }
@@ -278,7 +295,11 @@ impl Binder<'_> {
         // `SECOND (2)` is about its fraction.
         let only_seconds = matches!(leading_field, Some(DateTimeField::Second)) && last_field.is_none();
         if leading_precision.is_some() && (!only_seconds || fractional_seconds_precision.is_some()) {
-            return Err(self.at(Error::unsupported("precision of an interval's first field"), span));
+            let error = Error::new(ErrorKind::SyntaxError, "syntax error at or near \"(\"");
+            return Err(match self.cx.source.symbol_after(Span::new(span.end, span.end), "(") {
+                Some(position) => error.at(position),
+                None => error,
+            });
         }
         let fractional_seconds_precision = fractional_seconds_precision.or(*leading_precision);
         let bit = |f: &DateTimeField| -> Option<i32> {
@@ -292,6 +313,28 @@ impl Binder<'_> {
                 _ => return None,
             })
         };
+        // Only some fields go together.
+        let pairs = matches!(
+            (leading_field, last_field),
+            (_, None)
+                | (Some(DateTimeField::Year), Some(DateTimeField::Month))
+                | (Some(DateTimeField::Day), Some(DateTimeField::Hour))
+                | (Some(DateTimeField::Day | DateTimeField::Hour), Some(DateTimeField::Minute))
+                | (Some(DateTimeField::Day | DateTimeField::Hour | DateTimeField::Minute), Some(DateTimeField::Second))
+        );
+        if let (false, Some(last)) = (pairs, last_field) {
+            let wrong = match leading_field {
+                Some(DateTimeField::Month | DateTimeField::Second) => "to".to_owned(),
+                _ => last.to_string(),
+            };
+            let found = self.cx.source.word_after(Span::new(span.end, span.end), &wrong);
+            let word = found.map_or(wrong.as_str(), |(_, word)| word);
+            let error = Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{word}\""));
+            return Err(match found {
+                Some((position, _)) => error.at(position),
+                None => error,
+            });
+        }
         // The coarsest to the finest field: `DAY TO MINUTE` includes the hours between.
         let order = [1 << 2, 1 << 1, 1 << 3, 1 << 10, 1 << 11, 1 << 12];
         let mut ty = ColumnType::from(PgType::Interval);
@@ -402,4 +445,17 @@ fn field_name(field: &DateTimeField) -> String {
 
 pub(crate) fn not(expr: Expr) -> Expr {
     Expr { kind: ExprKind::Not(Box::new(expr)), ty: PgType::Bool.into() }
+}
+
+/// The refusal of a collation: 0A000 for one that PostgreSQL could have from the system or from ICU, 42704 for others.
+pub(crate) fn undefined_collation(name: &str) -> Error {
+    let plain = name.strip_prefix("pg_catalog.").unwrap_or(name);
+    let locale = plain.split(['.', '@']).next().unwrap_or_default();
+    let of_system = locale.split_once('_').is_some_and(|(language, country)| {
+        matches!(language.len(), 2 | 3) && country.len() == 2 && country.chars().all(|c| c.is_ascii_uppercase())
+    });
+    if of_system || plain.ends_with("-x-icu") || plain == "unicode" || plain.starts_with("C.") {
+        return Error::unsupported(format!("collation \"{name}\""));
+    }
+    Error::new(ErrorKind::UndefinedObject, format!("collation \"{name}\" for encoding \"UTF8\" does not exist"))
 }

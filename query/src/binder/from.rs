@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, JoinConstraint, JoinOperator, Spanned, TableAlias, TableFactor, TableWithJoins};
+use sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, JoinConstraint, JoinOperator, Spanned, TableAlias, TableFactor, TableWithJoins,
+};
 use sqlparser::tokenizer::Span;
-use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
+use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::context::Relation;
+use super::relations::EXPRESSION_MARKER;
 use super::rewrite::JOIN_ALIAS_MARKER;
 use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident, name_parts, name_span};
-use super::table_function::{PG_EXPANDARRAY, returns_set};
+use super::table_function::{PG_EXPANDARRAY, TableCall, returns_set};
+use super::targets::column_name;
 use super::{Binder, Clause};
 use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, ScanColumn, TableFunctionKind};
 
@@ -214,6 +218,7 @@ impl Binder<'_> {
             let a = self.using_column(left, name, "left", *span)?;
             let b = self.using_column(right, name, "right", *span)?;
             let place = self.position(*span);
+            super::resolve::common_type(&[a.expr.ty.ty, b.expr.ty.ty], "JOIN/USING")?;
             conditions.push(self.operator("=", Some(a.expr.clone()), b.expr.clone(), place)?);
             let (mut sides, ty) = self.unify(vec![a.expr.clone(), b.expr.clone()], &[*span], "JOIN/USING")?;
             let b_expr = sides.remove(1);
@@ -355,7 +360,7 @@ impl Binder<'_> {
                 if let Some(alias) = alias {
                     let (name, columns) = alias_parts(alias)?;
                     let mut star = item.scope.star;
-                    self.rename(&mut star, &columns, &name, alias.name.span)?;
+                    self.rename(&mut star, &columns, &name)?;
                     item.scope = Scope::of(ScopeTable::of_columns(name, star));
                 }
                 Ok((item, lateral))
@@ -370,18 +375,12 @@ impl Binder<'_> {
         }
     }
 
-    fn rename(&self, columns: &mut [ScopeColumn], names: &[String], table: &str, span: Span) -> Result<()> {
+    fn rename(&self, columns: &mut [ScopeColumn], names: &[String], table: &str) -> Result<()> {
         if names.len() > columns.len() {
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::InvalidColumnReference,
-                    format!(
-                        "table \"{table}\" has {} columns available but {} columns specified",
-                        columns.len(),
-                        names.len()
-                    ),
-                ),
-                span,
+            let (available, specified) = (columns.len(), names.len());
+            return Err(Error::new(
+                ErrorKind::InvalidColumnReference,
+                format!("table \"{table}\" has {available} columns available but {specified} columns specified"),
             ));
         }
         for (column, name) in columns.iter_mut().zip(names) {
@@ -400,7 +399,7 @@ impl Binder<'_> {
     fn derived(&mut self, rel: Rel, alias: &TableAlias) -> Result<FromItem> {
         let (name, names) = alias_parts(alias)?;
         let mut columns = Self::exposed(&rel.output());
-        self.rename(&mut columns, &names, &name, alias.name.span)?;
+        self.rename(&mut columns, &names, &name)?;
         Ok(FromItem { rel, scope: Scope::of(ScopeTable::of_columns(name, columns)) })
     }
 
@@ -414,7 +413,7 @@ impl Binder<'_> {
         {
             let (name, names) = alias_pair.unwrap_or((own, Vec::new()));
             let mut columns = Self::exposed(&rel.output());
-            self.rename(&mut columns, &names, &name, span)?;
+            self.rename(&mut columns, &names, &name)?;
             return Ok(FromItem { rel, scope: Scope::of(ScopeTable::of_columns(name, columns)) });
         }
         let relation = self.cx.relation(&parts).map_err(|e| self.at(e, span))?;
@@ -451,6 +450,7 @@ impl Binder<'_> {
                     columns: Self::exposed(&columns),
                     table: None,
                     system: Some(table.oid()),
+                    scalar: false,
                     out_of_reach: false,
                 };
                 (Rel::SystemScan { table, columns }, scope)
@@ -464,7 +464,7 @@ impl Binder<'_> {
             }
         };
         let shown = table.name.clone();
-        self.rename(&mut table.columns, &names, &shown, span)?;
+        self.rename(&mut table.columns, &names, &shown)?;
         Ok(FromItem { rel, scope: Scope::of(table) })
     }
 
@@ -489,7 +489,15 @@ impl Binder<'_> {
                 ));
             }
         };
+        let written = args;
         let args = self.with_scope(left.clone(), Clause::FromFunction, |b| b.function_args(args))?;
+        if let ([FunctionArg::Unnamed(FunctionArgExpr::Expr(written))], EXPRESSION_MARKER) = (written, base.as_str()) {
+            let args = args.into_iter().map(|value| self.known(value)).collect::<Result<Vec<_>>>()?;
+            let name = column_name(written);
+            let columns = args.iter().map(|value| (String::new(), value.ty)).collect();
+            let call = TableCall { kind: TableFunctionKind::ScalarCall, args, columns };
+            return self.called_item(&name, call, alias, ordinality);
+        }
         self.table_function_item(&base, args, alias, ordinality, span)
     }
 
@@ -501,16 +509,26 @@ impl Binder<'_> {
         ordinality: bool,
         span: Span,
     ) -> Result<(FromItem, bool)> {
-        // Functions in FROM are LATERAL by themselves; it matters when they look at something.
-        let lateral = args.iter().any(|a| !a.columns().is_empty());
-        let (kind, args, described): (_, _, Vec<(String, ColumnType)>) = if returns_set(base) {
-            let call = self.table_call(base, args, span)?;
-            (call.kind, call.args, call.columns)
+        let call = if returns_set(base) {
+            self.table_call(base, args, span)?
         } else {
             let call = self.call_named(base, args, span)?;
-            let ty = call.ty;
-            (TableFunctionKind::ScalarCall, vec![call], vec![(String::new(), ty)])
+            let columns = vec![(String::new(), call.ty)];
+            TableCall { kind: TableFunctionKind::ScalarCall, args: vec![call], columns }
         };
+        self.called_item(base, call, alias, ordinality)
+    }
+
+    fn called_item(
+        &mut self,
+        base: &str,
+        call: TableCall,
+        alias: Option<&TableAlias>,
+        ordinality: bool,
+    ) -> Result<(FromItem, bool)> {
+        // Functions in FROM are LATERAL by themselves; it matters when they look at something.
+        let lateral = call.args.iter().any(|a| !a.columns().is_empty());
+        let TableCall { kind, args, columns: described } = call;
         let alias_pair = alias.map(alias_parts).transpose()?;
         let (name, names) = match alias_pair {
             Some(pair) => pair,
@@ -526,17 +544,13 @@ impl Binder<'_> {
             columns.push(self.output("ordinality", PgType::Int8.into()));
         }
         let mut exposed = Self::exposed(&columns);
-        self.rename(&mut exposed, &names, &name, span)?;
+        self.rename(&mut exposed, &names, &name)?;
         for (column, shown) in columns.iter_mut().zip(&exposed) {
             column.name.clone_from(&shown.name);
         }
-        Ok((
-            FromItem {
-                rel: Rel::TableFunction { function: kind, args, columns, ordinality },
-                scope: Scope::of(ScopeTable::of_columns(name, exposed)),
-            },
-            lateral,
-        ))
+        let scalar = exposed.len() == 1;
+        let scope = Scope::of(ScopeTable { scalar, ..ScopeTable::of_columns(name, exposed) });
+        Ok((FromItem { rel: Rel::TableFunction { function: kind, args, columns, ordinality }, scope }, lateral))
     }
 
     /// The base table that an INSERT, UPDATE or DELETE names.

@@ -208,7 +208,8 @@ impl Binder<'_> {
         let expr = Expr::column(column.id, column.ty);
         if let Some(level) = self.levels.last_mut() {
             level.references.truncate(references);
-            level.groupings.push((column, bound, span));
+            let place = args.first().map_or(span, sqlparser::ast::Spanned::span);
+            level.groupings.push((column, bound, place));
         }
         Ok(expr)
     }

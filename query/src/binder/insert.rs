@@ -8,12 +8,15 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
-use super::parse::parse_expr;
+use super::elements::Target;
+use super::parse::{parse_expr, parse_expr_at};
 use super::query::is_default;
 use super::rewrite::{OVERRIDING_MARKER, PREDICATE_MARKER};
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
+use super::setop::column_span;
 use super::{Binder, Clause, Level};
 use crate::catalog::{ConstraintKind, Index, IndexState, Table};
+use crate::exec::violations::no_arbiter;
 use crate::ir::{ColumnId, Expr, Insert, InsertSource, OnConflict, OutputColumn, Rel, StatementKind};
 use stratos_types::CastContext;
 
@@ -23,13 +26,6 @@ enum Overriding {
     None,
     System,
     User,
-}
-
-/// 55000 of ON CONFLICT over a key that may hold duplicates for a while.
-fn no_arbiter(table: &Table, index: &Index) -> Error {
-    let message = "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters";
-    let error = Error::new(ErrorKind::ObjectNotInPrerequisiteState, message);
-    error.with_schema(table.schema_name.clone()).with_table(table.name.clone()).with_constraint(index.name.clone())
 }
 
 impl Binder<'_> {
@@ -110,25 +106,31 @@ impl Binder<'_> {
         Ok((StatementKind::Insert(Box::new(Insert { table, source, values, on_conflict, target, returning })), output))
     }
 
-    fn insert_columns(&self, table: &Table, columns: &[ast::ObjectName]) -> Result<Vec<(usize, Span)>> {
+    fn insert_columns(&self, table: &Table, columns: &[ast::ObjectName]) -> Result<Vec<(usize, Target)>> {
         if columns.is_empty() {
-            return Ok((0..table.columns.len()).map(|i| (i, Span::empty())).collect());
+            let whole = |i: usize| {
+                let column = table.columns[i].name.clone();
+                (i, Target { column, subscripts: Vec::new(), place: Span::empty() })
+            };
+            return Ok((0..table.columns.len()).map(whole).collect());
         }
-        let mut listed: Vec<(usize, Span)> = Vec::with_capacity(columns.len());
+        let mut listed: Vec<(usize, Target)> = Vec::with_capacity(columns.len());
         for column in columns {
             let span = name_span(column);
-            let parts = name_parts(column)?;
-            let [name] = parts.as_slice() else {
+            let Some(target) = Target::of(column)? else {
                 return Err(self.at(Error::unsupported("field of a column in INSERT"), span));
             };
+            let name = &target.column;
             let i = self.column_of(table, name, span)?;
-            if listed.iter().any(|(other, _)| *other == i) {
+            // Parts of one column may be given, but not beside the whole.
+            let clashes = |other: &Target| target.subscripts.is_empty() || other.subscripts.is_empty();
+            if listed.iter().any(|(other, given)| *other == i && clashes(given)) {
                 return Err(self.at(
                     Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")),
                     span,
                 ));
             }
-            listed.push((i, span));
+            listed.push((i, target));
         }
         Ok(listed)
     }
@@ -149,7 +151,7 @@ impl Binder<'_> {
     fn insert_source(
         &mut self,
         table: &Arc<Table>,
-        listed: &[(usize, Span)],
+        listed: &[(usize, Target)],
         source: Option<&ast::Query>,
         overriding: Overriding,
         explicit: bool,
@@ -190,10 +192,11 @@ impl Binder<'_> {
         let rel = self.query(query, false)?;
         let output = rel.output();
         if output.len() > listed.len() {
-            return Err(Error::new(ErrorKind::SyntaxError, "INSERT has more expressions than target columns"));
+            let error = Error::new(ErrorKind::SyntaxError, "INSERT has more expressions than target columns");
+            return Err(self.at(error, column_span(&query.body, listed.len())));
         }
         if output.len() < listed.len() && explicit {
-            let span = listed.get(output.len()).map_or(Span::empty(), |(_, s)| *s);
+            let span = listed.get(output.len()).map_or(Span::empty(), |(_, target)| target.place);
             return Err(
                 self.at(Error::new(ErrorKind::SyntaxError, "INSERT has more target columns than expressions"), span)
             );
@@ -202,9 +205,9 @@ impl Binder<'_> {
         let types: Vec<_> = output
             .iter()
             .zip(listed)
-            .map(|(c, (i, _))| {
+            .map(|(c, (i, target))| {
                 if c.ty.ty == stratos_types::PgType::Unknown {
-                    stratos_types::ColumnType::from(table.columns[*i].ty.ty)
+                    target.part_of(table.columns[*i].ty.ty).into()
                 } else {
                     c.ty
                 }
@@ -214,9 +217,22 @@ impl Binder<'_> {
         let output = rel.output();
         let mut values = Vec::with_capacity(table.columns.len());
         for i in 0..table.columns.len() {
-            let given = listed.iter().position(|(c, _)| *c == i).and_then(|n| output.get(n));
-            values.push(match given {
-                Some(column) => {
+            let mut given = listed.iter().zip(&output).filter(|((c, _), _)| *c == i).peekable();
+            values.push(match given.peek() {
+                Some(((_, target), _)) if !target.subscripts.is_empty() => {
+                    let mut value = Self::null(table.columns[i].ty);
+                    for ((_, target), column) in given {
+                        value = self.assign_element(
+                            table,
+                            i,
+                            value,
+                            target,
+                            (Expr::column(column.id, column.ty), Span::empty()),
+                        )?;
+                    }
+                    value
+                }
+                Some((_, column)) => {
                     self.check_identity(table, i, overriding, false, Span::empty())?;
                     if overriding == Overriding::User && table.columns[i].identity.is_some() {
                         self.default_value(table, i)?
@@ -231,7 +247,7 @@ impl Binder<'_> {
         Ok((InsertSource::Query(Box::new(rel)), values))
     }
 
-    fn check_width(&self, listed: &[(usize, Span)], row: &[ast::Expr], width: usize, explicit: bool) -> Result<()> {
+    fn check_width(&self, listed: &[(usize, Target)], row: &[ast::Expr], width: usize, explicit: bool) -> Result<()> {
         if width > listed.len() {
             let span = row.get(listed.len()).map_or(Span::empty(), Spanned::span);
             return Err(
@@ -239,7 +255,7 @@ impl Binder<'_> {
             );
         }
         if width < listed.len() && explicit {
-            let span = listed.get(width).map_or(Span::empty(), |(_, s)| *s);
+            let span = listed.get(width).map_or(Span::empty(), |(_, target)| target.place);
             return Err(
                 self.at(Error::new(ErrorKind::SyntaxError, "INSERT has more target columns than expressions"), span)
             );
@@ -251,14 +267,15 @@ impl Binder<'_> {
     fn insert_row(
         &mut self,
         table: &Arc<Table>,
-        listed: &[(usize, Span)],
+        listed: &[(usize, Target)],
         row: Option<&[ast::Expr]>,
         overriding: Overriding,
     ) -> Result<Vec<Expr>> {
         let mut bound: Vec<Option<Expr>> = vec![None; table.columns.len()];
         // All of them before the first is cast for its column: a parameter that stands in two places has one type.
-        let mut given: Vec<(usize, Expr, Span)> = Vec::with_capacity(listed.len());
-        for ((i, _), e) in listed.iter().zip(row.unwrap_or(&[])) {
+        let mut given: Vec<(usize, &Target, Expr, Span)> = Vec::with_capacity(listed.len());
+        for ((i, target), e) in listed.iter().zip(row.unwrap_or(&[])) {
+            self.refuse_default(target, e)?;
             if is_default(e) {
                 continue;
             }
@@ -267,10 +284,16 @@ impl Binder<'_> {
             if overriding == Overriding::User && table.columns[*i].identity.is_some() {
                 continue;
             }
-            given.push((*i, self.expr(e)?, span));
+            given.push((*i, target, self.expr(e)?, span));
         }
-        for (i, expr, span) in given {
-            bound[i] = Some(self.assign(table, i, expr, span)?);
+        for (i, target, expr, span) in given {
+            bound[i] = Some(match target.subscripts.as_slice() {
+                [] => self.assign(table, i, expr, span)?,
+                _ => {
+                    let before = bound[i].take().unwrap_or_else(|| Self::null(table.columns[i].ty));
+                    self.assign_element(table, i, before, target, (expr, span))?
+                }
+            });
         }
         bound
             .into_iter()
@@ -359,19 +382,21 @@ impl Binder<'_> {
 
     fn on_conflict(&mut self, table: &Arc<Table>, on: &ast::OnConflict, target: &ScopeTable) -> Result<OnConflict> {
         let ast::OnConflict { conflict_target, action } = on;
-        let arbiters = match conflict_target {
+        // What is wrong with the assignments is said before what no index serves.
+        let arbiters: Result<Vec<u32>> = match conflict_target {
             None => {
-                if matches!(action, OnConflictAction::DoUpdate(_)) {
-                    return Err(Error::new(
+                if let OnConflictAction::DoUpdate(update) = action {
+                    let error = Error::new(
                         ErrorKind::SyntaxError,
                         "ON CONFLICT DO UPDATE requires inference specification or constraint name",
                     )
-                    .with_hint("For example, ON CONFLICT (column_name)."));
+                    .with_hint("For example, ON CONFLICT (column_name).");
+                    let conflict =
+                        update.assignments.first().and_then(|a| self.cx.source.word_before(a.span(), &["conflict"]));
+                    let place = conflict.and_then(|conflict| self.cx.source.word_before(conflict, &["on"]));
+                    return Err(self.at(error, place.unwrap_or_else(Span::empty)));
                 }
-                if let Some(index) = table.indexes.iter().find(|index| index.deferrable.is_some()) {
-                    return Err(no_arbiter(table, index));
-                }
-                Vec::new()
+                Ok(Vec::new())
             }
             Some(ConflictTarget::OnConstraint(name)) => {
                 let parts = name_parts(name)?;
@@ -381,9 +406,10 @@ impl Binder<'_> {
                     Some(ConstraintKind::Unique { index, primary: _ }) => {
                         let deferrable = |i: &&Index| i.oid == *index && i.deferrable.is_some();
                         if let Some(index) = table.indexes.iter().find(deferrable) {
-                            return Err(no_arbiter(table, index));
+                            Err(no_arbiter(table, index))
+                        } else {
+                            Ok(vec![*index])
                         }
-                        vec![*index]
                     }
                     Some(_) => {
                         return Err(Error::new(
@@ -430,23 +456,22 @@ impl Binder<'_> {
                     })
                     .collect();
                 if let Some(index) = found.iter().find(|index| index.deferrable.is_some()) {
-                    return Err(no_arbiter(table, index));
-                }
-                let found: Vec<u32> = found.into_iter().map(|index| index.oid).collect();
-                if found.is_empty() {
-                    return Err(Error::new(
+                    Err(no_arbiter(table, index))
+                } else if found.is_empty() {
+                    Err(Error::new(
                         ErrorKind::InvalidColumnReference,
                         "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-                    ));
+                    ))
+                } else {
+                    Ok(found.into_iter().map(|index| index.oid).collect())
                 }
-                found
             }
         };
         let (mut excluded_scope, excluded): (ScopeTable, Vec<ColumnId>) = self.table_scope(table, Some("excluded"));
         excluded_scope.table = None;
         let DoUpdate { assignments, selection } = match action {
             OnConflictAction::DoNothing => {
-                return Ok(OnConflict { arbiters, update: None, excluded, filter: None });
+                return Ok(OnConflict { arbiters: arbiters?, update: None, excluded, filter: None });
             }
             OnConflictAction::DoUpdate(update) => update,
         };
@@ -462,16 +487,13 @@ impl Binder<'_> {
             })?),
         };
         self.levels.pop();
-        Ok(OnConflict { arbiters, update: Some(update), excluded, filter })
+        Ok(OnConflict { arbiters: arbiters?, update: Some(update), excluded, filter })
     }
 
     /// The predicate of ON CONFLICT's target says which partial indexes serve. All indexes here hold all rows, and serve
     /// whatever it says; but it must mean something.
     fn conflict_predicate(&mut self, text: &str, place: Span, target: &ScopeTable) -> Result<()> {
-        // Its parts get the places that they have in the statement.
-        let count = |n: u64| usize::try_from(n).unwrap_or(0).saturating_sub(1);
-        let indent = "\n".repeat(count(place.start.line)) + &" ".repeat(count(place.start.column));
-        let (predicate, _) = parse_expr(&(indent + text))?;
+        let (predicate, _) = parse_expr_at(text, place)?;
         let level = Level { scope: Scope::of(target.clone()), clause: Some(Clause::Where), ..Level::default() };
         self.levels.push(level);
         let bound = self.expr(&predicate);

@@ -16,26 +16,37 @@ mod context;
 mod creation;
 mod cursor_statement;
 mod dml;
+mod elements;
+mod escapes;
 mod expr;
+mod frames;
 mod from;
 mod grouped_items;
 mod grouping;
+mod hypothetical;
 mod insert;
+mod lock_clauses;
 mod maintenance;
 mod nested_joins;
+mod normal_forms;
 mod operator;
 mod parse;
 mod query;
+mod recursion;
 mod refused;
+mod relations;
 mod resolve;
 mod rewrite;
 mod scope;
 mod select;
+mod sequence_options;
 mod setop;
 mod source;
+mod spaces;
 mod special;
 mod stored;
 mod table_function;
+mod tablespace;
 mod targets;
 mod ties;
 mod types;
@@ -45,6 +56,7 @@ mod with;
 mod words;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::Statement;
@@ -54,15 +66,17 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
 pub(crate) use creation::{LIKE_MARKER, NAME_ONLY, data_wanted, executed, replace_query};
 pub use cursor_statement::{CursorMove, Movement};
+pub(crate) use expr::undefined_collation;
 pub use maintenance::Maintenance;
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
-pub(crate) use parse::{near as near_token, parser_error, too_complex};
+pub(crate) use parse::{near as near_token, parser_error, rewritten_tokens, too_complex};
 pub(crate) use refused::{command_name, refusal};
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
 pub(crate) use stored::string_of;
-pub use stored::{ScalarBinder, eval_constant};
+pub use stored::{ScalarBinder, eval_constant, eval_parameter};
 pub use types::column_type;
+pub(crate) use types::missing as missing_type;
 
 use crate::catalog::Table;
 use crate::ir::{AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall};
@@ -97,6 +111,8 @@ pub(crate) enum Clause {
     Default,
     Check,
     Index,
+    Execute,
+    CopyWhere,
 }
 
 impl Clause {
@@ -121,6 +137,8 @@ impl Clause {
             Clause::Default => "DEFAULT expressions",
             Clause::Check => "check constraints",
             Clause::Index => "index expressions",
+            Clause::Execute => "EXECUTE parameters",
+            Clause::CopyWhere => "COPY FROM WHERE conditions",
         }
     }
 
@@ -146,12 +164,16 @@ pub(crate) struct Level {
     pub groupings: Vec<(OutputColumn, Vec<Expr>, Span)>,
     pub windows: Vec<(OutputColumn, WindowCall)>,
     pub sets: Vec<SetReturning>,
-    pub named_windows: Vec<(String, sqlparser::ast::WindowSpec)>,
+    pub named_windows: Vec<(String, sqlparser::ast::WindowSpec, Span)>,
     /// Columns mentioned outside aggregates, with positions.
     pub references: Vec<(ColumnId, usize)>,
+    /// Direct arguments of ordered-set aggregates: they are computed once for a group.
+    pub direct_args: Vec<Expr>,
     /// Inside the arguments of an aggregate, or of a window function.
     pub in_aggregate: bool,
     pub in_window: bool,
+    /// Its FROM has the query that is being defined.
+    pub recurses: bool,
     /// Inside CASE or COALESCE, where set-returning functions may not stand.
     pub conditional: Option<&'static str>,
 }
@@ -219,6 +241,10 @@ pub enum ScalarUse {
     Check,
     /// An index expression.
     Index,
+    /// The parameter of EXECUTE with this number, which starts with 1.
+    Parameter(usize),
+    /// Which rows a COPY takes: boolean.
+    CopyWhere,
 }
 
 /// Binds an expression of a table's definition. The table's columns have the identities 0, 1, … in the table's order;
@@ -253,6 +279,21 @@ pub fn bind_scalar_ast(
     scalar(&mut Binder::new(&own), ast, table, target, used)
 }
 
+/// Where the first subquery of an expression begins: at its parenthesis, or at the word before.
+fn subquery_position(source: &SourceText, ast: &sqlparser::ast::Expr) -> Option<usize> {
+    use sqlparser::ast::{Expr as Ast, Spanned as _};
+    let found = sqlparser::ast::visit_expressions(ast, |inner| match inner {
+        Ast::Subquery(query) => ControlFlow::Break(source.symbol_before(query.span(), "(")),
+        Ast::Exists { subquery, .. } => ControlFlow::Break(source.symbol_before(subquery.span(), "exists")),
+        Ast::InSubquery { subquery, .. } => ControlFlow::Break(source.symbol_before(subquery.span(), "in")),
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Break(position) => position,
+        ControlFlow::Continue(()) => None,
+    }
+}
+
 /// Binds one scalar expression with a binder that has bound nothing yet.
 fn scalar(
     binder: &mut Binder<'_>,
@@ -265,6 +306,8 @@ fn scalar(
         ScalarUse::Default => Clause::Default,
         ScalarUse::Check => Clause::Check,
         ScalarUse::Index => Clause::Index,
+        ScalarUse::Parameter(_) => Clause::Execute,
+        ScalarUse::CopyWhere => Clause::CopyWhere,
     };
     let mut level = Level { clause: Some(clause), ..Level::default() };
     if let Some(table) = table {
@@ -291,22 +334,33 @@ fn scalar(
             ScalarUse::Default => "cannot use subquery in DEFAULT expression",
             ScalarUse::Check => "cannot use subquery in check constraint",
             ScalarUse::Index => "cannot use subquery in index expression",
+            ScalarUse::Parameter(_) => "cannot use subquery in EXECUTE parameter",
+            ScalarUse::CopyWhere => "cannot use subquery in COPY FROM WHERE condition",
         };
-        return Err(binder.at(Error::new(ErrorKind::FeatureNotSupported, what), span));
+        let error = Error::new(ErrorKind::FeatureNotSupported, what);
+        return Err(match subquery_position(&binder.cx.source, ast) {
+            Some(position) => error.at(position),
+            None => binder.at(error, span),
+        });
     }
     if !binder.params.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
     }
     match (used, target) {
         (ScalarUse::Check, _) => binder.boolean(expr, "CHECK", span),
+        (ScalarUse::CopyWhere, _) => binder.boolean(expr, "WHERE", span),
         (_, Some((column, ty))) => {
             let from = expr.ty.ty;
             binder.coerce(expr, ty, CastContext::Assignment, false, span)?.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::DatatypeMismatch,
-                    format!("column \"{column}\" is of type {} but default expression is of type {from}", ty.ty),
-                )
-                .with_hint("You will need to rewrite or cast the expression.")
+                let message = match used {
+                    ScalarUse::Parameter(number) => {
+                        format!("parameter ${number} of type {from} cannot be coerced to the expected type {}", ty.ty)
+                    }
+                    _ => format!("column \"{column}\" is of type {} but default expression is of type {from}", ty.ty),
+                };
+                let error = Error::new(ErrorKind::DatatypeMismatch, message)
+                    .with_hint("You will need to rewrite or cast the expression.");
+                if matches!(used, ScalarUse::Parameter(_)) { binder.at(error, span) } else { error }
             })
         }
         (_, None) => binder.known(expr),
@@ -426,6 +480,7 @@ impl<'a> Binder<'a> {
             columns,
             table: Some(Arc::clone(table)),
             system: None,
+            scalar: false,
             out_of_reach: false,
         };
         (scope, ids)

@@ -149,6 +149,31 @@ fn what_nests_is_read_or_refused_in_time() {
     }
 }
 
+/// What stands behind itself, and may be looked at from each place on.
+const REPEATED: &[(&str, &str)] = &[
+    ("CREATE TABLE t ", "(a)"),
+    ("", "CREATE TABLE t (a);"),
+    ("CREATE TABLE t ", "(a, "),
+    ("SELECT * FROM t", " JOIN t USING"),
+    ("SELECT * FROM t", " JOIN t USING (a)"),
+    ("SELECT * FROM t", " JOIN t USING (a b)"),
+    ("INSERT INTO t VALUES (1) ", "ON CONFLICT (a) WHERE "),
+    ("INSERT INTO t VALUES (1) ", "ON CONFLICT (a "),
+    ("SELECT 1 FROM t ", "FOR UPDATE OF a, "),
+    ("CREATE TABLE t (", "a int GENERATED ALWAYS AS IDENTITY (a "),
+    ("CREATE TABLE t (", "LIKE u INCLUDING ALL, "),
+    ("CREATE TABLE t AS SELECT 1 ", "WITH NO DATA "),
+    ("SELECT ", "U&'a' UESCAPE "),
+    ("SELECT 1 GROUP BY ", "ROLLUP ((a)::int), "),
+];
+
+#[test]
+fn what_is_repeated_is_read_or_refused_in_time() {
+    for (start, part) in REPEATED {
+        let _ = timed(format!("{start}{}", part.repeat(40_000)));
+    }
+}
+
 #[test]
 fn what_nests_moderately_is_read() {
     for (form, depth) in [

@@ -42,6 +42,25 @@ pub(crate) fn symbol(op: &BinaryOperator) -> Result<String> {
     })
 }
 
+/// Signs and brackets around a number that are read as parts of it; further signs are operators.
+const SIGNS_MAX: usize = 100;
+
+/// A number with the minus signs before it, or none: `- -9223372036854775808` is a `numeric`, as its absolute value is.
+fn signed_number(expr: &ast::Expr, signs: usize) -> Option<String> {
+    match expr {
+        ast::Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => Some(text.clone()),
+            _ => None,
+        },
+        ast::Expr::Nested(inner) if signs < SIGNS_MAX => signed_number(inner, signs + 1),
+        ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr } if signs < SIGNS_MAX => {
+            let inner = signed_number(expr, signs + 1)?;
+            Some(inner.strip_prefix('-').map_or_else(|| format!("-{inner}"), str::to_owned))
+        }
+        _ => None,
+    }
+}
+
 impl Binder<'_> {
     /// A chain of ANDs or ORs, flattened.
     pub(super) fn logic(&mut self, e: &ast::Expr, and: bool) -> Result<Expr> {
@@ -110,16 +129,14 @@ impl Binder<'_> {
             }
         }
         let place = self.cx.source.symbol_before(right.place(), "overlaps");
-        self.call_named("overlaps", args, left.place()).map_err(|error| {
-            if !matches!(error.kind(), ErrorKind::UndefinedFunction | ErrorKind::AmbiguousFunction) {
-                return error;
-            }
-            let message = error.message().replacen("function ", "function pg_catalog.", 1);
-            let renamed = Error::new(error.kind(), message).with_hint(error.hint().unwrap_or_default());
-            match place {
-                Some(place) => renamed.at(place),
-                None => renamed,
-            }
+        self.call_named("overlaps", args, left.place()).map_err(|error| in_catalog(error, place))
+    }
+
+    /// A call that the grammar has a syntax of its own for, which begins with the last of the words before its first operand.
+    pub(crate) fn call_by_grammar(&mut self, name: &str, args: Vec<Expr>, first: Span, words: &[&str]) -> Result<Expr> {
+        self.call_named(name, args, first).map_err(|error| {
+            let place = self.cx.source.word_before(first, words).and_then(|span| self.position(span));
+            in_catalog(error, place)
         })
     }
 
@@ -142,10 +159,9 @@ impl Binder<'_> {
             }
             UnaryOperator::Minus => {
                 // The sign belongs to the constant: -2147483648 is an int4.
-                if let ast::Expr::Value(v) = inner
-                    && let Value::Number(text, _) = &v.value
-                {
-                    return self.number(&format!("-{text}"), span);
+                if let Some(constant) = signed_number(inner, 0) {
+                    let opposite = constant.strip_prefix('-').map_or_else(|| format!("-{constant}"), str::to_owned);
+                    return self.number(&opposite, span);
                 }
                 "-"
             }
@@ -260,6 +276,10 @@ impl Binder<'_> {
         };
         match choose(actual, &candidates) {
             Choice::One(i) => Ok(operators[i]),
+            // Conditions of jsonb by a JSON path.
+            Choice::None if matches!(symbol, "@?" | "@@") && actual.contains(&PgType::Jsonb) => {
+                Err(located(Error::unsupported(format!("operator {}", shown()))))
+            }
             Choice::None => Err(located(
                 Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {}", shown())).with_hint(
                     if actual.len() == 1 {
@@ -319,5 +339,18 @@ impl Binder<'_> {
             });
         }
         Ok((cast, ret))
+    }
+}
+
+/// The error of a call that means the catalog's function whatever the search path says: it is named with its schema.
+pub(super) fn in_catalog(error: Error, place: Option<usize>) -> Error {
+    if !matches!(error.kind(), ErrorKind::UndefinedFunction | ErrorKind::AmbiguousFunction) {
+        return error;
+    }
+    let message = error.message().replacen("function ", "function pg_catalog.", 1);
+    let renamed = Error::new(error.kind(), message).with_hint(error.hint().unwrap_or_default());
+    match place {
+        Some(place) => renamed.at(place),
+        None => renamed,
     }
 }

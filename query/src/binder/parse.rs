@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlparser::ast::{BinaryOperator, Expr, Statement, VisitMut, VisitorMut};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::rewrite::rewrite;
@@ -86,12 +86,23 @@ impl ParsedStatement {
 
 /// The tokens for the parser, and whether there is a chain of operators among them that has to be balanced.
 fn tokens_of(source: &SourceText) -> Result<(Vec<TokenWithSpan>, bool)> {
-    let tokens = Tokenizer::new(&StratosDialect::default(), source.text())
-        .tokenize_with_location()
-        .map_err(|e| token_error(source, &e.message, e.location))?;
+    let tokens = super::escapes::tokens(source)?;
     check_numbers(&tokens, source)?;
+    let empty = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(w) if w.quote_style == Some('"') && w.value.is_empty());
+    if let Some(name) = tokens.iter().find(empty) {
+        let error = syntax("zero-length delimited identifier at or near \"\"\"\"".into());
+        return Err(source.position(name.span).map_or(error.clone(), |position| error.at(position)));
+    }
     let long = check_chains(&tokens)? > BALANCED_ABOVE;
     Ok((rewrite(tokens, source)?, long))
+}
+
+/// The tokens of a statement that is read by itself, for the parser.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn rewritten_tokens(source: &SourceText) -> Result<Vec<TokenWithSpan>> {
+    tokens_of(source).map(|(tokens, _)| tokens)
 }
 
 /// Parses a query string into its statements; none for an empty one.
@@ -195,7 +206,13 @@ fn extra(first: &Token, text: &str, source: &SourceText, start: usize) -> Result
             Err(error) => Err(placed(error, text, source, start)),
         },
         "set" => set_constraints(text),
-        "copy" => Ok(Some(Body::Copy(Box::new(crate::copy::parse(text)?)))),
+        "copy" => {
+            let base = source.position_of_byte(start).map_or(0, |position| position - 1);
+            match crate::copy::parse(text, base) {
+                Ok(copy) => Ok(Some(Body::Copy(Box::new(copy)))),
+                Err(error) => Err(placed(error, text, source, start)),
+            }
+        }
         "checkpoint" if text.len() == "checkpoint".len() => Ok(Some(Body::Checkpoint)),
         _ => Ok(None),
     }
@@ -214,7 +231,7 @@ fn placed(error: Error, text: &str, source: &SourceText, start: usize) -> Error 
         };
     }
     match (error.position(), source.position_of_byte(start)) {
-        (Some(position), Some(first)) => error.at(position + first - 1),
+        (Some(_), Some(first)) => error.behind(first - 1),
         _ => error,
     }
 }
@@ -267,6 +284,15 @@ pub fn parse_expr(sql: &str) -> Result<(Expr, Arc<SourceText>)> {
         return Err(near(&source, &next));
     }
     Ok((expr, source))
+}
+
+/// Parses an expression that stands at a place of another text: its parts get the places that they have there.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_expr_at(sql: &str, place: Span) -> Result<(Expr, Arc<SourceText>)> {
+    let count = |n: u64| usize::try_from(n).unwrap_or(0).saturating_sub(1);
+    parse_expr(&("\n".repeat(count(place.start.line)) + &" ".repeat(count(place.start.column)) + sql))
 }
 
 /// Postgres 15 knows no digits in groups and no other base than ten; a word does not begin where a number ends.
@@ -504,7 +530,7 @@ fn open_dollar(text: &str) -> Option<usize> {
     None
 }
 
-fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
+pub(super) fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
     let byte = source.byte_at(at).unwrap_or(0);
     let lower = message.to_ascii_lowercase();
     // What is not closed is reported where it was opened; the tokenizer says where the text ended.
@@ -523,6 +549,8 @@ fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
         format!("unterminated /* comment at or near \"{rest}\"")
     } else if lower.contains("close delimiter") {
         format!("unterminated quoted identifier at or near \"{rest}\"")
+    } else if let Some(error) = bad_escape(source, byte) {
+        return error;
     } else if lower.contains("unterminated") {
         format!("unterminated quoted string at or near \"{rest}\"")
     } else {
@@ -533,6 +561,61 @@ fn token_error(source: &SourceText, message: &str, at: Location) -> Error {
     match source.position_of_byte(byte) {
         Some(p) => e.at(p),
         None => e,
+    }
+}
+
+/// What is wrong with an escape of the `E'…'` that begins there; none where nothing is but that it has no end.
+pub(super) fn bad_escape(source: &SourceText, start: usize) -> Option<Error> {
+    let text = source.text().get(start..)?.strip_prefix(['e', 'E'])?.strip_prefix('\'')?;
+    let place = |rest: &str| source.position_of_byte(source.text().len() - rest.len());
+    let at = |error: Error, rest: &str| match place(rest) {
+        Some(position) => error.at(position),
+        None => error,
+    };
+    let mut rest = text;
+    let mut high: Option<u32> = None;
+    loop {
+        let first = rest.chars().next()?;
+        let escape = rest.strip_prefix('\\').and_then(|behind| behind.chars().next());
+        let wanted = match escape {
+            Some('u') => 4,
+            Some('U') => 8,
+            _ => 0,
+        };
+        if wanted == 0 {
+            if high.is_some() {
+                let end = rest.find(['\\', '\'']).filter(|end| *end > 0).unwrap_or(first.len_utf8());
+                let message = format!("invalid Unicode surrogate pair at or near \"{}\"", rest.get(..end)?);
+                return Some(at(syntax(message), rest));
+            }
+            // A quote in a string is written twice.
+            let behind = rest.strip_prefix("''");
+            if behind.is_none() && first == '\'' {
+                return None;
+            }
+            let skipped = escape.map_or(0, char::len_utf8);
+            rest = behind.or_else(|| rest.get(first.len_utf8() + skipped..))?;
+            continue;
+        }
+        let digits = rest.get(2..2 + wanted).filter(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()));
+        let Some(number) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else {
+            let error = Error::new(ErrorKind::InvalidEscapeSequence, "invalid Unicode escape")
+                .with_hint("Unicode escapes must be \\uXXXX or \\UXXXXXXXX.");
+            return Some(at(error, rest));
+        };
+        let written = rest.get(..2 + wanted)?;
+        match (high.take(), number) {
+            (None, 0xD800..=0xDBFF) => high = Some(number),
+            (Some(_), 0xDC00..=0xDFFF) => {}
+            (Some(_), _) | (None, 0xDC00..=0xDFFF) => {
+                return Some(at(syntax(format!("invalid Unicode surrogate pair at or near \"{written}\"")), rest));
+            }
+            (None, 0 | 0x0011_0000..) => {
+                return Some(at(syntax(format!("invalid Unicode escape value at or near \"{written}\"")), rest));
+            }
+            (None, _) => {}
+        }
+        rest = rest.get(2 + wanted..)?;
     }
 }
 

@@ -5,7 +5,8 @@ use sqlparser::tokenizer::Span;
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::rewrite::LOCK_MARKER;
+use super::lock_clauses::LOCK_MARKER;
+use super::rewrite::TIES_MARKER;
 use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident};
 use super::{Binder, Clause, Level};
 use crate::ir::{Expr, ExprKind, OutputColumn, Rel, RowLock, SortKey};
@@ -53,6 +54,22 @@ fn order_list(order_by: Option<&ast::OrderBy>) -> Result<Vec<&ast::OrderByExpr>>
     match kind {
         OrderByKind::Expressions(list) => Ok(list.iter().collect()),
         OrderByKind::All(_) => Err(Error::unsupported("ORDER BY ALL")),
+    }
+}
+
+/// The count of `FETCH FIRST (…) ROWS WITH TIES`, which the parser was given as one of LIMIT.
+fn count_with_ties(limit: &ast::Expr) -> Option<&ast::Expr> {
+    let ast::Expr::Function(function) = limit else { return None };
+    let [part] = function.name.0.as_slice() else { return None };
+    if part.as_ident()?.value != TIES_MARKER {
+        return None;
+    }
+    match &function.args {
+        ast::FunctionArguments::List(list) => match list.args.as_slice() {
+            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(count))] => Some(count),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -113,6 +130,9 @@ impl Binder<'_> {
             }
             limit = Some(quantity.as_ref().unwrap_or(&one));
         }
+        if let Some(count) = limit.and_then(count_with_ties) {
+            (limit, ties) = (Some(count), true);
+        }
         let visible = self.ctes.len();
         let ctes = match with {
             Some(with) => self.with_clause(with)?,
@@ -127,9 +147,6 @@ impl Binder<'_> {
                 ErrorKind::SyntaxError,
                 "SKIP LOCKED and WITH TIES options cannot be used together",
             ));
-        }
-        if ties && !locks.is_empty() {
-            return Err(Error::unsupported("FOR UPDATE together with WITH TIES"));
         }
         let rel = self.body(body, &tail, known)?;
         self.ctes.truncate(visible);
@@ -190,6 +207,7 @@ impl Binder<'_> {
                 .collect(),
             table: None,
             system: None,
+            scalar: false,
             out_of_reach: false,
         });
         self.levels.push(Level { scope, clause: Some(Clause::OrderBy), ..Level::default() });
@@ -288,6 +306,9 @@ impl Binder<'_> {
         {
             return self.limited_with_ties(rel, limit, offset);
         }
+        if [&limit, &offset].into_iter().flatten().any(|count| !count.columns().is_empty()) {
+            return self.limited_from_around(rel, limit, offset);
+        }
         Ok(Rel::Limit { input: Box::new(rel), limit, offset })
     }
 
@@ -298,7 +319,12 @@ impl Binder<'_> {
         let bound = self.expr(e);
         self.levels.pop();
         let bound = bound?;
-        if !bound.columns().is_empty() {
+        let columns = bound.columns();
+        let own = |id: &crate::ir::ColumnId| {
+            let tables = self.levels.last().into_iter().flat_map(|level| &level.scope.tables);
+            tables.flat_map(|table| &table.columns).any(|c| c.expr.columns().contains(id))
+        };
+        if columns.iter().any(own) {
             return Err(self.at(
                 Error::new(
                     ErrorKind::InvalidColumnReference,

@@ -1,21 +1,22 @@
 //! Constructs of Postgres that the parser does not know, said in its own language before it reads the tokens.
 
-use std::iter::Peekable;
-
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::creation::Creation;
+use super::elements::name_elements;
+use super::frames::bracket_offsets;
 use super::grouped_items::grouped;
+use super::lock_clauses::lock_clause;
 use super::nested_joins::{Joined, ends_joins, nest_joins};
+use super::relations::{EXPRESSION_MARKER, Relations};
+use super::sequence_options::sequence_options;
 use super::source::SourceText;
-use super::unicode;
+use super::spaces::without_space;
+use super::tablespace::settle_tablespaces;
 use super::words::settle_words;
-use crate::dialect::operators;
 
-/// First part of the synthetic name in `FOR UPDATE OF` that carries a lock strength or a list, which the AST has no place for.
-pub(crate) const LOCK_MARKER: &str = "\u{1}lock";
 /// Text of the synthetic hint comment that carries `OVERRIDING … VALUE`.
 pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
 /// Field name that stands for the star of `(composite).*`.
@@ -26,6 +27,8 @@ pub(crate) const PREDICATE_MARKER: &str = "\u{1}where ";
 pub(crate) const JOIN_ALIAS_MARKER: &str = "\u{1}as ";
 /// Synthetic first item of GROUP BY that stands for DISTINCT.
 pub(crate) const DISTINCT_MARKER: &str = "\u{1}distinct";
+/// Name of the synthetic function that `FETCH FIRST (…) ROWS WITH TIES` makes of its count.
+pub(crate) const TIES_MARKER: &str = "\u{1}ties";
 /// Name of the relation that a parenthesised VALUES becomes; Postgres's own.
 const VALUES_NAME: &str = "*VALUES*";
 
@@ -51,119 +54,6 @@ pub(super) fn plain(token: Token, span: Span) -> TokenWithSpan {
     TokenWithSpan { token, span }
 }
 
-/// Drops white space and comments. String constants with a line break between them are one; without one they may not follow
-/// each other.
-fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    let mut newline = false;
-    let follows = |next: Option<&TokenWithSpan>| next.is_some_and(|next| operators::is_operator(&next.token));
-    let mut tokens = tokens.into_iter().peekable();
-    while let Some(token) = tokens.next() {
-        match &token.token {
-            Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => newline = true,
-            Token::Whitespace(_) => {}
-            Token::SingleQuotedString(_) | Token::Word(Word { quote_style: Some(_), .. })
-                if unicode::is_prefix(&out, &token) =>
-            {
-                newline = skip_space(&mut tokens);
-                let escape = match tokens.next_if(|next| is_word(next, "uescape")) {
-                    Some(_) => {
-                        skip_space(&mut tokens);
-                        newline = false;
-                        tokens.next()
-                    }
-                    None => None,
-                };
-                unicode::join(&mut out, token, escape.as_ref(), source)?;
-            }
-            Token::SingleQuotedString(more) => {
-                let continued = match out.last_mut().map(|t| &mut t.token) {
-                    Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => Some(text),
-                    _ => None,
-                };
-                match continued {
-                    Some(text) if newline => text.push_str(more),
-                    Some(_) => return Err(super::parse::near(source, &token)),
-                    None => out.push(token),
-                }
-                newline = false;
-            }
-            // The tokenizer ends operators elsewhere than Postgres does.
-            first if operators::is_operator(first) && follows(tokens.peek()) => {
-                let mut span = token.span;
-                while let Some(next) = tokens.next_if(|next| operators::is_operator(&next.token)) {
-                    span = Span::new(span.start, next.span.end);
-                }
-                let run = source.byte_at(span.start).zip(source.byte_at(span.end));
-                push_operators(
-                    run.and_then(|(start, end)| source.text().get(start..end)).unwrap_or(""),
-                    span,
-                    &mut out,
-                );
-                newline = false;
-            }
-            _ => {
-                out.push(token);
-                newline = false;
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// Passes over white space and comments; whether a line has ended there.
-fn skip_space(tokens: &mut Peekable<impl Iterator<Item = TokenWithSpan>>) -> bool {
-    let mut newline = false;
-    while let Some(space) = tokens.next_if(|next| matches!(next.token, Token::Whitespace(_))) {
-        newline |= matches!(space.token, Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }));
-    }
-    newline
-}
-
-/// The operators that a text without white space holds, each a token of its own.
-fn push_operators(run: &str, span: Span, out: &mut Vec<TokenWithSpan>) {
-    let mut at = span.start;
-    for (symbol, token) in operators::split(run) {
-        let start = at;
-        at.column += symbol.len() as u64;
-        out.push(plain(token, Span::new(start, at)));
-    }
-}
-
-/// Where an option of a sequence stands in the only order that the parser knows; `None` for what begins no option.
-fn sequence_option(token: &TokenWithSpan, next: Option<&TokenWithSpan>) -> Option<u8> {
-    let by_name = |token: &TokenWithSpan| match keyword(token) {
-        Keyword::AS => Some(0),
-        Keyword::INCREMENT => Some(1),
-        Keyword::MINVALUE => Some(2),
-        Keyword::MAXVALUE => Some(3),
-        Keyword::START => Some(4),
-        Keyword::CACHE => Some(5),
-        Keyword::CYCLE => Some(6),
-        Keyword::OWNED => Some(7),
-        _ => None,
-    };
-    if keyword(token) == Keyword::NO { next.and_then(by_name) } else { by_name(token) }
-}
-
-/// Options of a sequence, which Postgres takes in any order, in the parser's.
-fn sequence_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
-    let mut options: Vec<(u8, Vec<TokenWithSpan>)> = Vec::new();
-    let mut after_no = false;
-    for (i, token) in tokens.iter().enumerate() {
-        let begins = if after_no { None } else { sequence_option(token, tokens.get(i + 1)) };
-        after_no = begins.is_some() && keyword(token) == Keyword::NO;
-        match (begins, options.last_mut()) {
-            (Some(order), _) => options.push((order, vec![token.clone()])),
-            (None, Some((_, option))) => option.push(token.clone()),
-            // Nothing that we know: the parser says what is wrong with it.
-            (None, None) => return tokens.to_vec(),
-        }
-    }
-    options.sort_by_key(|(order, _)| *order);
-    options.into_iter().flat_map(|(_, option)| option).collect()
-}
-
 /// How many tokens from the first one on are a dotted name.
 pub(super) fn name_length(tokens: &[TokenWithSpan]) -> usize {
     let mut length = 0;
@@ -177,9 +67,29 @@ pub(super) fn name_length(tokens: &[TokenWithSpan]) -> usize {
     length
 }
 
+/// Where a list of names, behind the parenthesis that opens it, is closed; none if something else stands in it.
+pub(super) fn list_end(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let close = tokens.iter().position(|t| !matches!(t.token, Token::Word(_) | Token::Comma))?;
+    (tokens[close].token == Token::RParen).then_some(close)
+}
+
 /// Whether GROUP BY was written last.
 fn groups(out: &[TokenWithSpan]) -> bool {
     matches!(out, [.., group, by] if keyword(group) == Keyword::GROUP && keyword(by) == Keyword::BY)
+}
+
+/// Where the parenthesis was opened that was closed last.
+fn opening(out: &[TokenWithSpan]) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, token) in out.iter().enumerate().rev() {
+        match token.token {
+            Token::RParen => depth += 1,
+            Token::LParen if depth == 1 => return Some(at),
+            Token::LParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
 }
 
 pub(super) fn is_end(token: Option<&TokenWithSpan>) -> bool {
@@ -211,6 +121,17 @@ fn values_is_relation(previous: Option<&TokenWithSpan>, in_from: bool) -> bool {
     }
 }
 
+/// Whether an expression goes on with this token.
+fn goes_on(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::DoubleColon)
+        || crate::dialect::operators::is_operator(&token.token)
+        || matches!(
+            keyword(token),
+            Keyword::IS | Keyword::NOTNULL | Keyword::NOT | Keyword::IN | Keyword::BETWEEN | Keyword::AND | Keyword::OR
+        )
+        || is_word(token, "isnull")
+}
+
 /// What is open at one level of parentheses.
 #[derive(Default)]
 struct Open {
@@ -229,6 +150,14 @@ struct Open {
     locks: Vec<TokenWithSpan>,
     /// Joins whose ON or USING has not come yet.
     joins: Vec<Joined>,
+    /// The FROM list.
+    relations: Relations,
+    /// The parenthesis closes an expression that was made a relation.
+    expression: bool,
+    /// These are the arguments of SUBSTRING; SIMILAR and ESCAPE were read.
+    substring: bool,
+    similar: bool,
+    escaped: bool,
 }
 
 /// Says in the parser's language what it does not know: `TABLE t`, `FROM ONLY t`, `x ISNULL`, `ORDER BY x USING >`, `FOR NO KEY UPDATE`,
@@ -237,12 +166,14 @@ struct Open {
 /// an expression, a SELECT of nothing, options of sequences in any order, forms of CREATE TABLE, `interval(3) '…'`. Refuses by
 /// name what cannot be said.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result<Vec<TokenWithSpan>> {
-    let mut tokens = grouped(settle_words(without_space(tokens, source)?, source)?);
+    let tokens = settle_tablespaces(settle_words(without_space(tokens, source)?, source)?)?;
+    let mut tokens = bracket_offsets(grouped(name_elements(tokens, source)));
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut open = vec![Open::default()];
     let mut insert_at: Option<usize> = None;
     let mut creation = Creation::default();
     let mut statement_start = true;
+    let mut expression = false;
     let mut first = Keyword::NoKeyword;
     let mut i = 0;
     let refuse = |what: &str, token: &TokenWithSpan| {
@@ -270,6 +201,12 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
             return Err(super::parse::near(source, token));
         }
         match &token.token {
+            // `t.*` as a value: something is done with it.
+            Token::Mul if matches!(out.last().map(|t| &t.token), Some(Token::Period)) && next.is_some_and(goes_on) => {
+                out.push(word(STAR_MARKER, Keyword::NoKeyword, true, span));
+                i += 1;
+                continue;
+            }
             Token::LParen if next_keyword == Keyword::VALUES => {
                 let in_from = open.last().is_some_and(|o| o.in_from);
                 let values = !statement_start && !values_is_relation(out.last(), in_from);
@@ -281,12 +218,23 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 }
                 open.push(Open { values, ..Open::default() });
             }
-            Token::LParen => open.push(Open::default()),
+            Token::LParen => {
+                let (expression, substring) = (std::mem::take(&mut expression), previous == Keyword::SUBSTRING);
+                open.push(Open { expression, substring, ..Open::default() });
+            }
             Token::RParen => {
-                if open.len() > 1 && open.pop().is_some_and(|o| o.values) {
-                    out.push(token.clone());
-                    out.push(word("AS", Keyword::AS, false, span));
-                    out.push(word(VALUES_NAME, Keyword::NoKeyword, true, span));
+                let closed = if open.len() > 1 { open.pop() } else { None };
+                match closed {
+                    Some(Open { values: true, .. }) => {
+                        out.push(token.clone());
+                        out.push(word("AS", Keyword::AS, false, span));
+                        out.push(word(VALUES_NAME, Keyword::NoKeyword, true, span));
+                    }
+                    Some(Open { expression: true, .. }) => out.push(token.clone()),
+                    Some(Open { similar: true, escaped: false, .. }) => {
+                        return Err(super::parse::near(source, token));
+                    }
+                    _ => {}
                 }
                 if let (Some(Token::Period), Some(Token::Mul)) =
                     (next.map(|t| &t.token), tokens.get(i + 2).map(|t| &t.token))
@@ -320,11 +268,26 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 _ => {}
             }
         }
+        // In parentheses without a SELECT it is EXTRACT's and its kin's.
+        let changes = first == Keyword::UPDATE && open.len() == 1;
+        let lists = changes || open.last().is_some_and(|level| level.select);
         if let Some(level) = open.last_mut() {
+            level.relations.step(token, &out, lists);
             nest_joins(token, &mut level.joins, &mut out);
         }
         if statement_start {
             first = keyword(token);
+        }
+        if let Some(called) = open.last().and_then(|level| level.relations.expression(token, next, &out)) {
+            out.push(word(EXPRESSION_MARKER, Keyword::NoKeyword, true, span));
+            out.push(plain(Token::LParen, span));
+            out.push(token.clone());
+            if !called {
+                out.push(plain(Token::RParen, span));
+            }
+            (expression, statement_start) = (called, false);
+            i += 1;
+            continue;
         }
         match keyword(token) {
             _ if statement_start && is_word(token, "abort") => {
@@ -339,8 +302,11 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 if previous == Keyword::NOT {
                     out.pop();
                 }
-                if matches!(out.last().map(|t| &t.token), Some(Token::Comma)) {
+                let comma = |token: Option<&TokenWithSpan>| matches!(token.map(|t| &t.token), Some(Token::Comma));
+                if comma(out.last()) {
                     out.pop();
+                } else if comma(next) {
+                    i += 1;
                 }
                 i += 1;
                 continue;
@@ -361,6 +327,37 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
             // Dropping an index holds up nobody who reads.
             Keyword::CONCURRENTLY if first == Keyword::DROP && previous == Keyword::INDEX => {
                 i += 1;
+                continue;
+            }
+            // ALTER ROLE … CONNECTION LIMIT -1: the parser knows only numbers without a sign there.
+            Keyword::LIMIT
+                if first == Keyword::ALTER
+                    && previous == Keyword::CONNECTION
+                    && matches!(next.map(|t| &t.token), Some(Token::Minus)) =>
+            {
+                if let Some(Token::Number(digits, _)) = tokens.get(i + 2).map(|t| &t.token) {
+                    out.push(token.clone());
+                    out.push(plain(Token::Number(format!("-{digits}"), false), span));
+                    i += 3;
+                    continue;
+                }
+            }
+            // A query in parentheses, which the parser would take for options: options stand before it that change nothing.
+            Keyword::EXPLAIN
+                if statement_start
+                    && next.is_some_and(|t| t.token == Token::LParen)
+                    && tokens.get(i + 2).is_some_and(|t| {
+                        t.token == Token::LParen
+                            || matches!(keyword(t), Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE)
+                    }) =>
+            {
+                out.push(token.clone());
+                out.push(plain(Token::LParen, span));
+                out.push(word("verbose", Keyword::VERBOSE, false, span));
+                out.push(word("false", Keyword::FALSE, false, span));
+                out.push(plain(Token::RParen, span));
+                i += 1;
+                statement_start = false;
                 continue;
             }
             Keyword::INSERT => insert_at = Some(out.len() + 1),
@@ -419,8 +416,17 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                     || (matches!(out.last().map(|t| &t.token), Some(Token::RParen))
                         || matches!(
                             previous,
-                            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::ALL | Keyword::DISTINCT
-                        ))
+                            Keyword::UNION
+                                | Keyword::EXCEPT
+                                | Keyword::INTERSECT
+                                | Keyword::ALL
+                                | Keyword::DISTINCT
+                                | Keyword::AS
+                        )
+                        || insert_at.is_some() && previous != Keyword::ON
+                        || first == Keyword::EXPLAIN
+                            && matches!(previous, Keyword::EXPLAIN | Keyword::ANALYZE | Keyword::VERBOSE)
+                        || first == Keyword::DECLARE && previous == Keyword::FOR)
                         && matches!(next.map(|t| &t.token), Some(Token::Word(_))) =>
             {
                 out.push(word("SELECT", Keyword::SELECT, false, span));
@@ -471,7 +477,12 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                     && tokens.get(i + 2).is_some_and(|t| is_word(t, "ties"))
                     && matches!(out.last().map(|t| &t.token), Some(Token::RParen)) =>
             {
-                return Err(refuse("WITH TIES behind an expression", token));
+                // The count was made one of LIMIT: what stands before its parenthesis says that there may be more rows.
+                let Some(at) = opening(&out) else { return Err(super::parse::near(source, token)) };
+                out.splice(at..at, [word(TIES_MARKER, Keyword::NoKeyword, true, span), plain(Token::LParen, span)]);
+                out.push(plain(Token::RParen, span));
+                i += 3;
+                continue;
             }
             Keyword::ROW | Keyword::ROWS
                 if next_keyword == Keyword::ONLY && matches!(out.last().map(|t| &t.token), Some(Token::RParen)) =>
@@ -505,8 +516,37 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 statement_start = false;
                 continue;
             }
+            // The SQL standard's way to call what `substring(text FROM pattern FOR escape)` calls, too.
+            Keyword::SIMILAR if next_keyword != Keyword::TO && open.last().is_some_and(|o| o.substring) => {
+                if let Some(level) = open.last_mut() {
+                    level.similar = true;
+                }
+                out.push(word("FROM", Keyword::FROM, false, span));
+                i += 1;
+                continue;
+            }
+            Keyword::ESCAPE if open.last().is_some_and(|o| o.similar) => {
+                if let Some(level) = open.last_mut() {
+                    level.escaped = true;
+                }
+                if let Some(end) = next.filter(|t| t.token == Token::RParen) {
+                    return Err(super::parse::near(source, end));
+                }
+                out.push(word("FOR", Keyword::FOR, false, span));
+                i += 1;
+                continue;
+            }
             Keyword::VARIADIC if matches!(out.last().map(|t| &t.token), Some(Token::LParen | Token::Comma)) => {
                 return Err(refuse("VARIADIC argument", token));
+            }
+            // What a frame does that says nothing of it.
+            Keyword::EXCLUDE
+                if next.is_some_and(|t| is_word(t, "no"))
+                    && tokens.get(i + 2).is_some_and(|t| is_word(t, "others"))
+                    && matches!(previous, Keyword::ROW | Keyword::PRECEDING | Keyword::FOLLOWING) =>
+            {
+                i += 3;
+                continue;
             }
             Keyword::EXCLUDE
                 if next.is_some_and(|t| is_word(t, "ties") || is_word(t, "group") || is_word(t, "current"))
@@ -566,7 +606,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
                 i += 2;
                 continue;
             }
-            Keyword::CONFLICT if matches!(next.map(|t| &t.token), Some(Token::LParen)) => {
+            Keyword::CONFLICT if previous == Keyword::ON && matches!(next.map(|t| &t.token), Some(Token::LParen)) => {
                 if let Some((target, used)) = conflict_target(&tokens[i..], source) {
                     out.extend(target);
                     i += used;
@@ -605,11 +645,12 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
 
 /// `USING (columns) AS name`: the name goes into the list of columns. How many tokens it took.
 fn aliased_using(tokens: &[TokenWithSpan]) -> Option<(Vec<TokenWithSpan>, usize)> {
-    let close = tokens.iter().position(|t| t.token == Token::RParen)?;
-    let columns = tokens.get(2..close)?;
-    let names = columns.iter().all(|t| matches!(t.token, Token::Word(_) | Token::Comma));
-    let alias = match (&tokens.get(1)?.token, keyword(tokens.get(close + 1)?), tokens.get(close + 2)?) {
-        (Token::LParen, Keyword::AS, TokenWithSpan { token: Token::Word(alias), span: _ }) if names => alias,
+    if tokens.get(1)?.token != Token::LParen {
+        return None;
+    }
+    let close = 2 + list_end(tokens.get(2..)?)?;
+    let alias = match (keyword(tokens.get(close + 1)?), &tokens.get(close + 2)?.token) {
+        (Keyword::AS, Token::Word(alias)) => alias,
         _ => return None,
     };
     let name = if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() };
@@ -629,14 +670,20 @@ fn conflict_target(tokens: &[TokenWithSpan], source: &SourceText) -> Option<(Vec
         return None;
     }
     let mut depth = 0usize;
-    let end = (close + 2..tokens.len()).find(|at| {
-        match tokens[*at].token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
+    let mut end = close + 2;
+    loop {
+        let token = tokens.get(end)?;
+        match (&token.token, keyword(token)) {
+            (Token::LParen, _) => depth += 1,
+            (Token::RParen, _) => depth = depth.saturating_sub(1),
+            (_, Keyword::DO) if depth == 0 => break,
+            // Another one begins: this one has no end.
+            (Token::SemiColon, _) => return None,
+            (_, Keyword::ON) if tokens.get(end + 1).map(keyword) == Some(Keyword::CONFLICT) => return None,
             _ => {}
         }
-        depth == 0 && keyword(&tokens[*at]) == Keyword::DO
-    })?;
+        end += 1;
+    }
     let (start, stop) = (tokens.get(close + 2)?.span, tokens.get(end)?.span.start);
     let text = source.text().get(source.byte_at(start.start)?..source.byte_at(stop)?)?;
     let mut target = tokens.get(..close)?.to_vec();
@@ -644,66 +691,4 @@ fn conflict_target(tokens: &[TokenWithSpan], source: &SourceText) -> Option<(Vec
     target.push(word(&format!("{PREDICATE_MARKER}{text}"), Keyword::NoKeyword, true, start));
     target.push(tokens.get(close)?.clone());
     Some((target, end))
-}
-
-/// `FOR NO KEY UPDATE | KEY SHARE | UPDATE | SHARE [OF a, b.c] [NOWAIT | SKIP LOCKED]`, in the parser's language: how many
-/// tokens it took.
-fn lock_clause(tokens: &[TokenWithSpan], out: &mut Vec<TokenWithSpan>) -> Option<usize> {
-    let span = tokens.first()?.span;
-    let at = |i: usize| tokens.get(i).map_or(Keyword::NoKeyword, keyword);
-    if at(0) != Keyword::FOR {
-        return None;
-    }
-    let (strength, mut i) = match (at(1), at(2), at(3)) {
-        (Keyword::NO, Keyword::KEY, Keyword::UPDATE) => ("no key update", 4),
-        (Keyword::KEY, Keyword::SHARE, _) => ("key share", 3),
-        (Keyword::UPDATE, _, _) => ("update", 2),
-        (Keyword::SHARE, _, _) => ("share", 2),
-        _ => return None,
-    };
-    let words = i;
-    let mut names: Vec<&TokenWithSpan> = Vec::new();
-    if at(i) == Keyword::OF {
-        i += 1;
-        loop {
-            let name = tokens.get(i)?;
-            if !matches!(name.token, Token::Word(_)) {
-                return None;
-            }
-            names.push(name);
-            i += 1;
-            if matches!(tokens.get(i).map(|t| &t.token), Some(Token::Comma)) {
-                i += 1;
-            } else if matches!(tokens.get(i).map(|t| &t.token), Some(Token::Period)) {
-                return None;
-            } else {
-                break;
-            }
-        }
-    }
-    let waits = match (at(i), at(i + 1)) {
-        (Keyword::NOWAIT, _) => 1,
-        (Keyword::SKIP, Keyword::LOCKED) => 2,
-        _ => 0,
-    };
-    if names.len() < 2 && matches!(strength, "update" | "share") {
-        out.extend_from_slice(tokens.get(..words)?);
-        if let Some(name) = names.first() {
-            out.push(word("OF", Keyword::OF, false, span));
-            out.push((*name).clone());
-        }
-    } else {
-        out.push(tokens.first()?.clone());
-        out.push(word("UPDATE", Keyword::UPDATE, false, span));
-        out.push(word("OF", Keyword::OF, false, span));
-        out.push(word(LOCK_MARKER, Keyword::NoKeyword, true, span));
-        out.push(plain(Token::Period, span));
-        out.push(word(strength, Keyword::NoKeyword, true, span));
-        for name in names {
-            out.push(plain(Token::Period, span));
-            out.push(name.clone());
-        }
-    }
-    out.extend_from_slice(tokens.get(i..i + waits)?);
-    Some(i + waits)
 }

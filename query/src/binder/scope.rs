@@ -7,6 +7,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
+use super::rewrite::STAR_MARKER;
 use crate::catalog::Table;
 use crate::ir::{ColumnId, Expr, ExprKind};
 
@@ -84,6 +85,8 @@ pub(crate) struct ScopeTable {
     pub table: Option<Arc<Table>>,
     /// OID of the system table, for `tableoid`.
     pub system: Option<u32>,
+    /// A function's values, which its name stands for: not rows of one column.
+    pub scalar: bool,
     /// In sight, but not to be referred to from here (a sibling of a subquery that is not LATERAL).
     pub out_of_reach: bool,
 }
@@ -91,7 +94,7 @@ pub(crate) struct ScopeTable {
 impl ScopeTable {
     /// What is no table of the catalog.
     pub fn of_columns(name: String, columns: Vec<ScopeColumn>) -> ScopeTable {
-        ScopeTable { name, schema: None, columns, table: None, system: None, out_of_reach: false }
+        ScopeTable { name, schema: None, columns, table: None, system: None, scalar: false, out_of_reach: false }
     }
 }
 
@@ -134,10 +137,19 @@ impl Binder<'_> {
         Err(self.at(self.undefined_column(&name, None), span))
     }
 
+    /// `t.*` as a value: the row as a whole.
+    pub(crate) fn row_of(&mut self, name: &ObjectName) -> Result<Expr> {
+        let table = self.find_table(&name_parts(name)?, name_span(name))?;
+        Ok(self.whole_row(&table, name_span(name)))
+    }
+
     pub(crate) fn whole_row(&mut self, table: &ScopeTable, span: Span) -> Expr {
         let fields: Vec<Expr> = table.columns.iter().map(|c| c.expr.clone()).collect();
         for field in &fields {
             self.note_reference(field, span);
+        }
+        if let (true, [value]) = (table.scalar, fields.as_slice()) {
+            return value.clone();
         }
         let names = table.columns.iter().map(|c| Arc::from(c.name.as_str())).collect();
         Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() }
@@ -195,6 +207,9 @@ impl Binder<'_> {
         let column = fold_ident(last);
         let qualifier: Vec<String> = qualifier.iter().map(fold_ident).collect();
         let table = self.find_table(&qualifier, span)?;
+        if last.value == STAR_MARKER {
+            return Ok(self.whole_row(&table, span));
+        }
         let mut found = table.columns.iter().filter(|c| c.name == column);
         match (found.next(), found.next()) {
             (Some(_), Some(_)) => Err(self.at(

@@ -1,6 +1,7 @@
 //! SELECT: from FROM to the select list, in the order of evaluation.
 
 use sqlparser::ast::{self, Distinct, GroupByExpr, SelectFlavor};
+use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::query::{Tail, order_key, order_options};
@@ -126,6 +127,11 @@ impl Binder<'_> {
                 target.expr = self.known_at(taken, target.span)?;
             }
         }
+        if is_distinct {
+            for target in targets.iter().take(visible) {
+                self.check_hashable(&target.expr, target.span)?;
+            }
+        }
         if is_distinct && targets.len() > visible {
             let span = targets.get(visible).map(|t| t.span);
             let e = Error::new(
@@ -150,8 +156,10 @@ impl Binder<'_> {
             mut sets,
             named_windows: _,
             references,
+            direct_args,
             in_aggregate: _,
             in_window: _,
+            recurses: _,
             conditional: _,
         } = level;
         if let Some(restored) = self.levels.last_mut() {
@@ -170,6 +178,9 @@ impl Binder<'_> {
             self.lock(&mut rel, tail.locks)?;
         }
         if grouped {
+            let late: Vec<_> = aggregates.iter().map(|(c, _)| c.id).chain(windows.iter().map(|(c, _)| c.id)).collect();
+            let below = self.sets_of_keys(&mut sets, group.keys.iter().map(|(_, key)| key), &late)?;
+            rel = self.join_sets(rel, below)?;
             let mut having = having;
             let mut exprs: Vec<&mut Expr> = targets.iter_mut().map(|t| &mut t.expr).collect();
             exprs.extend(having.as_mut());
@@ -181,6 +192,12 @@ impl Binder<'_> {
             }
             let groupings = self.place_groupings(&group, groupings)?;
             self.regroup(&mut group, exprs, &rel, &scope, &references)?;
+            for mut arg in direct_args {
+                let checked = self.regroup(&mut group, vec![&mut arg], &rel, &scope, &references);
+                checked.map_err(|error| {
+                    error.with_detail("Direct arguments of an ordered-set aggregate must use only grouped columns.")
+                })?;
+            }
             rel = Rel::Aggregate {
                 input: Box::new(rel),
                 group_by: group.keys,
@@ -215,7 +232,7 @@ impl Binder<'_> {
         visible: usize,
         order: Vec<TargetKey>,
         is_distinct: bool,
-        on: Option<Vec<usize>>,
+        on: Option<(Vec<usize>, Vec<Span>)>,
         tail: &Tail<'_>,
     ) -> Result<Rel> {
         let mut columns: Vec<(OutputColumn, Expr)> = Vec::with_capacity(targets.len());
@@ -232,16 +249,23 @@ impl Binder<'_> {
             .iter()
             .map(|k| SortKey { expr: column(k.target), descending: k.descending, nulls_first: k.nulls_first })
             .collect();
-        if let Some(on) = on {
+        if let Some((on, places)) = on {
             // The ORDER BY must begin with the ON expressions, in any order of theirs.
+            let written = keys.clone();
             let mut keys = keys;
             let leading = order.iter().take_while(|k| on.contains(&k.target)).map(|k| k.target).collect::<Vec<_>>();
             let complete = on.iter().all(|t| leading.contains(t));
             if !complete && leading.len() < order.len() {
-                return Err(Error::new(
+                let error = Error::new(
                     ErrorKind::InvalidColumnReference,
                     "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-                ));
+                );
+                let late = order.iter().skip(leading.len()).find_map(|k| on.iter().position(|t| *t == k.target));
+                let odd = late.or_else(|| on.iter().position(|t| !leading.contains(t)));
+                return Err(match odd.and_then(|n| places.get(n)) {
+                    Some(place) => self.at(error, *place),
+                    None => error,
+                });
             }
             for target in &on {
                 if !leading.contains(target) {
@@ -249,6 +273,10 @@ impl Binder<'_> {
                 }
             }
             rel = Rel::DistinctOn { input: Box::new(rel), on: on.iter().map(|t| column(*t)).collect(), keys };
+            // Which rows are equal to the last one is said by the keys as they are written.
+            if tail.ties {
+                rel = Rel::Sort { input: Box::new(rel), keys: written };
+            }
         } else {
             if is_distinct {
                 rel = Rel::Distinct { input: Box::new(rel) };
@@ -304,15 +332,22 @@ impl Binder<'_> {
         Ok(order)
     }
 
-    fn distinct_on(&mut self, items: &[ast::Expr], targets: &mut Vec<Target>, visible: usize) -> Result<Vec<usize>> {
-        let mut on = Vec::with_capacity(items.len());
+    /// The targets of DISTINCT ON, and where they are written there.
+    fn distinct_on(
+        &mut self,
+        items: &[ast::Expr],
+        targets: &mut Vec<Target>,
+        visible: usize,
+    ) -> Result<(Vec<usize>, Vec<Span>)> {
+        let (mut on, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
         for item in items {
             let target = self.target_of(item, targets, visible, Clause::DistinctOn)?;
             if !on.contains(&target) {
                 on.push(target);
+                places.push(item.place());
             }
         }
-        Ok(on)
+        Ok((on, places))
     }
 
     /// The target of a name; several of a name must be the same.
@@ -349,7 +384,11 @@ impl Binder<'_> {
         if let Some(i) = targets.iter().position(|t| t.expr.same(&expr)) {
             return Ok(i);
         }
-        targets.push(Target { name: "?column?".into(), expr, origin: None, span: e.place() });
+        let span = match e {
+            ast::Expr::UnaryOp { op, expr } => self.cx.source.prefix_before(expr.place(), &op.to_string()),
+            other => other.place(),
+        };
+        targets.push(Target { name: "?column?".into(), expr, origin: None, span });
         Ok(targets.len() - 1)
     }
 

@@ -12,7 +12,7 @@ use crate::ir::{Expr, OutputColumn, Rel, SetOpKind};
 const NO_TAIL: Tail<'static> = Tail { order_by: Vec::new(), limit: None, offset: None, ties: false, locks: &[] };
 
 /// Where the `i`-th column of a query body stands.
-fn column_span(body: &SetExpr, i: usize) -> Span {
+pub(super) fn column_span(body: &SetExpr, i: usize) -> Span {
     let span = match body {
         SetExpr::Select(select) => select.projection.get(i).map(Spanned::span),
         SetExpr::Query(query) => Some(column_span(&query.body, i)),
@@ -50,13 +50,19 @@ impl Binder<'_> {
         let mut sofar = self.body(first, &NO_TAIL, false)?;
         for (op, all, ast) in chain.into_iter().rev() {
             let right = self.body(ast, &NO_TAIL, false)?;
-            sofar = self.combine(sofar, right, op, all, ast)?;
+            sofar = self.combine((sofar, first), (right, ast), op, all)?;
         }
         if known { self.decide_output(sofar) } else { Ok(sofar) }
     }
 
     /// Combines two relations, cast to the common types of their columns.
-    pub(crate) fn combine(&mut self, left: Rel, right: Rel, op: SetOpKind, all: bool, ast: &SetExpr) -> Result<Rel> {
+    pub(crate) fn combine(
+        &mut self,
+        (left, first): (Rel, &SetExpr),
+        (right, ast): (Rel, &SetExpr),
+        op: SetOpKind,
+        all: bool,
+    ) -> Result<Rel> {
         let a = left.output();
         let b = right.output();
         if a.len() != b.len() {
@@ -74,8 +80,8 @@ impl Binder<'_> {
             let typmod = if x.ty == y.ty { x.ty.typmod } else { -1 };
             types.push(ColumnType { ty, typmod });
         }
-        let left = self.cast_output(left, &types)?;
-        let right = self.cast_output(right, &types)?;
+        let left = self.cast_output_of(left, &types, Some(first))?;
+        let right = self.cast_output_of(right, &types, Some(ast))?;
         let columns = a.iter().zip(&types).map(|(c, ty)| self.output(c.name.clone(), *ty)).collect();
         Ok(Rel::SetOp { op, all, left: Box::new(left), right: Box::new(right), columns })
     }
@@ -88,9 +94,15 @@ impl Binder<'_> {
     }
 
     /// The relation with its columns cast: undecided literals in place, others by a projection on top.
-    pub(crate) fn cast_output(&mut self, mut rel: Rel, types: &[ColumnType]) -> Result<Rel> {
+    pub(crate) fn cast_output(&mut self, rel: Rel, types: &[ColumnType]) -> Result<Rel> {
+        self.cast_output_of(rel, types, None)
+    }
+
+    /// As [`Binder::cast_output`], with the query that gives the columns, for the places of errors.
+    pub(crate) fn cast_output_of(&mut self, mut rel: Rel, types: &[ColumnType], body: Option<&SetExpr>) -> Result<Rel> {
         for (i, ty) in types.iter().enumerate() {
-            self.decide_column(&mut rel, i, *ty)?;
+            let span = body.map_or_else(Span::empty, |body| column_span(body, i));
+            self.decide_column(&mut rel, i, *ty, span)?;
         }
         let columns = rel.output();
         if columns.iter().zip(types).all(|(c, ty)| c.ty.ty == ty.ty) {
@@ -106,7 +118,7 @@ impl Binder<'_> {
         Ok(Rel::Project { input: Box::new(rel), columns: projected })
     }
 
-    fn decide_column(&mut self, rel: &mut Rel, i: usize, ty: ColumnType) -> Result<()> {
+    fn decide_column(&mut self, rel: &mut Rel, i: usize, ty: ColumnType, span: Span) -> Result<()> {
         match rel {
             Rel::Project { columns, .. } => {
                 let Some((output, expr)) = columns.get_mut(i) else {
@@ -114,17 +126,17 @@ impl Binder<'_> {
                 };
                 if output.ty.ty == PgType::Unknown {
                     let taken = std::mem::replace(expr, Expr::literal(Datum::Null, PgType::Unknown));
-                    *expr = self.implicit(taken, ty.ty, Span::empty())?;
+                    *expr = self.implicit(taken, ty.ty, span)?;
                     output.ty = expr.ty;
                 }
                 Ok(())
             }
-            Rel::Limit { input, .. } | Rel::Filter { input, .. } => self.decide_column(input, i, ty),
-            Rel::With { body, .. } => self.decide_column(body, i, ty),
+            Rel::Limit { input, .. } | Rel::Filter { input, .. } => self.decide_column(input, i, ty, span),
+            Rel::With { body, .. } => self.decide_column(body, i, ty, span),
             Rel::SetOp { left, right, columns, .. } => {
                 if columns.get(i).is_some_and(|c| c.ty.ty == PgType::Unknown) {
-                    self.decide_column(left, i, ty)?;
-                    self.decide_column(right, i, ty)?;
+                    self.decide_column(left, i, ty, span)?;
+                    self.decide_column(right, i, ty, span)?;
                     columns[i].ty = ty;
                 }
                 Ok(())

@@ -90,6 +90,112 @@ impl SourceText {
         self.position_of_byte(found)
     }
 
+    /// Position of the `nth` (from 0) `symbol` after a place.
+    pub fn nth_symbol_after(&self, at: Span, symbol: &str, nth: usize) -> Option<usize> {
+        let start = self.byte_at(at.start)?;
+        let (found, _) = self.text.get(start..)?.match_indices(symbol).nth(nth)?;
+        self.position_of_byte(start + found)
+    }
+
+    /// The place of a prefix operator before its operand; the operand's own where it is not on the same line.
+    pub fn prefix_before(&self, operand: Span, symbol: &str) -> Span {
+        let place = || {
+            let head = self.text.get(..self.byte_at(operand.start)?)?;
+            let line = head.rsplit('\n').next()?;
+            let before = line.rfind(symbol)?;
+            line.get(before + symbol.len()..)?.trim_start_matches('(').trim().is_empty().then_some(())?;
+            let column = u64::try_from(line.get(..before)?.chars().count()).ok()? + 1;
+            Some(Location { line: operand.start.line, column })
+        };
+        place().map_or(operand, |start| Span::new(start, operand.end))
+    }
+
+    /// Position of the first such word after a place, in whatever case, and the word as it is written.
+    pub fn word_after(&self, at: Span, word: &str) -> Option<(usize, &str)> {
+        let found = self.word_from(self.byte_at(at.start)?, word)?;
+        Some((self.position_of_byte(found)?, self.text.get(found..found + word.len())?))
+    }
+
+    /// Byte offset of the first such word from one on.
+    fn word_from(&self, start: usize, word: &str) -> Option<usize> {
+        (start..self.text.len()).find(|at| self.is_word_at(*at, word))
+    }
+
+    /// Whether such a word stands there, in whatever case.
+    fn is_word_at(&self, at: usize, word: &str) -> bool {
+        let bytes = self.text.as_bytes();
+        let is_part = |at: Option<&u8>| at.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
+        bytes.get(at..at + word.len()).is_some_and(|b| b.eq_ignore_ascii_case(word.as_bytes()))
+            && !is_part(at.checked_sub(1).and_then(|before| bytes.get(before)))
+            && !is_part(bytes.get(at + word.len()))
+    }
+
+    /// Byte offset of the parenthesis of the window whose call, or name in the WINDOW clause, stands there.
+    fn window_byte(&self, defined: Span) -> Option<usize> {
+        let end = self.byte_at(defined.end)?;
+        let rest = self.text.get(end..)?.trim_start();
+        let next = self.text.len() - rest.len();
+        let word = match self.is_word_at(next, "as") {
+            true => next,
+            false => self.word_from(self.byte_at(defined.start)?, "over")?,
+        };
+        Some(word + self.text.get(word..)?.find('(')?)
+    }
+
+    /// Position of the parenthesis of the window whose call, or name in the WINDOW clause, stands there.
+    pub fn window_at(&self, defined: Span) -> Option<usize> {
+        self.position_of_byte(self.window_byte(defined)?)
+    }
+
+    /// Positions of the first and the second end of that window's frame, which is in such units.
+    pub fn frame_at(&self, defined: Span, units: &str) -> (Option<usize>, Option<usize>) {
+        let behind = |word: usize, length: usize| {
+            let rest = self.text.get(word + length..)?;
+            Some(self.text.len() - rest.trim_start().len())
+        };
+        let start = || {
+            let start = behind(self.word_from(self.window_byte(defined)?, units)?, units.len())?;
+            match self.is_word_at(start, "between") {
+                true => behind(start, "between".len()),
+                false => Some(start),
+            }
+        };
+        let Some(start) = start() else { return (None, None) };
+        let end = self.word_from(start, "and").and_then(|word| behind(word, "and".len()));
+        (self.position_of_byte(start), end.and_then(|end| self.position_of_byte(end)))
+    }
+
+    /// The place of the last of several words before a place, in whatever case.
+    pub fn word_before(&self, at: Span, words: &[&str]) -> Option<Span> {
+        let end = self.byte_at(at.start)?;
+        let found = (0..end).rev().find(|byte| words.iter().any(|word| self.is_word_at(*byte, word)))?;
+        let line = self.lines.partition_point(|start| *start <= found);
+        let column = self.chars_before(found)? - self.chars_before(*self.lines.get(line.checked_sub(1)?)?)? + 1;
+        let place = Location { line: u64::try_from(line).ok()?, column: u64::try_from(column).ok()? };
+        Some(Span::new(place, place))
+    }
+
+    /// Position of what stands behind the first `symbol` after a place, spaces left out.
+    pub fn behind_symbol(&self, at: Span, symbol: &str) -> Option<usize> {
+        let start = self.byte_at(at.start)?;
+        let found = start + self.text.get(start..)?.find(symbol)? + symbol.len();
+        let rest = self.text.get(found..)?.trim_start();
+        self.position_of_byte(self.text.len() - rest.len())
+    }
+
+    /// Position of the first `ARRAY[]` that no cast follows.
+    pub fn empty_array(&self) -> Option<usize> {
+        let found = (0..self.text.len()).find(|at| {
+            let behind = || {
+                let rest = self.text.get(at + "array".len()..)?.trim_start().strip_prefix('[')?;
+                let rest = rest.trim_start().strip_prefix(']')?;
+                Some(!rest.trim_start().starts_with("::"))
+            };
+            self.is_word_at(*at, "array") && behind() == Some(true)
+        })?;
+        self.position_of_byte(found)
+    }
+
     /// Position of the first `symbol` after a place.
     pub fn symbol_after(&self, at: Span, symbol: &str) -> Option<usize> {
         let start = self.byte_at(at.start)?;
@@ -135,5 +241,11 @@ mod tests {
         assert_eq!(source.symbol_before(at(17), "cast"), Some(12));
         assert_eq!(source.symbol_after(at(31), "::"), Some(34));
         assert_eq!(source.symbol_before(at(1), "cast"), None);
+        assert_eq!(source.word_after(at(1), "cast"), Some((12, "Cast")));
+        assert_eq!(source.word_after(at(1), "as"), Some((19, "AS")));
+        assert_eq!(source.word_before(at(31), &["as", "cast"]), Some(at(19)));
+        assert_eq!(source.word_before(at(18), &["CAST"]), Some(at(12)));
+        assert_eq!(source.word_before(at(18), &["as"]), None);
+        assert_eq!(source.behind_symbol(at(1), "<>"), Some(6));
     }
 }

@@ -292,7 +292,7 @@ impl Binder<'_> {
             }
             let left = b.expr(expr)?;
             let right = b.expr(bound)?;
-            b.operator(symbol, Some(left), right, place)
+            b.operator_at(symbol, Some(left), right, place, &[expr.place(), bound.place()])
         };
         let mut test = all(vec![side(self, ">=", low)?, side(self, "<=", high)?]);
         if symmetric {
@@ -366,7 +366,13 @@ impl Binder<'_> {
 
     /// `ARRAY(SELECT …)`.
     pub(crate) fn array_subquery(&mut self, query: &ast::Query) -> Result<Expr> {
-        let (rel, column) = self.one_column(query, "subquery must return only one column")?;
+        let place = self.cx.source.symbol_before(query.span(), "array");
+        let (rel, mut columns) = self.subquery(query)?;
+        if columns.len() != 1 {
+            let error = Error::new(ErrorKind::SyntaxError, "subquery must return only one column");
+            return Err(place.map_or(error.clone(), |position| error.at(position)));
+        }
+        let column = columns.remove(0);
         let ty = column.ty.ty.array().ok_or_else(|| {
             Error::new(ErrorKind::UndefinedObject, format!("could not find array type for data type {}", column.ty.ty))
         })?;
@@ -391,10 +397,12 @@ impl Binder<'_> {
         Ok(if negated { not(test) } else { test })
     }
 
-    /// `(a, b) IN (SELECT x, y …)`: true if some row is equal, else NULL if some comparison is NULL, else false.
+    /// `(a, b) IN (SELECT x, y …)`: true if some row is equal, else NULL if some comparison is NULL, else false. A comparison is
+    /// NULL only where a field is, on either side: that is said apart, for it is seldom so and quickly seen.
     fn row_in_subquery(&mut self, left: &ast::Expr, query: &ast::Query) -> Result<Expr> {
-        let mut matching = Vec::with_capacity(2);
-        for null in [false, true] {
+        let mut matching = Vec::with_capacity(3);
+        let mut without_field = None;
+        for (null, inside) in [(false, false), (true, true), (true, false)] {
             let (rel, columns) = self.subquery(query)?;
             let fields = self.row_fields(left)?.unwrap_or_default();
             if fields.len() != columns.len() {
@@ -403,19 +411,30 @@ impl Binder<'_> {
                 } else {
                     "subquery has too many columns"
                 };
-                return Err(self.at(Error::new(ErrorKind::SyntaxError, few), left.place()));
+                let error = Error::new(ErrorKind::SyntaxError, few);
+                return Err(match self.cx.source.one_of_before(query.span(), &["in", "="]) {
+                    Some(position) => error.at(position),
+                    None => error,
+                });
             }
-            let pairs = fields.into_iter().zip(columns).map(|(f, c)| (f, Expr::column(c.id, c.ty))).collect();
+            let columns: Vec<Expr> = columns.into_iter().map(|c| Expr::column(c.id, c.ty)).collect();
+            without_field = Some(any(fields.iter().cloned().map(is_null).collect()));
+            let missing = inside.then(|| any(columns.iter().cloned().map(is_null).collect()));
             let place = self.position(left.place());
-            let equal = self.compare_rows("=", pairs, place)?;
-            matching.push(exists(Rel::Filter {
-                input: Box::new(rel),
-                predicate: if null { is_null(equal) } else { equal },
-            }));
+            let equal = self.compare_rows("=", fields.into_iter().zip(columns).collect(), place)?;
+            let predicate = if null { is_null(equal) } else { equal };
+            let predicate = match missing {
+                Some(missing) => all(vec![missing, predicate]),
+                None => predicate,
+            };
+            matching.push(exists(Rel::Filter { input: Box::new(rel), predicate }));
         }
-        let null = matching.remove(1);
-        let found = matching.remove(0);
-        Ok(any(vec![found, all(vec![null, Self::null(PgType::Bool)])]))
+        let (Some(without_field), Ok([found, inside, any_row])) = (without_field, <[Expr; 3]>::try_from(matching))
+        else {
+            return Err(Error::internal("a row is looked for in three ways"));
+        };
+        let unknown = any(vec![inside, all(vec![without_field, any_row])]);
+        Ok(any(vec![found, all(vec![unknown, Self::null(PgType::Bool)])]))
     }
 
     fn quantified_subquery(
@@ -470,6 +489,12 @@ impl Binder<'_> {
         }
         if let ast::Expr::Subquery(query) = inner {
             if is_row(left) {
+                // `= ANY` is IN, and `<> ALL` is NOT IN.
+                match (symbol.as_str(), quantifier) {
+                    ("=", Quantifier::Any) => return self.row_in_subquery(left, query),
+                    ("<>", Quantifier::All) => return Ok(not(self.row_in_subquery(left, query)?)),
+                    _ => {}
+                }
                 return Err(self.at(Error::unsupported("ANY or ALL of a row and a subquery"), left.place()));
             }
             return self.quantified_subquery(left, &symbol, query, quantifier, &symbol);

@@ -11,7 +11,7 @@ use sqlparser::ast::{self, Expr as AstExpr, Statement};
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result, TypeCategory};
 
-use super::{BindContext, Binder, ScalarUse, bind, bind_scalar, bind_scalar_ast, scalar};
+use super::{BindContext, Binder, ScalarUse, SourceText, bind, bind_scalar, bind_scalar_ast, scalar};
 use crate::catalog::{Column, Snapshot, Table};
 use crate::ddl::{Constant, DefaultValue, ExpressionBinder};
 use crate::eval::{Layout, Program};
@@ -26,6 +26,22 @@ use crate::session::EvalContext;
 pub fn eval_constant(expr: &AstExpr, ty: ColumnType, context: &BindContext, eval: &EvalContext) -> Result<Datum> {
     let source = context.source.clone();
     let bound = bind_scalar_ast(expr, source, context, None, Some(("?column?", ty)), ScalarUse::Default)?;
+    Program::compile(&bound, &Layout::default())?.run(&[], &[], eval)
+}
+
+/// Evaluates the parameter of EXECUTE with this number, which starts with 1.
+///
+/// # Errors
+/// What binding or evaluating it gives, with places in the context's text.
+pub fn eval_parameter(
+    expr: &AstExpr,
+    number: usize,
+    ty: ColumnType,
+    context: &BindContext,
+    eval: &EvalContext,
+) -> Result<Datum> {
+    let (source, used) = (context.source.clone(), ScalarUse::Parameter(number));
+    let bound = bind_scalar_ast(expr, source, context, None, Some(("?column?", ty)), used)?;
     Program::compile(&bound, &Layout::default())?.run(&[], &[], eval)
 }
 
@@ -125,6 +141,14 @@ impl ScalarBinder {
         bind_scalar(&sql, &self.context, None, target, ScalarUse::Default).map(Some).map_err(|error| {
             Error::new(error.kind(), format!("default of column \"{}\" of \"{}\": {error}", column.name, table.name))
         })
+    }
+
+    /// Which rows of a table a COPY takes.
+    ///
+    /// # Errors
+    /// What binding it gives.
+    pub fn copy_condition(&self, condition: &AstExpr, source: Arc<SourceText>, table: &Arc<Table>) -> Result<Expr> {
+        bind_scalar_ast(condition, source, &self.context, Some(table), None, ScalarUse::CopyWhere)
     }
 
     /// An expression over a table's columns, whose identities are 0, 1, … in the table's order, cast to `target`.

@@ -4,10 +4,10 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
-use super::Binder;
 use super::resolve::{Choice, choose, settle};
+use super::{Binder, Clause};
 use crate::functions::{ArgType, ReturnType};
-use crate::ir::{Expr, ExprKind, JoinKind, OutputColumn, Rel, TableFunctionKind};
+use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel, TableFunctionKind};
 
 /// A set-returning call of a select list, to be joined laterally.
 pub(crate) struct SetReturning {
@@ -75,6 +75,11 @@ static SIGNATURES: &[Signature] = &[
 /// Whether a name is that of a set-returning function.
 pub(crate) fn returns_set(name: &str) -> bool {
     SIGNATURES.iter().any(|s| s.name == name)
+}
+
+/// Whether it takes so many arguments.
+pub(crate) fn takes(name: &str, count: usize) -> bool {
+    SIGNATURES.iter().any(|s| s.name == name && s.args.len() == count) || name == "unnest" && count > 0
 }
 
 /// A resolved call: which function, its arguments, names and types of its columns (an empty name is the alias's).
@@ -157,7 +162,19 @@ impl Binder<'_> {
         let call = self.table_call(name, args, span)?;
         let single = call.columns.len() == 1;
         let named = |column: String| if single { name.to_owned() } else { column };
-        let columns: Vec<OutputColumn> = call.columns.into_iter().map(|(c, ty)| self.output(named(c), ty)).collect();
+        // A grouping key that is written as an item of the select list is that item.
+        let written = |set: &&SetReturning| {
+            set.kind == call.kind
+                && set.args.len() == call.args.len()
+                && set.args.iter().zip(&call.args).all(|(a, b)| a.same(b))
+        };
+        let twin = self.levels.last().filter(|_| clause == Clause::GroupBy).and_then(|l| l.sets.iter().find(written));
+        let twin = twin.map(|set| set.columns.clone());
+        let known = twin.is_some();
+        let columns: Vec<OutputColumn> = match twin {
+            Some(columns) => columns,
+            None => call.columns.into_iter().map(|(c, ty)| self.output(named(c), ty)).collect(),
+        };
         let mut fields: Vec<Expr> = columns.iter().map(|c| Expr::column(c.id, c.ty)).collect();
         let expr = if single {
             fields.remove(0)
@@ -165,7 +182,9 @@ impl Binder<'_> {
             let names = columns.iter().map(|c| c.name.as_str().into()).collect();
             Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() }
         };
-        if let Some(level) = self.levels.last_mut() {
+        if let Some(level) = self.levels.last_mut()
+            && !known
+        {
             level.sets.push(SetReturning { kind: call.kind, args: call.args, columns });
         }
         Ok(expr)
@@ -215,6 +234,34 @@ impl Binder<'_> {
             number = Expr { kind: ExprKind::Coalesce(vec![number, other_number]), ty: PgType::Int8.into() };
         }
         Ok(Rel::Join { left: Box::new(input), right: Box::new(step), kind: JoinKind::Inner, on: None, lateral: true })
+    }
+
+    /// Takes the calls that grouping keys are made of, with those in their arguments, out of those of the select list: rows are
+    /// grouped after these have multiplied them.
+    ///
+    /// # Errors
+    /// 42803 if one of them needs what is computed of groups: the columns in `late`.
+    pub(crate) fn sets_of_keys<'k>(
+        &self,
+        sets: &mut Vec<SetReturning>,
+        keys: impl IntoIterator<Item = &'k Expr>,
+        late: &[ColumnId],
+    ) -> Result<Vec<SetReturning>> {
+        let mut wanted: Vec<ColumnId> = keys.into_iter().flat_map(Expr::columns).collect();
+        let mut taken = Vec::new();
+        // A call stands behind those in its arguments.
+        for at in (0..sets.len()).rev() {
+            if !sets[at].columns.iter().any(|c| wanted.contains(&c.id)) {
+                continue;
+            }
+            let set = sets.remove(at);
+            wanted.extend(set.args.iter().flat_map(Expr::columns));
+            taken.insert(0, set);
+        }
+        if taken.iter().flat_map(|set| &set.args).flat_map(Expr::columns).any(|c| late.contains(&c)) {
+            return Err(Error::new(ErrorKind::GroupingError, "aggregate functions are not allowed in GROUP BY"));
+        }
+        Ok(taken)
     }
 
     fn numbered(&mut self, set: SetReturning) -> (Rel, Expr) {

@@ -95,6 +95,14 @@ impl Binder<'_> {
                 .flat_map(|t| &t.columns)
                 .find(|c| matches!(c.expr.kind, ExprKind::Column(other) if other == id))
                 .and_then(|c| c.origin),
+            // A whole row of a table has the table's own type, and is its column 0.
+            ExprKind::Row(ref fields, Some(_)) => self
+                .levels
+                .iter()
+                .rev()
+                .flat_map(|l| &l.scope.tables)
+                .find(|t| t.columns.len() == fields.len() && t.columns.iter().zip(fields).all(|(c, f)| c.expr.same(f)))
+                .and_then(|t| Some((t.table.as_ref()?.oid, 0))),
             _ => None,
         };
         Target { name, expr, origin, span }
@@ -134,7 +142,8 @@ fn named(e: &ast::Expr) -> Option<(String, bool)> {
     let strong = |s: &str| Some((s.to_owned(), true));
     match e {
         E::Identifier(ident) => Some((fold_ident(ident), true)),
-        E::CompoundIdentifier(idents) => idents.last().map(|i| (fold_ident(i), true)),
+        E::QualifiedWildcard(name, _) => Some((name_parts(name).ok()?.pop()?, true)),
+        E::CompoundIdentifier(idents) => idents.iter().rfind(|i| i.value != STAR_MARKER).map(|i| (fold_ident(i), true)),
         E::CompoundFieldAccess { root, access_chain } => access_chain
             .iter()
             .rev()
@@ -163,6 +172,7 @@ fn named(e: &ast::Expr) -> Option<(String, bool)> {
         E::Tuple(_) => strong("row"),
         E::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         E::Subquery(query) => subquery_name(&query.body),
+        E::IsNormalized { negated: false, .. } => strong("is_normalized"),
         E::Extract { .. } => strong("extract"),
         E::Ceil { .. } => strong("ceil"),
         E::Floor { .. } => strong("floor"),

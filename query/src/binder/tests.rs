@@ -62,6 +62,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
             .into_iter()
             .collect(),
         comment: None,
+        on_commit: None,
         version: 1,
     }
 }

@@ -82,6 +82,7 @@ pub fn column_type(ty: &DataType) -> Result<ColumnType> {
 
 /// Types of Postgres that are not here.
 const NOT_HERE: &[&str] = &[
+    "hstore",
     "bit",
     "varbit",
     "money",
@@ -127,7 +128,8 @@ const NOT_HERE: &[&str] = &[
     "regcollation",
 ];
 
-fn missing(name: &str) -> Error {
+/// That there is no type with a name, which may have modifiers behind it: 0A000 for one of Postgres's, else 42704.
+pub(crate) fn missing(name: &str) -> Error {
     let base = name.split(['(', ' ']).next().unwrap_or(name);
     if NOT_HERE.contains(&base) {
         return Error::unsupported(format!("type {name}"));

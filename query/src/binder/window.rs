@@ -9,7 +9,8 @@ use super::scope::Place;
 use super::{Binder, Clause};
 use crate::functions::{Aggregate, ArgType, ReturnType};
 use crate::ir::{Expr, FrameBound, FrameUnits, SortKey, WindowCall, WindowFrame, WindowFunction};
-use stratos_types::CastContext;
+use sqlparser::tokenizer::Span;
+use stratos_types::{CastContext, cast_kind};
 
 struct Signature {
     name: &'static str,
@@ -47,6 +48,11 @@ static SIGNATURES: &[Signature] = &[
 
 pub(crate) fn is_window_function(name: &str) -> bool {
     SIGNATURES.iter().any(|s| s.name == name)
+}
+
+/// Whether it takes so many arguments.
+pub(crate) fn takes(name: &str, count: usize) -> bool {
+    SIGNATURES.iter().any(|s| s.name == name && s.args.len() == count)
 }
 
 impl Binder<'_> {
@@ -131,11 +137,11 @@ impl Binder<'_> {
             let ty = call.ty;
             (WindowFunction::Aggregate(call), ty)
         };
-        let spec = match over {
-            WindowType::WindowSpec(spec) => self.full_spec(spec, 0)?,
+        let (spec, defined) = match over {
+            WindowType::WindowSpec(spec) => (self.full_spec(spec, 0, shape.span)?, shape.span),
             WindowType::NamedWindow(name) => {
-                let found = self.named(&window_name(name), name)?;
-                self.full_spec(&found, 0)?
+                let (found, defined) = self.named(&window_name(name), name)?;
+                (self.full_spec(&found, 0, defined)?, defined)
             }
         };
         let WindowSpec { window_name: _, partition_by, order_by, window_frame } = &spec;
@@ -152,7 +158,7 @@ impl Binder<'_> {
                 let (descending, nulls_first) = super::query::order_options(key)?;
                 keys.push(SortKey { expr, descending, nulls_first });
             }
-            let frame = window_frame.as_ref().map(|f| b.frame(f, &keys)).transpose()?;
+            let frame = window_frame.as_ref().map(|f| b.frame(f, &keys, defined)).transpose()?;
             Ok(WindowCall { function, partition_by: partition, order_by: keys, frame, ty })
         })
     }
@@ -164,6 +170,9 @@ impl Binder<'_> {
     ) -> Result<crate::ir::AggregateCall> {
         if shape.star {
             return self.aggregate_call(shape, aggregates);
+        }
+        if shape.args.is_empty() && aggregates.iter().any(|a| a.kind == crate::functions::AggregateKind::CountStar) {
+            return Err(self.parameterless(shape));
         }
         let mut args = Vec::with_capacity(shape.args.len());
         for arg in shape.args {
@@ -213,22 +222,24 @@ impl Binder<'_> {
             return Err(self.undefined_function(shape.name, &actual, shape.span));
         };
         let signature = fitting[chosen];
-        let (args, ret) = self.settle_args(signature.args, signature.ret, args, shape.span)?;
+        let places: Vec<Span> = shape.args.iter().map(Spanned::span).collect();
+        let (args, ret) = self.settle_args_at(signature.args, signature.ret, args, &places)?;
         Ok((WindowFunction::Builtin { name: signature.name, args }, ret.into()))
     }
 
-    fn named(&self, name: &str, ident: &ast::Ident) -> Result<WindowSpec> {
+    /// The window of that name in the WINDOW clause, and where it is defined.
+    fn named(&self, name: &str, ident: &ast::Ident) -> Result<(WindowSpec, Span)> {
         self.levels
             .last()
-            .and_then(|l| l.named_windows.iter().find(|(n, _)| n == name))
-            .map(|(_, spec)| spec.clone())
+            .and_then(|l| l.named_windows.iter().find(|(n, ..)| n == name))
+            .map(|(_, spec, defined)| (spec.clone(), *defined))
             .ok_or_else(|| {
                 self.at(Error::new(ErrorKind::UndefinedObject, format!("window \"{name}\" does not exist")), ident.span)
             })
     }
 
     /// A window definition with what it takes over from the one that it names.
-    fn full_spec(&self, spec: &WindowSpec, depth: usize) -> Result<WindowSpec> {
+    fn full_spec(&self, spec: &WindowSpec, depth: usize, defined: Span) -> Result<WindowSpec> {
         let Some(ident) = &spec.window_name else {
             return Ok(spec.clone());
         };
@@ -236,7 +247,8 @@ impl Binder<'_> {
             return Err(Error::new(ErrorKind::WindowingError, "window definitions refer to each other too deeply"));
         }
         let name = window_name(ident);
-        let base = self.full_spec(&self.named(&name, ident)?, depth + 1)?;
+        let (base, base_defined) = self.named(&name, ident)?;
+        let base = self.full_spec(&base, depth + 1, base_defined)?;
         let refuse =
             |what: &str| Err(self.at(Error::new(ErrorKind::WindowingError, what.replace("{}", &name)), ident.span));
         if !spec.partition_by.is_empty() {
@@ -246,7 +258,8 @@ impl Binder<'_> {
             return refuse("cannot override ORDER BY clause of window \"{}\"");
         }
         if base.window_frame.is_some() {
-            return refuse("cannot copy window \"{}\" because it has a frame clause");
+            let message = format!("cannot copy window \"{name}\" because it has a frame clause");
+            return Err(placed(Error::new(ErrorKind::WindowingError, message), self.cx.source.window_at(defined)));
         }
         Ok(WindowSpec {
             window_name: None,
@@ -262,55 +275,96 @@ impl Binder<'_> {
             let name = window_name(ident);
             let spec = match definition {
                 NamedWindowExpr::WindowSpec(spec) => spec.clone(),
-                NamedWindowExpr::NamedWindow(other) => self.named(&window_name(other), other)?,
+                NamedWindowExpr::NamedWindow(other) => self.named(&window_name(other), other)?.0,
             };
             let Some(level) = self.levels.last_mut() else {
                 return Err(Error::internal("no query level"));
             };
-            if level.named_windows.iter().any(|(n, _)| *n == name) {
+            if level.named_windows.iter().any(|(n, ..)| *n == name) {
                 return Err(self.at(
                     Error::new(ErrorKind::WindowingError, format!("window \"{name}\" is already defined")),
                     ident.span,
                 ));
             }
-            level.named_windows.push((name, spec));
+            level.named_windows.push((name, spec, ident.span));
         }
         Ok(())
     }
 
-    fn frame(&mut self, frame: &ast::WindowFrame, order_by: &[SortKey]) -> Result<WindowFrame> {
+    /// `defined`: where the definition begins, behind which its parenthesis comes.
+    fn frame(&mut self, frame: &ast::WindowFrame, order_by: &[SortKey], defined: Span) -> Result<WindowFrame> {
         let ast::WindowFrame { units, start_bound, end_bound } = frame;
-        let units = match units {
-            WindowFrameUnits::Rows => FrameUnits::Rows,
-            WindowFrameUnits::Range => FrameUnits::Range,
-            WindowFrameUnits::Groups => FrameUnits::Groups,
+        let (units, word) = match units {
+            WindowFrameUnits::Rows => (FrameUnits::Rows, "rows"),
+            WindowFrameUnits::Range => (FrameUnits::Range, "range"),
+            WindowFrameUnits::Groups => (FrameUnits::Groups, "groups"),
         };
-        let bad = |m: &str| Error::new(ErrorKind::WindowingError, m);
-        if units == FrameUnits::Groups && order_by.is_empty() {
-            return Err(bad("GROUPS mode requires an ORDER BY clause"));
+        let bad = |m: &str, at: Option<usize>| Err(placed(Error::new(ErrorKind::WindowingError, m), at));
+        // Looked for in the text only where something is wrong.
+        let at_start = || self.cx.source.frame_at(defined, word).0;
+        let at_end = || self.cx.source.frame_at(defined, word).1;
+        use WindowFrameBound::{CurrentRow, Following, Preceding};
+        match start_bound {
+            Following(None) => return bad("frame start cannot be UNBOUNDED FOLLOWING", at_start()),
+            Following(Some(_)) if end_bound.is_none() => {
+                return bad("frame starting from following row cannot end with current row", at_start());
+            }
+            _ => {}
         }
-        let start = self.bound(start_bound, units, order_by)?;
+        match (start_bound, end_bound) {
+            (_, Some(Preceding(None))) => return bad("frame end cannot be UNBOUNDED PRECEDING", at_end()),
+            (CurrentRow, Some(Preceding(_))) => {
+                return bad("frame starting from current row cannot have preceding rows", at_end());
+            }
+            (Following(_), Some(Preceding(_) | CurrentRow)) => {
+                return bad("frame starting from following row cannot have preceding rows", at_end());
+            }
+            _ => {}
+        }
+        if units == FrameUnits::Groups && order_by.is_empty() {
+            return bad("GROUPS mode requires an ORDER BY clause", self.cx.source.window_at(defined));
+        }
+        let start = self.bound(start_bound, units, order_by, defined)?;
         let end = match end_bound {
-            Some(bound) => self.bound(bound, units, order_by)?,
+            Some(bound) => self.bound(bound, units, order_by, defined)?,
             None => FrameBound::CurrentRow,
         };
-        if matches!(start, FrameBound::UnboundedFollowing) {
-            return Err(bad("frame start cannot be UNBOUNDED FOLLOWING"));
-        }
-        if matches!(end, FrameBound::UnboundedPreceding) {
-            return Err(bad("frame end cannot be UNBOUNDED PRECEDING"));
-        }
-        if matches!(start, FrameBound::CurrentRow) && matches!(end, FrameBound::Preceding(_)) {
-            return Err(bad("frame starting from current row cannot have preceding rows"));
-        }
-        if matches!(start, FrameBound::Following(_)) && matches!(end, FrameBound::Preceding(_) | FrameBound::CurrentRow)
-        {
-            return Err(bad("frame starting from following row cannot end with current row"));
-        }
         Ok(WindowFrame { units, start, end })
     }
 
-    fn bound(&mut self, bound: &WindowFrameBound, units: FrameUnits, order_by: &[SortKey]) -> Result<FrameBound> {
+    /// 0A000 unless values of the key's type can be moved by values of the offset's.
+    fn must_have_range(&self, key: PgType, offset: PgType, moved_by: PgType, span: Span) -> Result<()> {
+        use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Interval, Numeric, Time, TimeTz, Timestamp, TimestampTz};
+        let known = matches!(
+            key,
+            Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Date | Time | TimeTz | Timestamp | TimestampTz | Interval
+        );
+        let refuse = |rest: String| {
+            let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {key}{rest}");
+            Error::new(ErrorKind::FeatureNotSupported, message)
+        };
+        if !known {
+            return Err(self.at(refuse(String::new()), span));
+        }
+        let implicit = offset == moved_by
+            || offset == PgType::Unknown
+            || cast_kind(offset, moved_by) == Some(CastContext::Implicit);
+        if implicit {
+            return Ok(());
+        }
+        Err(self.at(
+            refuse(format!(" and offset type {offset}")).with_hint("Cast the offset value to an appropriate type."),
+            span,
+        ))
+    }
+
+    fn bound(
+        &mut self,
+        bound: &WindowFrameBound,
+        units: FrameUnits,
+        order_by: &[SortKey],
+        defined: Span,
+    ) -> Result<FrameBound> {
         let (offset, preceding) = match bound {
             WindowFrameBound::CurrentRow => return Ok(FrameBound::CurrentRow),
             WindowFrameBound::Preceding(None) => return Ok(FrameBound::UnboundedPreceding),
@@ -325,13 +379,11 @@ impl Binder<'_> {
             FrameUnits::Groups => (PgType::Int8, "GROUPS"),
             FrameUnits::Range => {
                 let [key] = order_by else {
-                    return Err(self.at(
-                        Error::new(
-                            ErrorKind::WindowingError,
-                            "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
-                        ),
-                        span,
-                    ));
+                    let error = Error::new(
+                        ErrorKind::WindowingError,
+                        "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+                    );
+                    return Err(placed(error, self.cx.source.window_at(defined)));
                 };
                 let ty = match key.expr.ty.ty {
                     PgType::Date | PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz => {
@@ -343,7 +395,14 @@ impl Binder<'_> {
             }
         };
         let from = expr.ty.ty;
-        let expr = self.coerce(expr, to.into(), CastContext::Implicit, false, span)?.ok_or_else(|| {
+        if units == FrameUnits::Range
+            && let [key] = order_by
+        {
+            self.must_have_range(key.expr.ty.ty, from, to, span)?;
+        }
+        // A number of rows is rounded.
+        let context = if units == FrameUnits::Range { CastContext::Implicit } else { CastContext::Assignment };
+        let expr = self.coerce(expr, to.into(), context, false, span)?.ok_or_else(|| {
             self.at(
                 Error::new(
                     ErrorKind::DatatypeMismatch,
@@ -359,5 +418,12 @@ impl Binder<'_> {
             ));
         }
         Ok(if preceding { FrameBound::Preceding(expr) } else { FrameBound::Following(expr) })
+    }
+}
+
+fn placed(error: Error, position: Option<usize>) -> Error {
+    match position {
+        Some(position) => error.at(position),
+        None => error,
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, CteAsMaterialized, SetExpr, SetOperator, SetQuantifier};
+use sqlparser::ast::{self, CteAsMaterialized, SetExpr, SetOperator, SetQuantifier, Spanned};
 use sqlparser::tokenizer::Span;
-use stratos_types::{ColumnType, Error, ErrorKind, Result};
+use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
 use super::query::Tail;
@@ -20,6 +20,8 @@ pub(crate) struct CteBinding {
     pub columns: Vec<(String, ColumnType, ColumnId)>,
     /// Set while its non-recursive term is bound: it cannot be referred to yet.
     pub forbidden: bool,
+    /// Set while its recursive term is bound.
+    pub recursing: bool,
 }
 
 impl Binder<'_> {
@@ -34,6 +36,11 @@ impl Binder<'_> {
                 span,
             ));
         }
+        if found.recursing
+            && let Some(level) = self.levels.last_mut()
+        {
+            level.recurses = true;
+        }
         let mut columns: Vec<OutputColumn> = Vec::with_capacity(found.columns.len());
         for (name, ty, defined) in found.columns {
             let column = self.output(name, ty);
@@ -46,6 +53,7 @@ impl Binder<'_> {
     /// Binds the definitions and brings them into sight.
     pub(crate) fn with_clause(&mut self, with: &ast::With) -> Result<Vec<Cte>> {
         let ast::With { with_token: _, recursive, cte_tables } = with;
+        self.check_recursion(with)?;
         let mut ctes: Vec<Cte> = Vec::with_capacity(cte_tables.len());
         for cte in cte_tables {
             let name = fold_ident(&cte.alias.name);
@@ -64,6 +72,7 @@ impl Binder<'_> {
                 id: bound.id,
                 columns: bound.columns.iter().map(|c| (c.name.clone(), c.ty, c.id)).collect(),
                 forbidden: false,
+                recursing: false,
             });
             ctes.push(bound);
         }
@@ -87,9 +96,7 @@ impl Binder<'_> {
             && let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } = &*query.body
             && mentions(right, &name)
         {
-            if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
-                return Err(self.at(Error::unsupported("ORDER BY or LIMIT in a recursive query"), span));
-            }
+            refuse_tail(self, query, span)?;
             let all = match set_quantifier {
                 SetQuantifier::All => true,
                 SetQuantifier::None | SetQuantifier::Distinct => false,
@@ -104,41 +111,56 @@ impl Binder<'_> {
                 return Err(self.at(Error::unsupported("WITH inside a recursive query"), span));
             }
             let tail = Tail { order_by: Vec::new(), limit: None, offset: None, ties: false, locks: &[] };
-            self.ctes.push(CteBinding { name: name.clone(), id, columns: Vec::new(), forbidden: true });
-            let first = self.body(left, &tail, true)?;
+            self.ctes.push(CteBinding {
+                name: name.clone(),
+                id,
+                columns: Vec::new(),
+                forbidden: true,
+                recursing: false,
+            });
+            let first = self.body(left, &tail, false)?;
+            // What nothing decides is text; only for the type of both terms it is still undecided.
+            let given: Vec<ColumnType> = first.output().iter().map(|column| column.ty).collect();
+            let decided = |ty: &ColumnType| if ty.ty == PgType::Unknown { PgType::Text.into() } else { *ty };
+            let first = self.cast_output(first, &given.iter().map(decided).collect::<Vec<_>>())?;
             let columns = self.cte_columns(&first, &names, &name, span)?;
             if let Some(own) = self.ctes.last_mut() {
-                own.forbidden = false;
+                (own.forbidden, own.recursing) = (false, true);
                 own.columns = columns.iter().map(|c| (c.name.clone(), c.ty, c.id)).collect();
             }
             let second = self.body(right, &tail, false)?;
             self.ctes.truncate(visible);
             let outputs = second.output();
             if outputs.len() != columns.len() {
-                return Err(Error::new(
-                    ErrorKind::SyntaxError,
-                    "each UNION query must have the same number of columns",
-                ));
+                let error = Error::new(ErrorKind::SyntaxError, "each UNION query must have the same number of columns");
+                return Err(self.at(error, super::setop::column_span(right, 0)));
             }
-            for (i, (a, b)) in columns.iter().zip(&outputs).enumerate() {
-                let common = super::resolve::common_type(&[a.ty.ty, b.ty.ty], "UNION")?;
-                if common != a.ty.ty {
+            for (i, ((a, given), b)) in columns.iter().zip(&given).zip(&outputs).enumerate() {
+                let common = super::resolve::common_type(&[given.ty, b.ty.ty], "UNION")
+                    .map_err(|error| self.at(error, super::setop::column_span(right, i)))?;
+                let typmod = if *given == b.ty { given.typmod } else { -1 };
+                let common = ColumnType { ty: common, typmod };
+                if common != a.ty {
+                    let place = match &**left {
+                        SetExpr::Values(_) => Span::empty(),
+                        left => super::setop::column_span(left, i),
+                    };
                     return Err(self.at(
                         Error::new(
                             ErrorKind::DatatypeMismatch,
                             format!(
                                 "recursive query \"{name}\" column {} has type {} in non-recursive term but type {common} overall",
                                 i + 1,
-                                a.ty.ty
+                                a.ty
                             ),
                         )
                         .with_hint("Cast the output of the non-recursive term to the correct type."),
-                        span,
+                        place,
                     ));
                 }
             }
             let types: Vec<ColumnType> = columns.iter().map(|c| c.ty).collect();
-            let second = self.cast_output(second, &types)?;
+            let second = self.cast_output_of(second, &types, Some(right))?;
             return Ok(Cte {
                 id,
                 name,
@@ -190,6 +212,27 @@ impl Binder<'_> {
             super::dml::wrap_with(&mut kind, &ctes);
         }
         Ok(Some((kind, output)))
+    }
+}
+
+/// 0A000 for what Postgres does not take behind a recursive UNION either.
+fn refuse_tail(binder: &Binder<'_>, query: &ast::Query, span: Span) -> Result<()> {
+    let refuse = |what: &str, place: Span| {
+        let place = if place == Span::empty() { span } else { place };
+        Err(binder.at(
+            Error::new(ErrorKind::FeatureNotSupported, format!("{what} in a recursive query is not implemented")),
+            place,
+        ))
+    };
+    if let Some(order_by) = &query.order_by {
+        return refuse("ORDER BY", order_by.span());
+    }
+    match &query.limit_clause {
+        Some(ast::LimitClause::LimitOffset { offset: Some(offset), .. }) => refuse("OFFSET", offset.value.span()),
+        Some(ast::LimitClause::LimitOffset { limit: Some(limit), .. }) => refuse("LIMIT", limit.span()),
+        Some(_) => refuse("LIMIT", span),
+        None if query.fetch.is_some() => refuse("LIMIT", span),
+        None => Ok(()),
     }
 }
 

@@ -54,6 +54,8 @@ const AFTER_STAR: &[&str] = &[
     "where",
     "window",
 ];
+/// Words that an expression goes on with behind `t.*`, the row as a value.
+const AFTER_ROW: &[&str] = &["and", "between", "in", "is", "isnull", "not", "notnull", "or"];
 /// Words that may follow INSERT INTO and a name.
 const AFTER_INSERTED: &[&str] = &["as", "default", "overriding", "select", "table", "values", "with"];
 /// Reserved words that begin an element of CREATE TABLE other than a column.
@@ -259,7 +261,8 @@ fn is_misplaced(word: &str, at: &Place<'_>) -> bool {
         && (matches!(at.before.map(|t| &t.token), Some(Token::Comma | Token::Period))
             || matches!(keyword(at.before), Keyword::SELECT | Keyword::DISTINCT | Keyword::ALL))
     {
-        return !AFTER_STAR.contains(&word);
+        let of_row = is_token(at.before, &Token::Period) && AFTER_ROW.contains(&word);
+        return !of_row && !AFTER_STAR.contains(&word);
     }
     let in_from = at.level.clause == Clause::From;
     let allowed: &[&str] = match keyword(at.previous) {

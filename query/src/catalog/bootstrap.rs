@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use stratos_types::{Error, Result};
 
+use super::system::{PG_DATABASE, PG_NAMESPACE};
 use super::{Database, Role, Schema, Snapshot, keys};
 
 /// No database: a catalog of it holds what all databases share.
@@ -19,6 +20,29 @@ pub const PUBLIC_SCHEMA: u32 = 2200;
 pub const FIRST_USER_OID: u32 = 16384;
 /// Name of the first database and of the first role.
 const DEFAULT_NAME: &str = "stratos";
+
+/// What new databases begin as, by OID, name and description: nothing is in them, and nobody can connect to them.
+pub const TEMPLATES: &[(u32, &str, &str)] =
+    &[(1, "template1", "default template for new databases"), (4, "template0", "unmodifiable empty database")];
+/// What Postgres says of the schema that a new database has, and of the database for maintenance.
+pub const PUBLIC_COMMENT: &str = "standard public schema";
+const MAINTENANCE_COMMENT: &str = "default administrative connection database";
+
+/// Whether a database is one of [`TEMPLATES`].
+pub fn is_template(catalog: &Snapshot, name: &str) -> bool {
+    TEMPLATES.iter().any(|(_, template, _)| *template == name) && catalog.database_named(name).is_none()
+}
+
+/// Whether there is a database of that name, a template or another one.
+pub fn is_database(catalog: &Snapshot, name: &str) -> bool {
+    is_template(catalog, name) || catalog.database_named(name).is_some()
+}
+
+/// As [`is_database`], by its OID.
+pub fn is_database_oid(catalog: &Snapshot, oid: u32) -> bool {
+    catalog.databases.contains_key(&oid)
+        || TEMPLATES.iter().any(|(number, name, _)| *number == oid && is_template(catalog, name))
+}
 
 /// Name of the other database, as such clients expect it.
 const MAINTENANCE_NAME: &str = "postgres";
@@ -38,6 +62,7 @@ pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
         superuser: true,
         create_db: true,
         create_role: true,
+        connection_limit: None,
     };
     Ok(vec![
         (keys::maintenance_made(), Bytes::from_static(&[1])),
@@ -47,7 +72,20 @@ pub fn bootstrap_writes() -> Result<Vec<(Bytes, Bytes)>> {
         (keys::role(role.oid), json(&role)?),
         (keys::schema(DEFAULT_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
         (keys::schema(MAINTENANCE_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
+        public_comment(DEFAULT_DATABASE),
+        public_comment(MAINTENANCE_DATABASE),
+        maintenance_comment(),
     ])
+}
+
+/// The comment on the schema `public` of a new database.
+pub(super) fn public_comment(database: u32) -> (Bytes, Bytes) {
+    (keys::comment(database, PG_NAMESPACE, PUBLIC_SCHEMA), Bytes::from_static(PUBLIC_COMMENT.as_bytes()))
+}
+
+fn maintenance_comment() -> (Bytes, Bytes) {
+    let key = keys::comment(NO_DATABASE, PG_DATABASE, MAINTENANCE_DATABASE);
+    (key, Bytes::from_static(MAINTENANCE_COMMENT.as_bytes()))
 }
 
 /// What a catalog without the database for maintenance lacks; nothing where its name or number is taken.
@@ -62,6 +100,8 @@ pub fn maintenance_writes(catalog: &Snapshot) -> Result<Vec<(Bytes, Bytes)>> {
     Ok(vec![
         (keys::database(database.oid), json(&database)?),
         (keys::schema(MAINTENANCE_DATABASE, PUBLIC_SCHEMA), json(&public_schema(BOOTSTRAP_ROLE))?),
+        public_comment(MAINTENANCE_DATABASE),
+        maintenance_comment(),
     ])
 }
 

@@ -31,6 +31,9 @@ pub struct Role {
     pub create_db: bool,
     /// See `login`.
     pub create_role: bool,
+    /// Sessions that it may have at once; none is no limit. Superusers have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
 }
 
 /// A schema.
@@ -73,8 +76,20 @@ pub struct Table {
     pub constraints: Vec<Constraint>,
     /// `COMMENT ON`.
     pub comment: Option<String>,
+    /// What the end of a transaction does to a temporary table, where it does something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_commit: Option<OnCommit>,
     /// Version of this descriptor, + 1 at each change.
     pub version: u64,
+}
+
+/// `ON COMMIT` of a temporary table, other than `PRESERVE ROWS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnCommit {
+    /// `DELETE ROWS`
+    DeleteRows,
+    /// `DROP`
+    Drop,
 }
 
 /// A column.
@@ -134,7 +149,7 @@ pub struct Index {
     pub unique: bool,
     /// `PRIMARY KEY`.
     pub primary: bool,
-    /// Of a `UNIQUE … DEFERRABLE`, which is not `unique`: for a while it may hold duplicates, so that its entries are those of
+    /// Of a key that is DEFERRABLE, which is not `unique`: for a while it may hold duplicates, so that its entries are those of
     /// any index. Whether it is INITIALLY DEFERRED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferrable: Option<bool>,
@@ -145,6 +160,12 @@ pub struct Index {
 }
 
 impl Index {
+    /// An index that no constraint owns.
+    pub fn plain(oid: u32, name: String, columns: Vec<IndexColumn>, unique: bool, state: IndexState) -> Index {
+        let (deferrable, primary, comment) = (None, false, None);
+        Index { oid, name, id: oid, columns, unique, deferrable, primary, state, comment }
+    }
+
     /// Whether a constraint holds its rows to be unique, at once or in the end.
     pub fn is_key(&self) -> bool {
         self.unique || self.deferrable.is_some()
@@ -319,9 +340,15 @@ impl Table {
         &self.indexes[0]
     }
 
-    /// Whether rows are found by a declared primary key, or by a hidden row id.
+    /// Whether rows are found by a declared primary key, or by a hidden row id: as they are, too, where the declared one is
+    /// deferrable.
     pub fn has_primary_key(&self) -> bool {
         self.indexes[0].primary
+    }
+
+    /// The index of the declared primary key, which holds the rows unless it is deferrable.
+    pub fn declared_primary_key(&self) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.primary)
     }
 
     /// Position of a column in [`Table::columns`] by attribute number.

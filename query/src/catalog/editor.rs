@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stratos_types::Result;
 
-use super::bootstrap::{json, public_schema};
+use super::bootstrap::{json, public_comment, public_schema};
 use super::keys;
 use super::{Database, Role, Schema, Sequence, Snapshot, Table};
 
@@ -148,6 +148,8 @@ impl SnapshotEditor {
         if !self.snapshot.databases.contains_key(&database.oid) {
             let schema = public_schema(database.owner);
             self.write(keys::schema(database.oid, schema.oid), Some(json(&schema)?));
+            let (key, comment) = public_comment(database.oid);
+            self.write(key, Some(comment));
         }
         self.write(keys::database(database.oid), Some(json(&database)?));
         self.snapshot.databases.insert(database.oid, Arc::new(database));

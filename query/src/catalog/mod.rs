@@ -13,13 +13,15 @@ mod loader;
 mod names;
 mod snapshot;
 pub mod system;
+mod temporary;
 
 pub use bootstrap::{
-    BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, NO_DATABASE, PUBLIC_SCHEMA, bootstrap_writes, maintenance_writes,
+    BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, NO_DATABASE, PUBLIC_SCHEMA, TEMPLATES, bootstrap_writes,
+    is_database, is_database_oid, is_template, maintenance_writes,
 };
 pub use descriptor::{
     CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey, Identity, Index,
-    IndexColumn, IndexState, ReferentialAction, Role, Schema, Sequence, Table, deferral_clause,
+    IndexColumn, IndexState, OnCommit, ReferentialAction, Role, Schema, Sequence, Table, deferral_clause,
 };
 pub use editor::{Change, SnapshotEditor};
 pub use loader::{CatalogReader, OidPool, SnapshotCache, Visit, load_snapshot, read_version};
@@ -29,7 +31,11 @@ pub use names::{
 };
 pub use snapshot::{Relation, Snapshot};
 pub use system::{
-    CursorFacts, LockFacts, PreparedFacts, SessionFacts, SettingFacts, StoreFacts, SystemContext, SystemTable,
+    CursorFacts, Encryption, LockFacts, PreparedFacts, SessionFacts, SettingFacts, StoreFacts, SystemContext,
+    SystemTable,
+};
+pub use temporary::{
+    is_temporary_name, removal_of_temporary, resolve_temporary, temporary_in_path, temporary_schema_name,
 };
 
 /// OID of `pg_catalog`.

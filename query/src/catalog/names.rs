@@ -1,5 +1,7 @@
 //! Names: quoting, and the names that Postgres gives to objects whose statement names none.
 
+use std::collections::HashSet;
+
 use super::{INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Snapshot, Table};
 
 /// Longest name in bytes (Postgres's NAMEDATALEN - 1); longer ones are cut, with a notice where the user wrote them.
@@ -89,14 +91,10 @@ pub fn choose_constraint_name(
     columns: Option<&str>,
     label: &str,
 ) -> String {
-    first_free(&table.name, columns, label, |name| {
-        table.constraints.iter().any(|c| c.name == name)
-            || snapshot
-                .tables
-                .values()
-                .filter(|t| t.schema == schema && t.oid != table.oid)
-                .any(|t| t.constraints.iter().any(|c| c.name == name))
-    })
+    let others = snapshot.tables.values().map(AsRef::as_ref).filter(|t| t.schema == schema && t.oid != table.oid);
+    let constraints = others.chain([table]).flat_map(|t: &Table| &t.constraints);
+    let taken: HashSet<&str> = constraints.map(|constraint| constraint.name.as_str()).collect();
+    first_free(&table.name, columns, label, |name| taken.contains(name))
 }
 
 /// The columns' names joined by underscores, up to a name's length (Postgres's `ChooseIndexNameAddition`).

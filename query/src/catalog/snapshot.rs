@@ -140,7 +140,7 @@ impl Snapshot {
     /// (existing schemas in order; built-in ones hold no users' relations and are skipped).
     pub fn find_relation(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<Relation> {
         match schema {
-            Some(schema) => self.relation_in(self.schema_oid(schema)?, name),
+            Some(schema) => self.relation_in(self.schema_oid(super::resolve_temporary(schema, path))?, name),
             None => path
                 .iter()
                 .filter_map(|schema| self.schema_oid(schema))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stratos_types::{ColumnType, Datum, Result};
 
 use super::Snapshot;
+use crate::counters::DatabaseActivity;
 
 /// OID of `pg_class` itself: the class of tables, indexes and sequences in pg_description and pg_depend.
 pub const PG_CLASS: u32 = 1259;
@@ -56,6 +57,10 @@ pub trait StoreFacts: Send + Sync {
     fn sequence_value(&self, _database: u32, _storage: u32) -> Result<Option<super::keys::SequenceValue>> {
         Ok(None)
     }
+    /// What happened in a database since the node started, for `pg_stat_database`; none where nobody counts.
+    fn activity(&self, _database: u32) -> DatabaseActivity {
+        DatabaseActivity::default()
+    }
     /// Locks held and awaited, for `pg_locks`.
     fn locks(&self) -> Vec<LockFacts> {
         Vec::new()
@@ -85,7 +90,18 @@ pub struct LockFacts {
     pub granted: bool,
 }
 
-/// A row of `pg_stat_activity`.
+/// How a connection is encrypted, in the words of OpenSSL, which clients know from Postgres.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// `TLSv1.3`.
+    pub version: String,
+    /// `TLS_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// Bits of the cipher's key.
+    pub bits: i32,
+}
+
+/// A row of `pg_stat_activity`, and of `pg_stat_ssl`.
 #[derive(Debug, Clone)]
 pub struct SessionFacts {
     /// Backend number.
@@ -98,6 +114,8 @@ pub struct SessionFacts {
     pub application_name: String,
     /// Client's address.
     pub client: String,
+    /// How its connection is encrypted, if it is.
+    pub encryption: Option<Encryption>,
     /// Unix microseconds.
     pub backend_start_micros: i64,
     /// Unix microseconds.
@@ -106,6 +124,8 @@ pub struct SessionFacts {
     pub query_start_micros: i64,
     /// `active`, `idle`, …
     pub state: &'static str,
+    /// Its statement is in `pg_sleep`.
+    pub is_sleeping: bool,
     /// Text of the statement.
     pub query: String,
     /// Whether the reader may know what the session does: it is one of its own role, or the reader a superuser.
@@ -188,4 +208,9 @@ pub trait SystemTable: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the store cannot be read.
     fn rows(&self, context: &SystemContext) -> Result<Vec<Vec<Datum>>>;
+    /// Of a table whose rows depend on nothing but the catalog and the search path: the positions of those columns that do
+    /// depend on more. `None` where all may.
+    fn live_columns(&self) -> Option<&[usize]> {
+        None
+    }
 }

@@ -55,10 +55,24 @@ fn number(data: &[u8], at: usize) -> Option<u32> {
 pub enum Record<'a> {
     /// A row and its length in the data.
     Row(Vec<Option<&'a [u8]>>, usize),
-    /// The trailer.
-    End,
+    /// The trailer, and its length.
+    End(usize),
     /// Not all of it has arrived.
     Incomplete,
+}
+
+/// How many fields of the record at the front are there as a whole.
+pub fn whole_fields(data: &[u8]) -> usize {
+    let (mut at, mut fields) = (2, 0);
+    while let Some(length) = number(data, at) {
+        // Negative is NULL, which has no bytes.
+        at += 4 + usize::try_from(length.cast_signed()).unwrap_or(0);
+        if at > data.len() {
+            break;
+        }
+        fields += 1;
+    }
+    fields
 }
 
 /// The record at the front, which must have `columns` fields.
@@ -68,7 +82,7 @@ pub enum Record<'a> {
 pub fn record(data: &[u8], columns: usize) -> Result<Record<'_>> {
     let Some(count) = data.first_chunk::<2>().map(|b| i16::from_be_bytes(*b)) else { return Ok(Record::Incomplete) };
     if count == -1 {
-        return Ok(Record::End);
+        return Ok(Record::End(2));
     }
     if usize::try_from(count).ok() != Some(columns) {
         return Err(malformed(&format!("row field count is {count}, expected {columns}")));

@@ -12,6 +12,8 @@ pub struct CopyOption {
     pub value: Option<String>,
     /// Columns, if a list is given; `*` for all.
     pub columns: Vec<Ident>,
+    /// Where it stands in the query string, characters from 1.
+    pub place: Option<usize>,
 }
 
 /// The format of the data.
@@ -48,6 +50,47 @@ pub struct CopyOptions {
     pub force_null: Vec<String>,
 }
 
+impl CopyOption {
+    fn at(&self, error: Error) -> Error {
+        match self.place {
+            Some(position) => error.at(position),
+            None => error,
+        }
+    }
+}
+
+/// Beginnings of names of encodings that PostgreSQL has, without what is neither letter nor digit.
+const ENCODINGS: &[&str] = &[
+    "abc",
+    "alt",
+    "big5",
+    "euccn",
+    "eucjis2004",
+    "eucjp",
+    "euckr",
+    "euctw",
+    "gb18030",
+    "gbk",
+    "iso8859",
+    "johab",
+    "koi8",
+    "latin",
+    "mskanji",
+    "muleinternal",
+    "shiftjis",
+    "sjis",
+    "sqlascii",
+    "tcvn",
+    "uhc",
+    "vscii",
+    "win",
+];
+
+fn is_encoding(name: &str) -> bool {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    ENCODINGS.iter().any(|known| plain.starts_with(known))
+}
+
 fn names(idents: &[Ident]) -> Vec<String> {
     idents.iter().map(|i| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }).collect()
 }
@@ -56,7 +99,7 @@ fn one_byte(value: &str, option: &str) -> Result<u8> {
     match value.as_bytes() {
         [byte] => Ok(*byte),
         _ => Err(Error::new(
-            ErrorKind::InvalidParameterValue,
+            ErrorKind::FeatureNotSupported,
             format!("COPY {option} must be a single one-byte character"),
         )),
     }
@@ -87,7 +130,7 @@ impl CopyOptions {
         let mut seen: Vec<&str> = Vec::new();
         for option in options {
             if seen.contains(&option.name.as_str()) {
-                return Err(Error::new(ErrorKind::SyntaxError, "conflicting or redundant options"));
+                return Err(option.at(Error::new(ErrorKind::SyntaxError, "conflicting or redundant options")));
             }
             seen.push(&option.name);
             written.option(option)?;
@@ -117,10 +160,10 @@ impl Written {
                     "csv" => CopyFormat::Csv,
                     "binary" => CopyFormat::Binary,
                     other => {
-                        return Err(Error::new(
+                        return Err(option.at(Error::new(
                             ErrorKind::InvalidParameterValue,
                             format!("COPY format \"{other}\" not recognized"),
-                        ));
+                        )));
                     }
                 });
             }
@@ -144,10 +187,17 @@ impl Written {
             "force_null" => self.force_null = names(&option.columns),
             "encoding" => match value()?.to_lowercase().as_str() {
                 "utf8" | "utf-8" | "unicode" => {}
-                other => return Err(Error::unsupported(format_args!("COPY encoding \"{other}\""))),
+                other if is_encoding(other) => {
+                    return Err(Error::unsupported(format_args!("COPY encoding \"{other}\"")));
+                }
+                _ => {
+                    let message = "argument to option \"encoding\" must be a valid encoding name";
+                    return Err(option.at(Error::new(ErrorKind::InvalidParameterValue, message)));
+                }
             },
             other => {
-                return Err(Error::new(ErrorKind::SyntaxError, format!("option \"{other}\" not recognized")));
+                let message = format!("option \"{other}\" not recognized");
+                return Err(option.at(Error::new(ErrorKind::SyntaxError, message)));
             }
         }
         Ok(())
@@ -175,18 +225,24 @@ impl Written {
             if self.escape.is_some() {
                 return refuse("COPY escape available only in CSV mode");
             }
-            if !(self.force_quote.is_empty() && self.force_not_null.is_empty() && self.force_null.is_empty()) {
-                return refuse("COPY force options are available only in CSV mode");
+            for (columns, what) in
+                [(&self.force_quote, "quote"), (&self.force_not_null, "not null"), (&self.force_null, "null")]
+            {
+                if !columns.is_empty() {
+                    return refuse(&format!("COPY force {what} available only in CSV mode"));
+                }
             }
         }
         if to && self.header_matches {
-            return invalid("cannot use \"match\" with HEADER in COPY TO");
+            return refuse("cannot use \"match\" with HEADER in COPY TO");
         }
         if !to && !self.force_quote.is_empty() {
             return refuse("COPY force quote only available using COPY TO");
         }
-        if to && !(self.force_not_null.is_empty() && self.force_null.is_empty()) {
-            return refuse("COPY force not null and force null only available using COPY FROM");
+        for (columns, what) in [(&self.force_not_null, "not null"), (&self.force_null, "null")] {
+            if to && !columns.is_empty() {
+                return refuse(&format!("COPY force {what} only available using COPY FROM"));
+            }
         }
         let delimiter = self.delimiter.unwrap_or(if format == CopyFormat::Csv { b',' } else { b'\t' });
         let null =
@@ -205,7 +261,10 @@ impl Written {
             return invalid("COPY delimiter and quote must be different");
         }
         if null.as_bytes().contains(&delimiter) {
-            return invalid("COPY delimiter must not appear in the NULL specification");
+            return refuse("COPY delimiter must not appear in the NULL specification");
+        }
+        if format == CopyFormat::Csv && null.as_bytes().contains(&quote) {
+            return refuse("CSV quote character must not appear in the NULL specification");
         }
         Ok(CopyOptions {
             format,

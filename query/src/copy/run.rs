@@ -9,21 +9,23 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, Result};
 use super::binary::{self, Record};
 use super::csv::{self, CsvField};
 use super::options::{CopyFormat, CopyOptions};
-use super::parse::{CopySource, CopyStatement};
+use super::parse::{CopyCondition, CopySource, CopyStatement};
 use super::text::{self, END_MARKER};
 use crate::binder::ScalarBinder;
 use crate::catalog::{Snapshot, Table};
 use crate::eval::{Layout, Program};
-use crate::exec::StatementContext;
-use crate::exec::breathe;
 use crate::exec::rules::TableRules;
+use crate::exec::violations;
 use crate::exec::write::{TableWriter, WriterState};
-use crate::ir::OutputColumn;
+use crate::exec::{StatementContext, breathe};
+use crate::ir::{ColumnId, OutputColumn};
 use crate::result::{ResultSet, StatementResult};
 use crate::session::{Prepared, Session};
 
 /// Longest record in bytes, as Postgres's limit on a string.
 const RECORD_BYTES_MAX: usize = 1 << 30;
+/// Bytes of a record's beginning that take none of the memory for queries: nearly all records are shorter as a whole.
+const UNCOUNTED_BYTES_MAX: usize = 1 << 20;
 /// Rows that are written together, and the bytes of data after which no further one joins them.
 const RUN_ROWS_MAX: usize = 1024;
 const RUN_BYTES_MAX: usize = 256 << 10;
@@ -41,10 +43,16 @@ pub struct CopyIn {
     force: Vec<(bool, bool)>,
     writer: WriterState,
     buffer: Vec<u8>,
+    /// What a long record takes of the memory for queries while it comes.
+    held: datafusion::execution::memory_pool::MemoryReservation,
     csv_resume: (usize, bool),
     /// How far the text format has looked for the end of the line at the front.
     text_resume: usize,
+    /// Which rows are taken; all where there is none.
+    condition: Option<Program>,
     line: u64,
+    /// Bytes of the line that is looked at, its end not among them; none where there are no lines.
+    line_bytes: usize,
     rows: u64,
     header_pending: bool,
     ended: bool,
@@ -64,11 +72,13 @@ impl CopyIn {
     /// Adds data from the client, for [`Session::copy_in_work`] to work on.
     ///
     /// # Errors
-    /// 54000 for a record beyond the limit.
+    /// 54000 for a record beyond the limit, 53200 where there is no memory for it.
     pub fn feed(&mut self, data: &[u8]) -> Result<()> {
-        if self.buffer.len() + data.len() > RECORD_BYTES_MAX {
+        let bytes = self.buffer.len() + data.len();
+        if bytes > RECORD_BYTES_MAX {
             return Err(Error::new(ErrorKind::ProgramLimitExceeded, "a record of COPY data is too long"));
         }
+        self.held.try_resize(bytes.saturating_sub(UNCOUNTED_BYTES_MAX)).map_err(crate::lower::error_from)?;
         self.buffer.extend_from_slice(data);
         Ok(())
     }
@@ -122,10 +132,25 @@ fn column_positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> {
     Ok(positions)
 }
 
+/// 42703 and 42P10 unless the columns that an option names are copied.
+fn must_be_copied(table: &Table, positions: &[usize], names: &[String], option: &str) -> Result<()> {
+    for name in names {
+        let Some(at) = table.column_named(name) else {
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+            return Err(Error::new(ErrorKind::UndefinedColumn, message));
+        };
+        if !positions.contains(&at) {
+            let message = format!("{option} column \"{name}\" not referenced by COPY");
+            return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+        }
+    }
+    Ok(())
+}
+
 impl Session {
     /// Starts a COPY.
     pub(crate) async fn copy(&mut self, prepared: &Prepared, statement: &CopyStatement) -> Result<StatementResult> {
-        let CopyStatement { source, to, standard, options } = statement;
+        let CopyStatement { source, to, standard, options, condition } = statement;
         if !standard {
             return Err(Error::unsupported("COPY from or to a file or program of the server")
                 .with_hint("Use COPY FROM STDIN or COPY TO STDOUT, or psql's \\copy."));
@@ -163,20 +188,23 @@ impl Session {
                 defaults.push((at, value.map(|e| Program::compile(&e, &Layout::default())).transpose()?));
             }
         }
-        let listed = |names: &[String], at: usize| names.iter().any(|n| *n == table.columns[at].name);
-        for name in options.force_null.iter().chain(&options.force_not_null) {
-            if table.column_named(name).is_none_or(|at| !positions.contains(&at)) {
-                return Err(Error::new(
-                    ErrorKind::InvalidColumnReference,
-                    format!("FORCE_NULL or FORCE_NOT_NULL column \"{name}\" not referenced by COPY"),
-                ));
+        let condition = match condition {
+            None => None,
+            Some(CopyCondition { expr, source, before }) => {
+                let bound = binder.copy_condition(expr, source.clone(), &table);
+                let bound = bound.map_err(|error| error.behind(*before))?;
+                let columns = 0..u32::try_from(table.columns.len()).unwrap_or(u32::MAX);
+                Some(Program::compile(&bound, &Layout::new(columns.map(ColumnId)))?)
             }
-        }
+        };
+        let listed = |names: &[String], at: usize| names.iter().any(|n| *n == table.columns[at].name);
+        must_be_copied(&table, &positions, &options.force_not_null, "FORCE_NOT_NULL")?;
+        must_be_copied(&table, &positions, &options.force_null, "FORCE_NULL")?;
         let force = positions
             .iter()
             .map(|at| (listed(&options.force_not_null, *at), listed(&options.force_null, *at)))
             .collect();
-        Ok(StatementResult::CopyIn(CopyIn {
+        Ok(StatementResult::CopyIn(Box::new(CopyIn {
             rules,
             catalog,
             header_pending: options.header || options.format == CopyFormat::Binary,
@@ -186,12 +214,15 @@ impl Session {
             force,
             writer: WriterState::default(),
             buffer: Vec::new(),
+            held: crate::lower::kept_rows(self.engine.runtime().memory_pool()),
             csv_resume: (0, false),
             text_resume: 0,
+            condition,
             line: 0,
+            line_bytes: 0,
             rows: 0,
             ended: false,
-        }))
+        })))
     }
 
     async fn copy_to(
@@ -203,7 +234,10 @@ impl Session {
         let query = match source {
             CopySource::Query(query) => query.as_ref().clone(),
             CopySource::Table { name: table_name, columns } => {
-                self.existing_table(table_name)?;
+                let table = self.existing_table(table_name)?;
+                let positions = column_positions(&table, columns)?;
+                let named: Vec<String> = options.force_quote.iter().filter(|name| *name != "*").cloned().collect();
+                must_be_copied(&table, &positions, &named, "FORCE_QUOTE")?;
                 let list = if columns.is_empty() {
                     "*".to_owned()
                 } else {
@@ -219,7 +253,10 @@ impl Session {
         let statement = Statement::Query(Box::new(query));
         let result = match Box::pin(self.run_inner(prepared, &statement)).await? {
             StatementResult::Rows(result) => result,
-            _ => return Err(Error::internal("COPY's query gives no rows")),
+            _ => {
+                let message = "COPY query must have a RETURNING clause";
+                return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+            }
         };
         let all = options.force_quote.iter().any(|name| name == "*");
         let force_quote = result.columns.iter().map(|c| all || options.force_quote.contains(&c.name)).collect();
@@ -261,6 +298,7 @@ impl Session {
         if let Some(block) = &mut self.block {
             block.store.finish_statement(true);
         }
+        self.counters.copied(copy.rows);
         Ok(format!("COPY {}", copy.rows))
     }
 
@@ -294,17 +332,20 @@ impl Session {
             // What stops the taking of rows: an error, or the want of more data.
             let stop = loop {
                 if copy.ended {
+                    if copy.is_binary() && at < buffer.len() {
+                        break Some(Err(copy.in_context(behind_the_end(), &[])));
+                    }
                     at = buffer.len();
                     break Some(Ok(()));
                 }
                 match copy.next_row(&buffer[at..], last, &mut context) {
-                    Err(error) => break Some(Err(copy.in_context(error))),
+                    Err(error) => break Some(Err(copy.in_context(error, &buffer[at..]))),
                     Ok(Step::Incomplete) => break Some(Ok(())),
                     Ok(Step::Skip(length)) => at += length,
                     Ok(Step::Row(row, length)) => {
+                        lines.push((copy.line, at..at + copy.line_bytes));
                         at += length;
                         rows.push(row);
-                        lines.push(copy.line);
                         if rows.len() >= RUN_ROWS_MAX || at - from >= RUN_BYTES_MAX {
                             break None;
                         }
@@ -312,27 +353,39 @@ impl Session {
                 }
             };
             if let Err((row, error)) = writer.insert_many(&mut context, &rows).await {
-                copy.line = lines.get(row).copied().unwrap_or(copy.line);
-                break Err(copy.in_context(error));
+                let (line, range) = lines.get(row).cloned().unwrap_or((copy.line, 0..0));
+                (copy.line, copy.line_bytes) = (line, range.len());
+                break Err(copy.in_context(error, &buffer[range]));
             }
             copy.rows += rows.len() as u64;
+            let loaded = if rules.loads() { context.transaction.load().await } else { Ok(()) };
+            if let Err(error) = violations::loaded(loaded, &mut context) {
+                copy.line_bytes = 0;
+                break Err(copy.in_context(error, &[]));
+            }
             if let Some(stop) = stop {
                 break stop;
             }
             if let Err(error) = breathe(&eval).await {
-                break Err(copy.in_context(error));
+                copy.line_bytes = 0;
+                break Err(copy.in_context(error, &[]));
             }
         };
         let result = match result {
-            Ok(()) if last => writer.finish(&mut context).await,
+            Ok(()) if last => match violations::loaded(context.transaction.finish_load().await, &mut context) {
+                Ok(()) => writer.finish(&mut context).await,
+                error => error,
+            },
             other => other,
         };
         copy.writer = writer.suspend();
         buffer.drain(..at);
+        buffer.shrink_to(UNCOUNTED_BYTES_MAX);
         copy.buffer = buffer;
         result?;
-        if last && !copy.buffer.is_empty() {
-            return Err(copy.in_context(Error::new(ErrorKind::BadCopyFileFormat, "unexpected end of COPY data")));
+        // Half a number of fields is none.
+        if last && copy.buffer.len() > 1 {
+            return Err(copy.cut_off());
         }
         Ok(())
     }
@@ -387,6 +440,22 @@ impl Session {
     }
 }
 
+/// Bytes of a line or a value that are shown with an error (Postgres's `MAX_COPY_DATA_DISPLAY`).
+const SHOWN_BYTES: usize = 100;
+
+/// As much of a text as is shown.
+fn excerpt(text: &str) -> Cow<'_, str> {
+    if text.len() <= SHOWN_BYTES {
+        return text.into();
+    }
+    format!("{}...", &text[..text.floor_char_boundary(SHOWN_BYTES)]).into()
+}
+
+/// Rows behind the trailer.
+fn behind_the_end() -> Error {
+    Error::new(ErrorKind::BadCopyFileFormat, "received copy data after EOF marker")
+}
+
 /// What stood at the front of the data.
 enum Step {
     Row(Vec<Datum>, usize),
@@ -396,11 +465,30 @@ enum Step {
 }
 
 impl CopyIn {
-    fn in_context(&self, error: Error) -> Error {
+    /// An error of the row that stands at the front of `data`: with its text, if the row as a whole is wrong.
+    fn in_context(&self, error: Error, data: &[u8]) -> Error {
+        use ErrorKind as K;
         if error.context().is_some() {
             return error;
         }
-        error.with_context(format!("COPY {}, line {}", self.rules.table.name, self.line))
+        let place = format!("COPY {}, line {}", self.rules.table.name, self.line);
+        let is_shown = matches!(error.kind(), K::BadCopyFileFormat | K::NotNullViolation | K::CheckViolation);
+        match data.get(..self.line_bytes).filter(|line| is_shown && !line.is_empty()) {
+            Some(line) => error.with_context(format!("{place}: \"{}\"", excerpt(&String::from_utf8_lossy(line)))),
+            None => error.with_context(place),
+        }
+    }
+
+    /// The last row of the binary format is not there as a whole.
+    fn cut_off(&self) -> Error {
+        let table = &self.rules.table;
+        let column = self.columns.get(binary::whole_fields(&self.buffer)).and_then(|at| table.columns.get(*at));
+        let column = column.map(|column| format!(", column {}", column.name)).unwrap_or_default();
+        Error::new(ErrorKind::BadCopyFileFormat, "unexpected EOF in COPY data").with_context(format!(
+            "COPY {}, line {}{column}",
+            table.name,
+            self.line + 1
+        ))
     }
 
     /// HEADER MATCH: the first line names the columns in their order.
@@ -425,7 +513,19 @@ impl CopyIn {
         Ok(())
     }
 
+    /// What stands at the front of the data; a row only if it is one that is taken.
     fn next_row(&mut self, data: &[u8], last: bool, context: &mut StatementContext<'_>) -> Result<Step> {
+        let step = self.next_step(data, last, context)?;
+        match (&self.condition, step) {
+            (Some(condition), Step::Row(row, length)) => match condition.run(&row, &[], context.eval)? {
+                Datum::Bool(true) => Ok(Step::Row(row, length)),
+                _ => Ok(Step::Skip(length)),
+            },
+            (_, step) => Ok(step),
+        }
+    }
+
+    fn next_step(&mut self, data: &[u8], last: bool, context: &mut StatementContext<'_>) -> Result<Step> {
         match self.options.format {
             CopyFormat::Binary => self.next_binary(data, context),
             CopyFormat::Text => {
@@ -439,6 +539,7 @@ impl CopyIn {
                 };
                 self.text_resume = 0;
                 self.line += 1;
+                self.line_bytes = end;
                 if std::mem::take(&mut self.header_pending) {
                     if self.options.header_matches {
                         let mut names = Vec::with_capacity(self.columns.len());
@@ -463,6 +564,7 @@ impl CopyIn {
                 };
                 self.csv_resume = (0, false);
                 self.line += 1;
+                self.line_bytes = end;
                 if std::mem::take(&mut self.header_pending) {
                     if self.options.header_matches {
                         let mut names = Vec::with_capacity(self.columns.len());
@@ -503,20 +605,29 @@ impl CopyIn {
                 }
             });
         }
-        match binary::record(data, self.columns.len())? {
+        let record = binary::record(data, self.columns.len());
+        // Rows are counted from 1, and what is wrong with one is said of it.
+        self.line += u64::from(!matches!(record, Ok(Record::Incomplete)));
+        match record? {
             Record::Incomplete => Ok(Step::Incomplete),
-            Record::End => {
+            Record::End(length) => {
                 self.ended = true;
-                Ok(Step::Skip(data.len()))
+                Ok(Step::Skip(length))
             }
             Record::Row(fields, length) => {
-                self.line += 1;
                 let mut row = self.defaults(context)?;
                 for (field, at) in fields.into_iter().zip(&self.columns) {
                     let ty = self.rules.table.columns[*at].ty;
                     row[*at] = match field {
                         None => Datum::Null,
-                        Some(bytes) => self.fit(Datum::from_binary(ty.ty, bytes)?, ty, context)?,
+                        Some(bytes) => {
+                            let value = Datum::from_binary(ty.ty, bytes);
+                            value.and_then(|value| self.fit(value, ty, context)).map_err(|error| {
+                                let table = &self.rules.table;
+                                let (line, column) = (self.line, &table.columns[*at].name);
+                                error.with_context(format!("COPY {}, line {line}, column {column}", table.name))
+                            })?
+                        }
                     };
                 }
                 Ok(Step::Row(row, length))
@@ -558,7 +669,10 @@ impl CopyIn {
                 Some(text) => Datum::from_text(column.ty, text, &context.eval.format).map_err(|error| {
                     error.with_context(format!(
                         "COPY {}, line {}, column {}: \"{}\"",
-                        table.name, self.line, column.name, text
+                        table.name,
+                        self.line,
+                        column.name,
+                        excerpt(text)
                     ))
                 })?,
             };

@@ -77,9 +77,8 @@ impl Ddl<'_, '_> {
                     return Err(is_identity());
                 }
                 let attnum = altering.table.columns[position].attnum;
-                if altering.table.has_primary_key()
-                    && altering.table.primary_index().columns.iter().any(|c| c.attnum == attnum)
-                {
+                let key = altering.table.declared_primary_key();
+                if key.is_some_and(|key| key.columns.iter().any(|c| c.attnum == attnum)) {
                     return Err(Error::new(
                         ErrorKind::InvalidTableDefinition,
                         format!("column \"{name}\" is in a primary key"),

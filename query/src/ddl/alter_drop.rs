@@ -15,7 +15,7 @@ fn remove_index(altering: &mut Altering, oid: u32, jobs: &mut Vec<Job>) {
     let Some(position) = altering.table.indexes.iter().position(|i| i.oid == oid) else {
         return;
     };
-    if altering.table.indexes[position].primary {
+    if position == 0 {
         altering.table.indexes[position] = hidden_index();
         altering.rewrite = true;
         return;
@@ -44,14 +44,7 @@ impl Ddl<'_, '_> {
         cascade: bool,
     ) -> Result<()> {
         let Some(position) = altering.table.column_named(name) else {
-            if if_exists {
-                self.notice(format!(
-                    "column \"{name}\" of relation \"{}\" does not exist, skipping",
-                    altering.table.name
-                ));
-                return Ok(());
-            }
-            return Err(column_missing(name, &altering.table.name));
+            return self.skipped(if_exists, column_missing(name, &altering.table.name));
         };
         let attnum = altering.table.columns[position].attnum;
         let table_oid = altering.table.oid;
@@ -140,14 +133,7 @@ impl Ddl<'_, '_> {
         cascade: bool,
     ) -> Result<()> {
         let Some(position) = altering.table.constraints.iter().position(|c| c.name == name) else {
-            if if_exists {
-                self.notice(format!(
-                    "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
-                    altering.table.name
-                ));
-                return Ok(());
-            }
-            return Err(constraint_missing(name, &altering.table.name));
+            return self.skipped(if_exists, constraint_missing(name, &altering.table.name));
         };
         let constraint = altering.table.constraints[position].clone();
         if let ConstraintKind::Unique { index, .. } = constraint.kind {

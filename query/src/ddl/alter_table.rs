@@ -54,6 +54,7 @@ impl Ddl<'_, '_> {
         }
         let jobs_before = self.jobs.len();
         for operation in &alter.operations {
+            (self.context.check_canceled)()?;
             self.operation(&mut altering, operation)?;
         }
         self.finish_altering(altering, jobs_before)?;
@@ -185,7 +186,7 @@ impl Ddl<'_, '_> {
             }
             return Err(duplicate_column(&name, &altering.table.name));
         }
-        let mut wishes = column_wishes(definition, &altering.table.name)?;
+        let mut wishes = column_wishes(self, definition, &altering.table.name)?;
         let position = self.add_column(&mut altering.table, definition, &wishes)?;
         let column = &altering.table.columns[position];
         let (attnum, ty, not_null) = (column.attnum, column.ty, column.not_null);

@@ -96,14 +96,6 @@ pub(crate) fn deferral(characteristics: Option<&ConstraintCharacteristics>) -> R
     Deferral::of(c.deferrable, c.initially.map(|initially| initially == ast::DeferrableInitial::Deferred))
 }
 
-/// A row is found by its primary key, so that no two have the same even for a moment.
-fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
-    if deferral(characteristics)?.deferrable {
-        return Err(Error::unsupported("DEFERRABLE PRIMARY KEY"));
-    }
-    Ok(())
-}
-
 /// Whether it is MATCH FULL.
 fn is_match_full(kind: Option<&ConstraintReferenceMatchKind>) -> Result<bool> {
     match kind {
@@ -136,13 +128,12 @@ fn refuse_index_options(options: &[ast::IndexOption]) -> Result<()> {
 
 /// A constraint's PRIMARY KEY clause, at a column (`column`) or at the table.
 pub(crate) fn wanted_primary<'a>(key: &'a ast::PrimaryKeyConstraint, column: Option<&'a Ident>) -> Result<Wanted<'a>> {
-    refuse_deferrable(key.characteristics.as_ref())?;
     refuse_index_options(&key.index_options)?;
     let columns = match column {
         Some(column) => vec![column],
         None => key.columns.iter().map(key_column).collect::<Result<_>>()?,
     };
-    Ok(Wanted::Key { primary: true, columns, deferral: Deferral::default() })
+    Ok(Wanted::Key { primary: true, columns, deferral: deferral(key.characteristics.as_ref())? })
 }
 
 /// A UNIQUE clause.
@@ -252,6 +243,7 @@ impl Ddl<'_, '_> {
         wanted: &Wanted<'_>,
         existing: bool,
     ) -> Result<()> {
+        (self.context.check_canceled)()?;
         let name = name.map(fold);
         // A key's name is its index's, too, and as such it is looked at first.
         if let Some(name) = &name
@@ -360,38 +352,41 @@ impl Ddl<'_, '_> {
 
     fn add_key(&mut self, table: &mut Table, key: NewKey, columns: &[&Ident], existing: bool) -> Result<()> {
         let primary = key.primary;
-        if primary && table.has_primary_key() {
+        if primary && table.declared_primary_key().is_some() {
             let error = multiple_primary_keys(table);
             return Err(match columns.first() {
-                Some(ident) if !existing => self.at(error, ident),
+                Some(ident) if !existing => self.at_key(error, ident, &["primary", "key"]),
                 _ => error,
             });
         }
         if columns.len() > INDEX_COLUMNS_MAX {
             return Err(too_many_index_columns());
         }
+        let phrase: &[&str] = if primary { &["primary", "key"] } else { &["unique"] };
         let mut keys: Vec<IndexColumn> = Vec::with_capacity(columns.len());
         let mut names: Vec<String> = Vec::with_capacity(columns.len());
         for ident in columns {
             let column_name = fold(ident);
             let position = table.column_named(&column_name).ok_or_else(|| {
-                self.at(
+                self.at_key(
                     Error::new(
                         ErrorKind::UndefinedColumn,
                         format!("column \"{column_name}\" named in key does not exist"),
                     ),
                     ident,
+                    phrase,
                 )
             })?;
             let attnum = table.columns[position].attnum;
             if keys.iter().any(|k| k.attnum == attnum) {
                 let kind = if primary { "primary key" } else { "unique" };
-                return Err(self.at(
+                return Err(self.at_key(
                     Error::new(
                         ErrorKind::DuplicateColumn,
                         format!("column \"{column_name}\" appears twice in {kind} constraint"),
                     ),
                     ident,
+                    phrase,
                 ));
             }
             must_be_indexable(table.columns[position].ty.ty)?;
@@ -424,10 +419,12 @@ impl Ddl<'_, '_> {
             None => choose_index_name(self.snapshot(), table, names, primary, true),
         };
         let (index_oid, constraint_oid) = (self.oid()?, self.oid()?);
+        // No two rows have the same place even for a moment: a deferrable key is an index beside them.
+        let holds_rows = primary && deferrable.is_none();
         let index = Index {
             oid: index_oid,
             name: name.clone(),
-            id: if primary { PRIMARY_INDEX_ID } else { index_oid },
+            id: if holds_rows { PRIMARY_INDEX_ID } else { index_oid },
             columns: keys,
             unique: deferrable.is_none(),
             deferrable,
@@ -446,6 +443,8 @@ impl Ddl<'_, '_> {
                     table.columns[position].not_null = true;
                 }
             }
+        }
+        if holds_rows {
             // The rows' own order changes: whoever calls with existing rows rewrites the table.
             table.indexes[0] = index;
         } else {
@@ -520,6 +519,21 @@ impl Ddl<'_, '_> {
                 }
             }
         };
+        match (self.snapshot().is_temporary(table.schema), self.snapshot().is_temporary(target.schema)) {
+            (true, false) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidTableDefinition,
+                    "constraints on temporary tables may reference only temporary tables",
+                ));
+            }
+            (false, true) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidTableDefinition,
+                    "constraints on permanent tables may reference only permanent tables",
+                ));
+            }
+            _ => {}
+        }
         let (on_delete, on_update) = (action(on_delete), action(on_update));
         let attnums = columns
             .iter()
@@ -529,13 +543,19 @@ impl Ddl<'_, '_> {
             })
             .collect::<Result<Vec<i16>>>()?;
         let referenced_attnums = if referenced.is_empty() {
-            if !target.has_primary_key() {
-                return Err(Error::new(
+            let key = target.declared_primary_key().ok_or_else(|| {
+                Error::new(
                     ErrorKind::UndefinedObject,
                     format!("there is no primary key for referenced table \"{}\"", target.name),
+                )
+            })?;
+            if key.deferrable.is_some() {
+                return Err(Error::new(
+                    ErrorKind::ObjectNotInPrerequisiteState,
+                    format!("cannot use a deferrable primary key for referenced table \"{}\"", target.name),
                 ));
             }
-            target.primary_index().columns.iter().map(|c| c.attnum).collect()
+            key.columns.iter().map(|c| c.attnum).collect()
         } else {
             referenced
                 .iter()

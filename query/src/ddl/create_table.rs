@@ -7,15 +7,28 @@ use sqlparser::ast::{
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::constraints::{
-    Wanted, hidden_index, wanted_foreign, wanted_of, wanted_order, wanted_primary, wanted_unique,
+    Wanted, hidden_index, multiple_primary_keys, wanted_foreign, wanted_of, wanted_order, wanted_primary, wanted_unique,
 };
 use super::like::like_clause;
 use super::{Ddl, Job, column_type, fold};
 use crate::binder::{NAME_ONLY, data_wanted};
-use crate::catalog::{Column, ColumnDefault, Identity, Table, choose_relation_name};
+use crate::catalog::{Column, ColumnDefault, Identity, OnCommit, Table, choose_relation_name};
 
 /// Most columns of a table, as in Postgres (MaxHeapAttributeNumber).
 pub(crate) const COLUMNS_MAX: usize = 1600;
+
+/// How the storage parameters begin that Postgres has beside `fillfactor`.
+const POSTGRES_PARAMETERS: &[&str] = &[
+    "autovacuum_",
+    "log_autovacuum_min_duration",
+    "parallel_workers",
+    "toast_tuple_target",
+    "user_catalog_table",
+    "vacuum_index_cleanup",
+    "vacuum_truncate",
+    "deduplicate_items",
+    "oids",
+];
 
 /// Names that Postgres's tables have by themselves.
 const SYSTEM_COLUMNS: &[&str] = &["tableoid", "cmax", "xmax", "cmin", "xmin", "ctid"];
@@ -31,21 +44,22 @@ pub(crate) struct ColumnWishes<'a> {
 }
 
 /// Reads a column's options.
-pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Result<ColumnWishes<'a>> {
+pub(super) fn column_wishes<'a>(ddl: &Ddl<'_, '_>, definition: &'a ColumnDef, table: &str) -> Result<ColumnWishes<'a>> {
     let column = fold(&definition.name);
-    let conflict = |message: String| Error::new(ErrorKind::SyntaxError, message);
-    let twice =
-        |what: &str| conflict(format!("multiple {what} values specified for column \"{column}\" of table \"{table}\""));
+    // The clause of that number with these words is one too many.
+    let conflict = |message: String, phrase: &[&str], nth: usize| {
+        ddl.at_clause(Error::new(ErrorKind::SyntaxError, message), &definition.name, phrase, nth)
+    };
     let mut wishes =
         ColumnWishes { serial: super::types::serial_type(&definition.data_type).is_some(), ..ColumnWishes::default() };
     if wishes.serial {
         wishes.not_null = Some(true);
     }
-    let set_null = |wishes: &mut ColumnWishes<'a>, not_null: bool| {
+    let set_null = |wishes: &mut ColumnWishes<'a>, not_null: bool, phrase: &[&str], nth: usize| {
         if wishes.not_null.is_some_and(|before| before != not_null) {
-            return Err(conflict(format!(
-                "conflicting NULL/NOT NULL declarations for column \"{column}\" of table \"{table}\""
-            )));
+            let message =
+                format!("conflicting NULL/NOT NULL declarations for column \"{column}\" of table \"{table}\"");
+            return Err(conflict(message, phrase, nth));
         }
         wishes.not_null = Some(not_null);
         Ok(())
@@ -53,17 +67,26 @@ pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Resul
     for option in &definition.options {
         let name = option.name.as_ref();
         match &option.option {
-            ColumnOption::Null => set_null(&mut wishes, false)?,
-            ColumnOption::NotNull => set_null(&mut wishes, true)?,
+            ColumnOption::Null => {
+                let before = definition.options.iter().filter(|o| matches!(o.option, ColumnOption::NotNull)).count();
+                set_null(&mut wishes, false, &["null"], before)?;
+            }
+            ColumnOption::NotNull => set_null(&mut wishes, true, &["not", "null"], 0)?,
             ColumnOption::Default(expression) => {
                 if wishes.default.is_some() || wishes.serial {
-                    return Err(twice("default"));
+                    let message =
+                        format!("multiple default values specified for column \"{column}\" of table \"{table}\"");
+                    let error = Error::new(ErrorKind::SyntaxError, message);
+                    return Err(match wishes.serial {
+                        true => error,
+                        false => ddl.at_clause(error, &definition.name, &["default"], 1),
+                    });
                 }
                 wishes.default = Some(expression);
             }
             ColumnOption::PrimaryKey(key) => {
                 if wishes.not_null == Some(false) {
-                    set_null(&mut wishes, true)?;
+                    set_null(&mut wishes, true, &["primary", "key"], 0)?;
                 }
                 wishes.constraints.push((name, wanted_primary(key, Some(&definition.name))?));
             }
@@ -79,9 +102,9 @@ pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Resul
             }
             ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
                 if wishes.identity.is_some() {
-                    return Err(conflict(format!(
-                        "multiple identity specifications for column \"{column}\" of table \"{table}\""
-                    )));
+                    let message =
+                        format!("multiple identity specifications for column \"{column}\" of table \"{table}\"");
+                    return Err(conflict(message, &["generated"], 1));
                 }
                 let always = match generated_as {
                     GeneratedAs::Always => true,
@@ -95,7 +118,12 @@ pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Resul
                 let collation = super::display_name(name);
                 // Text is always ordered by bytes, which is what these three are called.
                 if !matches!(collation.to_lowercase().trim_start_matches("pg_catalog."), "c" | "posix" | "default") {
-                    return Err(Error::unsupported(format!("collation \"{collation}\"")));
+                    return Err(ddl.at_clause(
+                        crate::binder::undefined_collation(&collation),
+                        &definition.name,
+                        &["collate"],
+                        0,
+                    ));
                 }
             }
             other => return Err(Error::unsupported(format!("column option {other}"))),
@@ -103,11 +131,15 @@ pub(crate) fn column_wishes<'a>(definition: &'a ColumnDef, table: &str) -> Resul
     }
     if wishes.identity.is_some() {
         if wishes.default.is_some() || wishes.serial {
-            return Err(conflict(format!(
-                "both default and identity specified for column \"{column}\" of table \"{table}\""
-            )));
+            let message = format!("both default and identity specified for column \"{column}\" of table \"{table}\"");
+            let last = definition.options.iter().rev().find_map(|option| match option.option {
+                ColumnOption::Default(_) => Some("default"),
+                ColumnOption::Generated { .. } => Some("generated"),
+                _ => None,
+            });
+            return Err(conflict(message, &[last.unwrap_or("generated")], 0));
         }
-        set_null(&mut wishes, true)?;
+        set_null(&mut wishes, true, &["generated"], 0)?;
     }
     Ok(wishes)
 }
@@ -116,7 +148,7 @@ impl Ddl<'_, '_> {
     pub(super) fn create_table(&mut self, create: &CreateTable) -> Result<&'static str> {
         refuse_clauses(create)?;
         let tag = if create.query.is_some() { "SELECT" } else { "CREATE TABLE" };
-        let (schema, name) = self.creation_schema(&create.name)?;
+        let (schema, name) = self.creation_schema(&create.name, create.temporary)?;
         if self.snapshot().relations.contains_key(&(schema, name.clone())) {
             if create.if_not_exists {
                 self.notice_of(ErrorKind::DuplicateTable, format!("relation \"{name}\" already exists, skipping"));
@@ -139,10 +171,19 @@ impl Ddl<'_, '_> {
             indexes: vec![hidden_index()],
             constraints: Vec::new(),
             comment: None,
+            on_commit: self.on_commit(create, schema)?,
             version: 0,
         };
         if let Some(query) = &create.query {
             return self.create_table_as(create, query, table, tag);
+        }
+        if create.columns.is_empty()
+            && create.constraints.is_empty()
+            && create.like.is_none()
+            && let Some(ident) = create.name.0.last().and_then(|part| part.as_ident())
+            && !self.is_bracket_behind(ident)
+        {
+            return Err(self.nothing_behind(ident));
         }
         let mut likes = Vec::new();
         match &create.like {
@@ -162,7 +203,7 @@ impl Ddl<'_, '_> {
                 likes.push(self.like_columns(&mut table, name, options)?);
                 continue;
             }
-            let mut wishes = column_wishes(definition, &table.name)?;
+            let mut wishes = column_wishes(self, definition, &table.name)?;
             self.add_column(&mut table, definition, &wishes)?;
             constraints.append(&mut wishes.constraints);
         }
@@ -178,7 +219,10 @@ impl Ddl<'_, '_> {
                 }
             }
             // Postgres makes one index of a key that is asked for twice.
-            if let Wanted::Key { columns, .. } = wanted {
+            if let Wanted::Key { primary, columns, .. } = wanted {
+                if let Some(column) = columns.first().filter(|_| *primary && table.has_primary_key()) {
+                    return Err(self.at_key(multiple_primary_keys(&table), column, &["primary", "key"]));
+                }
                 let columns: Vec<String> = columns.iter().map(|c| fold(c)).collect();
                 if name.is_none() && keys.contains(&columns) {
                     continue;
@@ -192,6 +236,20 @@ impl Ddl<'_, '_> {
         }
         self.editor.put_table(table)?;
         Ok(tag)
+    }
+
+    /// What the end of a transaction is to do to the new table.
+    fn on_commit(&self, create: &CreateTable, schema: u32) -> Result<Option<OnCommit>> {
+        let Some(wanted) = &create.on_commit else { return Ok(None) };
+        if !self.snapshot().is_temporary(schema) {
+            let message = "ON COMMIT can only be used on temporary tables";
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+        }
+        Ok(match wanted {
+            ast::OnCommit::DeleteRows => Some(OnCommit::DeleteRows),
+            ast::OnCommit::Drop => Some(OnCommit::Drop),
+            ast::OnCommit::PreserveRows => None,
+        })
     }
 
     fn create_table_as(
@@ -245,15 +303,15 @@ impl Ddl<'_, '_> {
         let serial = super::types::serial_type(&definition.data_type);
         let ty = match serial {
             Some(ty) => ty.into(),
-            None => column_type(&definition.data_type).map_err(|error| match &definition.data_type {
-                ast::DataType::Custom(name, _) => match name.0.first().and_then(|part| part.as_ident()) {
-                    Some(ident) => self.at(error, ident),
-                    None => error,
-                },
-                _ => self.behind(error, &definition.name),
-            })?,
+            None => column_type(&definition.data_type).map_err(|error| self.type_error(error, definition))?,
         };
         must_be_storable(&name, ty.ty)?;
+        let collated = definition.options.iter().any(|option| matches!(option.option, ColumnOption::Collation(_)));
+        if collated && !ty.ty.is_string() && !ty.ty.element().is_some_and(PgType::is_string) {
+            let message = format!("collations are not supported by type {}", ty.ty);
+            let error = Error::new(ErrorKind::DatatypeMismatch, message);
+            return Err(self.at_clause(error, &definition.name, &["collate"], 0));
+        }
         let position = push_column(table, name.clone(), ty)?;
         let attnum = table.columns[position].attnum;
         table.columns[position].not_null = wishes.not_null == Some(true);
@@ -296,8 +354,44 @@ impl Ddl<'_, '_> {
         Ok(position)
     }
 
-    /// Storage parameters of `WITH (…)`. Rows are not stored in pages, so that `fillfactor=100` says what is so anyway and
-    /// another fill factor cannot be given.
+    /// What is wrong with a column's type, with its place.
+    fn type_error(&self, error: Error, definition: &ColumnDef) -> Error {
+        let placed = self.behind(error.clone(), &definition.name);
+        match &definition.data_type {
+            ast::DataType::Custom(name, _) => {
+                let parts = super::name_parts(name).unwrap_or_default();
+                if let [(schema, _), _] = parts.as_slice()
+                    && self.snapshot().schema_oid(schema).is_none()
+                {
+                    let missing =
+                        Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema}\" does not exist"));
+                    return self.behind(missing, &definition.name);
+                }
+                placed
+            }
+            // A number of bits is wrong where it stands.
+            ast::DataType::Float(_) => match self.bracket_behind(&definition.name) {
+                Some(position) => error.at(position + 1),
+                None => placed,
+            },
+            ast::DataType::Int(Some(_))
+            | ast::DataType::Integer(Some(_))
+            | ast::DataType::SmallInt(Some(_))
+            | ast::DataType::BigInt(Some(_)) => match self.bracket_behind(&definition.name) {
+                Some(position) => Error::new(ErrorKind::SyntaxError, "syntax error at or near \"(\"").at(position),
+                None => placed,
+            },
+            ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(element, _))
+                if super::types::serial_type(element).is_some() =>
+            {
+                let array = Error::new(ErrorKind::FeatureNotSupported, "array of serial is not implemented");
+                self.behind(array, &definition.name)
+            }
+            _ => placed,
+        }
+    }
+
+    /// Storage parameters of `WITH (…)`.
     fn storage_options(&mut self, options: &CreateTableOptions) -> Result<()> {
         let options = match options {
             CreateTableOptions::None => return Ok(()),
@@ -310,6 +404,8 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
+    /// A fill factor is a hint to a storage in pages, which this is not: it is checked, and means nothing. Others would promise
+    /// something.
     pub(super) fn storage_option(&mut self, option: &SqlOption) -> Result<()> {
         let SqlOption::KeyValue { key, value } = option else {
             return Err(Error::unsupported(format!("storage parameter {option}")));
@@ -317,18 +413,15 @@ impl Ddl<'_, '_> {
         let name = fold(key);
         match name.as_str() {
             "fillfactor" => {
-                let value = match value {
+                let written = match value {
                     Expr::Value(value) => match &value.value {
-                        Value::Number(text, _) | Value::SingleQuotedString(text) => text.parse::<i64>().ok(),
-                        _ => None,
+                        Value::Number(text, _) | Value::SingleQuotedString(text) => text.clone(),
+                        other => other.to_string(),
                     },
-                    _ => None,
+                    other => other.to_string(),
                 };
-                match value {
-                    Some(100) => {}
-                    Some(10..=99) => {
-                        self.notice("storage parameter \"fillfactor\" has no effect: rows are not stored in pages")
-                    }
+                match written.parse::<i64>().ok() {
+                    Some(10..=100) => {}
                     Some(other) => {
                         return Err(Error::new(
                             ErrorKind::InvalidParameterValue,
@@ -339,14 +432,17 @@ impl Ddl<'_, '_> {
                     None => {
                         return Err(Error::new(
                             ErrorKind::InvalidParameterValue,
-                            "invalid value for integer option \"fillfactor\"",
+                            format!("invalid value for integer option \"fillfactor\": {written}"),
                         ));
                     }
                 }
                 Ok(())
             }
             "oids" if value.to_string().eq_ignore_ascii_case("false") => Ok(()),
-            _ => Err(Error::unsupported(format!("storage parameter \"{name}\""))),
+            name if POSTGRES_PARAMETERS.iter().any(|known| name.strip_prefix(known).is_some()) => {
+                Err(Error::unsupported(format!("storage parameter \"{name}\"")))
+            }
+            name => Err(Error::new(ErrorKind::InvalidParameterValue, format!("unrecognized parameter \"{name}\""))),
         }
     }
 }
@@ -405,14 +501,13 @@ pub(crate) fn push_column(table: &mut Table, name: String, ty: ColumnType) -> Re
 /// 0A000 for the clauses of CREATE TABLE that mean something and are not here.
 fn refuse_clauses(create: &CreateTable) -> Result<()> {
     let clauses = [
-        (create.temporary || create.global.is_some(), "TEMPORARY"),
+        (create.global.is_some() && !create.temporary, "GLOBAL"),
         (create.external, "EXTERNAL"),
         (create.or_replace, "OR REPLACE"),
         (create.dynamic || create.transient || create.volatile || create.iceberg, "this kind of table"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_of.is_some(), "PARTITION OF"),
         (create.partition_by.is_some(), "PARTITION BY"),
-        (create.on_commit.is_some(), "ON COMMIT"),
         (create.clone.is_some(), "CLONE"),
         (create.without_rowid, "WITHOUT ROWID"),
         (create.file_format.is_some() || create.location.is_some(), "LOCATION"),

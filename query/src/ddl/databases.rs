@@ -6,7 +6,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::parse::{DdlStatement, Extra};
 use super::{Ddl, DdlContext, Job, fold, single_name, split_name};
-use crate::catalog::{Database, Schema, keys};
+use crate::catalog::{Database, Schema, is_template, keys};
 
 fn reserved_schema(name: &str) -> Result<()> {
     if name.starts_with("pg_") {
@@ -165,9 +165,17 @@ impl Ddl<'_, '_> {
             return Err(Error::new(ErrorKind::InsufficientPrivilege, "permission denied to create database"));
         }
         for (option, value) in options {
+            if option == "template"
+                && value != "default"
+                && self.snapshot().database_named(value).is_none()
+                && !is_template(self.snapshot(), value)
+            {
+                let message = format!("template database \"{value}\" does not exist");
+                return Err(Error::new(ErrorKind::InvalidCatalogName, message));
+            }
             database_option(option, value)?;
         }
-        if self.snapshot().database_named(&name).is_some() {
+        if self.snapshot().database_named(&name).is_some() || is_template(self.snapshot(), &name) {
             return Err(Error::new(ErrorKind::DuplicateDatabase, format!("database \"{name}\" already exists")));
         }
         let owner = owner.map_or(Ok(self.context.role), |owner| self.owner(owner))?;
@@ -190,11 +198,15 @@ impl Ddl<'_, '_> {
         rename: Option<&sqlparser::ast::Ident>,
         owner: Option<&Owner>,
     ) -> Result<&'static str> {
-        let mut database = self.database(&single_name(name)?)?;
+        let name = &single_name(name)?;
+        if is_template(self.snapshot(), name) {
+            return Err(Error::unsupported(format!("ALTER DATABASE {name}")));
+        }
+        let mut database = self.database(name)?;
         self.must_own(database.owner, "database", &database.name)?;
         if let Some(new_name) = rename {
             let new_name = fold(new_name);
-            if self.snapshot().database_named(&new_name).is_some() {
+            if self.snapshot().database_named(&new_name).is_some() || is_template(self.snapshot(), &new_name) {
                 return Err(Error::new(
                     ErrorKind::DuplicateDatabase,
                     format!("database \"{new_name}\" already exists"),
@@ -234,6 +246,9 @@ impl Ddl<'_, '_> {
         self.must_be_alone("DROP DATABASE")?;
         for name in names {
             let name = single_name(name)?;
+            if is_template(self.snapshot(), &name) {
+                return Err(Error::new(ErrorKind::WrongObjectType, "cannot drop a template database"));
+            }
             if if_exists && self.snapshot().database_named(&name).is_none() {
                 self.notice(format!("database \"{name}\" does not exist, skipping"));
                 continue;
@@ -281,6 +296,7 @@ impl Ddl<'_, '_> {
             Extra::AlterTable { if_exists, name, actions } => self.alter_table_by(name, *if_exists, actions),
             Extra::AlterDatabase { name, rename, owner } => self.alter_database(name, rename.as_ref(), owner.as_ref()),
             Extra::CreateDatabase { name, owner, options } => self.create_database(name, owner.as_ref(), options),
+            Extra::DropAbsent(drop) => self.drop_absent(drop),
             Extra::DropDatabaseForce => Err(Error::unsupported("DROP DATABASE WITH (FORCE)")),
             Extra::CreateUser(statement) => match statement.as_ref() {
                 Statement::CreateRole(create) => self.create_user(create),

@@ -8,7 +8,7 @@ use stratos_types::{Error, ErrorKind, Result};
 
 use super::{Ddl, Job, Notice, display_name, still_needed};
 use crate::catalog::system::PG_CONSTRAINT;
-use crate::catalog::{ConstraintKind, Relation, Sequence, Table};
+use crate::catalog::{ConstraintKind, Relation, Sequence, Table, resolve_temporary};
 
 /// Postgres lists this many dependents in a message and counts the rest (MAX_REPORTED_DEPS).
 const REPORTED_MAX: usize = 100;
@@ -28,7 +28,7 @@ impl Ddl<'_, '_> {
             ObjectType::Schema => self.drop_schemas(names, *if_exists, *cascade)?,
             ObjectType::Database => self.drop_databases(names, *if_exists)?,
             ObjectType::Role | ObjectType::User => self.drop_roles(names, *if_exists)?,
-            ObjectType::View | ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
+            ObjectType::View | ObjectType::MaterializedView if *if_exists => {
                 // None can exist, so that there is nothing to drop whatever the name.
                 let kind = object_type.to_string().to_lowercase();
                 for name in names {
@@ -43,6 +43,21 @@ impl Ddl<'_, '_> {
             }
             ObjectType::View | ObjectType::MaterializedView => {
                 let kind = object_type.to_string().to_lowercase();
+                if let Some(name) = names.first()
+                    && let Some(found) = self.find(name)?
+                {
+                    let is = match found {
+                        Relation::Table(_) => "table",
+                        Relation::Sequence(_) => "sequence",
+                        _ => "index",
+                    };
+                    let article = if is == "index" { "an" } else { "a" };
+                    return Err(Error::new(
+                        ErrorKind::WrongObjectType,
+                        format!("\"{}\" is not a {kind}", display_name(name)),
+                    )
+                    .with_hint(format!("Use DROP {} to remove {article} {is}.", is.to_uppercase())));
+                }
                 return Err(Error::new(
                     ErrorKind::UndefinedTable,
                     format!("{kind} \"{}\" does not exist", names.first().map(display_name).unwrap_or_default()),
@@ -58,8 +73,7 @@ impl Ddl<'_, '_> {
             ObjectType::Database => "DROP DATABASE",
             ObjectType::Role | ObjectType::User => "DROP ROLE",
             ObjectType::View => "DROP VIEW",
-            ObjectType::MaterializedView => "DROP MATERIALIZED VIEW",
-            _ => "DROP TYPE",
+            _ => "DROP MATERIALIZED VIEW",
         })
     }
 
@@ -74,7 +88,7 @@ impl Ddl<'_, '_> {
         for name in names {
             let (schema, _) = super::split_name(name)?;
             if let Some(schema) = schema
-                && self.snapshot().schema_oid(&schema.name).is_none()
+                && self.snapshot().schema_oid(resolve_temporary(&schema.name, self.context.search_path)).is_none()
             {
                 if !if_exists {
                     return Err(Error::new(

@@ -40,7 +40,7 @@ impl Ddl<'_, '_> {
         }
         let (schema, name) = match sequence {
             Some(name) => {
-                let (schema, name) = self.creation_schema(name)?;
+                let (schema, name) = self.creation_schema(name, false)?;
                 self.must_be_free(schema, &name)?;
                 (schema, name)
             }

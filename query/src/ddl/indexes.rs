@@ -1,6 +1,6 @@
 //! CREATE INDEX, and the steps of an index that is built while writers go on.
 
-use sqlparser::ast::{AlterIndexOperation, CreateIndex, Expr, IndexType, ObjectName};
+use sqlparser::ast::{AlterIndexOperation, BinaryOperator, CreateIndex, Expr, IndexType, ObjectName, SqlOption};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::constraints::{INDEX_COLUMNS_MAX, must_be_indexable, too_many_index_columns};
@@ -15,6 +15,17 @@ impl Ddl<'_, '_> {
             self.must_be_alone("CREATE INDEX CONCURRENTLY")?;
         }
         refuse_clauses(create)?;
+        for parameter in &create.with {
+            match parameter {
+                Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match left.as_ref() {
+                    Expr::Identifier(key) => {
+                        self.storage_option(&SqlOption::KeyValue { key: key.clone(), value: right.as_ref().clone() })?
+                    }
+                    other => return Err(Error::unsupported(format!("storage parameter {other}"))),
+                },
+                other => return Err(Error::unsupported(format!("storage parameter {other}"))),
+            }
+        }
         let table = self.table(&create.table_name)?;
         self.must_own(table.owner, "table", &table.name)?;
         self.must_be_settled("CREATE INDEX", &table)?;
@@ -43,20 +54,12 @@ impl Ddl<'_, '_> {
             None => choose_index_name(self.snapshot(), &table, &names, false, false),
         };
         // A transaction block sees its own index at once; alone, the statement can go step by step beside writers.
-        let online = !self.context.in_transaction_block;
+        // Nobody but the session writes a temporary table.
+        let online = !self.context.in_transaction_block && !self.snapshot().is_temporary(table.schema);
         let oid = self.oid()?;
         let table_oid = table.oid;
-        table.indexes.push(Index {
-            oid,
-            name,
-            id: oid,
-            columns,
-            unique: create.unique,
-            deferrable: None,
-            primary: false,
-            state: if online { IndexState::DeleteOnly } else { IndexState::Public },
-            comment: None,
-        });
+        let state = if online { IndexState::DeleteOnly } else { IndexState::Public };
+        table.indexes.push(Index::plain(oid, name, columns, create.unique, state));
         self.editor.put_table(table)?;
         self.jobs.push(Job::BuildIndex { table: table_oid, index: oid, online });
         Ok(TAG)
@@ -134,9 +137,6 @@ fn refuse_clauses(create: &CreateIndex) -> Result<()> {
     }
     if create.nulls_distinct == Some(false) {
         return Err(Error::unsupported("NULLS NOT DISTINCT"));
-    }
-    if !create.with.is_empty() {
-        return Err(Error::unsupported("storage parameters of an index"));
     }
     if !create.index_options.is_empty() || !create.alter_options.is_empty() {
         return Err(Error::unsupported("this index option"));

@@ -170,7 +170,7 @@ impl Ddl<'_, '_> {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let copy = match constraint {
                 Some(constraint) => {
-                    if index.primary && table.has_primary_key() {
+                    if index.primary && table.declared_primary_key().is_some() {
                         return Err(multiple_primary_keys(table));
                     }
                     let key = NewKey { name: None, primary: index.primary, deferrable: index.deferrable };
@@ -178,24 +178,15 @@ impl Ddl<'_, '_> {
                     if let Some(added) = table.constraints.last() {
                         self.copy_comment(including, constraint.oid, added.oid);
                     }
-                    if index.primary { table.indexes.first_mut() } else { table.indexes.last_mut() }
+                    match index.primary && index.deferrable.is_none() {
+                        true => table.indexes.first_mut(),
+                        false => table.indexes.last_mut(),
+                    }
                 }
                 None => {
                     let oid = self.oid()?;
                     let name = choose_index_name(self.snapshot(), table, &names, false, false);
-                    let state = IndexState::Public;
-                    let unique = index.unique;
-                    table.indexes.push(Index {
-                        oid,
-                        name,
-                        id: oid,
-                        columns,
-                        unique,
-                        deferrable: None,
-                        primary: false,
-                        state,
-                        comment: None,
-                    });
+                    table.indexes.push(Index::plain(oid, name, columns, index.unique, IndexState::Public));
                     table.indexes.last_mut()
                 }
             };

@@ -10,6 +10,7 @@
 //! the store and takes a fresh view; then DDL statements of concurrent transactions run one after another, each seeing what
 //! the one before left.
 
+mod absent;
 mod alter_column;
 mod alter_drop;
 mod alter_table;
@@ -25,6 +26,7 @@ mod job;
 mod like;
 mod parse;
 mod parse_alter;
+mod places;
 mod rename;
 mod roles;
 mod sequences;
@@ -36,8 +38,13 @@ use sqlparser::ast::{self, Ident, ObjectName, Statement};
 use sqlparser::tokenizer::Location;
 use stratos_types::{Error, ErrorKind, Result};
 
-use crate::catalog::{CatalogReader, OidPool, Relation, Role, Sequence, Snapshot, SnapshotEditor, Table};
+use crate::catalog::{
+    CatalogReader, OidPool, Relation, Role, Schema, Sequence, Snapshot, SnapshotEditor, Table, is_temporary_name,
+    resolve_temporary,
+};
 
+pub use absent::{AbsentKind, DropAbsent};
+pub(crate) use constraints::must_be_indexable;
 pub use expressions::{
     Constant, DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
 };
@@ -54,11 +61,13 @@ pub struct DdlContext<'a> {
     pub role: u32,
     /// Schemas in order of search, existing ones only, without the implicit `pg_catalog`.
     pub search_path: &'a [String],
+    /// The schema of the session's temporary relations, which may not be there yet.
+    pub temporary_schema: &'a str,
     /// Whether the statement runs inside BEGIN … COMMIT, or with others in one simple query.
     pub in_transaction_block: bool,
     /// Others of its pipeline ran before it.
     pub in_pipeline: bool,
-    /// The text that the statement was parsed from, for positions in errors.
+    /// The whole query string that the statement was parsed from, for positions in errors.
     pub text: &'a str,
     /// OIDs to give out; refilled by the caller while [`OidPool::is_low`].
     pub oids: &'a OidPool,
@@ -72,6 +81,8 @@ pub struct DdlContext<'a> {
     pub awaits_checks: &'a dyn Fn(u32) -> bool,
     /// Where a sequence stands: its last value, or the first one that it will give.
     pub sequence_value: &'a dyn Fn(&Sequence) -> Result<i64>,
+    /// The error of a statement that was stopped, or is out of its time.
+    pub check_canceled: &'a dyn Fn() -> Result<()>,
     /// The store as of the statement, to find what a dropped database holds.
     pub reader: &'a dyn CatalogReader,
 }
@@ -189,6 +200,18 @@ impl Ddl<'_, '_> {
         self.notices.push(Notice { kind: None, message: message.into(), detail: None });
     }
 
+    /// What IF EXISTS makes of something that is missing: a notice.
+    ///
+    /// # Errors
+    /// `missing`, without IF EXISTS.
+    fn skipped(&mut self, if_exists: bool, missing: Error) -> Result<()> {
+        if !if_exists {
+            return Err(missing);
+        }
+        self.notice(format!("{}, skipping", missing.message()));
+        Ok(())
+    }
+
     pub fn notice_of(&mut self, kind: ErrorKind, message: impl Into<String>) {
         self.notices.push(Notice { kind: Some(kind), message: message.into(), detail: None });
     }
@@ -247,18 +270,46 @@ impl Ddl<'_, '_> {
         ))
     }
 
-    /// Where a new relation goes: the schema named, or the first of the search path.
-    pub fn creation_schema(&self, name: &ObjectName) -> Result<(u32, String)> {
+    /// Where a new relation goes: the schema named, or the first of the search path; a temporary one goes into the session's
+    /// own schema, which is made for the first.
+    pub fn creation_schema(&mut self, name: &ObjectName, temporary: bool) -> Result<(u32, String)> {
         let (schema, relation) = split_name(name)?;
+        let own = self.context.temporary_schema;
+        let names_own =
+            schema.as_ref().is_some_and(|schema| matches!(schema.name.as_str(), "pg_temp") || schema.name == own);
+        if temporary && schema.is_some() && !names_own {
+            let message = "cannot create temporary relation in non-temporary schema";
+            let error = Error::new(ErrorKind::InvalidTableDefinition, message);
+            return Err(match name.0.first().and_then(|part| part.as_ident()) {
+                Some(ident) => self.at(error, ident),
+                None => error,
+            });
+        }
+        if temporary || names_own {
+            let oid = match self.snapshot().schema_oid(own) {
+                Some(oid) => oid,
+                None => {
+                    let oid = self.oid()?;
+                    self.editor.put_schema(Schema { oid, name: own.to_owned(), owner: self.context.role })?;
+                    oid
+                }
+            };
+            return Ok((oid, relation));
+        }
         let oid = match &schema {
             Some(schema) => self.schema_oid(schema)?,
             None => {
-                let first = self.context.search_path.first().ok_or_else(|| {
+                let first = self.context.search_path.iter().find(|schema| !is_temporary_name(schema));
+                let first = first.ok_or_else(|| {
                     Error::new(ErrorKind::InvalidSchemaName, "no schema has been selected to create in")
                 })?;
                 self.schema_oid(&fold_schema(first))?
             }
         };
+        if self.snapshot().is_temporary(oid) {
+            let message = "cannot create relations in temporary schemas of other sessions";
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+        }
         if let Some(name) = crate::catalog::built_in_schema_name(oid) {
             return Err(Error::new(
                 ErrorKind::InsufficientPrivilege,
@@ -270,10 +321,8 @@ impl Ddl<'_, '_> {
     }
 
     fn schema_oid(&self, schema: &SchemaRef) -> Result<u32> {
-        if schema.name == "pg_temp" {
-            return Err(Error::unsupported("temporary table"));
-        }
-        self.snapshot().schema_oid(&schema.name).ok_or_else(|| {
+        let name = resolve_temporary(&schema.name, self.context.search_path);
+        self.snapshot().schema_oid(name).ok_or_else(|| {
             let error = Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{}\" does not exist", schema.name));
             match self.position(schema.at) {
                 0 => error,

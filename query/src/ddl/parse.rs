@@ -100,6 +100,8 @@ pub enum Extra {
         /// CREATE TABLE, INDEX, SEQUENCE, in the order in which Postgres makes them.
         elements: Vec<Statement>,
     },
+    /// DROP of what there is none of.
+    DropAbsent(super::DropAbsent),
     /// `DROP DATABASE … WITH (FORCE)` is refused by name.
     DropDatabaseForce,
     /// `CREATE USER`, as CREATE ROLE with LOGIN.
@@ -128,6 +130,11 @@ pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
     let source = || SourceText::new(sql);
     // Words are compared as text, because some of them are no keywords of sqlparser's.
     let first = word(&mut parser)?;
+    if first == "drop"
+        && let Some(read) = super::absent::parse(&mut parser)
+    {
+        return Some(finish(read.map(Extra::DropAbsent), &mut parser, &source));
+    }
     let second = word(&mut parser)?;
     let parsed = match (first.as_str(), second.as_str()) {
         ("alter", "sequence") => parse_alter::alter_sequence(&mut parser),

@@ -6,7 +6,7 @@ use stratos_types::{Error, ErrorKind, Result};
 use super::alter_table::duplicate_column;
 use super::expressions::rename_columns_in;
 use super::{Ddl, display_name, fold};
-use crate::catalog::{ConstraintKind, Relation, Sequence, Table};
+use crate::catalog::{ConstraintKind, Relation, Sequence, Table, is_temporary_name, resolve_temporary};
 
 impl Ddl<'_, '_> {
     /// RENAME in its forms, which stand alone. Tells whether it was one.
@@ -96,6 +96,17 @@ impl Ddl<'_, '_> {
         Ok(())
     }
 
+    /// 0A000 for what would move from one schema to the other, and one of them is for temporary relations.
+    pub(super) fn must_stay(&self, from: u32, to: &str) -> Result<()> {
+        let target = resolve_temporary(to, self.context.search_path);
+        if !self.snapshot().is_temporary(from) && target != self.context.temporary_schema && !is_temporary_name(target)
+        {
+            return Ok(());
+        }
+        let message = "cannot move objects into or out of temporary schemas";
+        Err(Error::new(ErrorKind::FeatureNotSupported, message))
+    }
+
     pub(super) fn set_schema(&mut self, name: &ObjectName, if_exists: bool, schema: &Ident) -> Result<&'static str> {
         const TAG: &str = "ALTER TABLE";
         if if_exists && self.find(name)?.is_none() {
@@ -105,6 +116,7 @@ impl Ddl<'_, '_> {
         let table = self.table(name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let schema_name = fold(schema);
+        self.must_stay(table.schema, &schema_name)?;
         let target =
             self.snapshot().schemas.values().find(|s| s.name == schema_name).map(|s| s.oid).ok_or_else(|| {
                 Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema_name}\" does not exist"))

@@ -3,6 +3,7 @@
 use sqlparser::ast::{AlterRoleOperation, CreateRole, Expr, Ident, ObjectName, Password, RoleOption, Value};
 use stratos_types::{Error, ErrorKind, Result};
 
+use super::sequences::integer;
 use super::{Ddl, fold, single_name};
 use crate::catalog::Role;
 
@@ -93,6 +94,7 @@ impl Ddl<'_, '_> {
                 superuser: create.superuser.unwrap_or(false),
                 create_db: create.create_db.unwrap_or(false),
                 create_role: create.create_role.unwrap_or(false),
+                connection_limit: create.connection_limit.as_ref().map_or(Ok(None), connection_limit)?,
             })?;
         }
         Ok("CREATE ROLE")
@@ -170,7 +172,7 @@ impl Ddl<'_, '_> {
             RoleOption::Login(value) => role.login = *value,
             RoleOption::Password(password) => role.verifier = self.password(password)?,
             RoleOption::Inherit(true) | RoleOption::BypassRLS(false) | RoleOption::Replication(false) => {}
-            RoleOption::ConnectionLimit(limit) if limit.to_string() == "-1" => {}
+            RoleOption::ConnectionLimit(limit) => role.connection_limit = connection_limit(limit)?,
             RoleOption::ValidUntil(until) if string(until) == Some("infinity") => {}
             other => return Err(Error::unsupported(format!("role attribute {other}"))),
         }
@@ -224,12 +226,23 @@ impl Ddl<'_, '_> {
     }
 }
 
+/// `CONNECTION LIMIT n`; -1 is none.
+fn connection_limit(limit: &Expr) -> Result<Option<u32>> {
+    let number = integer(limit)?;
+    if number == -1 {
+        return Ok(None);
+    }
+    match u32::try_from(number).ok().filter(|number| i32::try_from(*number).is_ok()) {
+        Some(number) => Ok(Some(number)),
+        None => Err(Error::new(ErrorKind::InvalidParameterValue, format!("invalid connection limit: {number}"))),
+    }
+}
+
 fn refuse_attributes(create: &CreateRole) -> Result<()> {
     let attributes = [
         (create.inherit == Some(false), "NOINHERIT"),
         (create.bypassrls == Some(true), "BYPASSRLS"),
         (create.replication == Some(true), "REPLICATION"),
-        (create.connection_limit.as_ref().is_some_and(|limit| limit.to_string() != "-1"), "CONNECTION LIMIT"),
         (create.valid_until.as_ref().is_some_and(|until| string(until) != Some("infinity")), "VALID UNTIL"),
         (!create.in_role.is_empty() || !create.in_group.is_empty(), "IN ROLE"),
         (!create.role.is_empty() || !create.user.is_empty(), "ROLE"),

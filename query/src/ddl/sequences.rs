@@ -209,10 +209,7 @@ impl Ddl<'_, '_> {
             return Err(Error::internal("not CREATE SEQUENCE"));
         };
         const TAG: &str = "CREATE SEQUENCE";
-        if *temporary {
-            return Err(Error::unsupported("temporary sequence"));
-        }
-        let (schema, name) = self.creation_schema(name)?;
+        let (schema, name) = self.creation_schema(name, *temporary)?;
         if self.snapshot().relations.contains_key(&(schema, name.clone())) {
             if *if_not_exists {
                 self.notice_of(ErrorKind::DuplicateTable, format!("relation \"{name}\" already exists, skipping"));
@@ -323,6 +320,7 @@ impl Ddl<'_, '_> {
     }
 
     fn move_sequence(&mut self, sequence: Sequence, schema_name: &str) -> Result<()> {
+        self.must_stay(sequence.schema, schema_name)?;
         let target = self.snapshot().schemas.values().find(|s| s.name == schema_name).map(|s| s.oid);
         let target = target.ok_or_else(|| {
             Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema_name}\" does not exist"))

@@ -4,6 +4,8 @@ use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInf
 use stratos_types::datetime::interval::interval_fields_typmod;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
+use crate::binder::missing_type as missing;
+
 /// Longest `varchar(n)` and `char(n)` (Postgres's MaxAttrSize).
 const CHARACTERS_MAX: u64 = 10_485_760;
 /// Most digits of `numeric(p,s)`.
@@ -27,10 +29,6 @@ pub fn serial_type(data_type: &DataType) -> Option<PgType> {
     }
 }
 
-fn missing_type(name: &str) -> Error {
-    Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
-}
-
 fn characters(ty: PgType, length: Option<&CharacterLength>, default: i32) -> Result<ColumnType> {
     let typmod = match length {
         None => default,
@@ -50,7 +48,7 @@ fn characters(ty: PgType, length: Option<&CharacterLength>, default: i32) -> Res
             }
             i32::try_from(*length + 4).unwrap_or(-1)
         }
-        Some(CharacterLength::Max) => return Err(missing_type("max")),
+        Some(CharacterLength::Max) => return Err(missing("max")),
     };
     Ok(ColumnType { ty, typmod })
 }
@@ -149,12 +147,12 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             if matches!(element.ty, PgType::Array(_)) {
                 return Ok(element);
             }
-            let ty = element.ty.array().ok_or_else(|| missing_type(&format!("{}[]", element.ty.sql_name())))?;
+            let ty = element.ty.array().ok_or_else(|| missing(&format!("{}[]", element.ty.sql_name())))?;
             return Ok(ColumnType { ty, typmod: element.typmod });
         }
         DataType::Custom(name, arguments) => return custom(name, arguments),
         other => {
-            return Err(missing_type(&other.to_string().to_lowercase()));
+            return Err(missing(&other.to_string().to_lowercase()));
         }
     };
     Ok(ty.into())
@@ -170,41 +168,11 @@ fn interval_typmod(fields: Option<&IntervalFields>, precision: Option<u64>) -> O
     interval_fields_typmod(&fields, precision)
 }
 
-/// Types that Postgres has and this server does not.
-const POSTGRES_ONLY: &[&str] = &[
-    "bit",
-    "box",
-    "cidr",
-    "circle",
-    "hstore",
-    "inet",
-    "int4range",
-    "int8range",
-    "line",
-    "lseg",
-    "macaddr",
-    "macaddr8",
-    "money",
-    "numrange",
-    "path",
-    "pg_lsn",
-    "point",
-    "polygon",
-    "tsquery",
-    "tsrange",
-    "tstzrange",
-    "daterange",
-    "tsvector",
-    "txid_snapshot",
-    "varbit",
-    "xml",
-];
-
 fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<ColumnType> {
     let mut parts = super::name_parts(name)?;
     let (type_name, _) = parts.pop().ok_or_else(|| Error::internal("a type without a name"))?;
     if parts.iter().any(|(schema, _)| schema != "pg_catalog") {
-        return Err(missing_type(&super::display_name(name)));
+        return Err(missing(&super::display_name(name)));
     }
     let quoted_char = name
         .0
@@ -214,12 +182,9 @@ fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<Col
     if quoted_char {
         return Ok(PgType::Char.into());
     }
-    if POSTGRES_ONLY.contains(&type_name.as_str()) {
-        return Err(Error::unsupported(format!("type {type_name}")));
-    }
-    let ty = PgType::from_name(&type_name).ok_or_else(|| missing_type(&type_name))?;
+    let ty = PgType::from_name(&type_name).ok_or_else(|| missing(&type_name))?;
     if matches!(ty, PgType::Unknown | PgType::Record | PgType::Void) {
-        return Err(missing_type(&type_name));
+        return Err(missing(&type_name));
     }
     let modifiers =
         arguments.iter().map(|a| a.trim().parse::<i64>()).collect::<Result<Vec<i64>, _>>().map_err(|_| {
@@ -238,5 +203,32 @@ fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<Col
             Ok(timed(ty, Some(unsigned(*p))))
         }
         _ => Err(Error::new(ErrorKind::SyntaxError, format!("type modifier is not allowed for type \"{type_name}\""))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::parser::Parser;
+    use stratos_types::ErrorKind;
+
+    use crate::dialect::StratosDialect;
+
+    #[test]
+    fn types_that_are_not_here_are_refused_by_name() {
+        let dialect = StratosDialect::default();
+        let types = [
+            ("bit(3)", ErrorKind::FeatureNotSupported, "type bit(3) is not supported"),
+            ("bit varying(3)", ErrorKind::FeatureNotSupported, "type bit varying(3) is not supported"),
+            ("tsvector", ErrorKind::FeatureNotSupported, "type tsvector is not supported"),
+            ("nummultirange", ErrorKind::FeatureNotSupported, "type nummultirange is not supported"),
+            ("inet", ErrorKind::FeatureNotSupported, "type inet is not supported"),
+            ("hstore", ErrorKind::FeatureNotSupported, "type hstore is not supported"),
+            ("nothing", ErrorKind::UndefinedObject, "type \"nothing\" does not exist"),
+        ];
+        for (text, kind, message) in types {
+            let parsed = Parser::new(&dialect).try_with_sql(text).and_then(|mut parser| parser.parse_data_type());
+            let error = super::column_type(&parsed.unwrap()).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (kind, message));
+        }
     }
 }

@@ -133,7 +133,8 @@ impl Dialect for StratosDialect {
 
     /// Asked behind `*`, which is no step, as of every word that may be an alias.
     fn is_select_item_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
-        self.goes_on(parser) && (explicit || self.is_column_alias(keyword, parser))
+        // `INSERT INTO t SELECT 1 ON CONFLICT …`
+        self.goes_on(parser) && (explicit || *keyword != Keyword::ON && self.is_column_alias(keyword, parser))
     }
 
     /// Asked behind every relation that a word follows.

@@ -31,6 +31,13 @@ impl Layout {
         }
     }
 
+    /// The columns of another layout behind those there are.
+    pub fn append(&mut self, other: &Layout) {
+        let width = self.width;
+        self.slots.extend(other.slots.iter().map(|(id, slot)| (*id, width + slot)));
+        self.width += other.width;
+    }
+
     /// The position of a column.
     pub fn slot(&self, id: ColumnId) -> Option<usize> {
         self.slots.get(&id).map(|slot| *slot as usize)

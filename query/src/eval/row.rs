@@ -68,7 +68,7 @@ pub fn call(ctx: &EvalContext, function: &Function, types: &[PgType], args: &[Da
     if function.strict && args.iter().any(Datum::is_null) {
         return Ok(Datum::Null);
     }
-    (function.eval)(ctx, types, args).and_then(of_fair_length)
+    (function.eval)(ctx, types, args).and_then(|value| of_fair_length(ctx, value))
 }
 
 struct Evaluator<'a, R: ?Sized> {
@@ -126,7 +126,8 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 if function.strict && x.is_null() {
                     return Ok(Datum::Null);
                 }
-                (function.eval)(self.ctx, &[a.ty.ty], std::slice::from_ref(x.as_ref())).and_then(of_fair_length)
+                (function.eval)(self.ctx, &[a.ty.ty], std::slice::from_ref(x.as_ref()))
+                    .and_then(|value| of_fair_length(self.ctx, value))
             }
             [a, b] => {
                 let x = self.value(a, depth)?;
@@ -155,7 +156,8 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
         {
             return Ok(value);
         }
-        (function.eval)(self.ctx, &types, &[x.into_owned(), y.into_owned()]).and_then(of_fair_length)
+        (function.eval)(self.ctx, &types, &[x.into_owned(), y.into_owned()])
+            .and_then(|value| of_fair_length(self.ctx, value))
     }
 
     fn compound(&self, expr: &'a Expr, depth: u32) -> Result<Datum> {

@@ -11,15 +11,15 @@ use super::dml::{Assignments, SOURCE_CHUNK_ROWS, columns_as, is_true, source_row
 use super::foreign_keys::{Departed, after_departure};
 use super::returning::Returns;
 use super::rules::TableRules;
-use super::write::{Locked, TableWriter};
+use super::write::{LockedValue, TableWriter};
 use super::{Changes, StatementContext, breathe, row_locks};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
 use crate::ir::{Assignment, ColumnId, Delete, Expr, OutputColumn, Rel, Update};
-use crate::rows::StoredRow;
+use crate::rows::{StoredRow, decode_row};
 
 /// Identities of columns that carry the values of subqueries start here; the binder counts from 0.
-const HOISTED_FIRST: u32 = 3 << 30;
+pub(super) const HOISTED_FIRST: u32 = 3 << 30;
 
 /// Lets the source compute the assigned values that contain subqueries: the row evaluator cannot.
 fn hoist(source: Rel, assignments: &mut [Assignment]) -> (Rel, bool) {
@@ -57,6 +57,8 @@ pub struct ChangePlan {
     /// Over the new row (UPDATE) or the old one (DELETE), then the others.
     returning: Option<Returns>,
     lock_mode: LockMode,
+    /// Nobody looks at the rows that it deletes: they have no index entries, and nothing depends on them.
+    unseen: bool,
 }
 
 impl ChangePlan {
@@ -85,6 +87,7 @@ impl ChangePlan {
             source: update.source,
             rules,
             lock_mode: LockMode::NoKeyUpdate,
+            unseen: false,
         })
     }
 
@@ -100,14 +103,16 @@ impl ChangePlan {
         let asked = delete.filter.as_ref().is_some_and(Expr::has_subquery);
         let filter = delete.filter.as_ref().filter(|_| !asked);
         let locked = row_locks::locked_tables(&delete.source);
+        let returning = Returns::compile(&delete.returning, kept)?;
         Ok(ChangePlan {
+            unseen: returning.is_none() && rules.incoming.is_empty() && rules.maintained_indexes().next().is_none(),
             locks: !locked.is_empty(),
             relies_on: with_tables(&rules.reaches, locked),
             places,
             one_shot: asked,
             filter: filter.map(|f| Program::compile(f, &layout)).transpose()?,
             assignments: None,
-            returning: Returns::compile(&delete.returning, kept)?,
+            returning,
             source: delete.source,
             rules,
             lock_mode: LockMode::Update,
@@ -185,7 +190,12 @@ impl ChangePlan {
                 Ok(crate::rows::row_id_key(table, row_id).into())
             }
             None => {
-                let values: Vec<Datum> = self.places.columns.iter().map(|at| row[*at].clone()).collect();
+                let mut values = vec![Datum::Null; table.columns.len()];
+                for key in &table.primary_index().columns {
+                    if let Some(column) = table.column_index(key.attnum) {
+                        values[column] = row[self.places.columns[column]].clone();
+                    }
+                }
                 Ok(crate::rows::primary_key(table, &values)?.into())
             }
         }
@@ -204,26 +214,39 @@ impl ChangePlan {
         departed: &mut Vec<Departed>,
     ) -> Result<()> {
         let Target { key, others, verify, fixed } = target;
-        let Locked { row, changed, .. } = writer.lock(context, &key, self.lock_mode).await?;
-        let Some(old) = row else {
+        let LockedValue { value, changed, .. } = writer.lock_value(context, &key, self.lock_mode).await?;
+        let Some(value) = value else {
             return if changed && !fixed { Err(context.look_again()) } else { Ok(()) };
         };
-        let mut row = old.clone();
-        row.extend(others.iter().cloned());
         if changed && self.one_shot {
             return Err(context.look_again());
         }
-        if (changed || verify) && !is_true(&self.filter, &row, context)? {
+        let asks = changed || verify;
+        if self.unseen && !asks {
+            super::stored(context.transaction.delete(key))?;
+            changes.count += 1;
             return Ok(());
         }
-        let stored = StoredRow { key, values: old };
+        let values = decode_row(&self.rules.table, &key, &value)?;
+        let stored = StoredRow { key, values };
+        let joined;
+        let row = match others.is_empty() {
+            true => &stored.values,
+            false => {
+                joined = [stored.values.as_slice(), &others].concat();
+                &joined
+            }
+        };
+        if asks && !is_true(&self.filter, row, context)? {
+            return Ok(());
+        }
         let new = match &self.assignments {
             None => {
                 writer.delete(context, &stored).await?;
                 None
             }
             Some(assignments) => {
-                let new = assignments.apply(&stored.values, &row, context)?;
+                let new = assignments.apply(&stored.values, row, context)?;
                 writer.update(context, &stored, &new).await?;
                 Some(new)
             }

@@ -2,30 +2,31 @@
 //!
 //! A statement over one table whose WHERE clause fixes the first columns of an index (and perhaps bounds the next one)
 //! compiles to an [`Access`]: a span of keys, computed from constants and parameters. What else the WHERE clause says is
-//! asked of each row. Anything else goes through DataFusion; the tests compare the two for every shape.
+//! asked of each row. What is done with the rows of a query, see [`super::direct_select`]. Anything else goes through
+//! DataFusion; the tests compare the two for every shape.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{ReadView, Span};
+use stratos_replication::{Direction, ReadView, Span};
 use stratos_types::key::encode_column;
 use stratos_types::{Datum, PgType, Result};
 
 use super::change::{ChangePlan, Target};
 use super::foreign_keys::after_departure;
 use super::write::TableWriter;
-use super::{BREATHE_ROWS, Changes, StatementContext, breathe, scan, stored};
-use crate::catalog::{IndexState, Table};
+use super::{BREATHE_ROWS, Changes, StatementContext, breathe, scan_towards};
+use crate::catalog::{Index, IndexState, Table};
 use crate::eval::{Layout, Program};
 use crate::fit::{End, Fit, fit, fits, is_near};
-use crate::functions::Kernel;
-use crate::ir::{ColumnId, Expr, ExprKind, Rel};
-use crate::rows::{INDEX_PREFIX_BYTES, decode_columns, index_prefix, row_key_of_entry};
+use crate::functions::{Kernel, Volatility};
+use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, Rel};
+use crate::rows::{INDEX_PREFIX_BYTES, PRIMARY_INDEX_ID, index_prefix, row_key_of_entry};
 use crate::session::EvalContext;
 
-/// Rows that a direct program looks at, and bytes of them, before it gives up in favour of the general form.
-const DIRECT_ROWS_MAX: usize = 4096;
-const DIRECT_BYTES_MAX: usize = 8 << 20;
+/// Keys that are looked up between two looks at whether the statement is canceled.
+const CANCEL_KEYS: usize = 256;
 
 /// A bound of the range on the column after the fixed ones.
 #[derive(Debug)]
@@ -34,18 +35,100 @@ struct Bound {
     inclusive: bool,
 }
 
+/// What a column of an index is equal to.
+#[derive(Debug)]
+enum Fixed {
+    One(Program),
+    /// `IN (…)`. One column of an access at most.
+    Among(Vec<Program>),
+    /// `= ANY (array)`; as `Among`.
+    Array(Program),
+}
+
+/// Members of a list that each row is compared with, where the access does not tell all; a set does that better for more.
+pub(super) const COMPARED_MAX: usize = 256;
+
 /// How the rows of one table are found.
 #[derive(Debug)]
 pub struct Access {
     table: Arc<Table>,
     /// Position in the table's indexes; 0 is the rows themselves.
     index: usize,
-    /// Values of the index's first columns.
-    equals: Vec<Program>,
+    /// What the index's first columns are equal to.
+    fixed: Vec<Fixed>,
     low: Option<Bound>,
     high: Option<Bound>,
-    /// Whether `equals` covers a unique index, so that there is at most one row.
+    /// Whether `fixed` gives each column of a unique index one value, so that there is at most one row.
     single: bool,
+    /// Whether the predicate asks for nothing else than what `fixed` says.
+    tells_all: bool,
+    /// The direction in which the index has the wanted order, if it has.
+    order: Option<Direction>,
+    /// Whether these are all rows of the table, whose number is not known to be bounded.
+    all: bool,
+}
+
+/// The order of rows, and whether only the first are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// The columns that the order is by; empty when any order will do.
+    pub(super) order: Vec<OrderColumn>,
+    /// Whether there is a LIMIT.
+    pub(super) limited: bool,
+}
+
+/// A column of the table that an order is by.
+#[derive(Debug)]
+pub(super) struct OrderColumn {
+    /// Position in the table.
+    pub(super) column: usize,
+    pub(super) descending: bool,
+    pub(super) nulls_first: bool,
+}
+
+impl Wanted {
+    /// The direction in which an index of which the first `fixed` columns have one value each gives the order.
+    fn direction(&self, table: &Table, index: &Index, fixed: usize) -> Option<Direction> {
+        let at = |attnum| table.column_index(attnum);
+        let (known, rest) = index.columns.split_at(fixed.min(index.columns.len()));
+        let mut rest = rest.iter();
+        let mut direction = None;
+        for key in &self.order {
+            if known.iter().any(|column| at(column.attnum) == Some(key.column)) {
+                continue;
+            }
+            let Some(column) = rest.next() else {
+                // No two rows are equal in all columns of a primary key.
+                return if index.id == PRIMARY_INDEX_ID && table.has_primary_key() { direction } else { None };
+            };
+            if at(column.attnum) != Some(key.column) {
+                return None;
+            }
+            let no_nulls = table.columns[key.column].not_null;
+            let same = column.descending == key.descending;
+            if !no_nulls && same != (column.nulls_first == key.nulls_first) {
+                return None;
+            }
+            let this = if same { Direction::Forward } else { Direction::Backward };
+            if direction.is_some_and(|other| other != this) {
+                return None;
+            }
+            direction = Some(this);
+        }
+        Some(direction.unwrap_or(Direction::Forward))
+    }
+}
+
+/// Whether an expression has its value before the table is read: of constants, and of columns that are known by then.
+fn is_given(expr: &Expr, known: &Layout) -> bool {
+    match &expr.kind {
+        ExprKind::Column(id) => known.slot(*id).is_some(),
+        ExprKind::Cast { arg, .. } => is_given(arg, known),
+        ExprKind::Call { function, args } if function.volatility != Volatility::Volatile => {
+            args.iter().all(|arg| is_given(arg, known))
+        }
+        _ => expr.is_constant(),
+    }
 }
 
 /// A comparison of a column with something that does not depend on the row.
@@ -53,6 +136,59 @@ struct Comparison<'a> {
     column: usize,
     kernel: Kernel,
     value: &'a Expr,
+}
+
+/// A list in which a column must be.
+struct Membership<'a> {
+    column: usize,
+    of: Members<'a>,
+}
+
+enum Members<'a> {
+    List(&'a [Expr]),
+    Array(&'a Expr),
+}
+
+impl Membership<'_> {
+    fn compile(&self, known: &Layout) -> Result<Fixed> {
+        Ok(match self.of {
+            Members::List(list) => {
+                Fixed::Among(list.iter().map(|item| Program::compile(item, known)).collect::<Result<_>>()?)
+            }
+            Members::Array(array) => Fixed::Array(Program::compile(array, known)?),
+        })
+    }
+}
+
+fn membership<'a>(
+    expr: &'a Expr,
+    table: &Table,
+    columns: &[(ColumnId, usize)],
+    known: &Layout,
+) -> Option<Membership<'a>> {
+    let (equals, left, of) = match &expr.kind {
+        ExprKind::InList { equals, arg, list } => (equals, arg, Members::List(list)),
+        ExprKind::Quantified { quantifier: Quantifier::Any, operator, left, array } => {
+            (operator, left, Members::Array(array))
+        }
+        _ => return None,
+    };
+    let column = column_position(left, columns)?;
+    let ty = table.columns.get(column)?.ty.ty;
+    let fixes = |value: PgType| fits(value, ty) && !is_near(value, ty);
+    let fixed = match of {
+        Members::List(list) => list.iter().all(|item| is_given(item, known) && fixes(item.ty.ty)),
+        Members::Array(array) => is_given_array(array, known) && array.ty.ty.element().is_some_and(fixes),
+    };
+    (fixed && equals.kernel == Some(Kernel::Eq)).then_some(Membership { column, of })
+}
+
+fn is_given_array(array: &Expr, known: &Layout) -> bool {
+    match &array.kind {
+        ExprKind::Array(items) => items.iter().all(|item| is_given(item, known)),
+        ExprKind::Cast { arg, .. } => is_given_array(arg, known),
+        _ => is_given(array, known),
+    }
 }
 
 fn column_position(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> {
@@ -66,13 +202,18 @@ fn column_position(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> 
     }
 }
 
-fn comparison<'a>(expr: &'a Expr, table: &Table, columns: &[(ColumnId, usize)]) -> Option<Comparison<'a>> {
+fn comparison<'a>(
+    expr: &'a Expr,
+    table: &Table,
+    columns: &[(ColumnId, usize)],
+    known: &Layout,
+) -> Option<Comparison<'a>> {
     let ExprKind::Call { function, args } = &expr.kind else { return None };
     let [left, right] = args.as_slice() else { return None };
     let kernel = function.kernel?;
     let (column, kernel, value) = match (column_position(left, columns), column_position(right, columns)) {
-        (Some(at), None) if right.is_constant() => (at, kernel, right),
-        (None, Some(at)) if left.is_constant() => {
+        (Some(at), None) if is_given(right, known) => (at, kernel, right),
+        (None, Some(at)) if is_given(left, known) => {
             let mirrored = match kernel {
                 Kernel::Lt => Kernel::Gt,
                 Kernel::LtEq => Kernel::GtEq,
@@ -89,17 +230,25 @@ fn comparison<'a>(expr: &'a Expr, table: &Table, columns: &[(ColumnId, usize)]) 
 }
 
 impl Access {
-    /// The best access that the predicate allows: a unique index fixed wholly, else the most fixed columns.
-    fn choose(table: &Arc<Table>, columns: &[(ColumnId, usize)], predicate: &Expr) -> Result<Option<Access>> {
-        let parts = predicate.conjuncts();
-        let comparisons: Vec<Comparison<'_>> = parts.iter().filter_map(|p| comparison(p, table, columns)).collect();
-        let no_columns = Layout::new(std::iter::empty());
+    /// The best access that conditions allow, joined by AND, where the columns of `known` have values already: a unique index fixed wholly, else the most fixed columns. Rows in an order of
+    /// which only the first are wanted may also be found by an index that has it. None of these: all rows of the table.
+    pub(super) fn choose(
+        table: &Arc<Table>,
+        columns: &[(ColumnId, usize)],
+        parts: &[&Expr],
+        wanted: &Wanted,
+        known: &Layout,
+    ) -> Result<Access> {
+        let comparisons: Vec<Comparison<'_>> =
+            parts.iter().filter_map(|p| comparison(p, table, columns, known)).collect();
+        let lists: Vec<Membership<'_>> = parts.iter().filter_map(|p| membership(p, table, columns, known)).collect();
         let mut best: Option<(usize, Access)> = None;
         for (position, index) in table.indexes.iter().enumerate() {
-            if index.state != IndexState::Public || index.columns.is_empty() {
+            if index.state != IndexState::Public || (index.columns.is_empty() && position > 0) {
                 continue;
             }
-            let mut equals = Vec::new();
+            let mut fixed = Vec::new();
+            let mut among = None;
             let (mut low, mut high) = (None, None);
             for key_column in &index.columns {
                 let Some(at) = table.column_index(key_column.attnum) else { break };
@@ -107,7 +256,14 @@ impl Access {
                 let of_column = || comparisons.iter().filter(|c| c.column == at);
                 let is_one_value = |c: &&Comparison<'_>| c.kernel == Kernel::Eq && !is_near(c.value.ty.ty, ty);
                 if let Some(equal) = of_column().find(is_one_value) {
-                    equals.push(Program::compile(equal.value, &no_columns)?);
+                    fixed.push(Fixed::One(Program::compile(equal.value, known)?));
+                    continue;
+                }
+                if among.is_none()
+                    && let Some(list) = lists.iter().find(|list| list.column == at)
+                {
+                    among = Some(fixed.len());
+                    fixed.push(list.compile(known)?);
                     continue;
                 }
                 for bound in of_column() {
@@ -118,50 +274,99 @@ impl Access {
                     ];
                     for (slot, bounded) in sides {
                         if bounded && slot.is_none() {
-                            *slot = Some(Bound { value: Program::compile(bound.value, &no_columns)?, inclusive });
+                            *slot = Some(Bound { value: Program::compile(bound.value, known)?, inclusive });
                         }
                     }
                 }
                 break;
             }
-            let single = index.unique && equals.len() == index.columns.len();
-            if equals.is_empty() && (low.is_none() || high.is_none()) {
+            let whole = index.unique && !index.columns.is_empty() && fixed.len() == index.columns.len();
+            let single = whole && among.is_none();
+            let known = among.unwrap_or(fixed.len());
+            let order = if single { Some(Direction::Forward) } else { wanted.direction(table, index, known) };
+            let bounded = !fixed.is_empty() || (low.is_some() && high.is_some());
+            let stops = wanted.limited && order.is_some();
+            if !bounded && !stops {
                 continue;
             }
             let score = usize::from(single) * 1000
-                + equals.len() * 10
-                + usize::from(low.is_some() && high.is_some())
+                + usize::from(whole) * 100
+                + fixed.len() * 10
+                + usize::from(stops && !wanted.order.is_empty()) * 5
+                + usize::from(low.is_some())
+                + usize::from(high.is_some())
                 + usize::from(position == 0);
             if best.as_ref().is_none_or(|(other, _)| score > *other) {
-                best = Some((score, Access { table: table.clone(), index: position, equals, low, high, single }));
+                let tells_all = parts.len() == fixed.len();
+                let table = table.clone();
+                let access = Access { table, index: position, fixed, low, high, single, tells_all, order, all: false };
+                best = Some((score, access));
             }
         }
-        Ok(best.map(|(_, access)| access))
+        Ok(best.map_or_else(|| Access::all(table, wanted), |(_, access)| access))
+    }
+
+    fn all(table: &Arc<Table>, wanted: &Wanted) -> Access {
+        let order = wanted.direction(table, table.primary_index(), 0);
+        Access {
+            table: table.clone(),
+            index: 0,
+            fixed: Vec::new(),
+            low: None,
+            high: None,
+            single: false,
+            tells_all: false,
+            order,
+            all: true,
+        }
     }
 
     /// What comparing one of the index's columns with a value means.
-    fn fit(&self, program: &Program, column: usize, params: &[Datum], context: &EvalContext) -> Result<Fit> {
-        let value = program.run(&[], params, context)?;
+    fn fit(&self, value: Datum, column: usize, context: &EvalContext) -> Result<Fit> {
         let target = self.table.indexes[self.index].columns[column].attnum;
         let Some(at) = self.table.column_index(target) else { return Ok(Fit::Nothing) };
         fit(value, self.table.columns[at].ty.ty, &context.format.time_zone)
     }
 
-    /// The keys to look at; `None` when there can be no row.
-    fn span(&self, params: &[Datum], context: &EvalContext) -> Result<Option<Span>> {
+    /// The keys to look at, in the order of the index, for a row of what was known; none when there can be no row.
+    pub(super) fn spans(&self, row: &[Datum], params: &[Datum], context: &EvalContext) -> Result<Vec<Span>> {
         let index = &self.table.indexes[self.index];
         let mut prefix = Vec::with_capacity(INDEX_PREFIX_BYTES + 24);
         prefix.extend_from_slice(&index_prefix(&self.table, index));
-        for (position, program) in self.equals.iter().enumerate() {
-            let Some(value) = self.fit(program, position, params, context)?.equal() else { return Ok(None) };
-            self.encode(&mut prefix, position, &value);
+        let mut prefixes = vec![prefix];
+        for (position, fixed) in self.fixed.iter().enumerate() {
+            let run = |program: &Program| program.run(row, params, context);
+            let values = match fixed {
+                Fixed::One(program) => vec![run(program)?],
+                Fixed::Among(programs) => programs.iter().map(run).collect::<Result<_>>()?,
+                Fixed::Array(program) => match run(program)? {
+                    Datum::Array(array) => array.values.clone(),
+                    _ => Vec::new(),
+                },
+            };
+            let mut columns = BTreeSet::new();
+            for value in values {
+                if let Some(value) = self.fit(value, position, context)?.equal() {
+                    let mut column = Vec::new();
+                    self.encode(&mut column, position, &value);
+                    columns.insert(column);
+                }
+            }
+            prefixes = prefixes.iter().flat_map(|prefix| columns.iter().map(|c| [&prefix[..], c].concat())).collect();
         }
+        let spans = prefixes.into_iter().map(|prefix| self.span(prefix, row, params, context));
+        spans.filter_map(Result::transpose).collect()
+    }
+
+    /// The keys that begin so and are within the bounds of the column behind; none when there can be no row.
+    fn span(&self, prefix: Vec<u8>, row: &[Datum], params: &[Datum], context: &EvalContext) -> Result<Option<Span>> {
+        let index = &self.table.indexes[self.index];
         let whole = Span::prefix(&prefix);
-        let next = self.equals.len();
+        let next = self.fixed.len();
         let (mut start, mut end) = (whole.start, whole.end);
         for (bound, is_low) in [(&self.low, true), (&self.high, false)] {
             let Some(bound) = bound else { continue };
-            let fit = self.fit(&bound.value, next, params, context)?;
+            let fit = self.fit(bound.value.run(row, params, context)?, next, context)?;
             let (value, inclusive) = match if is_low { fit.low(bound.inclusive) } else { fit.high(bound.inclusive) } {
                 End::At(value, inclusive) => (value, inclusive),
                 End::Empty => return Ok(None),
@@ -187,7 +392,7 @@ impl Access {
 
     /// The one key, where the access is by a whole unique key.
     fn single_key(&self, params: &[Datum], context: &EvalContext) -> Result<Option<Bytes>> {
-        Ok(self.span(params, context)?.map(|span| span.start))
+        Ok(self.spans(&[], params, context)?.into_iter().next().map(|span| span.start))
     }
 
     /// Whether it finds one row at most.
@@ -200,51 +405,113 @@ impl Access {
         &self.table.indexes[self.index].name
     }
 
+    /// For EXPLAIN.
+    pub(super) fn describe(&self) -> String {
+        match self.all {
+            true => format!("Scan on {}", self.table.name),
+            false => format!("Lookup on {} using {}", self.table.name, self.index_name()),
+        }
+    }
+
     /// The table.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }
 
-    /// Keys of the rows that the access finds, before the rest of the predicate.
-    /// None when there are more than `max`.
-    fn row_keys(
+    /// Whether it looks only for rows with given values in the first columns of an index.
+    pub(super) fn is_keyed(&self) -> bool {
+        !self.fixed.is_empty()
+    }
+
+    /// How few rows it is likely to find, the greater the fewer.
+    pub(super) fn rank(&self) -> usize {
+        match () {
+            () if self.single => 4,
+            () if self.is_keyed() => 3,
+            () if self.low.is_some() && self.high.is_some() => 2,
+            () if !self.all => 1,
+            () => 0,
+        }
+    }
+
+    /// Whether it is of all rows of the table.
+    pub(super) fn is_of_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether the predicate is true of the rows that it finds, and need not be asked.
+    pub(super) fn tells_all(&self) -> bool {
+        self.tells_all
+    }
+
+    /// Whether it looks for the members of a long list, or of an array, of which nobody knows yet how many they are.
+    fn is_of_many(&self) -> bool {
+        self.fixed.iter().any(|fixed| match fixed {
+            Fixed::One(_) => false,
+            Fixed::Among(list) => list.len() > COMPARED_MAX,
+            Fixed::Array(_) => true,
+        })
+    }
+
+    /// Whether it finds the rows in the wanted order.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// Whether it reads an index beside the rows.
+    pub(super) fn is_by_index(&self) -> bool {
+        self.index > 0
+    }
+
+    /// Gives `visit` the keys of the rows in these spans, before the rest of the predicate, and their values where they
+    /// are at hand, as long as it says so; and tells whether that was all of them. About `few` will be wanted.
+    pub(super) fn visit(
         &self,
         view: &ReadView,
-        params: &[Datum],
+        mut spans: Vec<Span>,
         context: &EvalContext,
-        max: usize,
-    ) -> Result<Option<Vec<Bytes>>> {
-        let Some(span) = self.span(params, context)? else { return Ok(Some(Vec::new())) };
+        few: usize,
+        mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<bool>,
+    ) -> Result<bool> {
         let index = &self.table.indexes[self.index];
-        if self.single && self.index == 0 {
-            return Ok(Some(vec![span.start]));
+        let direction = self.order.unwrap_or(Direction::Forward);
+        if direction == Direction::Backward {
+            spans.reverse();
         }
+        let whole_keys = self.index == 0 && !self.fixed.is_empty() && self.fixed.len() == index.columns.len();
+        for (at, span) in spans.into_iter().enumerate() {
+            let goes_on = if whole_keys {
+                if at % CANCEL_KEYS == CANCEL_KEYS - 1 {
+                    context.check_canceled()?;
+                }
+                visit(&span.start, None)?
+            } else {
+                scan_towards(view, span, direction, few, context, |key, value| match self.index {
+                    0 => visit(key, Some(value)),
+                    _ => visit(&row_key_of_entry(&self.table, index, key, value)?, None),
+                })?
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keys of the rows that the access finds, before the rest of the predicate.
+    fn row_keys(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Vec<Bytes>> {
         let mut keys = Vec::new();
-        let all = scan(view, span, context, |key, value| {
-            keys.push(match self.index {
-                0 => Bytes::copy_from_slice(key),
-                _ => row_key_of_entry(&self.table, index, key, value)?.into(),
-            });
-            Ok(keys.len() <= max)
+        let spans = self.spans(&[], params, context)?;
+        self.visit(view, spans, context, usize::MAX, |key, _| {
+            keys.push(Bytes::copy_from_slice(key));
+            Ok(true)
         })?;
-        Ok(all.then_some(keys))
+        Ok(keys)
     }
 }
 
-/// `SELECT expressions FROM table WHERE …` by an [`Access`].
-#[derive(Debug)]
-pub struct DirectSelect {
-    access: Access,
-    filter: Program,
-    output: Vec<Program>,
-    /// Where the output is just these columns of the row.
-    plain: Option<Vec<usize>>,
-    /// For each column of the table, whether the filter or the output looks at it.
-    wanted: Vec<bool>,
-}
-
 /// Columns of a statement, with their positions in the table.
-type Positions = Vec<(ColumnId, usize)>;
+pub(super) type Positions = Vec<(ColumnId, usize)>;
 
 /// The table, columns and predicate of `Filter(Scan)`, where nothing else is asked.
 fn filtered_scan(rel: &Rel) -> Option<(&Arc<Table>, Positions, &Expr)> {
@@ -254,7 +521,7 @@ fn filtered_scan(rel: &Rel) -> Option<(&Arc<Table>, Positions, &Expr)> {
 }
 
 /// The layout of a stored row: its columns in the table's order.
-fn row_layout(table: &Table, columns: &[(ColumnId, usize)]) -> Layout {
+pub(super) fn row_layout(table: &Table, columns: &[(ColumnId, usize)]) -> Layout {
     let by_position = (0..table.columns.len()).map(|at| {
         let known = columns.iter().find(|(_, index)| *index == at).map(|(id, _)| *id);
         known.unwrap_or(ColumnId(u32::MAX))
@@ -262,111 +529,7 @@ fn row_layout(table: &Table, columns: &[(ColumnId, usize)]) -> Layout {
     Layout::new(by_position)
 }
 
-impl DirectSelect {
-    /// Compiles the query, if it has the shape.
-    ///
-    /// # Errors
-    /// Expressions that the row evaluator cannot run.
-    pub fn compile(rel: &Rel) -> Result<Option<DirectSelect>> {
-        let Rel::Project { input, columns: output } = rel else { return Ok(None) };
-        let Some((table, columns, predicate)) = filtered_scan(input) else { return Ok(None) };
-        if predicate.has_subquery() || output.iter().any(|(_, e)| e.has_subquery()) {
-            return Ok(None);
-        }
-        let Some(access) = Access::choose(table, &columns, predicate)? else { return Ok(None) };
-        // What finds many rows may have to begin anew in the general form, which a volatile function would notice.
-        if !access.single && crate::lower::is_volatile(rel) {
-            return Ok(None);
-        }
-        let layout = row_layout(table, &columns);
-        let plain = output.iter().map(|(_, e)| column_index_of(e, &columns)).collect();
-        let mut wanted = vec![false; table.columns.len()];
-        for expr in output.iter().map(|(_, e)| e).chain([predicate]) {
-            expr.walk(&mut |e| {
-                if let Some(slot) = column_index_of(e, &columns).and_then(|at| wanted.get_mut(at)) {
-                    *slot = true;
-                }
-            });
-        }
-        Ok(Some(DirectSelect {
-            wanted,
-            filter: Program::compile(predicate, &layout)?,
-            output: output.iter().map(|(_, e)| Program::compile(e, &layout)).collect::<Result<_>>()?,
-            plain,
-            access,
-        }))
-    }
-
-    /// How it finds its rows.
-    pub fn access(&self) -> &Access {
-        &self.access
-    }
-
-    /// Runs it. `None` when there is more than should be held at once: the general form gives its rows bit by bit.
-    ///
-    /// # Errors
-    /// Evaluation errors, the store's errors, cancellation.
-    pub fn run(&self, view: &ReadView, params: &[Datum], context: &EvalContext) -> Result<Option<Vec<Vec<Datum>>>> {
-        let mut rows = Vec::new();
-        let table = &self.access.table;
-        let mut bytes = 0;
-        if self.access.index == 0 && !self.access.single {
-            let Some(span) = self.access.span(params, context)? else { return Ok(Some(rows)) };
-            let mut looked_at = 0;
-            let all = scan(view, span, context, |key, value| {
-                looked_at += 1;
-                bytes += value.len();
-                self.visit(key, value, params, context, &mut rows)?;
-                Ok(looked_at <= DIRECT_ROWS_MAX && bytes <= DIRECT_BYTES_MAX)
-            })?;
-            return Ok(all.then_some(rows));
-        }
-        let Some(keys) = self.access.row_keys(view, params, context, DIRECT_ROWS_MAX)? else { return Ok(None) };
-        for key in keys {
-            let found = stored(view.get_with(&key, |value| match value {
-                Some(value) => {
-                    bytes += value.len();
-                    self.visit(&key, value, params, context, &mut rows)
-                }
-                None if self.access.index == 0 => Ok(()),
-                None => Err(stratos_types::Error::new(
-                    stratos_types::ErrorKind::DataCorrupted,
-                    format!(
-                        "index \"{}\" of table \"{}\" names a row that is not there",
-                        self.access.index_name(),
-                        table.name
-                    ),
-                )),
-            }))?;
-            found?;
-            if bytes > DIRECT_BYTES_MAX && !self.access.single {
-                return Ok(None);
-            }
-        }
-        Ok(Some(rows))
-    }
-
-    fn visit(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        params: &[Datum],
-        context: &EvalContext,
-        rows: &mut Vec<Vec<Datum>>,
-    ) -> Result<()> {
-        let row = decode_columns(&self.access.table, key, value, |at| self.wanted[at])?;
-        if self.filter.run(&row, params, context)? != Datum::Bool(true) {
-            return Ok(());
-        }
-        rows.push(match &self.plain {
-            Some(positions) => positions.iter().map(|at| row[*at].clone()).collect(),
-            None => self.output.iter().map(|p| p.run(&row, params, context)).collect::<Result<_>>()?,
-        });
-        Ok(())
-    }
-}
-
-fn column_index_of(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> {
+pub(super) fn column_index_of(expr: &Expr, columns: &[(ColumnId, usize)]) -> Option<usize> {
     match &expr.kind {
         ExprKind::Column(id) => columns.iter().find(|(c, _)| c == id).map(|(_, at)| *at),
         _ => None,
@@ -390,8 +553,10 @@ impl DirectChange {
         if predicate.has_subquery() || plan.returns_query() {
             return Ok(None);
         }
-        let access = Access::choose(table, &columns, predicate)?;
-        Ok(access.map(|access| DirectChange { access, plan: plan.clone() }))
+        let access = Access::choose(table, &columns, &predicate.conjuncts(), &Wanted::default(), &Layout::default())?;
+        // Comparing each row with each member of a long list is worse than planning.
+        let compares = !access.tells_all && access.is_of_many();
+        Ok((!access.all && !compares).then(|| DirectChange { access, plan: plan.clone() }))
     }
 
     /// How it finds its rows.
@@ -412,14 +577,15 @@ impl DirectChange {
         let keys = if fixed {
             self.access.single_key(context.params, context.eval)?.into_iter().collect()
         } else {
-            let keys = self.access.row_keys(&context.transaction.view(), context.params, context.eval, usize::MAX)?;
-            keys.unwrap_or_default()
+            self.access.row_keys(&context.transaction.view(), context.params, context.eval)?
         };
+        // What has changed since is asked in any case.
+        let verify = !self.access.tells_all;
         for (at, key) in keys.into_iter().enumerate() {
             if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
                 breathe(context.eval).await?;
             }
-            let target = Target { key, others: Vec::new(), verify: true, fixed };
+            let target = Target { key, others: Vec::new(), verify, fixed };
             self.plan.change(context, &mut writer, target, &mut changes, &mut departed).await?;
         }
         if !rules.incoming.is_empty() {

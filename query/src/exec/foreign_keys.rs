@@ -79,11 +79,18 @@ pub async fn require_parents(
     (key, moved): (&[u8], bool),
 ) -> Result<bool> {
     let mut settled = true;
-    for outgoing in rules.outgoing.iter().filter(|o| o.key.table != rules.table.oid) {
-        let values = values_of(&rules.table, &outgoing.key.columns, new);
+    for outgoing in &rules.outgoing {
         let waits = context.deferred.waits(outgoing.constraint.oid, outgoing.key.deferral());
+        // Parents in the table itself may come with the same statement.
+        if !waits && outgoing.key.table == rules.table.oid {
+            continue;
+        }
+        let values = values_of(&rules.table, &outgoing.key.columns, new);
         // What was noted of the row by its former key is to be found by the new one.
         if !(waits && moved) && old.is_some_and(|old| values_of(&rules.table, &outgoing.key.columns, old) == values) {
+            continue;
+        }
+        if old.is_some() && refers_to_nothing(outgoing, &values) {
             continue;
         }
         if waits {
@@ -99,8 +106,17 @@ pub async fn require_parents(
     Ok(settled)
 }
 
+/// Whether a row with these values in the columns of a foreign key has no parent to look for, and nothing to complain of.
+fn refers_to_nothing(outgoing: &Outgoing, values: &[Datum]) -> bool {
+    match outgoing.key.match_full {
+        true => values.iter().all(Datum::is_null),
+        false => values.iter().any(Datum::is_null),
+    }
+}
+
 /// The same for rows that the statement has written before their parents were all there, as they are now: for all of their
-/// parents, or only for those in the table itself.
+/// parents, or only for those in the table itself. What waits for the end was noted as they were written, unless a foreign key
+/// did it (`cascaded`).
 ///
 /// # Errors
 /// 23503, and waiting for a parent's lock may fail.
@@ -109,6 +125,7 @@ pub async fn require_late(
     rules: &TableRules,
     keys: Vec<Bytes>,
     all: bool,
+    cascaded: bool,
 ) -> Result<()> {
     let mut done = HashSet::with_capacity(keys.len());
     for (at, key) in keys.into_iter().filter(|key| done.insert(key.clone())).enumerate() {
@@ -119,16 +136,14 @@ pub async fn require_late(
         let Some(value) = stored(context.transaction.get(&key))? else { continue };
         let row = decode_row(&rules.table, &key, &value)?;
         for outgoing in rules.outgoing.iter().filter(|o| all || o.key.table == rules.table.oid) {
+            let values = values_of(&rules.table, &outgoing.key.columns, &row);
             if context.deferred.waits(outgoing.constraint.oid, outgoing.key.deferral()) {
-                context.deferred.note_child(
-                    context.transaction,
-                    rules.table.oid,
-                    outgoing.constraint.oid,
-                    key.clone(),
-                )?;
+                if cascaded && !refers_to_nothing(outgoing, &values) {
+                    let (table, constraint) = (rules.table.oid, outgoing.constraint.oid);
+                    context.deferred.note_child(context.transaction, table, constraint, key.clone())?;
+                }
                 continue;
             }
-            let values = values_of(&rules.table, &outgoing.key.columns, &row);
             require_parent(context, rules, outgoing, values, &row).await?;
         }
     }
@@ -329,7 +344,7 @@ pub async fn after_departure(
     }
     for (rules, keys) in moved {
         deferred_keys::require_unique_late(context, &rules, &keys).await?;
-        require_late(context, &rules, keys, true).await?;
+        require_late(context, &rules, keys, true, true).await?;
     }
     Ok(())
 }

@@ -4,15 +4,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::LockMode;
+use stratos_replication::{LockMode, ReadView};
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
-use super::dml::{Assignments, SOURCE_CHUNK_ROWS, columns_as, compile_all, is_true, run_all, source_rows, with_tables};
+use super::dml::{SOURCE_CHUNK_ROWS, columns_as, compile_all, run_all, source_rows, with_tables};
 use super::foreign_keys::{Departed, after_departure};
+use super::on_conflict::ConflictUpdate;
 use super::returning::Returns;
 use super::rules::TableRules;
 use super::write::{Conflict, Inserted, TableWriter};
-use super::{BREATHE_ROWS, Changes, StatementContext, breathe, row_locks};
+use super::{BREATHE_ROWS, Changes, StatementContext, breathe, row_locks, violations};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
 use crate::ir::{Expr, Insert, InsertSource, Rel};
@@ -39,7 +40,7 @@ pub struct InsertPlan {
 struct ConflictPlan {
     /// Positions of arbiter indexes; empty is any.
     arbiters: Vec<usize>,
-    update: Option<(Assignments, Option<Program>)>,
+    update: Option<ConflictUpdate>,
 }
 
 impl InsertPlan {
@@ -73,14 +74,7 @@ impl InsertPlan {
                             .ok_or_else(|| Error::internal("arbiter index is gone"))
                     })
                     .collect::<Result<_>>()?;
-                let layout = Layout::new(insert.target.iter().chain(&on_conflict.excluded).copied());
-                let update = match &on_conflict.update {
-                    None => None,
-                    Some(assignments) => Some((
-                        Assignments::compile(assignments, &layout)?,
-                        on_conflict.filter.as_ref().map(|f| Program::compile(f, &layout)).transpose()?,
-                    )),
-                };
+                let update = ConflictUpdate::compile(&insert.table, &insert.target, on_conflict)?;
                 Some(ConflictPlan { arbiters, update })
             }
         };
@@ -152,6 +146,7 @@ impl InsertPlan {
             changes: Changes::default(),
             updated_keys: HashSet::new(),
             departed: Vec::new(),
+            view: self.conflict.as_ref().and_then(|c| c.update.as_ref()?.snapshot(context)),
         };
         match &self.insert.source {
             InsertSource::Rows(_) => {
@@ -165,7 +160,10 @@ impl InsertPlan {
             }
             InsertSource::Query(rel) if self.locks => {
                 let (rows, _charge) = row_locks::run(context, rel).await?.into_parts();
-                for source_row in rows {
+                for (at, source_row) in rows.into_iter().enumerate() {
+                    if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
+                        breathe(context.eval).await?;
+                    }
                     let row = run_all(&self.values[0], &source_row, context)?;
                     run.insert(context, row).await?;
                 }
@@ -173,9 +171,13 @@ impl InsertPlan {
             InsertSource::Query(rel) => {
                 let mut source = source_rows(context, rel).await?;
                 let plain = self.conflict.is_none() && self.returning.is_none();
+                let loads = plain && self.rules.loads();
                 while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
                     if plain {
                         run.insert_all(context, &rows).await?;
+                        if loads {
+                            violations::loaded(context.transaction.load().await, context)?;
+                        }
                         breathe(context.eval).await?;
                         continue;
                     }
@@ -187,6 +189,7 @@ impl InsertPlan {
                 }
             }
         }
+        violations::loaded(context.transaction.finish_load().await, context)?;
         let InsertRun { mut changes, departed, mut writer, .. } = run;
         after_departure(context, &self.rules, departed).await?;
         writer.finish(context).await?;
@@ -202,6 +205,8 @@ struct InsertRun<'a> {
     /// Rows that the command put in or changed: Postgres refuses to change one twice.
     updated_keys: HashSet<Bytes>,
     departed: Vec<Departed>,
+    /// See [`ConflictUpdate::snapshot`].
+    view: Option<Arc<ReadView>>,
 }
 
 impl InsertRun<'_> {
@@ -232,8 +237,8 @@ impl InsertRun<'_> {
             match (self.writer.insert(context, &row, arbiters).await?, update) {
                 (Inserted::Yes(key), _) => return self.count(context, &row, key),
                 (Inserted::Conflict(_), None) => return Ok(()),
-                (Inserted::Conflict(conflict), Some((assignments, filter))) => {
-                    if self.update(context, conflict, &row, assignments, filter).await? {
+                (Inserted::Conflict(conflict), Some(update)) => {
+                    if self.update(context, conflict, &row, update).await? {
                         return Ok(());
                     }
                 }
@@ -251,8 +256,7 @@ impl InsertRun<'_> {
         context: &mut StatementContext<'_>,
         conflict: Conflict,
         excluded: &[Datum],
-        assignments: &Assignments,
-        filter: &Option<Program>,
+        update: &ConflictUpdate,
     ) -> Result<bool> {
         let table = &self.plan.rules.table;
         let Conflict { index, taken, row_key } = conflict;
@@ -272,13 +276,10 @@ impl InsertRun<'_> {
                 "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
             ));
         }
-        let mut both = old.clone();
-        both.extend_from_slice(excluded);
-        if !is_true(filter, &both, context)? {
+        let Some(new) = update.new_row(context, &self.view, &old, excluded).await? else {
             return Ok(true);
-        }
+        };
         self.updated_keys.insert(row_key.clone());
-        let new = assignments.apply(&old, &both, context)?;
         let stored = StoredRow { key: row_key, values: old };
         let key = self.writer.update(context, &stored, &new).await?;
         self.count(context, &new, key)?;

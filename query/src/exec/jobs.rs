@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratos_replication::{Direction, ScanCursor, Span};
+use stratos_replication::{Direction, Error as StoreError, ScanCursor, Span};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::rules::TableRules;
@@ -140,6 +140,7 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
     let vacant = stored(context.transaction.is_vacant(index_span(&table, index)))?;
     loop {
         breathe(context.eval).await?;
+        loaded(context.transaction.load().await, context, &table)?;
         let (rows, more) = next_rows(&mut cursor, &table)?;
         for row in &rows {
             let entry = index_entry(&table, index, &row.key, &row.values)?;
@@ -148,8 +149,23 @@ pub async fn build_index(context: &mut StatementContext<'_>, table: u32, index: 
             }
         }
         if !more {
+            loaded(context.transaction.finish_load().await, context, &table)?;
             return no_equals(context, &table, index);
         }
+    }
+}
+
+/// What came of loading a part of what is written: a key that was there already is a duplicate.
+fn loaded(
+    result: std::result::Result<(), StoreError>,
+    context: &mut StatementContext<'_>,
+    table: &Table,
+) -> Result<()> {
+    let Err(StoreError::WriteConflict { key }) = &result else { return stored(result) };
+    let view = context.transaction.newest_view();
+    match violations::occupant(std::iter::once(table), &view, key)? {
+        Some((_, index, row)) => Err(could_not_create(table, index, &row, &context.eval.format)),
+        None => stored(result),
     }
 }
 
@@ -224,6 +240,7 @@ pub async fn rewrite(
     let mut encoder = RowEncoder::new(to);
     loop {
         breathe(context.eval).await?;
+        loaded(context.transaction.load().await, context, to)?;
         let (rows, more) = next_rows(&mut cursor, from)?;
         for row in rows {
             let mut values = Vec::with_capacity(sources.len());
@@ -256,6 +273,7 @@ pub async fn rewrite(
             break;
         }
     }
+    loaded(context.transaction.finish_load().await, context, to)?;
     for index in rules.deferrable_keys() {
         no_equals(context, to, index)?;
     }

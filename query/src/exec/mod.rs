@@ -2,7 +2,7 @@
 //!
 //! - [`rules`]: what must hold for a table's rows, compiled once per plan
 //! - [`mod@write`]: one row in, changed or out, with its index entries, constraints and foreign keys
-//! - [`insert`], [`change`], [`returning`]: INSERT, UPDATE and DELETE, RETURNING; [`dml`]: what they share
+//! - [`insert`], [`on_conflict`], [`change`], [`returning`]: INSERT, UPDATE and DELETE, RETURNING; [`dml`]: what they share
 //! - [`direct`]: statement shapes that are gets and writes by key
 //! - [`jobs`], [`online_index`]: what DDL does to rows
 //! - [`foreign_keys`], [`deferred`]: what refers to what, now and at the end of the transaction
@@ -12,10 +12,15 @@ pub mod change;
 pub mod deferred;
 pub mod deferred_keys;
 pub mod direct;
+mod direct_aggregate;
+mod direct_join;
+pub mod direct_select;
+mod direct_system;
 mod dml;
 pub mod foreign_keys;
 pub mod insert;
 pub mod jobs;
+mod on_conflict;
 pub mod online_index;
 mod returning;
 pub mod row_locks;
@@ -84,18 +89,32 @@ fn scan(
     view: &ReadView,
     span: Span,
     context: &EvalContext,
+    visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+) -> Result<bool> {
+    scan_towards(view, span, Direction::Forward, usize::MAX, context, visit)
+}
+
+/// As [`scan`], in a direction; about `few` items will be wanted.
+fn scan_towards(
+    view: &ReadView,
+    span: Span,
+    direction: Direction,
+    few: usize,
+    context: &EvalContext,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
 ) -> Result<bool> {
-    let mut cursor = view.scan(span, Direction::Forward);
+    let mut cursor = view.scan(span, direction);
+    let mut rows = few.clamp(1, SCAN_CHUNK_ROWS);
     // Whether more follows, as long as the visitor wants it.
     let mut step = || {
         context.check_canceled()?;
         let mut outcome = Ok(true);
-        let more = stored(cursor.next_chunk(SCAN_CHUNK_ROWS, SCAN_CHUNK_BYTES, &mut |key, value| {
+        let more = stored(cursor.next_chunk(rows, SCAN_CHUNK_BYTES, &mut |key, value| {
             if matches!(outcome, Ok(true)) {
                 outcome = visit(key, value);
             }
         }))?;
+        rows = (rows * 2).min(SCAN_CHUNK_ROWS);
         Ok::<_, Error>(outcome?.then_some(more))
     };
     match step()? {
@@ -113,7 +132,7 @@ fn scan(
 }
 
 /// Runs what may take long, on a thread that has other tasks too: they go elsewhere meanwhile.
-fn beside_others<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn beside_others<T>(work: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread) {
         true => tokio::task::block_in_place(work),

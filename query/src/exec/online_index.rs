@@ -2,17 +2,20 @@
 //!
 //! Each step is a transaction that waits for everybody who writes the table by the step before: they hold on to the table's
 //! descriptor. Between write-only and public the backfill goes through the table in small transactions, each of which holds on
-//! to the descriptor too, so that other schema changes come between two of them and never into one.
+//! to the descriptor too, so that other schema changes come between two of them and never into one. A few of them are being
+//! committed while the next one is made.
 //!
 //! Nobody is told of the index before it is public. What ends the build earlier takes the index away again: an error or a
 //! cancel request at once, the end of the process at the next start.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use stratos_replication::{Direction, Isolation, LockMode, LockOutcome, Span, TableLockMode, Transaction, WaitPolicy};
 use stratos_types::{Error, ErrorKind, FormatOptions, Result};
+use tokio::task::JoinHandle;
 
 use super::jobs::{could_not_create, index_of, next_rows};
 use super::{store_error, stored};
@@ -24,6 +27,8 @@ use crate::session::Host;
 
 /// Most attempts at a chunk of the backfill that keeps colliding with writers.
 const ATTEMPTS_MAX: usize = 1_000;
+/// Chunks of the backfill that are being committed at a time.
+const COMMITS_MAX: usize = 4;
 /// How a step holds the table's descriptor, and how the backfill does.
 const ALONE: LockMode = LockMode::Table(TableLockMode::AccessExclusive);
 const AS_WRITER: LockMode = LockMode::Table(TableLockMode::RowExclusive);
@@ -167,55 +172,94 @@ async fn step(
     Ok(())
 }
 
+/// Where the backfill is: a storage of the table, and the key in it at which it goes on; none at the beginning.
+type Place = Option<(u32, Bytes)>;
+
 /// Puts an entry for every row. Writers keep up the entries of what they write.
 async fn backfill(engine: &Arc<Engine>, target: Target, host: &Arc<dyn Host>) -> Result<()> {
-    let mut at: Option<(u32, Bytes)> = None;
+    let mut at: Place = None;
     let mut attempts = 0;
+    let mut commits: VecDeque<(Place, JoinHandle<Result<()>>)> = VecDeque::new();
+    let mut last = false;
     loop {
+        while commits.len() >= COMMITS_MAX || last && !commits.is_empty() {
+            let Some((place, commit)) = commits.pop_front() else { break };
+            let ended = unless_canceled(host, async { commit.await.map_err(Error::internal)? }).await;
+            match ended {
+                Ok(()) => attempts = 0,
+                Err(error) => {
+                    attempts += 1;
+                    passes(error, attempts)?;
+                    // From there again: entries that are there already are put once more.
+                    at = first(at, place);
+                    last = false;
+                }
+            }
+        }
+        if last {
+            return Ok(());
+        }
         let table = engine.latest_catalog(target.database)?.tables.get(&target.table).cloned().ok_or_else(gone)?;
         // A table that was written anew, or emptied, has got its entries in the new storage with that.
         if at.as_ref().is_some_and(|(storage, _)| *storage != table.storage) {
-            return Ok(());
+            last = true;
+            continue;
         }
         let start = match &at {
             Some((_, start)) => start.clone(),
             None => index_span(&table, table.primary_index()).start,
         };
-        let build = Build { engine, target, table: &table };
+        let build = Build { engine: engine.clone(), target, table: table.clone() };
         match unless_canceled(host, build.chunk(start)).await {
-            Ok(Chunk::Last) => return Ok(()),
-            Ok(Chunk::Next(next)) => at = Some((table.storage, next)),
-            Ok(Chunk::OtherTable) => {}
+            Ok(Some(Chunk { transaction, held, next })) => {
+                let place = at.clone();
+                match next {
+                    Some(next) => at = Some((table.storage, next)),
+                    None => last = true,
+                }
+                commits.push_back((place, tokio::spawn(build.finish(transaction, held))));
+            }
+            Ok(None) => {}
             Err(error) => {
                 attempts += 1;
-                let passing = matches!(error.kind(), ErrorKind::SerializationFailure | ErrorKind::DeadlockDetected);
-                if !passing || attempts >= ATTEMPTS_MAX {
-                    return Err(error);
-                }
-                continue;
+                passes(error, attempts)?;
             }
         }
-        attempts = 0;
     }
 }
 
-/// What came of a part of the backfill.
-enum Chunk {
+/// Lets an error pass that another attempt may not meet.
+fn passes(error: Error, attempts: usize) -> Result<()> {
+    let passing = matches!(error.kind(), ErrorKind::SerializationFailure | ErrorKind::DeadlockDetected);
+    if passing && attempts < ATTEMPTS_MAX { Ok(()) } else { Err(error) }
+}
+
+/// Which of two places comes first. In a storage that is gone there is nothing to do.
+fn first(one: Place, other: Place) -> Place {
+    match (one, other) {
+        (Some(one), Some(other)) if one.0 == other.0 => Some(one.min(other)),
+        (Some(one), Some(_)) => Some(one),
+        _ => None,
+    }
+}
+
+/// A part of the backfill, ready to be committed.
+struct Chunk {
+    transaction: Transaction,
+    /// Rows that somebody holds.
+    held: Vec<Bytes>,
     /// The key at which the next one starts.
-    Next(Bytes),
-    Last,
-    /// The table's descriptor changed before it could be held on to.
-    OtherTable,
+    next: Option<Bytes>,
 }
 
 /// A backfill as of one descriptor of the table.
-struct Build<'a> {
-    engine: &'a Arc<Engine>,
+struct Build {
+    engine: Arc<Engine>,
     target: Target,
-    table: &'a Arc<Table>,
+    table: Arc<Table>,
 }
 
-impl Build<'_> {
+impl Build {
     /// Begins a transaction that holds on to the table's descriptor; none if it is another one by now.
     async fn begin(&self) -> Result<Option<Transaction>> {
         let mut transaction = self.engine.store().begin(Isolation::ReadCommitted, false);
@@ -229,13 +273,18 @@ impl Build<'_> {
         Ok(Some(transaction))
     }
 
-    async fn chunk(&self, start: Bytes) -> Result<Chunk> {
-        let Some(mut transaction) = self.begin().await? else { return Ok(Chunk::OtherTable) };
-        let index = index_of(self.table, self.target.index).map_err(|_| gone())?;
-        let end = index_span(self.table, self.table.primary_index()).end;
+    fn index(&self) -> Result<&Index> {
+        index_of(&self.table, self.target.index).map_err(|_| gone())
+    }
+
+    /// The next part; none when the table's descriptor has changed before it could be held on to.
+    async fn chunk(&self, start: Bytes) -> Result<Option<Chunk>> {
+        let Some(mut transaction) = self.begin().await? else { return Ok(None) };
+        let index = self.index()?;
+        let end = index_span(&self.table, self.table.primary_index()).end;
         let mut cursor = transaction.view().scan(Span { start, end }, Direction::Forward);
         let (rows, more) = loop {
-            let (rows, more) = next_rows(&mut cursor, self.table)?;
+            let (rows, more) = next_rows(&mut cursor, &self.table)?;
             // A step among many deleted rows can be without any, and that is not the end.
             if !rows.is_empty() || !more {
                 break (rows, more);
@@ -243,7 +292,7 @@ impl Build<'_> {
             tokio::task::yield_now().await;
         };
         drop(cursor);
-        let Some(last) = rows.last() else { return Ok(Chunk::Last) };
+        let Some(last) = rows.last() else { return Ok(Some(Chunk { transaction, held: Vec::new(), next: None })) };
         // The first key behind the chunk: keys are prefix-free, so nothing lies between a key and the key with a zero behind.
         let mut next = last.key.to_vec();
         next.push(0);
@@ -254,13 +303,22 @@ impl Build<'_> {
                 held.push(row.key);
             }
         }
+        Ok(Some(Chunk { transaction, held, next: more.then(|| next.into()) }))
+    }
+
+    /// Commits a part, and the rows that were held one by one.
+    async fn finish(self, transaction: Transaction, held: Vec<Bytes>) -> Result<()> {
         transaction.commit().await.map_err(store_error)?;
+        let index = self.index()?;
         for key in held {
-            let Some(mut transaction) = self.begin().await? else { return Ok(Chunk::OtherTable) };
+            let Some(mut transaction) = self.begin().await? else {
+                // By the new descriptor, from where this part began.
+                return Err(Error::new(ErrorKind::SerializationFailure, "the table has changed"));
+            };
             self.put_entry(&mut transaction, index, &key, WAIT).await?;
             transaction.commit().await.map_err(store_error)?;
         }
-        Ok(if more { Chunk::Next(next.into()) } else { Chunk::Last })
+        Ok(())
     }
 
     /// Puts the entry of a row as it is now, and keeps writers off the row meanwhile: an entry that a writer is about to remove
@@ -277,13 +335,13 @@ impl Build<'_> {
             return Ok(false);
         };
         let Some(value) = current else { return Ok(true) };
-        let row = decode_row(self.table, row_key, &value)?;
-        let entry = index_entry(self.table, index, row_key, &row)?;
+        let row = decode_row(&self.table, row_key, &value)?;
+        let entry = index_entry(&self.table, index, row_key, &row)?;
         if entry.unique {
             match stored(transaction.lock(&entry.key, LockMode::Update, wait).await)? {
                 LockOutcome::Skipped => return Ok(false),
                 LockOutcome::Granted { current: Some(other), .. } if other != entry.value => {
-                    return Err(could_not_create(self.table, index, &row, &FormatOptions::default()));
+                    return Err(could_not_create(&self.table, index, &row, &FormatOptions::default()));
                 }
                 LockOutcome::Granted { .. } => {}
             }

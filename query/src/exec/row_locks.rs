@@ -369,6 +369,8 @@ impl Rewrite {
             Rel::Filter { input, predicate } => {
                 Rel::Filter { input: Box::new(self.rel(input)?), predicate: predicate.clone() }
             }
+            // The numbers of rows WITH TIES.
+            Rel::Window { input, calls } => Rel::Window { input: Box::new(self.rel(input)?), calls: calls.clone() },
             Rel::Sort { input, keys } => Rel::Sort { input: Box::new(self.rel(input)?), keys: keys.clone() },
             Rel::Project { input, columns } => {
                 let input = self.rel(input)?;

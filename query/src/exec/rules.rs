@@ -186,6 +186,11 @@ impl TableRules {
         self.maintained_indexes().filter(|index| index.deferrable.is_some())
     }
 
+    /// Whether an insert never looks for what it wrote: neither foreign keys nor deferrable keys are checked at its end.
+    pub fn loads(&self) -> bool {
+        self.outgoing.is_empty() && self.deferrable_keys().next().is_none()
+    }
+
     /// Secondary indexes that writes must keep, complete or not yet.
     pub fn maintained_indexes(&self) -> impl Iterator<Item = &Index> {
         self.table.indexes[1..].iter()

@@ -1,9 +1,9 @@
 //! The errors that constraints give, in Postgres's words and with the fields that frameworks read.
 
-use stratos_replication::ReadView;
+use stratos_replication::{Error as StoreError, ReadView};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
-use super::stored;
+use super::{StatementContext, stored};
 use crate::catalog::{Column, Constraint, ForeignKey, Index, IndexState, Snapshot, Table};
 use crate::rows::{decode_row, index_prefix, row_key_of_entry};
 
@@ -88,7 +88,34 @@ pub fn unique(table: &Table, index: &Index, row: &[Datum], format: &FormatOption
 /// # Errors
 /// The store's, and damaged rows.
 pub fn at_commit(catalog: &Snapshot, view: &ReadView, key: &[u8], format: &FormatOptions) -> Result<Option<Error>> {
-    let owner = catalog.tables.values().find_map(|table| {
+    let tables = catalog.tables.values().map(AsRef::as_ref);
+    let found = occupant(tables, view, key)?;
+    Ok(found.map(|(table, index, row)| unique(table, index, &row, format)))
+}
+
+/// What came of loading a part of what a statement inserts ([`stratos_replication::Transaction::load`]).
+///
+/// # Errors
+/// 23505 for a key that was there already, and the store's.
+pub fn loaded(result: std::result::Result<(), StoreError>, context: &mut StatementContext<'_>) -> Result<()> {
+    let Err(StoreError::WriteConflict { key }) = &result else { return stored(result) };
+    let view = context.transaction.newest_view();
+    match at_commit(&context.eval.catalog, &view, key, &context.eval.format)? {
+        Some(duplicate) => Err(duplicate),
+        None => stored(result),
+    }
+}
+
+/// The row that has a unique key in one of the tables; none when the key is no such key, or is free.
+///
+/// # Errors
+/// The store's, and damaged rows.
+pub fn occupant<'a>(
+    mut tables: impl Iterator<Item = &'a Table>,
+    view: &ReadView,
+    key: &[u8],
+) -> Result<Option<(&'a Table, &'a Index, Vec<Datum>)>> {
+    let owner = tables.find_map(|table| {
         let index = table.indexes.iter().find(|index| key.starts_with(&index_prefix(table, index)))?;
         Some((table, index, std::ptr::eq(index, table.primary_index())))
     });
@@ -104,7 +131,7 @@ pub fn at_commit(catalog: &Snapshot, view: &ReadView, key: &[u8], format: &Forma
         let Some(value) = stored(view.get(&row_key))? else { return Ok(None) };
         decode_row(table, &row_key, &value)?
     };
-    Ok(Some(unique(table, index, &row, format)))
+    Ok(Some((table, index, row)))
 }
 
 /// 23503 at the referencing side.
@@ -155,4 +182,11 @@ pub fn still_referenced(
     of_table(error, child)
         .with_constraint(constraint.name.clone())
         .with_detail(format!("Key {shown} is still referenced from table \"{}\".", child.name))
+}
+
+/// 55000 of ON CONFLICT over a key that may hold duplicates for a while.
+pub fn no_arbiter(table: &Table, index: &Index) -> Error {
+    let message = "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters";
+    let error = Error::new(ErrorKind::ObjectNotInPrerequisiteState, message);
+    of_table(error, table).with_constraint(index.name.clone())
 }

@@ -5,6 +5,7 @@ use stratos_replication::{Error as StoreError, LockMode, LockOutcome, Span, Time
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::TableRules;
+use super::violations::no_arbiter;
 use super::{StatementContext, deferred_keys, foreign_keys, stored};
 use crate::catalog::{Index, IndexState, Table};
 use crate::rows::{
@@ -41,6 +42,17 @@ pub enum Inserted {
 pub struct Locked {
     /// The row as it is now; none when it is gone.
     pub row: Option<Vec<Datum>>,
+    /// Whether it changed, or went, since the statement's snapshot.
+    pub changed: bool,
+    /// When that was committed.
+    pub version: Timestamp,
+}
+
+/// A [`Locked`] row as it is stored.
+#[derive(Debug)]
+pub struct LockedValue {
+    /// Its value now; none when it is gone.
+    pub value: Option<Bytes>,
     /// Whether it changed, or went, since the statement's snapshot.
     pub changed: bool,
     /// When that was committed.
@@ -164,7 +176,7 @@ impl<'a> TableWriter<'a> {
         let (rules, all) = (self.rules, self.state.cascades || self.state.orphans);
         let keys = std::mem::take(&mut self.state.unsettled);
         deferred_keys::require_unique_late(context, rules, &keys).await?;
-        foreign_keys::require_late(context, rules, keys, all).await
+        foreign_keys::require_late(context, rules, keys, all, self.state.cascades).await
     }
 
     /// Keys of rows whose parents have still to be looked for.
@@ -325,7 +337,8 @@ impl<'a> TableWriter<'a> {
     /// positions (all when empty).
     ///
     /// # Errors
-    /// Constraint violations and the store's errors.
+    /// Constraint violations and the store's errors; 55000 when the first deferrable key is come to before a conflict: Postgres
+    /// looks at all keys in the order of their OIDs until one stands in the way, and does not look at deferrable ones.
     pub async fn insert(
         &mut self,
         context: &mut StatementContext<'_>,
@@ -337,6 +350,8 @@ impl<'a> TableWriter<'a> {
         let key = self.new_key(context, row).await?;
         let tolerates =
             |index: usize| on_conflict.is_some_and(|arbiters| arbiters.is_empty() || arbiters.contains(&index));
+        let any = on_conflict.is_some_and(<[usize]>::is_empty);
+        let barrier = self.rules.deferrable_keys().filter(|_| any).min_by_key(|index| index.oid);
         let mut entries: Vec<Option<IndexEntry>> = Vec::with_capacity(table.indexes.len());
         entries.push(None);
         for index in &table.indexes[1..] {
@@ -350,8 +365,9 @@ impl<'a> TableWriter<'a> {
             if tolerated && on_conflict.is_none() {
                 continue;
             }
+            let barrier = if tolerated { barrier } else { None };
             for (position, index) in table.indexes.iter().enumerate() {
-                if tolerates(position) != tolerated {
+                if tolerates(position) != tolerated || barrier.is_some_and(|barrier| index.oid >= barrier.oid) {
                     continue;
                 }
                 let unique = match &entries[position] {
@@ -372,6 +388,9 @@ impl<'a> TableWriter<'a> {
                 };
                 let taken = Bytes::copy_from_slice(unique);
                 return Ok(Inserted::Conflict(Conflict { index: position, taken, row_key: row_key.into() }));
+            }
+            if let Some(barrier) = barrier {
+                return Err(no_arbiter(table, barrier));
             }
         }
         let settled = foreign_keys::require_parents(context, self.rules, None, row, (&key, false)).await?;
@@ -395,11 +414,23 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// Deadlock, timeout, 40001 above READ COMMITTED.
     pub async fn lock(&self, context: &mut StatementContext<'_>, key: &[u8], mode: LockMode) -> Result<Locked> {
+        let LockedValue { value, changed, version } = self.lock_value(context, key, mode).await?;
+        let row = value.map(|value| decode_row(self.table(), key, &value)).transpose()?;
+        Ok(Locked { row, changed, version })
+    }
+
+    /// As [`TableWriter::lock`], with the row as it is stored.
+    ///
+    /// # Errors
+    /// As [`TableWriter::lock`].
+    pub async fn lock_value(
+        &self,
+        context: &mut StatementContext<'_>,
+        key: &[u8],
+        mode: LockMode,
+    ) -> Result<LockedValue> {
         match stored(context.transaction.lock(key, mode, context.wait).await)? {
-            LockOutcome::Granted { current, changed, version } => {
-                let row = current.map(|value| decode_row(self.table(), key, &value)).transpose()?;
-                Ok(Locked { row, changed, version })
-            }
+            LockOutcome::Granted { current: value, changed, version } => Ok(LockedValue { value, changed, version }),
             LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
         }
     }

@@ -11,6 +11,13 @@ use crate::session::EvalContext;
 /// Name of the function that `a[2:3]` calls; Postgres has no such function, so the name is no identifier that anybody writes.
 pub const ARRAY_SLICE: &str = "array slice";
 
+/// Name of the function that gives an array with another element: array, element, subscript. See [`ARRAY_SLICE`].
+pub const ARRAY_SET_ELEMENT: &str = "array element set";
+
+/// Name of the function that gives an array with another slice: array, elements, both bounds, and whether each was given. See
+/// [`ARRAY_SLICE`].
+pub const ARRAY_SET_SLICE: &str = "array slice set";
+
 /// Name of the function that `(composite).field` calls where the composite is computed below. See [`ARRAY_SLICE`].
 pub const RECORD_FIELD: &str = "record field";
 
@@ -81,6 +88,82 @@ pub fn slice(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
     let to = (i64::from(int4(&a[2])?) - first + 1).clamp(from, length);
     let values = source.values.get(from as usize..to as usize).unwrap_or_default();
     build(source.element, values.to_vec())
+}
+
+/// Most elements of an array that gets as long as a subscript says; the rest of them are NULL.
+const MAX_EXTENDED: usize = MAX_FILL as usize;
+
+fn subscript(d: &Datum) -> Result<i64> {
+    if d.is_null() {
+        let message = "array subscript in assignment must not be null";
+        return Err(Error::new(ErrorKind::NullValueNotAllowed, message));
+    }
+    int4(d).map(i64::from)
+}
+
+/// Where the elements from one subscript to another are, the array made as long as that takes.
+fn place_of(values: &mut Vec<Datum>, first: i64, from: i64, to: i64) -> Result<std::ops::Range<usize>> {
+    // An empty array begins where the first element is put.
+    if from < first || values.is_empty() && from > first {
+        return Err(Error::unsupported("array that begins with another subscript than 1"));
+    }
+    let place = |at: i64| usize::try_from(at - first).unwrap_or(usize::MAX);
+    let (from, end) = (place(from), place(to).saturating_add(1));
+    if end > values.len() {
+        if end > MAX_EXTENDED {
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, "array size exceeds the maximum allowed"));
+        }
+        values.resize(end, Datum::Null);
+    }
+    Ok(from..end)
+}
+
+/// `SET a[index] = x`
+pub fn set_element(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let mut values = elements(&a[0])?.to_vec();
+    let at = subscript(&a[2])?;
+    let place = place_of(&mut values, lower_bound(types).into(), at, at)?;
+    values.splice(place, [a[1].clone()]);
+    build(element_type(types, 0), values)
+}
+
+/// `SET a[low:high] = source`: the first elements of the source; all of them are NULL, nothing changes.
+pub fn set_slice(_: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let refuse = |message: &str| Err(Error::new(ErrorKind::ArraySubscriptError, message));
+    let mut values = elements(&a[0])?.to_vec();
+    let first = i64::from(lower_bound(types));
+    let (mut low, mut high) = (subscript(&a[2])?, subscript(&a[3])?);
+    let given = |flag: &Datum| matches!(flag, Datum::Bool(true));
+    let (has_low, has_high) = (given(&a[4]), given(&a[5]));
+    if a[1].is_null() {
+        return build(element_type(types, 0), values);
+    }
+    let source = elements(&a[1])?;
+    if values.is_empty() {
+        if !has_low || !has_high {
+            return Err(Error::new(
+                ErrorKind::ArraySubscriptError,
+                "array slice subscript must provide both boundaries",
+            )
+            .with_detail(
+                "When assigning to a slice of an empty array value, slice boundaries must be fully specified.",
+            ));
+        }
+    } else {
+        let last = first + i64::try_from(values.len()).unwrap_or(i64::MAX) - 1;
+        low = if has_low { low } else { first };
+        high = if has_high { high } else { last };
+    }
+    if low > high {
+        return refuse("upper bound cannot be less than lower bound");
+    }
+    if high - low >= i64::try_from(source.len()).unwrap_or(i64::MAX) {
+        return refuse("source array too small");
+    }
+    let place = place_of(&mut values, first, low, high)?;
+    let count = place.len();
+    values.splice(place, source.iter().take(count).cloned());
+    build(element_type(types, 0), values)
 }
 
 /// `array_upper(a, dimension)`

@@ -3,6 +3,7 @@
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::by_oid;
+use crate::catalog::resolve_temporary;
 use crate::session::EvalContext;
 
 /// A name as it has to be written in SQL: quoted unless it is plain lower case and no keyword.
@@ -14,7 +15,7 @@ pub fn quote_ident(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// The parts of a possibly qualified, possibly quoted name; unquoted parts in lower case.
+/// The parts of a possibly qualified, possibly quoted name; unquoted parts, which end at a space or a point, in lower case.
 ///
 /// # Errors
 /// 42602 for anything else.
@@ -41,14 +42,14 @@ pub fn split_name(input: &str) -> Result<Vec<String>> {
             rest = &quoted[end.ok_or_else(invalid)?..];
             name
         } else {
-            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
+            let end = rest.find(|c: char| c == '.' || c.is_ascii_whitespace()).unwrap_or(rest.len());
             let (name, after) = rest.split_at(end);
+            if name.is_empty() {
+                return Err(invalid());
+            }
             rest = after;
-            name.to_lowercase()
+            name.to_ascii_lowercase()
         };
-        if part.is_empty() {
-            return Err(invalid());
-        }
         parts.push(part);
         rest = rest.trim_start();
         match rest.strip_prefix('.') {
@@ -73,69 +74,18 @@ pub fn find_relation(ctx: &EvalContext, parts: &[String]) -> Option<u32> {
     };
     match parts {
         [name] => ctx.host.search_path(true).iter().find_map(|schema| lookup(schema, name)),
-        [schema, name] => lookup(schema, name),
-        [database, schema, name] if *database == ctx.host.current_database() => lookup(schema, name),
+        [schema, name] => lookup(resolve_temporary(schema, &ctx.host.search_path(false)), name),
+        [database, schema, name] if *database == ctx.host.current_database() => {
+            lookup(resolve_temporary(schema, &ctx.host.search_path(false)), name)
+        }
         _ => None,
     }
 }
 
-/// OID of one of Postgres's own tables, by schema and name.
+/// OID of a system table, by schema and name.
 pub fn system_relation_oid(schema: &str, name: &str) -> Option<u32> {
-    let rows = SYSTEM_RELATIONS.iter();
-    (schema == "pg_catalog").then_some(())?;
-    rows.into_iter().find(|(_, n)| *n == name).map(|(o, _)| *o)
+    crate::system::find(schema, name).map(|table| table.oid())
 }
-
-fn system_relation_name(oid: u32) -> Option<&'static str> {
-    let mut rows = SYSTEM_RELATIONS.iter();
-    rows.find(|(o, _)| *o == oid).map(|(_, name)| *name)
-}
-
-/// `pg_class.oid` of Postgres's own tables.
-static SYSTEM_RELATIONS: &[(u32, &str)] = &[
-    (1247, "pg_type"),
-    (1249, "pg_attribute"),
-    (1255, "pg_proc"),
-    (1259, "pg_class"),
-    (1213, "pg_tablespace"),
-    (1260, "pg_authid"),
-    (1261, "pg_auth_members"),
-    (1262, "pg_database"),
-    (1417, "pg_foreign_server"),
-    (2328, "pg_foreign_data_wrapper"),
-    (2396, "pg_shdescription"),
-    (2600, "pg_aggregate"),
-    (2601, "pg_am"),
-    (2602, "pg_amop"),
-    (2603, "pg_amproc"),
-    (2604, "pg_attrdef"),
-    (2605, "pg_cast"),
-    (2606, "pg_constraint"),
-    (2607, "pg_conversion"),
-    (2608, "pg_depend"),
-    (2609, "pg_description"),
-    (2610, "pg_index"),
-    (2611, "pg_inherits"),
-    (2612, "pg_language"),
-    (2613, "pg_largeobject"),
-    (2615, "pg_namespace"),
-    (2616, "pg_opclass"),
-    (2617, "pg_operator"),
-    (2618, "pg_rewrite"),
-    (2619, "pg_statistic"),
-    (2620, "pg_trigger"),
-    (2753, "pg_opfamily"),
-    (3079, "pg_extension"),
-    (3118, "pg_foreign_table"),
-    (3256, "pg_policy"),
-    (3350, "pg_partitioned_table"),
-    (3381, "pg_statistic_ext"),
-    (3456, "pg_collation"),
-    (3466, "pg_event_trigger"),
-    (3501, "pg_enum"),
-    (3541, "pg_range"),
-    (6104, "pg_publication"),
-];
 
 /// A relation's schema OID and name.
 pub fn relation_name(ctx: &EvalContext, oid: u32) -> Option<(u32, String)> {
@@ -146,9 +96,10 @@ pub fn relation_name(ctx: &EvalContext, oid: u32) -> Option<(u32, String)> {
         return Some((sequence.schema, sequence.name.clone()));
     }
     let mut own = ctx.catalog.relations.iter();
-    own.find(|(_, o)| **o == oid)
-        .map(|((schema, name), _)| (*schema, name.clone()))
-        .or_else(|| system_relation_name(oid).map(|name| (11, name.to_owned())))
+    own.find(|(_, o)| **o == oid).map(|((schema, name), _)| (*schema, name.clone())).or_else(|| {
+        let table = crate::system::find_by_oid(oid)?;
+        Some((ctx.catalog.schema_oid(table.schema())?, table.name().to_owned()))
+    })
 }
 
 /// Whether an unqualified name finds this relation.
@@ -178,7 +129,14 @@ pub fn reg_text(ctx: &EvalContext, ty: PgType, oid: u32) -> String {
             }
         }),
         PgType::Regtype => PgType::from_oid(oid).map(PgType::sql_name),
-        PgType::Regproc => by_oid(oid).map(|f| f.name.to_owned()),
+        PgType::Regproc => by_oid(oid).map(|f| f.name).or_else(|| crate::system::function_name(oid)).map(|name| {
+            // One of several is not found by its name.
+            let alone = match super::by_name(name).len() {
+                0 => crate::system::function_oid(name).is_some(),
+                own => own == 1,
+            };
+            if alone { name.to_owned() } else { format!("pg_catalog.{name}") }
+        }),
         PgType::Regnamespace => schema_name(ctx, oid).map(|n| quote_ident(&n)),
         PgType::Regrole => ctx.catalog.roles.get(&oid).map(|r| quote_ident(&r.name)),
         _ => None,

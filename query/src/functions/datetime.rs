@@ -177,15 +177,7 @@ fn zone_of(d: &Datum) -> Result<TimeZone> {
             let seconds = i32::try_from(i.micros / 1_000_000).map_err(|_| Error::out_of_range("interval"))?;
             zone::zone_from_seconds_east(seconds)
         }
-        other => {
-            let name = text(other)?;
-            // A bare offset is a POSIX zone here, which counts west: SET TimeZone counts the same text east.
-            match name.as_bytes() {
-                [b'+', b'0'..=b'9', ..] => zone::parse_zone(&format!("-{}", &name[1..])),
-                [b'-', b'0'..=b'9', ..] => zone::parse_zone(&format!("+{}", &name[1..])),
-                _ => zone::parse_zone(name),
-            }
-        }
+        other => zone::parse_zone(text(other)?),
     }
 }
 
@@ -271,7 +263,7 @@ pub fn make_timestamp(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datu
 pub fn make_timestamptz(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let part = |i: usize| int4(&a[i]);
     let seconds = float(&a[5])?;
-    let given = a.get(6).map(zone_of).transpose()?;
+    let given = a.get(6).map(|zone| zone::parse_zone_of_moment(text(zone)?)).transpose()?;
     let tz = given.as_ref().unwrap_or(&ctx.format.time_zone);
     make::make_timestamptz(part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, seconds, tz).map(Datum::TimestampTz)
 }

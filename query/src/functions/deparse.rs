@@ -70,8 +70,10 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
             let clause = deferral_clause(deferrable.is_some(), deferrable == Some(true));
             format!("{word} ({}){clause}", column_list(table, &attnums))
         }
-        ConstraintKind::Check(check) if a.get(1).map_or(Ok(false), boolean)? => format!("CHECK ({})", check.sql),
-        ConstraintKind::Check(check) => format!("CHECK ({})", crate::system::deparse::check_text(table, &check.sql)),
+        ConstraintKind::Check(check) => {
+            let pretty = a.get(1).map_or(Ok(false), boolean)?;
+            format!("CHECK ({})", crate::system::deparse::check_text(table, &check.sql, pretty))
+        }
         ConstraintKind::ForeignKey(key) => {
             let referenced = ctx.catalog.tables.get(&key.table);
             format!(

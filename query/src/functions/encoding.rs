@@ -266,13 +266,15 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
             if chars.peek() == Some(&'*') {
                 chars.next();
                 let at = match number(&mut chars)? {
+                    Some(0) => {
+                        return Err(bad("format specifies argument 0, but arguments are numbered from 1"));
+                    }
                     Some(n) if chars.next() == Some('$') => n as usize,
                     Some(_) => return Err(bad("width argument position must be ended by \"$\"")),
-                    None => {
-                        next += 1;
-                        next - 1
-                    }
+                    None => next,
                 };
+                // What stands next is formatted, wherever the width came from.
+                next = at + 1;
                 let given = match argument(at)? {
                     Datum::Null => 0,
                     other => super::args::int4(other)?,

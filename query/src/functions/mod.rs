@@ -7,6 +7,7 @@
 //! candidates; the binder chooses among them. Signatures are the tables in `table`, one row a function, with the numbers of
 //! `pg_proc.dat` and `pg_operator.dat` of PostgreSQL 15.
 
+pub(crate) mod absent;
 pub mod aggregates;
 mod args;
 mod arithmetic;
@@ -21,20 +22,24 @@ mod encoding;
 mod hashing;
 mod jsons;
 pub mod keywords;
+mod limit;
 mod math;
+mod normal_forms;
 pub mod operators;
 pub mod pattern;
+mod privileges;
 mod registry;
 mod system;
 mod table;
 mod text;
 pub mod window;
 
-pub use arrays::{ARRAY_SLICE, RECORD_FIELD};
+pub use arrays::{ARRAY_SET_ELEMENT, ARRAY_SET_SLICE, ARRAY_SLICE, RECORD_FIELD};
 pub use compare::compare;
+pub use limit::{LIMIT_COUNT, OFFSET_COUNT};
+pub(crate) use limit::{of_fair_length, while_planning};
 pub use registry::{BuiltIn, all, by_name, by_oid};
 pub use system::CURRENT_SETTING_NOW;
-pub(crate) use text::of_fair_length;
 
 use std::fmt;
 

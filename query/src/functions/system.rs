@@ -8,8 +8,8 @@ use stratos_types::{ArrayDatum, ColumnType, Datum, Error, ErrorKind, Numeric, Pg
 use super::args::{boolean, int, int4, oid, text, type_of};
 use super::catalog_info as info;
 use super::{ArgType, ReturnType};
-use crate::catalog::Table;
-use crate::session::EvalContext;
+use crate::catalog::{Table, is_database_oid, is_template, is_temporary_name};
+use crate::session::{EvalContext, RelationSize};
 
 type Types<'a> = &'a [PgType];
 
@@ -48,12 +48,15 @@ pub fn current_database(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<
 /// `current_schema()`
 pub fn current_schema(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     let path = ctx.host.search_path(false);
-    Ok(path.first().map_or(Datum::Null, |s| Datum::text(s.as_str())))
+    let first = path.iter().find(|schema| !is_temporary_name(schema));
+    Ok(first.map_or(Datum::Null, |s| Datum::text(s.as_str())))
 }
 
 /// `current_schemas(implicit)`
 pub fn current_schemas(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
-    let path = ctx.host.search_path(boolean(&a[0])?);
+    let implicit = boolean(&a[0])?;
+    let mut path = ctx.host.search_path(implicit);
+    path.retain(|schema| implicit || !is_temporary_name(schema));
     Ok(Datum::Array(Arc::new(ArrayDatum {
         element: PgType::Name,
         values: path.into_iter().map(Datum::text).collect(),
@@ -181,8 +184,17 @@ pub fn null(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
 }
 
 /// `pg_my_temp_schema()`
-pub fn no_oid(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Oid(0))
+pub fn my_temp_schema(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
+    let path = ctx.host.search_path(false);
+    let own = path.iter().find(|schema| is_temporary_name(schema));
+    Ok(Datum::Oid(own.and_then(|schema| ctx.catalog.schema_oid(schema)).unwrap_or(0)))
+}
+
+/// `pg_is_other_temp_schema(oid)`
+pub fn is_other_temp_schema(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    let name = ctx.catalog.schema_name(oid(&a[0])?).filter(|name| is_temporary_name(name));
+    let other = name.is_some_and(|name| !ctx.host.search_path(false).iter().any(|own| own == name));
+    Ok(Datum::Bool(other))
 }
 
 /// `pg_trigger_depth()`
@@ -226,41 +238,6 @@ pub fn col_description(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<D
     Ok(comment.map_or(Datum::Null, Datum::text))
 }
 
-/// `has_table_privilege` and its kin. Roles may do everything in their databases; names must exist.
-pub fn has_privilege(ctx: &EvalContext, types: Types<'_>, a: &[Datum]) -> Result<Datum> {
-    // The object is the argument before the privilege; a column comes between for column privileges.
-    let object = a.len() - 2;
-    let by_number = type_of(types, object) == PgType::Oid;
-    if by_number {
-        let number = oid(&a[object])?;
-        let known = info::relation_name(ctx, number).is_some();
-        return Ok(if known { Datum::Bool(true) } else { Datum::Null });
-    }
-    let parts = info::split_name(text(&a[object])?)?;
-    match info::find_relation(ctx, &parts) {
-        Some(_) => Ok(Datum::Bool(true)),
-        None => Err(info::undefined_relation(&parts.join("."))),
-    }
-}
-
-/// `has_schema_privilege`
-pub fn has_schema_privilege(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
-    let object = a.len() - 2;
-    match &a[object] {
-        Datum::Oid(number) => {
-            let known = info::schema_name(ctx, *number).is_some();
-            Ok(if known { Datum::Bool(true) } else { Datum::Null })
-        }
-        other => {
-            let schema = text(other)?;
-            match ctx.catalog.schema_oid(schema) {
-                Some(_) => Ok(Datum::Bool(true)),
-                None => Err(Error::new(ErrorKind::InvalidSchemaName, format!("schema \"{schema}\" does not exist"))),
-            }
-        }
-    }
-}
-
 /// Number of UTF8 in Postgres's list of encodings.
 const UTF8: i32 = 6;
 
@@ -290,21 +267,75 @@ pub fn encoding(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     name("UTF8")
 }
 
-/// `pg_relation_size`, `pg_table_size`, `pg_total_relation_size`, `pg_indexes_size`
-pub fn relation_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
-    let number = oid(&a[0])?;
-    if info::relation_name(ctx, number).is_none() {
-        return Ok(Datum::Null);
-    }
-    let bytes = ctx.host.relation_size(number).map_or(0, |(_, bytes)| bytes);
+fn size(bytes: u64) -> Result<Datum> {
     Ok(Datum::Int8(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 
-/// `pg_database_size`: of this database, the sum of its tables.
-pub fn database_size(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
-    let sizes = ctx.catalog.tables.keys();
-    let bytes: u64 = sizes.filter_map(|oid| ctx.host.relation_size(*oid)).map(|(_, bytes)| bytes).sum();
-    Ok(Datum::Int8(i64::try_from(bytes).unwrap_or(i64::MAX)))
+/// The size of a relation as `of` counts it; NULL where there is none.
+fn size_of(ctx: &EvalContext, relation: &Datum, of: fn(RelationSize) -> u64) -> Result<Datum> {
+    let number = oid(relation)?;
+    if info::relation_name(ctx, number).is_none() {
+        return Ok(Datum::Null);
+    }
+    size(ctx.host.relation_size(number).map_or(0, of))
+}
+
+/// `pg_relation_size`, `pg_table_size`
+pub fn relation_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    size_of(ctx, &a[0], |size| size.own_bytes)
+}
+
+/// `pg_indexes_size`
+pub fn indexes_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    size_of(ctx, &a[0], |size| size.index_bytes)
+}
+
+/// `pg_total_relation_size`
+pub fn total_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    size_of(ctx, &a[0], |size| size.own_bytes + size.index_bytes)
+}
+
+/// `pg_database_size`: 3D000 for a name that is none, NULL for such an OID.
+pub fn database_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    let found = match &a[0] {
+        Datum::Text(name) => match ctx.catalog.database_named(name) {
+            Some(database) => Some(database.oid),
+            // There is nothing in them.
+            None if is_template(&ctx.catalog, name) => return size(0),
+            None => {
+                let message = format!("database \"{name}\" does not exist");
+                return Err(Error::new(ErrorKind::InvalidCatalogName, message));
+            }
+        },
+        number => Some(oid(number)?).filter(|number| is_database_oid(&ctx.catalog, *number)),
+    };
+    found.map_or(Ok(Datum::Null), |oid| size(ctx.host.database_bytes(oid)))
+}
+
+/// `pg_tablespace_size`: all tables lie in `pg_default`.
+pub fn tablespace_size(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+    const DEFAULT_OID: u32 = 1663;
+    const GLOBAL_OID: u32 = 1664;
+    let is_default = match &a[0] {
+        Datum::Text(name) => match name.as_ref() {
+            "pg_default" => Some(true),
+            "pg_global" => Some(false),
+            other => {
+                let message = format!("tablespace \"{other}\" does not exist");
+                return Err(Error::new(ErrorKind::UndefinedObject, message));
+            }
+        },
+        number => match oid(number)? {
+            DEFAULT_OID => Some(true),
+            GLOBAL_OID => Some(false),
+            _ => None,
+        },
+    };
+    match is_default {
+        Some(true) => size(ctx.catalog.databases.keys().map(|oid| ctx.host.database_bytes(*oid)).sum()),
+        Some(false) => Ok(Datum::Int8(0)),
+        None => Ok(Datum::Null),
+    }
 }
 
 /// `pg_size_pretty`
@@ -495,7 +526,8 @@ pub fn pg_sleep(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
         return Ok(Datum::text(""));
     }
     let deadline = Instant::now() + Duration::from_secs_f64(seconds.min(SLEEP_SECONDS_MAX));
-    tokio::task::block_in_place(|| {
+    ctx.host.note_sleep(true);
+    let slept = tokio::task::block_in_place(|| {
         loop {
             ctx.check_canceled()?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -504,5 +536,7 @@ pub fn pg_sleep(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
             }
             std::thread::sleep(left.min(SLEEP_STEP));
         }
-    })
+    });
+    ctx.host.note_sleep(false);
+    slept
 }

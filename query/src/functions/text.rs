@@ -5,27 +5,8 @@ use std::collections::HashMap;
 use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 
 use super::args::{array, bytes, int, int4, text};
+use super::limit::{too_long, value_bytes_max};
 use crate::session::EvalContext;
-
-/// Most bytes that one value may have. Postgres allows a gigabyte; a value is copied several times on its way to the client.
-pub(super) const MAX_VALUE_BYTES: usize = 256 << 20;
-
-pub(super) fn too_long() -> Error {
-    Error::new(ErrorKind::ProgramLimitExceeded, "requested length too large")
-}
-
-/// What a function gave, unless it is too long.
-///
-/// # Errors
-/// 54000
-pub fn of_fair_length(value: Datum) -> Result<Datum> {
-    let bytes = match &value {
-        Datum::Text(s) | Datum::Jsonb(s) => s.len(),
-        Datum::Bytea(b) => b.len(),
-        _ => 0,
-    };
-    if bytes > MAX_VALUE_BYTES { Err(too_long()) } else { Ok(value) }
-}
 
 fn out(s: impl Into<std::sync::Arc<str>>) -> Result<Datum> {
     Ok(Datum::Text(s.into()))
@@ -108,7 +89,7 @@ pub fn initcap(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 
 /// `||` of text, `textcat`
 pub fn concat(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    if a.iter().map(Datum::size_bytes).sum::<usize>() > MAX_VALUE_BYTES {
+    if a.iter().map(Datum::size_bytes).sum::<usize>() > value_bytes_max() {
         return Err(too_long());
     }
     match (&a[0], &a[1]) {
@@ -122,7 +103,7 @@ pub fn concat_any(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Da
     let mut result = String::new();
     for (value, ty) in a.iter().zip(types) {
         crate::eval::write_text(ctx, value, *ty, &mut result)?;
-        if result.len() > MAX_VALUE_BYTES {
+        if result.len() > value_bytes_max() {
             return Err(too_long());
         }
     }
@@ -160,7 +141,7 @@ pub fn concat_ws(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Dat
         }
         first = false;
         crate::eval::write_text(ctx, value, *ty, &mut result)?;
-        if result.len() > MAX_VALUE_BYTES {
+        if result.len() > value_bytes_max() {
             return Err(too_long());
         }
     }
@@ -229,7 +210,7 @@ fn pad(a: &[Datum], at_left: bool) -> Result<Datum> {
     let s = text(&a[0])?;
     let wanted = int4(&a[1])?.max(0) as usize;
     let fill = a.get(2).map_or(Ok(" "), text)?;
-    if wanted.saturating_mul(4) > MAX_VALUE_BYTES {
+    if wanted.saturating_mul(4) > value_bytes_max() {
         return Err(too_long());
     }
     let have = s.chars().count();
@@ -301,7 +282,7 @@ pub fn replace(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
         return Ok(a[0].clone());
     }
     let grown = s.len() / from.len() * to.len();
-    if grown > MAX_VALUE_BYTES && s.matches(from).count() * to.len() > MAX_VALUE_BYTES {
+    if grown > value_bytes_max() && s.matches(from).count() * to.len() > value_bytes_max() {
         return Err(too_long());
     }
     out(s.replace(from, to))
@@ -358,7 +339,7 @@ pub fn reverse(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
 /// `repeat`
 pub fn repeat(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (s, n) = (text(&a[0])?, int4(&a[1])?.max(0) as usize);
-    if s.len().saturating_mul(n) > MAX_VALUE_BYTES {
+    if s.len().saturating_mul(n) > value_bytes_max() {
         return Err(too_long());
     }
     out(s.repeat(n))

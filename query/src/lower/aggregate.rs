@@ -16,6 +16,7 @@ use super::error::error_from;
 use super::expr::{column, column_name, comparable};
 use super::rel::{Lowerer, project};
 use super::udf::literal;
+use super::udf::{RowFunction, RowOp};
 use crate::arrow::{arrow_type, needs_equality_key};
 use crate::functions::AggregateKind;
 use crate::functions::aggregates::is_ordered_set;
@@ -223,8 +224,11 @@ impl Lowerer<'_> {
             }
             (K::Min | K::Max, Some(ty)) if plain_order(ty) => {
                 let udf = if kind == K::Min { min_max::min_udaf() } else { min_max::max_udaf() };
-                // A NaN with a sign is no less than others.
-                let value = if matches!(ty, PgType::Float4 | PgType::Float8) { comparable(arg()?, ty) } else { arg()? };
+                // A NaN with a sign is no less than others; a zero keeps its own.
+                let value = match ty {
+                    PgType::Float4 | PgType::Float8 => RowFunction::call(RowOp::OneNan, vec![ty], ty, vec![arg()?]),
+                    _ => arg()?,
+                };
                 native(udf, value, false, None)
             }
             (K::BoolAnd, _) => native(bool_and_or::bool_and_udaf(), arg()?, false, None),

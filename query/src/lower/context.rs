@@ -13,7 +13,7 @@ use stratos_replication::PrefixStatistics;
 use stratos_types::{Datum, Error};
 
 use super::runtime::QueryRuntime;
-use crate::catalog::{SystemContext, Table};
+use crate::catalog::{StoreFacts, SystemContext, Table};
 use crate::scan::RowSource;
 use crate::session::EvalContext;
 
@@ -43,17 +43,7 @@ impl StatementContext {
     /// Where there is no store (tests).
     pub(crate) fn system(&self) -> stratos_types::Result<&SystemContext> {
         let store = self.runtime.store().ok_or_else(|| Error::internal("system tables need a store"))?;
-        let host = &self.eval.host;
-        Ok(self.system.get_or_init(|| SystemContext {
-            catalog: self.eval.catalog.clone(),
-            store: store.clone(),
-            sessions: Arc::new(host.sessions()),
-            prepared: Arc::new(host.prepared_statements()),
-            cursors: Arc::new(host.cursors()),
-            role: host.current_user(),
-            settings: Arc::new(host.all_settings()),
-            search_path: Arc::new(host.search_path(false)),
-        }))
+        Ok(self.system.get_or_init(|| system_context(&self.eval, store)))
     }
 
     /// The same surroundings for another attempt, with less memory.
@@ -72,6 +62,21 @@ impl StatementContext {
     /// Live rows of a table and their bytes, roughly.
     pub(crate) fn statistics(&self, table: &Table) -> PrefixStatistics {
         self.source.statistics(table).unwrap_or_else(|| self.runtime.statistics(table))
+    }
+}
+
+/// What system tables look at in a session.
+pub(super) fn system_context(eval: &EvalContext, store: &Arc<dyn StoreFacts>) -> SystemContext {
+    let host = &eval.host;
+    SystemContext {
+        catalog: eval.catalog.clone(),
+        store: store.clone(),
+        sessions: Arc::new(host.sessions()),
+        prepared: Arc::new(host.prepared_statements()),
+        cursors: Arc::new(host.cursors()),
+        role: host.current_user(),
+        settings: Arc::new(host.all_settings()),
+        search_path: Arc::new(host.search_path(false)),
     }
 }
 

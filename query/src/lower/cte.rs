@@ -1,11 +1,12 @@
 //! Common table expressions: inlined, computed once, or recursive.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
@@ -32,7 +33,7 @@ use crate::scan::{BatchSource, SourceTable};
 #[derive(Clone)]
 pub(crate) enum CteSource {
     /// The definition, in place.
-    Inline(Arc<Cte>, Env),
+    Inline(Arc<InPlace>),
     /// Computed when first read, then kept.
     Shared(Arc<SharedRows>),
     /// Recursive, read in one place: computed as it is read, so that a LIMIT ends an endless recursion.
@@ -41,45 +42,81 @@ pub(crate) enum CteSource {
     Working(Arc<WorkTable>),
 }
 
+/// A definition that stands where it is read.
+pub(crate) struct InPlace {
+    cte: Arc<Cte>,
+    /// The CTEs that it reads.
+    reads: Vec<u32>,
+    /// How many such definitions stand in each other in it, itself included.
+    depth: usize,
+}
+
+/// Most definitions that stand in each other: plans have all of their expressions in one, and the optimizer takes time that
+/// grows with the cube of the depth. What is deeper is computed on its own, as if it were `MATERIALIZED`.
+const INLINE_DEPTH_MAX: usize = 32;
+
+impl CteSource {
+    fn depth(&self) -> usize {
+        match self {
+            CteSource::Inline(place) => place.depth,
+            _ => 0,
+        }
+    }
+}
+
+/// The CTEs that are needed to compute what reads these.
+fn needed(known: &HashMap<u32, CteSource>, reads: &[u32]) -> HashMap<u32, CteSource> {
+    let mut needed = HashMap::new();
+    let mut open = reads.to_vec();
+    while let Some(id) = open.pop() {
+        let Some(source) = known.get(&id).filter(|_| !needed.contains_key(&id)) else { continue };
+        if let CteSource::Inline(place) = source {
+            open.extend(&place.reads);
+        }
+        needed.insert(id, source.clone());
+    }
+    needed
+}
+
 impl Lowerer<'_> {
     pub(super) fn with(&self, ctes: &[Cte], body: &Rel) -> Result<LogicalPlan> {
         self.tie_to_execution();
-        let mut env = self.env.clone();
-        for (i, cte) in ctes.iter().enumerate() {
-            let mut scans = Facts::of(body).cte_scans.get(&cte.id).copied().unwrap_or(0);
-            for later in &ctes[i + 1..] {
-                scans += Facts::of(&later.query).cte_scans.get(&cte.id).copied().unwrap_or(0);
-                // A recursive term is evaluated again and again.
-                if let Some((term, _)) = &later.recursive {
-                    let inside = Facts::of(term).cte_scans.get(&cte.id).copied();
-                    scans += 2 * inside.unwrap_or(0);
-                }
-            }
+        let mut known = (*self.env.ctes).clone();
+        let scans = scans_of(ctes, body);
+        for (cte, scans) in ctes.iter().zip(scans) {
             let facts = Facts::of(&cte.query);
             let once = match cte.materialized {
                 Some(materialized) => materialized,
                 None => scans > 1,
             } || facts.volatile;
+            let mut reads: Vec<u32> = facts.cte_scans.into_keys().collect();
+            if let Some((term, _)) = &cte.recursive {
+                reads.extend(Facts::of(term).cte_scans.into_keys());
+            }
+            let depth = 1 + reads.iter().filter_map(|id| known.get(id)).map(CteSource::depth).max().unwrap_or(0);
+            // Not all that is known: thousands of them would each hold all of those before it.
+            let env = || Env { bindings: self.env.bindings.clone(), ctes: Arc::new(needed(&known, &reads)) };
             let cte = Arc::new(cte.clone());
             let id = cte.id;
             let source = if cte.recursive.is_some() && scans <= 1 {
-                CteSource::Streamed(cte, env.clone())
-            } else if once || cte.recursive.is_some() {
-                CteSource::Shared(Arc::new(SharedRows { cte, env: env.clone(), rows: Arc::default() }))
+                CteSource::Streamed(cte, env())
+            } else if once || cte.recursive.is_some() || depth > INLINE_DEPTH_MAX {
+                CteSource::Shared(Arc::new(SharedRows { env: env(), cte, rows: Arc::default() }))
             } else {
-                CteSource::Inline(cte, env.clone())
+                CteSource::Inline(Arc::new(InPlace { cte, reads, depth }))
             };
-            env = env.define(id, source);
+            known.insert(id, source);
         }
-        self.with_env(env).rel(body)
+        self.with_env(Env { bindings: self.env.bindings.clone(), ctes: Arc::new(known) }).rel(body)
     }
 
     pub(super) fn cte_scan(&self, cte: u32, columns: &[OutputColumn]) -> Result<LogicalPlan> {
         let source = self.env.ctes.get(&cte).ok_or_else(|| Error::internal("a CTE that is not defined"))?;
         let source: Arc<dyn BatchSource> = match source {
-            CteSource::Inline(cte, env) => {
-                let env = Env { bindings: self.env.bindings.clone(), ctes: env.ctes.clone() };
-                let plan = self.with_env(env).rel(&cte.query)?;
+            CteSource::Inline(place) => {
+                // Numbers of CTEs are unique, so that those that are known here include those of the definition.
+                let cte = &place.cte;
+                let plan = self.with_env(self.env.clone()).rel(&cte.query)?;
                 let exprs = cte
                     .query
                     .output()
@@ -126,15 +163,9 @@ impl BatchSource for SharedRows {
         stream::once(async move {
             let kept = cell
                 .get_or_try_init(|| async {
-                    let memory =
-                        MemoryConsumer::new(format!("CTE {}", cte.name)).register(statement.runtime.memory_pool());
-                    let mut out = Vec::new();
-                    let mut batches = compute(cte.clone(), env.clone(), statement.clone());
-                    while let Some(batch) = batches.try_next().await? {
-                        memory.try_grow(batch.get_array_memory_size()).map_err(error_from)?;
-                        out.push(batch);
-                    }
-                    Ok::<_, Error>(Kept { batches: Arc::new(out), _memory: memory })
+                    // A task of its own: in one, a chain of them would spend its turn on the way down, again and again.
+                    let computed = SpawnedTask::spawn(keep(cte, env, statement)).join_unwind();
+                    computed.await.map_err(|_| Error::internal("the computation of a CTE was given up"))?
                 })
                 .await?;
             Ok::<_, Error>(replay(kept.batches.clone()))
@@ -142,6 +173,18 @@ impl BatchSource for SharedRows {
         .try_flatten()
         .boxed()
     }
+}
+
+/// Computes a CTE.
+async fn keep(cte: Arc<Cte>, env: Env, statement: Arc<StatementContext>) -> Result<Kept> {
+    let memory = MemoryConsumer::new(format!("CTE {}", cte.name)).register(statement.runtime.memory_pool());
+    let mut out = Vec::new();
+    let mut batches = compute(cte, env, statement);
+    while let Some(batch) = batches.try_next().await? {
+        memory.try_grow(batch.get_array_memory_size()).map_err(error_from)?;
+        out.push(batch);
+    }
+    Ok(Kept { batches: Arc::new(out), _memory: memory })
 }
 
 /// A recursive CTE that is read once.
@@ -199,6 +242,28 @@ impl BatchSource for Working {
 fn replay(batches: Arc<Vec<RecordBatch>>) -> BoxStream<'static, Result<RecordBatch>> {
     let count = batches.len();
     stream::iter((0..count).map(move |i| Ok(batches[i].clone()))).boxed()
+}
+
+/// How often each CTE is read by those behind it and by the query.
+fn scans_of(ctes: &[Cte], body: &Rel) -> Vec<usize> {
+    let mut read: HashMap<u32, usize> = HashMap::new();
+    let add = |rel: &Rel, times: usize, read: &mut HashMap<u32, usize>| {
+        for (id, count) in Facts::of(rel).cte_scans {
+            *read.entry(id).or_default() += times * count;
+        }
+    };
+    add(body, 1, &mut read);
+    let mut scans = Vec::with_capacity(ctes.len());
+    for cte in ctes.iter().rev() {
+        scans.push(read.get(&cte.id).copied().unwrap_or(0));
+        add(&cte.query, 1, &mut read);
+        // A recursive term is evaluated again and again.
+        if let Some((term, _)) = &cte.recursive {
+            add(term, 2, &mut read);
+        }
+    }
+    scans.reverse();
+    scans
 }
 
 /// The rows of a CTE, computed as they are taken.

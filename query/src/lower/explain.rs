@@ -105,7 +105,7 @@ fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, na
         && let Some(metrics) = plan.metrics()
     {
         let rows = metrics.output_rows().unwrap_or(0);
-        match metrics.elapsed_compute() {
+        match elapsed(plan, 0) {
             Some(nanos) => {
                 let _ = write!(line, " (actual time={:.3} rows={rows})", nanos as f64 / 1e6);
             }
@@ -128,6 +128,19 @@ fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, na
     for child in shown.children() {
         node(child, depth + 1, options, names, lines);
     }
+}
+
+/// Nanoseconds that an operator and all below it have computed; none where none of them measures it.
+fn elapsed(plan: &Arc<dyn ExecutionPlan>, depth: usize) -> Option<usize> {
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    let below: Vec<Option<usize>> = match plan.downcast_ref::<LookupJoinExec>() {
+        Some(join) => join.shown(&|_| String::new()).iter().map(|side| elapsed(side, depth + 1)).collect(),
+        None => plan.children().into_iter().map(|child| elapsed(child, depth + 1)).collect(),
+    };
+    let own = plan.metrics().and_then(|metrics| metrics.elapsed_compute());
+    below.into_iter().chain([own]).flatten().reduce(usize::saturating_add)
 }
 
 fn below_plumbing(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {

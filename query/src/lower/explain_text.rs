@@ -409,7 +409,7 @@ fn operation(function: &RowFunction, args: Vec<String>) -> String {
             format!("{}({})", if *greatest { "GREATEST" } else { "LEAST" }, list())
         }
         (RowOp::Coalesce, _) => format!("COALESCE({})", list()),
-        (RowOp::EqualityKey | RowOp::OrderKey, [arg]) => arg.clone(),
+        (RowOp::EqualityKey | RowOp::OneNan, [arg]) => arg.clone(),
         (RowOp::Subquery(_), _) => "(SubPlan)".to_owned(),
         (RowOp::Member(set), _) => format!("(({}) IN ({} rows))", list(), set.tuples().len()),
         _ => OMITTED.to_owned(),

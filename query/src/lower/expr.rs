@@ -6,7 +6,7 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Case, InList};
 use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
 use parking_lot::Mutex;
-use stratos_types::{ColumnType, Datum, Error, PgType, Result};
+use stratos_types::{ColumnType, Datum, Error, PgType, Result, TypeCategory};
 
 use super::deep::{merge_equalities, pinned};
 use super::kernel;
@@ -34,7 +34,18 @@ pub(crate) fn column(id: ColumnId) -> DfExpr {
 
 /// What comparisons, grouping, joins and set operations must look at instead of the value.
 pub(crate) fn comparable(expr: DfExpr, ty: PgType) -> DfExpr {
-    if needs_equality_key(ty) { RowFunction::call(RowOp::EqualityKey, vec![ty], ty, vec![expr]) } else { expr }
+    if needs_equality_key(ty) { equality_key(expr, ty) } else { expr }
+}
+
+/// What ORDER BY must look at instead of the value, where peers (`peers`) must have one and the same key or not.
+pub(crate) fn sortable(expr: DfExpr, ty: PgType, peers: bool) -> DfExpr {
+    // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
+    let by_form = matches!(ty, PgType::Numeric | PgType::Interval | PgType::TimeTz) && !peers;
+    if kernel::keyed_by_bytes(ty) || needs_equality_key(ty) && !by_form { equality_key(expr, ty) } else { expr }
+}
+
+fn equality_key(expr: DfExpr, ty: PgType) -> DfExpr {
+    RowFunction::call(RowOp::EqualityKey, vec![ty], ty, vec![expr])
 }
 
 fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
@@ -320,6 +331,11 @@ impl Lowerer<'_> {
         );
         if widening {
             return Ok(native_cast(self.expr(arg)?, arrow_type(to.ty)));
+        }
+        let read = to.ty.element().unwrap_or(to.ty);
+        if from.is_string() && read.category() == TypeCategory::DateTime && Facts::of_expr(arg).free().is_empty() {
+            // It may say `now` or `today`, and the optimizer computes what is constant for a statement.
+            self.tie_to_execution();
         }
         self.row_op(RowOp::Cast { to, explicit }, &[arg], to.ty)
     }

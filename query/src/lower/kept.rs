@@ -1,49 +1,31 @@
 //! Window functions' memory.
 
-use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result as DfResult, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::WindowAggExec;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
-};
+use datafusion::physical_plan::{ExecutionPlan, PlanProperties, replace_children_if_necessary};
 use futures::StreamExt;
+
+use super::operators::{EachOperator, shown_by_name, with_an_input};
 
 /// How often the rows are in memory at once: as they came, and as the one batch that is made of them.
 const COPIES: usize = 2;
 
 /// Charges the rows that window functions over whole partitions keep to the memory of queries, which DataFusion does not do
 /// itself.
-#[derive(Debug)]
-pub(super) struct ChargeWindows;
+pub(super) const CHARGE_WINDOWS: EachOperator = EachOperator { name: "charge_windows", rewrite: charge_window };
 
-impl PhysicalOptimizerRule for ChargeWindows {
-    fn name(&self) -> &str {
-        "charge_windows"
+fn charge_window(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
+    if plan.downcast_ref::<WindowAggExec>().is_none() {
+        return Ok(Transformed::no(plan));
     }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            if plan.downcast_ref::<WindowAggExec>().is_none() {
-                return Ok(Transformed::no(plan));
-            }
-            Ok(Transformed::yes(Arc::new(ChargedExec { input: plan, role: Role::Window })))
-        })
-        .map(|transformed| transformed.data)
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    Ok(Transformed::yes(Arc::new(ChargedExec { input: plan, role: Role::Window })))
 }
 
 /// An operator on the way of rows that are charged: gives the rows of its input.
@@ -62,48 +44,17 @@ enum Role {
     Rows(Arc<MemoryReservation>),
 }
 
-impl DisplayAs for ChargedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+shown_by_name!(ChargedExec);
 
 impl ExecutionPlan for ChargedExec {
-    fn name(&self) -> &str {
-        "ChargedExec"
-    }
+    with_an_input!("ChargedExec", |this, input| ChargedExec { input, role: this.role.clone() });
 
     fn properties(&self) -> &Arc<PlanProperties> {
         self.input.properties()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(ChargedExec { input, role: self.role.clone() })),
-            _ => internal_err!("a charged operator has one input"),
-        }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {

@@ -9,9 +9,9 @@ use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{ColumnarValue, Operator};
-use stratos_types::{Datum, Error, PgType, Result, sortable_key};
+use stratos_types::{Datum, Error, PgType, Result, key, sortable_key};
 
-use crate::arrow::{arrow_type, record_order_key};
+use crate::arrow::{arrow_type, datum_at, record_order_key};
 use crate::functions::{Function, Kernel};
 
 /// Checked arithmetic. `None` when the kernel fails, or gives a float that is not finite: the row implementation then
@@ -71,17 +71,38 @@ pub(crate) fn comparison(function: &Function) -> Option<Operator> {
 
 /// Arrow type of a type's equality key.
 pub(crate) fn equality_key_type(ty: PgType) -> DataType {
-    arrow_type(ty)
+    if keyed_by_bytes(ty) { DataType::Binary } else { arrow_type(ty) }
+}
+
+/// Whether the equality key of a type is its column of a key (`stratos_types::key`): types of which no Arrow value has the
+/// SQL order. (Within arrays NULL is the greatest, which Arrow's order is not everywhere.)
+pub(crate) fn keyed_by_bytes(ty: PgType) -> bool {
+    ty == PgType::Jsonb || ty.element().is_some()
 }
 
 /// What equality looks at in a column: values that SQL holds equal become identical, and their order stays.
 pub(crate) fn equality_key(value: &ColumnarValue, ty: PgType) -> Result<ColumnarValue> {
+    mapped(value, |array| key_array(array, ty))
+}
+
+/// Floats of which NaN has one form.
+pub(crate) fn one_nan(value: &ColumnarValue) -> Result<ColumnarValue> {
+    mapped(value, |array| {
+        Ok(match array.data_type() {
+            DataType::Float32 => Arc::new(normalised::<Float32Type>(array, one_nan_of_4)),
+            DataType::Float64 => Arc::new(normalised::<Float64Type>(array, one_nan_of_8)),
+            _ => array.clone(),
+        })
+    })
+}
+
+/// What a function of arrays makes of a column or a constant.
+fn mapped(value: &ColumnarValue, f: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<ColumnarValue> {
     match value {
-        ColumnarValue::Array(array) => Ok(ColumnarValue::Array(key_array(array, ty)?)),
+        ColumnarValue::Array(array) => f(array).map(ColumnarValue::Array),
         ColumnarValue::Scalar(scalar) => {
             let array = scalar.to_array().map_err(|e| Error::internal(format!("constant: {e}")))?;
-            let key = key_array(&array, ty)?;
-            ScalarValue::try_from_array(&key, 0)
+            ScalarValue::try_from_array(&f(&array)?, 0)
                 .map(ColumnarValue::Scalar)
                 .map_err(|e| Error::internal(format!("constant: {e}")))
         }
@@ -90,6 +111,20 @@ pub(crate) fn equality_key(value: &ColumnarValue, ty: PgType) -> Result<Columnar
 
 fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
     Ok(match ty {
+        ty if keyed_by_bytes(ty) => {
+            let mut out = BinaryBuilder::new();
+            let mut key = Vec::new();
+            for row in 0..array.len() {
+                if array.is_null(row) {
+                    out.append_null();
+                    continue;
+                }
+                key.clear();
+                key::encode_column(&mut key, ty, &datum_at(array.as_ref(), row, ty)?, false, false);
+                out.append_value(&key);
+            }
+            Arc::new(out.finish())
+        }
         PgType::Float4 => Arc::new(normalised::<Float32Type>(array, float4_key)),
         PgType::Float8 => Arc::new(normalised::<Float64Type>(array, float8_key)),
         PgType::Bpchar => {
@@ -120,24 +155,47 @@ fn key_array(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
     })
 }
 
-/// Zeros have one form, and so have NaNs: `Infinity - Infinity` gives one with a sign, which Arrow holds for the least number.
+/// `Infinity - Infinity` gives a NaN with a sign, which Arrow holds for the least number.
+fn one_nan_of_4(v: f32) -> f32 {
+    if v.is_nan() { f32::NAN } else { v }
+}
+
+fn one_nan_of_8(v: f64) -> f64 {
+    if v.is_nan() { f64::NAN } else { v }
+}
+
+/// Zeros have one form, and so have NaNs.
 fn float4_key(v: f32) -> f32 {
-    if v.is_nan() { f32::NAN } else { v + 0.0 }
+    one_nan_of_4(v) + 0.0
 }
 
 fn float8_key(v: f64) -> f64 {
-    if v.is_nan() { f64::NAN } else { v + 0.0 }
+    one_nan_of_8(v) + 0.0
 }
 
 fn normalised<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> PrimitiveArray<T> {
     array.as_primitive::<T>().unary(f)
 }
 
+/// [`one_nan`] of one value.
+pub(crate) fn one_nan_datum(value: &Datum) -> Datum {
+    match value {
+        Datum::Float4(v) => Datum::Float4(one_nan_of_4(*v)),
+        Datum::Float8(v) => Datum::Float8(one_nan_of_8(*v)),
+        other => other.clone(),
+    }
+}
+
 /// [`equality_key`] of one value where a Datum can express it.
-pub(crate) fn equality_key_datum(value: &Datum) -> Datum {
+pub(crate) fn equality_key_datum(value: &Datum, ty: PgType) -> Datum {
     match value {
         Datum::Float4(v) => Datum::Float4(float4_key(*v)),
         Datum::Float8(v) => Datum::Float8(float8_key(*v)),
+        value @ (Datum::Jsonb(_) | Datum::Array(_)) => {
+            let mut key = Vec::new();
+            key::encode_column(&mut key, ty, value, false, false);
+            Datum::Bytea(key.into())
+        }
         other => other.clone(),
     }
 }

@@ -12,16 +12,16 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, internal_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr as DfExpr, Extension, InvariantLevel, LogicalPlan, UserDefinedLogicalNode};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use stratos_types::{Datum, Error, PgType, Result};
@@ -29,6 +29,7 @@ use stratos_types::{Datum, Error, PgType, Result};
 use super::context::{StatementContext, statement_of};
 use super::error::{error_from, to_datafusion};
 use super::expr::column_name;
+use super::operators::{shown_by_name, with_an_input};
 use super::rel::Lowerer;
 use super::repeated::Repeated;
 use super::runtime::BATCH_ROWS;
@@ -206,44 +207,13 @@ impl fmt::Debug for LateralExec {
     }
 }
 
-impl DisplayAs for LateralExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LateralExec")
-    }
-}
+shown_by_name!(LateralExec);
 
 impl ExecutionPlan for LateralExec {
-    fn name(&self) -> &str {
-        "LateralExec"
-    }
+    with_an_input!("LateralExec", |this, input| LateralExec::new(input, this.spec.clone(), this.schema()));
 
     fn properties(&self) -> &Arc<PlanProperties> {
         &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else {
-            return internal_err!("a lateral join has one input");
-        };
-        Ok(Arc::new(LateralExec::new(input, self.spec.clone(), self.schema())))
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -252,12 +222,13 @@ impl ExecutionPlan for LateralExec {
             self.input.schema().fields().iter().enumerate().map(|(i, f)| (f.name().clone(), i)).collect();
         let schema = self.schema();
         let run = Run {
-            input: self.input.execute(partition, context)?,
+            input: self.input.execute(partition, context.clone())?,
             joiner: Joiner::new(self.spec.clone(), schema.clone()),
             spec: self.spec.clone(),
             statement,
             names,
             memo: Cache::new(MEMO_ENTRIES_MAX),
+            held: MemoryConsumer::new("LateralJoin").register(context.memory_pool()),
             current: None,
             ready: VecDeque::new(),
             metrics: BaselineMetrics::new(&self.metrics, partition),
@@ -281,17 +252,20 @@ struct Run {
     spec: Arc<Spec>,
     statement: Arc<StatementContext>,
     names: HashMap<String, usize>,
-    memo: Cache<String, Arc<Vec<RecordBatch>>>,
+    memo: Cache<String, Arc<RightSide>>,
+    /// Reserves nothing itself: what is held of right sides and results is reserved beside it.
+    held: MemoryReservation,
     /// The left batch in work, and its next row.
     current: Option<(RecordBatch, usize)>,
-    ready: VecDeque<RecordBatch>,
+    /// Results that were not asked for yet, with their memory.
+    ready: VecDeque<(RecordBatch, MemoryReservation)>,
     metrics: BaselineMetrics,
 }
 
 impl Run {
     async fn next(&mut self) -> DfResult<Option<RecordBatch>> {
         loop {
-            if let Some(batch) = self.ready.pop_front() {
+            if let Some((batch, _)) = self.ready.pop_front() {
                 self.metrics.record_output(batch.num_rows());
                 return Ok(Some(batch));
             }
@@ -305,19 +279,28 @@ impl Run {
             if row == batch.num_rows() {
                 // Rows kept so far refer to this batch: they go out before the next one comes.
                 let rest = self.joiner.flush(&batch).map_err(to_datafusion)?;
-                self.ready.extend(rest);
+                self.put_ready(rest)?;
                 continue;
             }
             let out = self.step(&batch, row).await.map_err(to_datafusion)?;
-            self.ready.extend(out);
+            self.put_ready(out)?;
             self.current = Some((batch, row + 1));
         }
     }
 
     async fn step(&mut self, batch: &RecordBatch, row: usize) -> Result<Vec<RecordBatch>> {
         let outer = outer_values(&self.spec, &self.names, batch, row)?;
-        let right = right_side(&self.statement, &self.spec, outer, &mut self.memo).await?;
-        self.joiner.add(batch, row, &right)
+        let right = right_side(&self.statement, &self.spec, outer, &mut self.memo, &self.held).await?;
+        self.joiner.add(batch, row, &right.batches)
+    }
+
+    fn put_ready(&mut self, batches: impl IntoIterator<Item = RecordBatch>) -> DfResult<()> {
+        for batch in batches {
+            let memory = self.held.new_empty();
+            reserve(&memory, &batch)?;
+            self.ready.push_back((batch, memory));
+        }
+        Ok(())
     }
 }
 
@@ -334,12 +317,27 @@ fn outer_values(spec: &Spec, names: &HashMap<String, usize>, batch: &RecordBatch
         .collect()
 }
 
+/// The rows that belong to a row of the left, with the memory that is set aside for them.
+struct RightSide {
+    batches: Vec<RecordBatch>,
+    _memory: MemoryReservation,
+}
+
+/// Sets memory aside for what is of a batch: buffers may be others' too.
+fn reserve(memory: &MemoryReservation, batch: &RecordBatch) -> DfResult<()> {
+    for column in batch.columns() {
+        memory.try_grow(column.to_data().get_slice_memory_size()?)?;
+    }
+    Ok(())
+}
+
 async fn right_side(
     statement: &Arc<StatementContext>,
     spec: &Spec,
     outer: Vec<Datum>,
-    memo: &mut Cache<String, Arc<Vec<RecordBatch>>>,
-) -> Result<Arc<Vec<RecordBatch>>> {
+    memo: &mut Cache<String, Arc<RightSide>>,
+    held: &MemoryReservation,
+) -> Result<Arc<RightSide>> {
     let key = format!("{outer:?}");
     if !spec.volatile
         && let Some(found) = memo.get(&key)
@@ -347,27 +345,32 @@ async fn right_side(
         return Ok(found.clone());
     }
     statement.eval.check_canceled()?;
+    let memory = held.new_empty();
     let mut batches = Vec::new();
     if let Rel::TableFunction { function, args, columns, ordinality } = &spec.right {
         // No plan is needed to call a function.
         let lowerer = Lowerer::new(statement, spec.repeated.bound(&outer));
         let args = args.iter().map(|e| Ok((e.ty.ty, lowerer.constant(e)?))).collect::<Result<Vec<_>>>()?;
-        let mut rows = FunctionRows::new(*function, &args, columns, *ordinality)?;
+        let mut rows = FunctionRows::new(&statement.eval, *function, &args, columns, *ordinality)?;
         while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
+            statement.eval.check_canceled()?;
+            reserve(&memory, &batch).map_err(error_from)?;
             batches.push(batch);
         }
     } else {
         let mut stream = spec.repeated.start(statement, &spec.right, &outer).await?;
         while let Some(batch) = stream.next().await {
-            batches.push(batch.map_err(error_from)?);
+            let batch = batch.map_err(error_from)?;
+            reserve(&memory, &batch).map_err(error_from)?;
+            batches.push(batch);
         }
     }
-    let batches = Arc::new(batches);
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let right = Arc::new(RightSide { batches, _memory: memory });
     if !spec.volatile && rows <= MEMO_ROWS_MAX {
-        memo.insert(key, batches.clone());
+        memo.insert(key, right.clone());
     }
-    Ok(batches)
+    Ok(right)
 }
 
 /// Puts rows of the left beside their right sides, in batches of a good size.

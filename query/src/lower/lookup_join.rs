@@ -32,6 +32,7 @@ use stratos_types::{Datum, PgType, Result};
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
 use super::narrow::{Keyed, replace};
+use super::operators::{shown_by_name, without_inputs};
 use crate::arrow::{arrow_type, datum_at};
 
 /// Rows of the outer side that are looked up at first; small, so that the first rows are early.
@@ -447,35 +448,10 @@ impl fmt::Debug for Given {
     }
 }
 
-impl DisplayAs for Given {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Given")
-    }
-}
+shown_by_name!(Given);
 
 impl ExecutionPlan for Given {
-    fn name(&self) -> &str {
-        "Given"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    without_inputs!("Given");
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         match self.stream.lock().take() {

@@ -11,11 +11,13 @@
 //! - `deep`: expressions that are kept from DataFusion · `quantified`, `tuples`: `= ANY` of an array, and pairs, as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
+//! - `operators`: what our operators of physical plans have in common
 //! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first · `unclaimed`: what rows are not ordered by
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
 
 mod accumulate;
 mod aggregate;
+mod appended;
 mod conclusions;
 mod context;
 mod cte;
@@ -39,6 +41,7 @@ mod narrow;
 mod null_safe;
 mod offsets;
 mod one_writer;
+pub(crate) mod operators;
 mod ordered;
 mod pool;
 mod quantified;

@@ -18,7 +18,7 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use super::Env;
 use super::context::StatementContext;
 use super::error::error_from;
-use super::expr::{column, column_name, comparable, conjunction};
+use super::expr::{column, column_name, comparable, conjunction, sortable};
 use super::udf::{RowFunction, RowOp, literal};
 use super::walk::Facts;
 use super::window::KeyColumns;
@@ -294,27 +294,10 @@ impl<'a> Lowerer<'a> {
     pub(super) fn sort_keys(&self, keys: &[SortKey]) -> Result<Vec<SortExpr>> {
         let mut sorts = Vec::with_capacity(keys.len());
         for k in keys {
-            // The order of the bytes of numeric and its kin is the order of the values, the form breaking ties.
-            let key = match k.expr.ty.ty {
-                ty @ (PgType::Float4 | PgType::Float8 | PgType::Bpchar | PgType::Record) => {
-                    comparable(self.expr(&k.expr)?, ty)
-                }
-                _ => self.expr(&k.expr)?,
-            };
-            self.push_sort(&mut sorts, key, k);
+            let key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, false);
+            sorts.push(key.sort(!k.descending, k.nulls_first));
         }
         Ok(sorts)
-    }
-
-    /// A key to sort by.
-    pub(super) fn push_sort(&self, sorts: &mut Vec<SortExpr>, key: DfExpr, k: &SortKey) {
-        // NULLS FIRST is about whole values; within arrays NULL is always the greatest, which Arrow's order is not everywhere.
-        let ty = k.expr.ty.ty;
-        let key = match ty.element() {
-            Some(_) => RowFunction::call(RowOp::OrderKey, vec![ty], PgType::Bytea, vec![key]),
-            None => key,
-        };
-        sorts.push(key.sort(!k.descending, k.nulls_first));
     }
 
     fn limit(&self, input: &Rel, limit: Option<&Expr>, offset: Option<&Expr>) -> Result<LogicalPlan> {
@@ -356,15 +339,16 @@ impl<'a> Lowerer<'a> {
                 input: Arc::new(plan),
             }));
         }
-        self.grouped(plan, output, Vec::new())
+        self.grouped(plan, output, Vec::new(), None)
     }
 
-    /// Groups equal rows, with more aggregates over the groups.
+    /// Groups equal rows, with more aggregates over the groups. What a group shows is one of the rows `of` which this holds.
     fn grouped(
         &self,
         plan: LogicalPlan,
         output: &[OutputColumn],
         aggregates: Vec<(String, DfExpr)>,
+        of: Option<&DfExpr>,
     ) -> Result<LogicalPlan> {
         let mut keys = Vec::new();
         let mut values = Vec::new();
@@ -375,7 +359,11 @@ impl<'a> Lowerer<'a> {
                 let key = self.fresh("k");
                 keys.push(comparable(column(c.id), c.ty.ty).alias(key));
                 let any = self.fresh("v");
-                values.push(super::aggregate::representative(c.ty).call(vec![column(c.id)]).alias(any.clone()));
+                let mut shown = super::aggregate::representative(c.ty).call(vec![column(c.id)]);
+                if let Some(of) = of {
+                    shown = shown.filter(of.clone()).build().map_err(error_from)?;
+                }
+                values.push(shown.alias(any.clone()));
                 back.push(ident(any).alias(name));
             } else {
                 keys.push(column(c.id));
@@ -444,6 +432,7 @@ impl<'a> Lowerer<'a> {
             plan,
             columns,
             vec![(left_count.clone(), total(&in_left)), (right_count.clone(), total(&in_right))],
+            Some(&ident(in_left.clone()).gt(lit(0_i64))),
         )?;
         let l = || ident(left_count.clone());
         let r = || ident(right_count.clone());
@@ -484,7 +473,7 @@ impl<'a> Lowerer<'a> {
         let mut plan = self.rel(input)?;
         let mut rest = Vec::new();
         let mut joins = Vec::new();
-        for e in predicate.conjuncts() {
+        for e in &super::unnest::asked(predicate) {
             match self.as_join(e)? {
                 Some(join) => joins.push(join),
                 None => rest.push(e.clone()),

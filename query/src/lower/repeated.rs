@@ -17,6 +17,7 @@ use super::error::error_from;
 use super::runtime::run_nested;
 use super::{Env, Lowerer};
 use crate::arrow::scalar_of;
+use crate::functions::while_planning;
 use crate::ir::{ColumnId, Expr, ExprKind, Rel};
 
 /// A relation below an outer one, of the same statement.
@@ -90,7 +91,7 @@ impl Repeated {
         let open: HashMap<ColumnId, usize> = self.outer.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
         let session = statement.runtime.session(statement, 1);
         let logical = Lowerer::repeated(statement, self.env.clone(), &open).query(rel).ok()?;
-        let plan = session.optimize(&logical).ok()?;
+        let plan = while_planning(|| session.optimize(&logical)).ok()?;
         Some(Arc::new((plan, session)))
     }
 }

@@ -16,37 +16,40 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use stratos_replication::PrefixStatistics;
 use stratos_types::{Datum, Error, Result};
 use tokio::runtime::Handle;
 
+use super::appended::stream_in_order;
 use super::conclusions::{AskedAbove, WithoutDependencies};
-use super::context::{StatementContext, StatementExtension};
+use super::context::{StatementContext, StatementExtension, system_context};
 use super::equivalence::without_equal_expressions;
 use super::error::error_from;
 use super::frugal::Fallback;
 use super::guard::GuardConditions;
 use super::interrupt::{Interruptible, prepare_away};
-use super::kept::ChargeWindows;
+use super::kept::CHARGE_WINDOWS;
 use super::lateral::LateralPlanner;
 use super::lookup_rule::LookupJoins;
 use super::null_safe::{EqualKeys, null_safe_keys};
-use super::offsets::OrderedOffsets;
-use super::one_writer::OneWriter;
+use super::offsets::ORDERED_OFFSETS;
+use super::one_writer::ONE_WRITER;
 use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
 use super::stream::RowStream;
-use super::unclaimed::Unclaim;
+use super::unclaimed::UNCLAIM;
 use super::{Env, Lowerer, PlanTemplate};
-use crate::catalog::{StoreFacts, Table};
+use crate::catalog::{StoreFacts, SystemTable, Table};
 use crate::engine::EngineOptions;
+use crate::functions::while_planning;
 use crate::ir::Rel;
 use crate::rows::index_prefix;
 use crate::scan::{RowSource, SegmentCache};
 use crate::session::EvalContext;
+use crate::system::cache::{SharedRows, SystemCache};
 
 /// Rows of a batch.
 pub const BATCH_ROWS: usize = 8192;
@@ -81,6 +84,7 @@ struct Inner {
     threads: Option<Handle>,
     store: Option<Arc<dyn StoreFacts>>,
     segments: SegmentCache,
+    system: SystemCache,
 }
 
 /// How the names of directories begin in which queries keep what they spill.
@@ -121,12 +125,19 @@ impl QueryRuntime {
             threads: options.query_threads.clone(),
             store,
             segments: SegmentCache::new(options.column_cache_bytes),
+            system: SystemCache::default(),
         })))
     }
 
     /// Memory that running queries hold now, in bytes.
     pub fn memory_used_bytes(&self) -> usize {
         self.0.env.memory_pool.reserved()
+    }
+
+    /// What running queries keep on the disk: bytes, and files.
+    pub fn spilled(&self) -> (u64, usize) {
+        let progress = self.0.env.disk_manager.spilling_progress();
+        (progress.current_bytes, progress.active_files_count)
     }
 
     /// Live rows of a table and their bytes, roughly.
@@ -148,6 +159,22 @@ impl QueryRuntime {
 
     pub(crate) fn store(&self) -> Option<&Arc<dyn StoreFacts>> {
         self.0.store.as_ref()
+    }
+
+    /// The rows of a system table, from earlier queries where nothing can have changed. `live`: those columns are looked at that
+    /// tell more than the catalog.
+    ///
+    /// # Errors
+    /// Where there is no store (tests), or it cannot be read.
+    pub(crate) fn system_rows(&self, table: &dyn SystemTable, live: bool, eval: &EvalContext) -> Result<SharedRows> {
+        let store = self.store().ok_or_else(|| Error::internal("system tables need a store"))?;
+        let make = || table.rows(&system_context(eval, store));
+        match table.live_columns() {
+            Some(columns) if !live || columns.is_empty() => {
+                self.0.system.rows(table, &eval.catalog, eval.host.search_path(false), make)
+            }
+            _ => make().map(Arc::new),
+        }
     }
 
     pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
@@ -230,12 +257,12 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     // No table tells exact statistics, and the rule fails over a grouping that it does know to have one row.
     rules.retain(|rule| rule.name() != "aggregate_statistics");
-    rules.insert(0, Arc::new(OrderedOffsets));
-    rules.insert(0, Arc::new(Unclaim));
+    rules.insert(0, Arc::new(ORDERED_OFFSETS));
+    rules.insert(0, Arc::new(UNCLAIM));
     let sides_chosen = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
     rules.insert(sides_chosen, Arc::new(LookupJoins));
-    rules.push(Arc::new(OneWriter));
-    rules.push(Arc::new(ChargeWindows));
+    rules.push(Arc::new(ONE_WRITER));
+    rules.push(Arc::new(CHARGE_WINDOWS));
     rules
 }
 
@@ -274,7 +301,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub fn stream(&self) -> Result<SendableRecordBatchStream> {
-        execute_stream(self.plan.clone(), self.session.task_ctx()).map_err(error_from)
+        stream_in_order(&self.plan, self.session.task_ctx()).map_err(error_from)
     }
 }
 
@@ -295,7 +322,7 @@ pub(crate) async fn prepare(
         Some(plan) => plan,
         None => {
             let logical = Lowerer::new(statement, env.clone()).query(rel)?;
-            session.optimize(&logical).map_err(error_from)?
+            while_planning(|| session.optimize(&logical)).map_err(error_from)?
         }
     };
     tracing::trace!(plan = %optimized.display_indent(), "optimized");

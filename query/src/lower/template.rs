@@ -15,6 +15,7 @@ use super::context::StatementContext;
 use super::error::error_from;
 use super::{Env, Lowerer};
 use crate::arrow::{arrow_type, needs_equality_key, scalar_of};
+use crate::functions::while_planning;
 use crate::ir::Rel;
 
 /// The plan of a query as far as it depends neither on the snapshot nor on the session nor on the values of the
@@ -82,12 +83,12 @@ fn reusable(statement: &Arc<StatementContext>, rel: &Rel, session: &SessionState
     if !reusable.get() {
         return None;
     }
-    session.optimize(&logical).ok().map(Arc::new)
+    while_planning(|| session.optimize(&logical)).ok().map(Arc::new)
 }
 
 /// Parameter `n` (from 0) of a template, unless plans look at the values of its type.
 pub(super) fn open_parameter(n: usize, ty: PgType) -> Option<DfExpr> {
-    let open = !needs_equality_key(ty) && ty.element().is_none();
+    let open = (ty == PgType::Jsonb || !needs_equality_key(ty)) && ty.element().is_none();
     let field = Arc::new(Field::new("", arrow_type(ty), true));
     open.then(|| DfExpr::Placeholder(Placeholder::new_with_field(format!("${}", n + 1), Some(field))))
 }

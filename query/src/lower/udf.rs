@@ -9,7 +9,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, Expr as DfExpr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use stratos_types::{ArrayDatum, ColumnType, Datum, FieldNames, PgType, Result, key};
+use stratos_types::{ArrayDatum, ColumnType, Datum, FieldNames, PgType, Result};
 
 use super::context::{StatementContext, statement_of};
 use super::error::to_datafusion;
@@ -48,8 +48,8 @@ pub(crate) enum RowOp {
     Coalesce,
     /// What equality looks at; see [`kernel::equality_key`].
     EqualityKey,
-    /// What an array is sorted by: bytes in the order of the values.
-    OrderKey,
+    /// A float, of which NaN has one form: what min and max look at.
+    OneNan,
     /// A list of `args[0]` zeros, to be unnested.
     Repeat,
     /// Whether the arguments are a row of a list.
@@ -193,7 +193,7 @@ impl RowOp {
             RowOp::EqualityKey => {
                 format!("equality_key_{}", types.first().map_or(0, |t| t.oid()))
             }
-            RowOp::OrderKey => format!("order_key_{}", types.first().map_or(0, |t| t.oid())),
+            RowOp::OneNan => format!("one_nan_{}", types.first().map_or(0, |t| t.oid())),
             RowOp::Repeat => "repeat_rows".into(),
             RowOp::Member(set) => format!("member_{:x}", Arc::as_ptr(set) as usize),
             RowOp::Subquery(plan) => format!("subquery_{:x}", Arc::as_ptr(plan) as usize),
@@ -253,13 +253,8 @@ impl RowOp {
                 best
             }
             RowOp::Coalesce => values.iter().find(|v| !v.is_null()).cloned().unwrap_or(Datum::Null),
-            RowOp::EqualityKey => kernel::equality_key_datum(&values[0]),
-            RowOp::OrderKey if values[0].is_null() => Datum::Null,
-            RowOp::OrderKey => {
-                let mut key = Vec::new();
-                key::encode_column(&mut key, types[0], &values[0], false, false);
-                Datum::Bytea(key.into())
-            }
+            RowOp::EqualityKey => kernel::equality_key_datum(&values[0], types[0]),
+            RowOp::OneNan => kernel::one_nan_datum(&values[0]),
             RowOp::Repeat => {
                 let count = match &values[0] {
                     Datum::Int8(n) => usize::try_from(*n).unwrap_or(0),
@@ -322,6 +317,7 @@ impl ScalarUDFImpl for RowFunction {
             RowOp::EqualityKey => {
                 return kernel::equality_key(&args.args[0], self.ret).map_err(to_datafusion);
             }
+            RowOp::OneNan => return kernel::one_nan(&args.args[0]).map_err(to_datafusion),
             RowOp::Arithmetic(_, kernel) => {
                 if let Some(result) = kernel::arithmetic(*kernel, &args.args) {
                     return Ok(result);

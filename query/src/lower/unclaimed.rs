@@ -1,21 +1,20 @@
 //! What holds for an input of an operator and not for the rows that are made of it.
 
-use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{JoinType, Result as DfResult, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, replace_children_if_necessary,
+    ExecutionPlan, ExecutionPlanProperties, PlanProperties, replace_children_if_necessary,
 };
+
+use super::operators::{EachOperator, shown_by_name, with_an_input};
 
 /// Hides from operators above which columns of their inputs are constant, or equal to others, where that ends with them.
 ///
@@ -26,50 +25,36 @@ use datafusion::physical_plan::{
 ///   out of the merge of the parts as well (`SELECT 5, NULL UNION ALL SELECT c, 0 FROM t ORDER BY 2 DESC, 1 LIMIT 3` would be
 ///   the first rows by the other column alone). And where a sort goes below the union, and a part is in order because a key is
 ///   computed of constants, DataFusion no longer sees that the whole is, and refuses its own plan.
-#[derive(Debug)]
-pub(super) struct Unclaim;
+pub(super) const UNCLAIM: EachOperator = EachOperator { name: "unclaim", rewrite: unclaim };
 
-impl PhysicalOptimizerRule for Unclaim {
-    fn name(&self) -> &'static str {
-        "unclaim"
+fn unclaim(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
+    if let Some(union) = plan.downcast_ref::<UnionExec>() {
+        let hides = union.inputs().iter().any(claims);
+        return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
     }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            if let Some(union) = plan.downcast_ref::<UnionExec>() {
-                let hides = union.inputs().iter().any(claims);
-                return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
-            }
-            if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-                let hides = !aggregate.group_expr().is_single() && (claims(&plan) || plan.output_ordering().is_some());
-                return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
-            }
-            let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-                *join.join_type()
-            } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
-                *join.join_type()
-            } else if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
-                join.join_type()
-            } else {
-                return Ok(Transformed::no(plan));
-            };
-            let may_be_missing = match kind {
-                JoinType::Left => [false, true],
-                JoinType::Right => [true, false],
-                JoinType::Full => [true, true],
-                _ => return Ok(Transformed::no(plan)),
-            };
-            let children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
-            let hidden = children.into_iter().zip(may_be_missing);
-            let hidden = hidden.map(|(child, hides)| if hides && claims(&child) { unclaimed(child) } else { child });
-            replace_children_if_necessary(plan, hidden.collect()).map(Transformed::yes)
-        })
-        .map(|transformed| transformed.data)
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        let hides = !aggregate.group_expr().is_single() && (claims(&plan) || plan.output_ordering().is_some());
+        return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
     }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        *join.join_type()
+    } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        *join.join_type()
+    } else if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
+        join.join_type()
+    } else {
+        return Ok(Transformed::no(plan));
+    };
+    let may_be_missing = match kind {
+        JoinType::Left => [false, true],
+        JoinType::Right => [true, false],
+        JoinType::Full => [true, true],
+        _ => return Ok(Transformed::no(plan)),
+    };
+    let children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
+    let hidden = children.into_iter().zip(may_be_missing);
+    let hidden = hidden.map(|(child, hides)| if hides && claims(&child) { unclaimed(child) } else { child });
+    replace_children_if_necessary(plan, hidden.collect()).map(Transformed::yes)
 }
 
 fn claims(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -111,46 +96,17 @@ impl UnclaimedExec {
     }
 }
 
-impl DisplayAs for UnclaimedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UnclaimedExec")
-    }
-}
+shown_by_name!(UnclaimedExec);
 
 impl ExecutionPlan for UnclaimedExec {
-    fn name(&self) -> &str {
-        "UnclaimedExec"
-    }
+    with_an_input!("UnclaimedExec", |this, input| UnclaimedExec::new(input, this.said));
 
     fn properties(&self) -> &Arc<PlanProperties> {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
     fn supports_limit_pushdown(&self) -> bool {
         true
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return internal_err!("an operator with one input") };
-        Ok(Arc::new(UnclaimedExec::new(input, self.said)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {

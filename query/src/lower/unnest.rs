@@ -6,12 +6,66 @@
 use std::collections::BTreeSet;
 
 use datafusion::logical_expr::Expr as DfExpr;
-use stratos_types::{PgType, Result};
+use stratos_types::{Datum, PgType, Result};
 
 use super::decorrelate::equality;
-use super::rel::{ConditionJoin, Lowerer};
+use super::expr::rel_may_fail;
+use super::rel::{ConditionJoin, Lowerer, and};
 use super::walk::Facts;
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind};
+
+/// What must be true for a condition of WHERE to be true, of which NULL is as good as false. Membership of rows in a subquery
+/// (`binder::special`) says when it is NULL, which then falls away, or becomes a condition of its own.
+pub(super) fn asked(predicate: &Expr) -> Vec<Expr> {
+    predicate.conjuncts().into_iter().flat_map(when_true).collect()
+}
+
+fn when_true(condition: &Expr) -> Vec<Expr> {
+    let not = |term: &Expr| Expr { kind: ExprKind::Not(Box::new(term.clone())), ty: PgType::Bool.into() };
+    match &condition.kind {
+        ExprKind::Or(terms) if terms.iter().any(is_never_true) => {
+            let rest: Vec<Expr> = terms.iter().filter(|term| !is_never_true(term)).cloned().collect();
+            match rest.as_slice() {
+                [] => vec![Expr::literal(Datum::Bool(false), PgType::Bool)],
+                [one] => when_true(one),
+                _ => vec![Expr { kind: ExprKind::Or(rest), ty: PgType::Bool.into() }],
+            }
+        }
+        ExprKind::Not(inner) => match &inner.kind {
+            ExprKind::Or(terms) if terms.iter().all(is_membership) => {
+                terms.iter().flat_map(|term| when_true(&not(term))).collect()
+            }
+            // Beside a NULL it is false if the rest is.
+            ExprKind::And(terms) if is_never_true(inner) => {
+                let rest: Vec<Expr> = terms.iter().filter(|term| !is_null_literal(term)).cloned().collect();
+                and(rest).map_or_else(
+                    || vec![Expr::literal(Datum::Bool(false), PgType::Bool)],
+                    |rest| when_true(&not(&rest)),
+                )
+            }
+            _ => vec![condition.clone()],
+        },
+        _ => vec![condition.clone()],
+    }
+}
+
+fn is_null_literal(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Literal(Datum::Null))
+}
+
+fn is_never_true(term: &Expr) -> bool {
+    matches!(&term.kind, ExprKind::And(terms) if terms.iter().any(is_null_literal))
+}
+
+/// Whether it is made of tests for existence and for NULL alone, which may be asked in any order.
+fn is_membership(term: &Expr) -> bool {
+    match &term.kind {
+        ExprKind::Subquery { kind: SubqueryKind::Exists, .. } => true,
+        ExprKind::And(terms) | ExprKind::Or(terms) => terms.iter().all(is_membership),
+        ExprKind::IsNull(inner) => !inner.has_subquery(),
+        _ => is_null_literal(term),
+    }
+}
 
 impl Lowerer<'_> {
     /// The join that a conjunct of a filter amounts to, if it does.
@@ -46,6 +100,10 @@ impl Lowerer<'_> {
             // Evaluated once: cheaper than any join.
             _ => return Ok(None),
         };
+        // A join makes all groups, also those that nobody asks for: what may fail must not be computed for them.
+        if has_groups(query) && rel_may_fail(query) {
+            return Ok(None);
+        }
         let Some((inner, pulled)) = self.pull(query, &outer, false) else {
             return Ok(None);
         };
@@ -57,6 +115,10 @@ impl Lowerer<'_> {
         }
         Ok(Some(ConditionJoin { right: self.rel(&inner)?, anti, on }))
     }
+}
+
+fn has_groups(rel: &Rel) -> bool {
+    matches!(rel, Rel::Aggregate { .. }) || rel.inputs().into_iter().any(has_groups)
 }
 
 impl Lowerer<'_> {

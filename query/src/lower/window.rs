@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::error::error_from;
-use super::expr::{column, column_name, comparable};
+use super::expr::{column, column_name, comparable, sortable};
 use super::rel::{Lowerer, project};
 use crate::arrow::{arrow_type, scalar_of};
 use crate::ir::{Expr, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction};
@@ -50,8 +50,8 @@ impl Lowerer<'_> {
         let mut order_by = Vec::new();
         for k in &call.order_by {
             // Peers are equal values, so the order too must go by what equality looks at.
-            let key = comparable(self.expr(&k.expr)?, k.expr.ty.ty);
-            self.push_sort(&mut order_by, key, k);
+            let key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, true);
+            order_by.push(key.sort(!k.descending, k.nulls_first));
         }
         order_by.iter_mut().for_each(|key| computed.take(self, &mut key.expr));
         let frame = match &call.frame {
@@ -108,7 +108,7 @@ impl Lowerer<'_> {
                 let n = self.constant_i64(&args[0], "ntile")?;
                 if n <= 0 {
                     return Err(Error::new(
-                        ErrorKind::InvalidParameterValue,
+                        ErrorKind::InvalidArgumentForNtile,
                         "argument of ntile must be greater than zero",
                     ));
                 }
@@ -133,7 +133,7 @@ impl Lowerer<'_> {
                 let n = self.constant_i64(&args[1], "nth_value")?;
                 if n <= 0 {
                     return Err(Error::new(
-                        ErrorKind::InvalidParameterValue,
+                        ErrorKind::InvalidArgumentForNthValue,
                         "argument of nth_value must be greater than zero",
                     ));
                 }
@@ -186,8 +186,13 @@ impl Lowerer<'_> {
 
     fn frame_offset(&self, expr: &Expr, units: FrameUnits, key: Option<PgType>, which: &str) -> Result<ScalarValue> {
         let value = self.constant(expr)?;
-        let negative =
-            || Error::new(ErrorKind::InvalidParameterValue, format!("frame {which} offset must not be negative"));
+        let negative = || {
+            let message = match units {
+                FrameUnits::Range => "invalid preceding or following size in window function".to_owned(),
+                _ => format!("frame {which} offset must not be negative"),
+            };
+            Error::new(ErrorKind::InvalidPrecedingOrFollowingSize, message)
+        };
         let number = match &value {
             Datum::Null => {
                 return Err(Error::new(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use stratos_types::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, json};
+use stratos_types::datetime::arith;
+use stratos_types::{Datum, Error, ErrorKind, Interval, Numeric, PgType, Result, TimeZone, json};
 
 use super::batches::{BatchSource, SourceTable};
 use super::system::batch_of;
@@ -13,6 +14,7 @@ use crate::functions::keywords::KEYWORDS;
 use crate::functions::pattern;
 use crate::ir::{OutputColumn, TableFunctionKind};
 use crate::lower::StatementContext;
+use crate::session::EvalContext;
 
 /// Rows of a batch that is made at once.
 const BATCH_ROWS: usize = 8192;
@@ -42,7 +44,7 @@ impl BatchSource for Call {
     }
 
     fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        let rows = match FunctionRows::new(self.kind, &self.args, &self.columns, self.ordinality) {
+        let rows = match FunctionRows::new(&statement.eval, self.kind, &self.args, &self.columns, self.ordinality) {
             Ok(rows) => rows,
             Err(error) => return futures::stream::iter([Err(error)]).boxed(),
         };
@@ -68,12 +70,14 @@ impl FunctionRows {
     /// # Errors
     /// Arguments that the function does not take.
     pub fn new(
+        ctx: &EvalContext,
         kind: TableFunctionKind,
         args: &[(PgType, Datum)],
         columns: &[OutputColumn],
         ordinality: bool,
     ) -> Result<Self> {
-        Ok(FunctionRows { rows: rows(kind, args)?, columns: columns.to_vec(), ordinality: ordinality.then_some(0) })
+        let rows = rows(ctx, kind, args)?;
+        Ok(FunctionRows { rows, columns: columns.to_vec(), ordinality: ordinality.then_some(0) })
     }
 
     /// The next rows, at most `max` of them; none at the end.
@@ -107,7 +111,7 @@ fn one_column(values: Vec<Datum>) -> Rows {
     Box::new(values.into_iter().map(|v| Ok(vec![v])))
 }
 
-fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
+fn rows(ctx: &EvalContext, kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
     use TableFunctionKind as K;
     match kind {
         K::ScalarCall => Ok(Box::new(std::iter::once(Ok(args.iter().map(|(_, v)| v.clone()).collect())))),
@@ -134,10 +138,10 @@ fn rows(kind: TableFunctionKind, args: &[(PgType, Datum)]) -> Result<Rows> {
             Ok(one_column(values))
         }
         _ if args.iter().any(|(_, v)| v.is_null()) && kind != K::StringToTable => Ok(none()),
-        K::GenerateSeries => generate_series(args),
+        K::GenerateSeries => generate_series(args, &ctx.format.time_zone),
         K::StringToTable => Ok(string_to_table(args)),
-        K::RegexpSplitToTable => pattern::split(&values_of(args), "regexp_split_to_table").map(one_column),
-        K::RegexpMatches => pattern::all_matches(&values_of(args)).map(one_column),
+        K::RegexpSplitToTable => pattern::split(ctx, &values_of(args), "regexp_split_to_table").map(one_column),
+        K::RegexpMatches => pattern::all_matches(ctx, &values_of(args)).map(one_column),
         K::JsonEach | K::JsonEachText => {
             let mut out = Vec::new();
             let members = json::each(text_of(args)).map_err(|error| match args.first() {
@@ -230,7 +234,7 @@ fn step_is_zero() -> Error {
     Error::new(ErrorKind::InvalidParameterValue, "step size cannot equal zero")
 }
 
-fn generate_series(args: &[(PgType, Datum)]) -> Result<Rows> {
+fn generate_series(args: &[(PgType, Datum)], zone: &TimeZone) -> Result<Rows> {
     let values: Vec<&Datum> = args.iter().map(|(_, v)| v).collect();
     Ok(match values.as_slice() {
         [Datum::Int4(start), Datum::Int4(stop), rest @ ..] => {
@@ -258,10 +262,17 @@ fn generate_series(args: &[(PgType, Datum)]) -> Result<Rows> {
             numerics(start.clone(), stop.clone(), step)?
         }
         [Datum::Timestamp(start), Datum::Timestamp(stop), Datum::Interval(step)] => {
-            timestamps(*start, *stop, *step, Datum::Timestamp)?
+            timestamps(*start, *stop, *step, arith::timestamp_plus, Datum::Timestamp)?
         }
         [Datum::TimestampTz(start), Datum::TimestampTz(stop), Datum::Interval(step)] => {
-            timestamps(*start, *stop, *step, Datum::TimestampTz)?
+            let zone = zone.clone();
+            timestamps(
+                *start,
+                *stop,
+                *step,
+                move |t, step| arith::timestamptz_plus(t, step, &zone),
+                Datum::TimestampTz,
+            )?
         }
         _ => return Err(Error::unsupported("generate_series of these types")),
     })
@@ -295,7 +306,13 @@ fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Rows> {
     })))
 }
 
-fn timestamps(start: i64, stop: i64, step: Interval, wrap: fn(i64) -> Datum) -> Result<Rows> {
+fn timestamps(
+    start: i64,
+    stop: i64,
+    step: Interval,
+    plus: impl Fn(i64, Interval) -> Result<i64> + Send + 'static,
+    wrap: fn(i64) -> Datum,
+) -> Result<Rows> {
     const MICROS_PER_DAY: i128 = 86_400_000_000;
     let size = (i128::from(step.months) * 30 + i128::from(step.days)) * MICROS_PER_DAY + i128::from(step.micros);
     if size == 0 {
@@ -308,24 +325,12 @@ fn timestamps(start: i64, stop: i64, step: Interval, wrap: fn(i64) -> Datum) -> 
         if !inside {
             return None;
         }
-        match add_interval(current, step) {
-            Some(sum) => next = Some(sum),
-            None => return Some(Err(Error::out_of_range("timestamp"))),
+        match plus(current, step) {
+            Ok(sum) => next = Some(sum),
+            Err(error) => return Some(Err(error)),
         }
         Some(Ok(vec![wrap(current)]))
     })))
-}
-
-/// Months keep the day where the month has it, then days, then microseconds; in UTC.
-fn add_interval(micros: i64, step: Interval) -> Option<i64> {
-    use chrono::{DateTime, Days, Months, TimeDelta};
-    let time = DateTime::from_timestamp_micros(micros)?.naive_utc();
-    let months = Months::new(step.months.unsigned_abs());
-    let time = if step.months < 0 { time.checked_sub_months(months)? } else { time.checked_add_months(months)? };
-    let days = Days::new(u64::from(step.days.unsigned_abs()));
-    let time = if step.days < 0 { time.checked_sub_days(days)? } else { time.checked_add_days(days)? };
-    let time = time.checked_add_signed(TimeDelta::microseconds(step.micros))?;
-    Some(time.and_utc().timestamp_micros())
 }
 
 fn string_to_table(args: &[(PgType, Datum)]) -> Rows {

@@ -145,8 +145,10 @@ impl Reader<'_> {
                 }
             }
             other => {
+                // Keys are made of the rows as they are: a column that is compared as a wider type has other ones.
+                let own = |arg| self.column(arg).filter(|(_, ty, seen)| ty == seen).map(|(column, ..)| column);
                 if let Some((args, set)) = membership(other)
-                    && let Some(columns) = args.iter().map(|arg| Some(self.column(arg)?.0)).collect::<Option<Vec<_>>>()
+                    && let Some(columns) = args.iter().map(own).collect::<Option<Vec<_>>>()
                     && let Some(column) = columns.first().copied()
                 {
                     out.push(Condition { column, test: Test::Among(Among { columns, set: set.clone() }) });

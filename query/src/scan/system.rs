@@ -32,7 +32,11 @@ impl BatchSource for SystemRows {
 
     fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
         let (table, columns) = (self.table.clone(), self.columns.clone());
-        futures::stream::once(async move { batch_of(&columns, &table.rows(statement.system()?)?) }).boxed()
+        let rows = move || match table.live_columns() {
+            Some([]) => batch_of(&columns, &statement.runtime.system_rows(&*table, false, &statement.eval)?),
+            _ => batch_of(&columns, &table.rows(statement.system()?)?),
+        };
+        futures::stream::once(async move { rows() }).boxed()
     }
 }
 

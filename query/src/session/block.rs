@@ -1,32 +1,55 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints, SET TRANSACTION.
 
 use sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
-use stratos_replication::Isolation;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::session::Session;
-use super::transaction::{NamedSavepoint, SAVEPOINTS_MAX};
+use super::transaction::{Characteristics, Level, NamedSavepoint, SAVEPOINTS_MAX};
 use super::utility::done;
 use crate::result::StatementResult;
 
-/// Isolation level and read-only of a list of transaction modes.
+/// What a list of transaction modes says.
+#[derive(Default)]
 pub(super) struct Modes {
-    pub isolation: Option<Isolation>,
+    pub level: Option<Level>,
     pub read_only: Option<bool>,
+    pub deferrable: Option<bool>,
 }
 
-pub(super) fn modes(modes: &[TransactionMode]) -> Result<Modes> {
-    let mut wanted = Modes { isolation: None, read_only: None };
+impl Modes {
+    /// These, where they were said, and `others` otherwise.
+    fn or(&self, others: Characteristics) -> Characteristics {
+        Characteristics {
+            level: self.level.unwrap_or(others.level),
+            read_only: self.read_only.unwrap_or(others.read_only),
+            deferrable: self.deferrable.unwrap_or(others.deferrable),
+        }
+    }
+}
+
+/// `[NOT] DEFERRABLE` in the text of a statement that has transaction modes: the syntax tree has no place for it.
+fn deferrable(text: &str) -> Option<bool> {
+    let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let mut before = "";
+    words.by_ref().fold(None, |found, word| {
+        let is = word.eq_ignore_ascii_case("deferrable").then(|| !before.eq_ignore_ascii_case("not"));
+        before = word;
+        is.or(found)
+    })
+}
+
+/// The modes of a statement with this text.
+pub(super) fn modes(modes: &[TransactionMode], text: &str) -> Result<Modes> {
+    let mut wanted = Modes { deferrable: deferrable(text), ..Modes::default() };
     for mode in modes {
         match mode {
             TransactionMode::AccessMode(mode) => wanted.read_only = Some(*mode == TransactionAccessMode::ReadOnly),
             TransactionMode::IsolationLevel(level) => {
-                wanted.isolation = Some(match level {
-                    TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => {
-                        Isolation::ReadCommitted
-                    }
-                    TransactionIsolationLevel::RepeatableRead => Isolation::RepeatableRead,
-                    TransactionIsolationLevel::Serializable => Isolation::Serializable,
+                wanted.level = Some(match level {
+                    TransactionIsolationLevel::ReadUncommitted => Level::ReadUncommitted,
+                    TransactionIsolationLevel::ReadCommitted => Level::ReadCommitted,
+                    TransactionIsolationLevel::RepeatableRead => Level::RepeatableRead,
+                    TransactionIsolationLevel::Serializable => Level::Serializable,
                     TransactionIsolationLevel::Snapshot => return Err(Error::unsupported("ISOLATION LEVEL SNAPSHOT")),
                 });
             }
@@ -53,25 +76,20 @@ impl Session {
             // An implicit transaction that has done something becomes the block, as in Postgres.
             Some(block) if block.used => {
                 block.explicit = true;
-                if let Some(read_only) = wanted.read_only {
-                    if block.read_only && !read_only {
-                        return Err(read_write_too_late());
-                    }
-                    block.read_only = read_only;
-                    self.shared.read_only.store(read_only, std::sync::atomic::Ordering::Relaxed);
+                if block.read_only && wanted.read_only == Some(false) {
+                    return Err(read_write_too_late());
                 }
-                if wanted.isolation.is_some_and(|level| level != block.store.isolation()) {
+                if wanted.level.is_some_and(|level| level != block.level) {
                     return Err(isolation_too_late());
                 }
+                block.read_only = wanted.read_only.unwrap_or(block.read_only);
+                block.deferrable = wanted.deferrable.unwrap_or(block.deferrable);
+                self.show_characteristics();
                 Ok(())
             }
             _ => {
-                let (isolation, read_only) = {
-                    let settings = self.shared.settings.lock();
-                    (settings.isolation(), settings.read_only())
-                };
-                let isolation = wanted.isolation.unwrap_or(isolation);
-                self.restart_block(isolation, wanted.read_only.unwrap_or(read_only), true);
+                let usual = self.shared.settings.lock().characteristics();
+                self.restart_block(wanted.or(usual), true);
                 Ok(())
             }
         }
@@ -85,7 +103,7 @@ impl Session {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
             return done("COMMIT");
         };
-        let (failed, isolation, read_only) = (block.failed, block.store.isolation(), block.read_only);
+        let (failed, characteristics) = (block.failed, block.characteristics());
         if !block.explicit {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
         }
@@ -96,7 +114,7 @@ impl Session {
         }
         self.end_cursors();
         if chain {
-            self.start_block(isolation, read_only, true);
+            self.start_block(characteristics, true);
         }
         done(if failed { "ROLLBACK" } else { "COMMIT" })
     }
@@ -105,14 +123,14 @@ impl Session {
         if chain {
             self.explicit_block("ROLLBACK AND CHAIN")?;
         }
-        let again = self.block.as_ref().map(|b| (b.explicit, b.store.isolation(), b.read_only));
-        if !again.is_some_and(|(explicit, ..)| explicit) {
+        let again = self.block.as_ref().map(|b| (b.explicit, b.characteristics()));
+        if !again.is_some_and(|(explicit, _)| explicit) {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
         }
         self.rollback_block().await;
         self.end_cursors();
-        if let (true, Some((_, isolation, read_only))) = (chain, again) {
-            self.start_block(isolation, read_only, true);
+        if let (true, Some((_, characteristics))) = (chain, again) {
+            self.start_block(characteristics, true);
         }
         done("ROLLBACK")
     }
@@ -195,18 +213,21 @@ impl Session {
             return Ok(());
         }
         let block = self.ensure_block();
-        if wanted.isolation.is_some_and(|level| block.used && level != block.store.isolation()) {
+        if wanted.level.is_some_and(|level| block.used && level != block.level) {
             return Err(isolation_too_late());
         }
         if wanted.read_only == Some(false) && block.read_only && block.used {
             return Err(read_write_too_late());
         }
-        let isolation = wanted.isolation.unwrap_or(block.store.isolation());
-        let read_only = wanted.read_only.unwrap_or(block.read_only);
+        if wanted.deferrable.is_some() && block.used {
+            let message = "SET TRANSACTION [NOT] DEFERRABLE must be called before any query";
+            return Err(Error::new(ErrorKind::ActiveSqlTransaction, message));
+        }
+        let characteristics = wanted.or(block.characteristics());
         let explicit = block.explicit;
         if block.used {
-            block.read_only = read_only;
-            self.shared.read_only.store(read_only, std::sync::atomic::Ordering::Relaxed);
+            block.read_only = characteristics.read_only;
+            self.show_characteristics();
             return Ok(());
         }
         if !block.savepoints.is_empty() {
@@ -215,7 +236,19 @@ impl Session {
                 "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
             ));
         }
-        self.restart_block(isolation, read_only, explicit);
+        self.restart_block(characteristics, explicit);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deferrable;
+
+    #[test]
+    fn deferrable_is_read_from_the_text() {
+        assert_eq!(deferrable("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE"), Some(true));
+        assert_eq!(deferrable("begin not deferrable"), Some(false));
+        assert_eq!(deferrable("BEGIN READ ONLY"), None);
     }
 }

@@ -7,7 +7,7 @@ use stratos_replication::{Isolation, Transaction};
 use stratos_types::{Error, Result};
 
 use super::session::Session;
-use super::transaction::Block;
+use super::transaction::{Block, Characteristics};
 use crate::catalog::Snapshot;
 use crate::exec::deferred::{self, Deferred};
 use crate::exec::{StatementContext, store_error, stored, violations};
@@ -16,6 +16,7 @@ impl Session {
     /// An error happened: the transaction block, if there is one, has failed. It is undone at once, as far as its youngest
     /// savepoint, and its locks go: nobody waits for a client that has yet to say ROLLBACK.
     pub fn fail(&mut self) {
+        self.counters.failed();
         let Some(block) = self.block.as_mut().filter(|block| !block.failed) else { return };
         block.failed = true;
         if block.savepoints.is_empty() {
@@ -44,20 +45,17 @@ impl Session {
     /// Starts a transaction unless one is there.
     pub(crate) fn ensure_block(&mut self) -> &mut Block {
         if self.block.is_none() {
-            let (isolation, read_only) = {
-                let settings = self.shared.settings.lock();
-                (settings.isolation(), settings.read_only())
-            };
-            self.start_block(isolation, read_only, false);
+            let usual = self.shared.settings.lock().characteristics();
+            self.start_block(usual, false);
         }
         self.block.as_mut().unwrap_or_else(|| unreachable!("the block was just made"))
     }
 
     /// Starts the transaction over in which nothing has been read or written yet: with another isolation level, or as a block.
     /// What it returns to when it is rolled back stays.
-    pub(super) fn restart_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
+    pub(super) fn restart_block(&mut self, characteristics: Characteristics, explicit: bool) {
         let before = self.block.take().map(|block| (block.settings_before, block.last_portal));
-        self.start_block(isolation, read_only, explicit);
+        self.start_block(characteristics, explicit);
         if let (Some(block), Some((settings, last_portal))) = (&mut self.block, before) {
             block.settings_before = settings;
             block.last_portal = last_portal;
@@ -72,15 +70,17 @@ impl Session {
         store
     }
 
-    pub(super) fn start_block(&mut self, isolation: Isolation, read_only: bool, explicit: bool) {
-        let store = self.begin_store(isolation, read_only);
-        self.shared.read_only.store(read_only, Ordering::Relaxed);
+    pub(super) fn start_block(&mut self, characteristics: Characteristics, explicit: bool) {
+        let Characteristics { level, read_only, deferrable } = characteristics;
+        let store = self.begin_store(level.isolation(), read_only);
         self.block = Some(Block {
             store,
             explicit,
             failed: false,
             started_micros: self.statement_micros,
+            level,
             read_only,
+            deferrable,
             used: false,
             settings_before: self.shared.settings.lock().clone(),
             last_portal: self.portals.last(),
@@ -91,6 +91,14 @@ impl Session {
             deferred: Deferred::default(),
             retired_sequences: Vec::new(),
         });
+        self.show_characteristics();
+    }
+
+    /// Lets functions see what the transaction is.
+    pub(super) fn show_characteristics(&self) {
+        let characteristics = self.block.as_ref().map(Block::characteristics);
+        self.shared.read_only.store(characteristics.is_some_and(|c| c.read_only), Ordering::Relaxed);
+        *self.shared.characteristics.lock() = characteristics;
     }
 
     /// The end of a simple query string or the Sync of the extended protocol: an implicit transaction commits, or rolls back
@@ -107,6 +115,7 @@ impl Session {
             }
             Some(_) => Box::pin(self.commit_block()).await,
             None => {
+                self.counters.no_transaction_ended();
                 self.forget_local_settings();
                 self.shared.forget_lone_number();
                 self.shared.advisory.undo_to(0);
@@ -133,9 +142,13 @@ impl Session {
             self.rollback_block().await;
             return Err(error);
         }
+        if let Err(error) = Box::pin(self.end_temporary()).await {
+            self.rollback_block().await;
+            return Err(error);
+        }
         let Some(block) = self.block.take() else { return Ok(()) };
         self.forget_transaction();
-        self.shared.read_only.store(false, Ordering::Relaxed);
+        self.show_characteristics();
         let Block { store, catalog, jobs, settings_before, retired_sequences, .. } = block;
         let mut result = match store.commit().await {
             Ok(_) => Ok(()),
@@ -144,6 +157,7 @@ impl Session {
                 Err(self.commit_error(error, &seen))
             }
         };
+        self.counters.transaction_ended(result.is_ok());
         self.shared.advisory.undo_to(0);
         self.settle_cursors(result.is_ok());
         if result.is_err() {
@@ -222,11 +236,12 @@ impl Session {
     pub(super) async fn rollback_block(&mut self) {
         let Some(block) = self.block.take() else { return };
         self.forget_transaction();
-        self.shared.read_only.store(false, Ordering::Relaxed);
+        self.show_characteristics();
         self.shared.settings.lock().return_to(block.settings_before);
         self.forget_local_settings();
         self.close_younger(block.last_portal);
         block.store.rollback().await;
+        self.counters.transaction_ended(false);
         self.shared.advisory.undo_to(0);
         self.settle_cursors(false);
         self.publish_catalog();

@@ -42,6 +42,15 @@ impl EvalContext {
     }
 }
 
+/// What a table or index takes, in bytes before compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelationSize {
+    /// The rows of a table, the entries of an index.
+    pub own_bytes: u64,
+    /// The entries of the indexes of a table.
+    pub index_bytes: u64,
+}
+
 /// What functions may ask of the session. Called from inside query execution, so nothing here is async; an implementation
 /// that must wait (a sequence whose cached values ran out) blocks in place.
 pub trait Host: Send + Sync {
@@ -98,8 +107,12 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// Out of the sequence's bounds (22003).
     fn setval(&self, sequence: u32, value: i64, is_called: bool) -> Result<i64>;
-    /// Rows and bytes of a relation, for `pg_relation_size` and `pg_class`.
-    fn relation_size(&self, oid: u32) -> Option<(u64, u64)>;
+    /// Bytes of a relation, for `pg_relation_size` and its kin; none where there is no such table or index.
+    fn relation_size(&self, oid: u32) -> Option<RelationSize>;
+    /// `pg_sleep` begins or ends, for `pg_stat_activity`.
+    fn note_sleep(&self, _sleeps: bool) {}
+    /// Bytes of everything in a database.
+    fn database_bytes(&self, oid: u32) -> u64;
     /// 57014 if the session's statement was cancelled or ran out of its time; see [`EvalContext::check_canceled`].
     ///
     /// # Errors

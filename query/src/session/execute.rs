@@ -8,8 +8,10 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 use super::plan::{Action, Planned, Prepared, QueryPlan};
 use super::session::Session;
 use super::transaction::Company;
+use crate::binder::Body;
 use crate::catalog::{Table, keys};
-use crate::exec::direct::DirectSelect;
+use crate::counters::StatementKind;
+use crate::exec::direct_select::DirectSelect;
 use crate::exec::{Changes, StatementContext, stored};
 use crate::result::{ResultSet, StatementResult};
 
@@ -19,6 +21,8 @@ const REPLANS_MAX: usize = 100;
 /// What came of looking rows up by their key.
 enum ByKey {
     Rows(Vec<Vec<Datum>>),
+    /// They are asked for and cannot be computed.
+    Failed(Error),
     /// The general form of the statement must find them.
     TooMany,
     /// The catalog has changed since the statement was planned.
@@ -29,6 +33,10 @@ fn rows_of(planned: &Planned, rows: Vec<Vec<Datum>>) -> StatementResult {
     StatementResult::Rows(ResultSet::from_rows(planned.output.clone(), "SELECT", rows))
 }
 
+fn failed(planned: &Planned, error: Error) -> StatementResult {
+    StatementResult::Rows(ResultSet::from_error(planned.output.clone(), "SELECT", error))
+}
+
 /// 40001.
 fn kept_changing() -> Error {
     Error::new(ErrorKind::SerializationFailure, "the tables kept changing while the statement waited for them")
@@ -36,6 +44,23 @@ fn kept_changing() -> Error {
 
 /// How often a statement begins again because rows changed under it.
 const RESTARTS_MAX: usize = 100;
+
+/// What a statement is counted as.
+fn kind_of(action: &Action) -> StatementKind {
+    match action {
+        Action::Direct { .. } | Action::Query(_) => StatementKind::Select,
+        Action::Insert(_) => StatementKind::Insert,
+        Action::Change { tag: "UPDATE", .. } => StatementKind::Update,
+        Action::Change { tag: "DELETE", .. } => StatementKind::Delete,
+        Action::Change { .. } => StatementKind::Other,
+        Action::SchemaChange(_) => StatementKind::Ddl,
+        Action::Utility(body) => match body.as_ref() {
+            Body::Copy(_) => StatementKind::Copy,
+            body if super::utility::controls_transaction(body) => StatementKind::Transaction,
+            _ => StatementKind::Other,
+        },
+    }
+}
 
 /// The tables whose descriptors a statement relies on that changes rows, and whether it writes rows of a table.
 fn relied_on(action: &Action) -> (&[Arc<Table>], impl Fn(&Table) -> bool) {
@@ -60,23 +85,44 @@ impl Session {
         params: &[Datum],
     ) -> Option<Result<StatementResult>> {
         let Action::Direct { program, .. } = &planned.action else { return None };
+        self.counters.is(StatementKind::Select);
         match self.rows_by_key(planned, program, params) {
             Ok(ByKey::Rows(rows)) => Some(Ok(rows_of(planned, rows))),
+            Ok(ByKey::Failed(error)) => Some(Ok(failed(planned, error))),
             Ok(ByKey::TooMany | ByKey::Outdated) => None,
             Err(error) => Some(Err(error)),
         }
     }
 
+    /// Whether a program is to run in place of the general form: the table may have grown, or the session does not want it.
+    pub(super) fn runs_directly(&self, program: &DirectSelect) -> bool {
+        if !program.is_by_key() {
+            let settings = self.shared.settings.lock();
+            if settings.general_queries() || program.is_join() && !settings.nested_loops() {
+                return false;
+            }
+        }
+        let is_small = |(prefix, rows_max): ([u8; 9], u64)| self.engine.store().statistics(&prefix).rows <= rows_max;
+        program.whole_table().is_none_or(is_small)
+    }
+
     fn rows_by_key(&mut self, planned: &Planned, program: &DirectSelect, params: &[Datum]) -> Result<ByKey> {
+        if !self.runs_directly(program) {
+            return Ok(ByKey::TooMany);
+        }
         let eval = self.eval_context(&planned.catalog);
-        let by_key = |rows: Option<Vec<Vec<Datum>>>| rows.map_or(ByKey::TooMany, ByKey::Rows);
+        let by_key = |rows: Result<Option<Vec<Vec<Datum>>>>| match rows {
+            Ok(rows) => Ok(rows.map_or(ByKey::TooMany, ByKey::Rows)),
+            Err(error) if program.fails_early() => Err(error),
+            Err(error) => Ok(ByKey::Failed(error)),
+        };
         if self.block.is_none() {
             // Alone, it needs no transaction: a snapshot is one.
             let view = self.engine.store().latest_view();
             if self.is_outdated(&planned.catalog, &view)? {
                 return Ok(ByKey::Outdated);
             }
-            return program.run(&view, params, &eval).map(by_key);
+            return by_key(program.run(&view, self.engine.runtime(), params, &eval));
         }
         self.ensure_block().used = true;
         self.open_statement()?;
@@ -84,7 +130,7 @@ impl Session {
         let outdated = self.is_outdated(&planned.catalog, &view);
         let rows = match outdated {
             Ok(true) => Ok(ByKey::Outdated),
-            Ok(false) => program.run(&view, params, &eval).map(by_key),
+            Ok(false) => by_key(program.run(&view, self.engine.runtime(), params, &eval)),
             Err(error) => Err(error),
         };
         if let Some(block) = &mut self.block {
@@ -103,21 +149,26 @@ impl Session {
         company: Company,
     ) -> Result<StatementResult> {
         let mut planned = planned;
+        self.counters.is(kind_of(&planned.action));
         for _ in 0..REPLANS_MAX {
             let done = match &planned.action {
                 Action::Direct { program, general } => match (self.rows_by_key(&planned, program, &params)?, general) {
                     (ByKey::Rows(rows), _) => Some(rows_of(&planned, rows)),
+                    (ByKey::Failed(error), _) => Some(failed(&planned, error)),
                     (ByKey::Outdated, _) => None,
                     (ByKey::TooMany, Some(plan)) => Box::pin(self.run_query(&planned, plan, &params)).await?,
-                    (ByKey::TooMany, None) => return Err(Error::internal("a key has several rows")),
+                    (ByKey::TooMany, None) => return Err(Error::internal("a query without a general form")),
                 },
                 Action::Query(plan) => Box::pin(self.run_query(&planned, plan, &params)).await?,
                 Action::Insert(_) | Action::Change { .. } => {
                     return Box::pin(self.run_change(prepared, planned, &params)).await;
                 }
                 Action::SchemaChange(ddl) => {
-                    let text = prepared.parsed.as_ref().map_or("", |p| p.text());
-                    return Box::pin(self.run_schema_change(ddl, text, company)).await;
+                    let (own, whole) = prepared.parsed.as_ref().map_or(("", ""), |p| (p.text(), p.source.text()));
+                    if self.ensure_block().read_only {
+                        return Err(read_only(&crate::binder::command_name(own)));
+                    }
+                    return Box::pin(self.run_schema_change(ddl, whole, company)).await;
                 }
                 Action::Utility(body) => {
                     return self.run_utility(prepared, &planned, body, params, company).await;
@@ -259,7 +310,9 @@ impl Session {
                 continue;
             }
             block.store.finish_statement(changes.is_ok());
-            return Ok(change_result(planned, changes?));
+            let changes = changes?;
+            self.counters.changed(kind_of(&planned.action), changes.count);
+            return Ok(change_result(planned, changes));
         }
     }
 

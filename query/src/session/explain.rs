@@ -8,6 +8,7 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use super::plan::{Action, Planned, Prepared};
 use super::session::Session;
 use super::transaction::Company;
+use crate::binder::SourceText;
 use crate::exec::direct::Access;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn, Rel};
@@ -35,25 +36,38 @@ fn is_json(format: &str) -> Result<bool> {
 
 /// The type of what EXPLAIN gives.
 pub(super) fn explained_as(statement: &Statement) -> PgType {
-    match wanted(statement) {
+    match wanted(statement, None) {
         Ok((Wanted { json: true, .. }, _)) => PgType::Json,
         _ => PgType::Text,
     }
 }
 
 fn is_on(option: &UtilityOption) -> Result<bool> {
-    match &option.arg {
-        None => Ok(true),
-        Some(AstExpr::Value(value)) => Ok(!matches!(value.to_string().to_lowercase().as_str(), "false" | "off" | "0")),
-        Some(AstExpr::Identifier(word)) => Ok(!matches!(word.value.to_lowercase().as_str(), "false" | "off")),
-        Some(other) => Err(Error::new(
-            ErrorKind::SyntaxError,
-            format!("EXPLAIN option {} requires a Boolean value, not {other}", option.name),
-        )),
+    let text = match &option.arg {
+        None => return Ok(true),
+        Some(AstExpr::Value(value)) => match crate::binder::string_of(&value.value) {
+            Some(text) => text.to_lowercase(),
+            None => value.to_string().to_lowercase(),
+        },
+        Some(other) => other.to_string().to_lowercase(),
+    };
+    match text.as_str() {
+        "true" | "on" | "1" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
+        _ => {
+            let name = option.name.value.to_lowercase();
+            Err(Error::new(ErrorKind::SyntaxError, format!("{name} requires a Boolean value")))
+        }
     }
 }
 
-fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
+/// Options that say something only of a statement that runs.
+fn needs_analyze(option: &str) -> Error {
+    let message = format!("EXPLAIN option {} requires ANALYZE", option.to_uppercase());
+    Error::new(ErrorKind::InvalidParameterValue, message)
+}
+
+fn wanted<'s>(statement: &'s Statement, source: Option<&SourceText>) -> Result<(Wanted, &'s Statement)> {
     let Statement::Explain { analyze, verbose: _, query_plan, estimate, statement, format, options, .. } = statement
     else {
         return Err(Error::internal("not an EXPLAIN"));
@@ -67,25 +81,40 @@ fn wanted(statement: &Statement) -> Result<(Wanted, &Statement)> {
     };
     let json = format.map_or(Ok(false), |format| is_json(&format))?;
     let mut wanted = Wanted { analyze: *analyze, json };
+    let mut timing = false;
+    let mut wal = false;
     for option in options.iter().flatten() {
+        let at = |error: Error| match source.and_then(|source| source.position(option.name.span)) {
+            Some(position) => error.at(position),
+            None => error,
+        };
         match option.name.value.to_lowercase().as_str() {
             "analyze" => wanted.analyze = is_on(option)?,
             // They add or leave out numbers that this EXPLAIN does not print.
-            "costs" | "timing" | "summary" | "verbose" => {
+            "costs" | "summary" | "verbose" => {
                 is_on(option)?;
             }
+            "timing" => timing = is_on(option)?,
+            "wal" => wal = is_on(option)?,
             "format" => {
                 let format = option.arg.as_ref().map(ToString::to_string);
                 let missing = || Error::new(ErrorKind::SyntaxError, "format requires a parameter");
-                wanted.json = is_json(&format.ok_or_else(missing)?)?;
+                wanted.json = is_json(&format.ok_or_else(missing)?).map_err(at)?;
             }
-            other @ ("buffers" | "settings" | "wal") => {
+            other @ ("buffers" | "settings") => {
                 return Err(Error::unsupported(format_args!("EXPLAIN option {}", other.to_uppercase())));
             }
             other => {
-                return Err(Error::new(ErrorKind::SyntaxError, format!("unrecognized EXPLAIN option \"{other}\"")));
+                let message = format!("unrecognized EXPLAIN option \"{other}\"");
+                return Err(at(Error::new(ErrorKind::SyntaxError, message)));
             }
         }
+    }
+    if wal {
+        return Err(if wanted.analyze { Error::unsupported("EXPLAIN option WAL") } else { needs_analyze("wal") });
+    }
+    if timing && !wanted.analyze {
+        return Err(needs_analyze("timing"));
     }
     Ok((wanted, statement))
 }
@@ -102,10 +131,11 @@ impl Session {
         statement: &Statement,
         params: Vec<Datum>,
     ) -> Result<StatementResult> {
-        let (wanted, inner) = wanted(statement)?;
+        let source = prepared.parsed.as_ref().map(|parsed| Arc::clone(&parsed.source));
+        let (wanted, inner) = wanted(statement, source.as_deref())?;
         let (inner, planned, params) = match inner {
             Statement::Execute { name: Some(name), parameters, .. } => {
-                let found = self.what_to_execute(&super::utility::statement_name(name), parameters).await?;
+                let found = self.what_to_execute(&super::utility::statement_name(name), parameters, source).await?;
                 let Some(found) = found else { return Ok(StatementResult::Empty) };
                 found
             }
@@ -115,10 +145,18 @@ impl Session {
                 (inner, planned, params)
             }
         };
+        let by_planner = match &planned.action {
+            Action::Query(_) => true,
+            Action::Direct { program, general: Some(_) } => !self.runs_directly(program),
+            _ => false,
+        };
         // What is done with the rows of the plan below.
         let mut above = None;
         let mut lines = match &planned.action {
-            Action::Direct { program, .. } => vec![by_key("Lookup", program.access())],
+            Action::Direct { general: Some(plan), .. } if by_planner => {
+                self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?
+            }
+            Action::Direct { program, .. } => program.describe(),
             Action::Query(plan) => self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?,
             Action::Insert(plan) => {
                 above = Some(format!("Insert on {}", plan.rules().table.name));
@@ -143,20 +181,25 @@ impl Session {
             }
         };
         let below = lines.len();
-        if wanted.analyze && !matches!(planned.action, Action::Query(_)) {
+        if wanted.analyze && !by_planner {
             let started = std::time::Instant::now();
-            let mut rows = 0;
+            let mut rows: Option<usize> = None;
             match self.execute(&inner, planned, params, Company::String).await? {
                 StatementResult::Rows(mut result) => {
+                    let mut given = 0;
                     while let Some(block) = result.next(1024).await? {
-                        rows += block.len();
+                        given += block.len();
                     }
-                    lines.push(format!("Rows: {}", rows));
+                    rows = Some(given);
                 }
                 StatementResult::Done(tag) => lines.push(format!("Result: {tag}")),
                 _ => {}
             }
-            lines.push(format!("Execution Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3));
+            let millis = started.elapsed().as_secs_f64() * 1e3;
+            if let (Some(rows), Some(first)) = (rows, lines.first_mut()) {
+                first.push_str(&format!(" (actual time={millis:.3} rows={rows})"));
+            }
+            lines.push(format!("Execution Time: {millis:.3} ms"));
         }
         let ty = if wanted.json { PgType::Json } else { PgType::Text };
         let column = OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: ty.into(), origin: None };

@@ -7,6 +7,7 @@
 //! - [`block`], [`set`]: BEGIN, COMMIT and savepoints; SET and SHOW · [`utility`]: other statements about the session
 //! - [`schema_change`]: DDL and its jobs
 //! - [`recall`]: plans of simple queries that come again with other integers
+//! - [`reuse`]: statements that are prepared again with the same text
 //! - [`cursor`]: DECLARE, FETCH, MOVE, CLOSE
 //! - [`passwords`]: statements as others may read them
 //! - [`settings`], [`cancel`], [`shared`]: see there
@@ -28,6 +29,7 @@ mod passwords;
 mod plan;
 mod random;
 mod recall;
+mod reuse;
 mod schema_change;
 #[allow(clippy::module_inception, reason = "the session itself, among what belongs to it")]
 mod session;
@@ -36,15 +38,16 @@ mod setting_table;
 mod setting_value;
 mod settings;
 mod shared;
+mod temporary;
 mod transaction;
 mod utility;
 
 pub(crate) use advisory::wait_facts;
-pub use context::{EvalContext, Host};
+pub use context::{EvalContext, Host, RelationSize};
 pub use cursor::{Portal, PortalState};
 #[cfg(test)]
 pub(crate) use no_session::NoSession;
-pub use plan::{Planned, Prepared};
+pub use plan::{CHANGED_RESULT, Planned, Prepared};
 pub(crate) use schema_change::scram_verifier;
 pub use session::{Session, StatementDescription, TransactionStatus};
 pub use setting_table::{SERVER_VERSION, SERVER_VERSION_NUM};
@@ -53,6 +56,7 @@ pub(crate) use setting_value::quote_if_needed;
 pub use settings::Settings;
 pub(crate) use shared::Identity;
 pub use shared::{Activity, SessionShared};
+pub(crate) use temporary::drop_temporary;
 pub use transaction::Company;
 
 /// Microseconds since the Unix epoch by this node's clock: for `now()` and what people read, never for a decision.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stratos_types::{Datum, Error, Result};
 
-use super::context::{EvalContext, Host};
+use super::context::{EvalContext, Host, RelationSize};
 
 /// A session that has nothing.
 pub(crate) struct NoSession;
@@ -57,8 +57,11 @@ impl Host for NoSession {
     fn setval(&self, _: u32, _: i64, _: bool) -> Result<i64> {
         Err(Error::internal("no sequences"))
     }
-    fn relation_size(&self, _: u32) -> Option<(u64, u64)> {
+    fn relation_size(&self, _: u32) -> Option<RelationSize> {
         None
+    }
+    fn database_bytes(&self, _: u32) -> u64 {
+        0
     }
     fn check_canceled(&self) -> Result<()> {
         Ok(())

@@ -10,7 +10,8 @@ use crate::catalog::{PreparedFacts, Snapshot, Table};
 use crate::ddl::{self, DdlStatement};
 use crate::engine::Engine;
 use crate::exec::change::ChangePlan;
-use crate::exec::direct::{DirectChange, DirectSelect};
+use crate::exec::direct::DirectChange;
+use crate::exec::direct_select::DirectSelect;
 use crate::exec::insert::InsertPlan;
 use crate::exec::row_locks;
 use crate::ir::{BoundStatement, OutputColumn, Query, StatementKind};
@@ -19,7 +20,7 @@ use crate::lower::PlanTemplate;
 /// A statement as a client prepared it, with its last plan.
 pub struct Prepared {
     /// The statement; none when the text held none.
-    pub parsed: Option<ParsedStatement>,
+    pub parsed: Option<Arc<ParsedStatement>>,
     /// Types that the client gave for its parameters.
     pub declared: Vec<Option<PgType>>,
     /// Unix microseconds.
@@ -36,6 +37,7 @@ pub struct Prepared {
 }
 
 /// What goes into a statement and what comes out of it.
+#[derive(Clone)]
 struct Shape {
     params: Vec<Option<PgType>>,
     output: Arc<[OutputColumn]>,
@@ -48,6 +50,7 @@ impl Shape {
     }
 }
 
+#[derive(Clone)]
 struct CachedPlan {
     planned: Arc<Planned>,
     catalog_version: u64,
@@ -78,19 +81,22 @@ pub struct QueryPlan {
     pub template: Arc<PlanTemplate>,
 }
 
+/// What is said of a prepared statement whose columns are no longer those that its client was told.
+pub const CHANGED_RESULT: &str = "cached plan must not change result type";
+
 /// What a planned statement does.
 pub enum Action {
-    /// Rows by key.
+    /// Rows, one by one.
     Direct {
         /// The program.
-        program: DirectSelect,
+        program: Box<DirectSelect>,
         /// The general form, where the program may find more rows than it should hold.
         general: Option<Box<QueryPlan>>,
     },
     /// Rows by DataFusion.
     Query(Box<QueryPlan>),
     /// INSERT.
-    Insert(InsertPlan),
+    Insert(Box<InsertPlan>),
     /// UPDATE, DELETE.
     Change {
         /// First word of the tag.
@@ -98,7 +104,7 @@ pub enum Action {
         /// The general form.
         plan: Arc<ChangePlan>,
         /// By key, where the statement has the shape.
-        direct: Option<DirectChange>,
+        direct: Option<Box<DirectChange>>,
         /// Whether rows come back.
         returns: bool,
     },
@@ -109,9 +115,24 @@ pub enum Action {
 }
 
 impl Planned {
-    /// Whether it reads one row at most, by its key.
+    /// Whether it is DDL.
+    pub fn changes_schema(&self) -> bool {
+        matches!(self.action, Action::SchemaChange(_))
+    }
+
+    /// Whether it answers with rows, which may have no columns.
+    pub fn gives_rows(&self) -> bool {
+        match &self.action {
+            Action::Direct { .. } | Action::Query(_) => true,
+            Action::Insert(plan) => plan.returns(),
+            Action::Change { returns, .. } => *returns,
+            Action::SchemaChange(_) | Action::Utility(_) => !self.output.is_empty(),
+        }
+    }
+
+    /// Whether it reads one row at most.
     pub fn is_of_one_row(&self) -> bool {
-        matches!(&self.action, Action::Direct { program, .. } if program.access().is_single())
+        matches!(&self.action, Action::Direct { program, .. } if program.is_single())
     }
 }
 
@@ -119,7 +140,7 @@ impl Prepared {
     /// A statement that has not been planned.
     pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
         Prepared {
-            parsed,
+            parsed: parsed.map(Arc::new),
             declared,
             prepared_micros: super::now_micros(),
             without_params: false,
@@ -137,6 +158,21 @@ impl Prepared {
         Prepared { keeps_shape: true, ..Prepared::new(parsed, declared) }
     }
 
+    /// The same statement, prepared anew by the protocol, with the plan that this one has.
+    pub fn again(&self) -> Prepared {
+        Prepared {
+            parsed: self.parsed.clone(),
+            declared: self.declared.clone(),
+            prepared_micros: super::now_micros(),
+            without_params: self.without_params,
+            from_sql: false,
+            keeps_shape: self.keeps_shape,
+            shape: self.shape.clone(),
+            shown: self.shown.clone(),
+            plan: Mutex::new(self.plan.lock().clone()),
+        }
+    }
+
     /// What `pg_prepared_statements` shows of it.
     pub fn facts(&self, name: &str) -> PreparedFacts {
         let plan = self.plan.lock();
@@ -144,7 +180,11 @@ impl Prepared {
             name: name.to_owned(),
             statement: self.parsed.as_ref().map_or_else(String::new, |parsed| parsed.text().to_owned()),
             prepared_micros: self.prepared_micros,
-            params: plan.as_ref().map_or_else(Vec::new, |cached| cached.planned.params.to_vec()),
+            params: match (plan.as_ref(), self.shape.get()) {
+                (Some(cached), _) => cached.planned.params.to_vec(),
+                (None, Some(shape)) => shape.params.iter().flatten().copied().collect(),
+                (None, None) => Vec::new(),
+            },
             from_sql: self.from_sql,
         }
     }
@@ -195,7 +235,7 @@ impl Prepared {
         if let Some(shape) = shape
             && !shape.gives(&planned.output)
         {
-            return Err(Error::new(ErrorKind::FeatureNotSupported, "cached plan must not change result type"));
+            return Err(Error::new(ErrorKind::FeatureNotSupported, CHANGED_RESULT));
         }
         if self.keeps_shape {
             let params = planned.params.iter().copied().map(Some).collect();
@@ -273,26 +313,36 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
                 Box::new(QueryPlan { locked: row_locks::locked_tables(&query.rel), query, template })
             };
             match program {
-                Some(program) if program.access().is_single() => Action::Direct { program, general: None },
-                Some(program) => Action::Direct { program, general: Some(general(query)) },
+                Some(program) if program.is_by_key() => Action::Direct { program: Box::new(program), general: None },
+                Some(program) => Action::Direct { program: Box::new(program), general: Some(general(query)) },
                 None => Action::Query(general(query)),
             }
         }
         StatementKind::Insert(insert) => {
             let rules = engine.table_rules(&insert.table, catalog)?;
-            Action::Insert(InsertPlan::new(*insert, rules)?)
+            Action::Insert(Box::new(InsertPlan::new(*insert, rules)?))
         }
         StatementKind::Update(update) => {
             let rules = engine.table_rules(&update.table, catalog)?;
             let returns = update.returning.is_some();
             let plan = Arc::new(ChangePlan::update(*update, rules)?);
-            Action::Change { tag: "UPDATE", direct: DirectChange::compile(plan.source(), &plan)?, plan, returns }
+            Action::Change {
+                tag: "UPDATE",
+                direct: DirectChange::compile(plan.source(), &plan)?.map(Box::new),
+                plan,
+                returns,
+            }
         }
         StatementKind::Delete(delete) => {
             let rules = engine.table_rules(&delete.table, catalog)?;
             let returns = delete.returning.is_some();
             let plan = Arc::new(ChangePlan::delete(*delete, rules)?);
-            Action::Change { tag: "DELETE", direct: DirectChange::compile(plan.source(), &plan)?, plan, returns }
+            Action::Change {
+                tag: "DELETE",
+                direct: DirectChange::compile(plan.source(), &plan)?.map(Box::new),
+                plan,
+                returns,
+            }
         }
     };
     Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() })

@@ -12,14 +12,17 @@ use super::Host;
 use super::session::Session;
 use super::transaction::Company;
 use crate::binder::{ScalarBinder, SourceText};
-use crate::catalog::{SnapshotEditor, keys};
+use crate::catalog::{IndexState, Snapshot, SnapshotEditor, keys, temporary_schema_name};
 use crate::ddl::{self, DdlContext, DdlStatement, Job};
-use crate::exec::{StatementContext, jobs, online_index, stored};
+use crate::exec::{StatementContext, beside_others, jobs, online_index, stored};
 use crate::result::StatementResult;
-use crate::rows::database_prefix;
+use crate::rows::{PRIMARY_INDEX_ID, database_prefix, index_span, storage_prefix};
 
 /// How a schema change holds the tables that it changes.
 const ALONE: LockMode = LockMode::Table(TableLockMode::AccessExclusive);
+
+/// How often a transaction that begins with a schema change takes a new snapshot because others change the schema too.
+const RESTARTS_MAX: usize = 100;
 
 impl Session {
     pub(super) async fn run_schema_change(
@@ -28,20 +31,30 @@ impl Session {
         text: &str,
         company: Company,
     ) -> Result<StatementResult> {
-        let block = self.ensure_block();
-        if block.read_only {
-            return Err(super::execute::read_only(&crate::binder::command_name(text)));
-        }
         self.shared.note_write();
         let block = self.ensure_block();
         let alone = !block.used && !block.explicit && company == Company::None;
+        let untouched = !block.used && block.savepoints.is_empty();
         block.used = true;
         let in_block = block.explicit || company == Company::String;
         let replaced = self.with_executed_query(statement).await?;
         let statement = replaced.as_ref().unwrap_or(statement);
+        let mut restarts = 0;
         let outcome = loop {
-            if let Some(outcome) = self.change_catalog(statement, text, company, in_block).await? {
-                break outcome;
+            match self.change_catalog(statement, text, company, in_block).await {
+                Ok(Some(outcome)) => break outcome,
+                Ok(None) => {}
+                // Another schema change came between the snapshot and the lock. Nobody has seen anything of the snapshot yet.
+                Err(error)
+                    if untouched && restarts < RESTARTS_MAX && error.kind() == ErrorKind::SerializationFailure =>
+                {
+                    restarts += 1;
+                    let block = self.ensure_block();
+                    let (characteristics, explicit) = (block.characteristics(), block.explicit);
+                    self.restart_block(characteristics, explicit);
+                    self.ensure_block().used = true;
+                }
+                Err(error) => return Err(error),
             }
         };
         for notice in outcome.notices {
@@ -90,17 +103,24 @@ impl Session {
         let oids = engine.oids().await?;
         let mut editor = SnapshotEditor::new(&catalog);
         let role = catalog.role_named(&self.shared.user).map_or(0, |role| role.oid);
-        let search_path = self.shared.search_path(false);
+        let temporary_schema = temporary_schema_name(self.shared.pid);
+        let mut search_path = self.shared.search_path(false);
+        if !search_path.contains(&temporary_schema) {
+            // The statement may be the one that makes it.
+            search_path.insert(0, temporary_schema.clone());
+        }
         let eval = self.eval_context(&catalog);
         let outcome = {
             let view = self.ensure_block().store.view();
             let binder = ScalarBinder::new(self.bind_context(&catalog, Some(Arc::new(SourceText::new(text)))), eval);
             let (pid, database, shared_engine) = (self.shared.pid, self.shared.database, engine.clone());
+            let shared = self.shared.clone();
             let deferred = &self.ensure_block().deferred;
             engine.with_reader(&view, |reader| {
                 let context = DdlContext {
                     role,
                     search_path: &search_path,
+                    temporary_schema: &temporary_schema,
                     in_transaction_block: in_block,
                     in_pipeline: company == Company::Pipeline,
                     text,
@@ -113,12 +133,20 @@ impl Session {
                         let value = engine.sequences().value(database, sequence.storage)?;
                         Ok(value.map_or_else(|| sequence.first_value(), |value| value.last))
                     },
+                    check_canceled: &|| shared.check_statement(),
                     reader,
                 };
-                ddl::execute(statement, &mut editor, &context)
+                // With thousands of constraints it takes long.
+                beside_others(|| ddl::execute(statement, &mut editor, &context))
             })?
         };
         let (snapshot, changes) = editor.finish();
+        if snapshot.schema_oid(&temporary_schema).is_some() {
+            self.shared.note_temporary();
+        }
+        for span in new_spans(&catalog, &snapshot, changes.iter().map(|(key, _)| key.as_ref())) {
+            self.ensure_block().store.own_span(span);
+        }
         let live = snapshot.sequence_storages();
         let retired = catalog.sequence_storages();
         self.ensure_block().retired_sequences.extend(retired.difference(&live));
@@ -221,6 +249,24 @@ impl Session {
         }
         outcome
     }
+}
+
+/// The ranges of tables and indexes that a change of the catalog brings: nobody else knows of them before it is committed.
+fn new_spans<'a>(before: &Snapshot, after: &Snapshot, changed: impl Iterator<Item = &'a [u8]>) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for (_, oid) in changed.filter_map(keys::table_of) {
+        let Some(table) = after.tables.get(&oid) else { continue };
+        match before.tables.get(&oid).filter(|old| old.storage == table.storage) {
+            None => spans.push(Span::prefix(&storage_prefix(table.database, table.storage))),
+            Some(old) => {
+                let new = table.indexes.iter().filter(|index| old.indexes.iter().all(|other| other.oid != index.oid));
+                // Writers keep up an index that is built beside them.
+                let hidden = new.filter(|index| index.state == IndexState::Public && index.id != PRIMARY_INDEX_ID);
+                spans.extend(hidden.map(|index| index_span(table, index)));
+            }
+        }
+    }
+    spans
 }
 
 /// The verifier that is stored for a password: SCRAM-SHA-256 in Postgres's form (RFC 5803).

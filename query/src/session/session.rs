@@ -14,12 +14,14 @@ use super::cursor::{Cursor, Portals};
 use super::passwords::shown;
 use super::plan::{Planned, Prepared};
 use super::recall::Recall;
+use super::reuse::Reuse;
 use super::settings::Derived;
 use super::shared::{NOTICES_MAX, SessionShared};
 use super::transaction::{Block, Company};
 use super::{Host, now_micros};
 use crate::binder::{self, BindContext};
 use crate::catalog::Snapshot;
+use crate::counters::SessionCounters;
 use crate::ddl::Notice;
 use crate::engine::Engine;
 use crate::ir::OutputColumn;
@@ -64,9 +66,11 @@ pub struct Session {
     /// Never set: statements that can be given up have a flag of their own.
     not_given_up: Arc<AtomicBool>,
     pub(super) recall: Recall,
+    pub(super) reuse: Reuse,
     /// The statement that has just run is to be committed before its client is told, because there are jobs to do then.
     pub(super) commits_alone: bool,
     pub(super) statement_micros: i64,
+    pub(crate) counters: SessionCounters,
 }
 
 /// 25P02.
@@ -107,6 +111,7 @@ struct LastPlan {
 impl Drop for Session {
     fn drop(&mut self) {
         self.engine.disconnect(self.shared.pid);
+        self.leave_temporary();
     }
 }
 
@@ -114,9 +119,11 @@ impl Session {
     pub(crate) fn new(engine: Arc<Engine>, shared: Arc<SessionShared>) -> Session {
         let catalog = shared.catalog.lock().clone();
         let reported = shared.settings.lock().derived().clone();
+        let counters = SessionCounters::new(engine.counters().clone(), shared.database);
         Session {
             engine,
             shared,
+            counters,
             block: None,
             cursors: HashMap::new(),
             portals: Portals::default(),
@@ -128,6 +135,7 @@ impl Session {
             last_plan: None,
             not_given_up: Arc::default(),
             recall: Recall::default(),
+            reuse: Reuse::default(),
             commits_alone: false,
             statement_micros: now_micros(),
         }
@@ -158,6 +166,16 @@ impl Session {
         if self.notices.len() < NOTICES_MAX && self.shared.settings.lock().shows(&notice) {
             self.notices.push(notice);
         }
+    }
+
+    /// Notices that wait for the client.
+    pub(super) fn notice_count(&self) -> usize {
+        self.notices.len()
+    }
+
+    /// Forgets the notices that came after the first `kept`.
+    pub(super) fn forget_notices(&mut self, kept: usize) {
+        self.notices.truncate(kept);
     }
 
     pub(super) fn warning(&mut self, kind: ErrorKind, message: impl Into<String>) {
@@ -332,6 +350,13 @@ impl Session {
             ));
         }
         self.refuse_too_many_prepared()?;
+        if let Some(known) = self.reusable(sql, &declared)? {
+            self.begin_shown(known.shown().clone());
+            self.refuse_if_failed(&known)?;
+            let prepared = if name.is_empty() { known } else { Arc::new(known.again()) };
+            self.shared.prepared.lock().insert(name.to_owned(), prepared);
+            return Ok(());
+        }
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let mut statements = shared.guarded(parse_text(&self.engine, sql)).await?;
@@ -343,7 +368,9 @@ impl Session {
         }
         let prepared = Arc::new(Prepared::named(statements.pop(), declared));
         self.refuse_if_failed(&prepared)?;
-        self.plan(&prepared).await?;
+        if self.plan(&prepared).await?.is_some_and(|planned| !planned.changes_schema()) {
+            self.reuse.note(sql, &prepared);
+        }
         self.shared.prepared.lock().insert(name.to_owned(), prepared);
         Ok(())
     }
@@ -394,7 +421,7 @@ impl Session {
         if let Some(columns) = self.output_of_utility(planned)? {
             return Ok(Some(columns));
         }
-        Ok((!planned.output.is_empty()).then(|| planned.output.clone()))
+        Ok(planned.gives_rows().then(|| planned.output.clone()))
     }
 
     /// The statement's plan in the current catalog.
@@ -439,6 +466,18 @@ impl Session {
         Ok(planned)
     }
 
+    /// Whether the statement has a plan that would be made the same now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) fn plan_holds(&mut self, prepared: &Arc<Prepared>) -> Result<bool> {
+        if self.last_plan(prepared).is_some() {
+            return Ok(true);
+        }
+        let (catalog, path, format) = self.plan_context()?;
+        Ok(prepared.known_plan(&catalog, &path, &format).is_some())
+    }
+
     /// The statement's plan, if it is the one that was asked for last and nothing that it depends on has changed since.
     fn last_plan(&self, prepared: &Arc<Prepared>) -> Option<&Arc<Planned>> {
         let last = self.last_plan.as_ref().filter(|last| Arc::ptr_eq(&last.prepared, prepared))?;
@@ -480,7 +519,8 @@ impl Session {
     }
 
     /// The session waits for its client.
-    pub fn became_idle(&self) {
+    pub fn became_idle(&mut self) {
+        self.counters.end();
         let mut activity = self.shared.activity.lock();
         activity.state = match self.transaction_status() {
             TransactionStatus::Idle => "idle",
@@ -556,6 +596,7 @@ impl Session {
         params: Vec<Datum>,
         company: Company,
     ) -> Result<StatementResult> {
+        self.counters.begin();
         let deadline = *self.shared.deadline.lock();
         // The end of a transaction is not abandoned half way: what became of it has to be known.
         let ends_block =

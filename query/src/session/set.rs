@@ -12,7 +12,7 @@ use super::block::{Modes, modes};
 use super::session::Session;
 use super::setting_table::takes_names;
 use super::setting_value::quote_if_needed;
-use super::transaction::{Company, isolation_name};
+use super::transaction::{Company, Level};
 use super::utility::{done, fold, text_column};
 use crate::result::{ResultSet, StatementResult};
 
@@ -116,8 +116,12 @@ fn literal(value: &Value) -> Result<String> {
     }
 }
 
+/// Settings that are of the running transaction.
+pub(super) const TRANSACTION_SETTINGS: [&str; 3] =
+    ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+
 impl Session {
-    pub(super) fn set(&mut self, set: &Set, company: Company) -> Result<StatementResult> {
+    pub(super) fn set(&mut self, set: &Set, text: &str, company: Company) -> Result<StatementResult> {
         match set {
             Set::SingleAssignment { scope, hivevar, variable, values } => {
                 if *hivevar || matches!(scope, Some(ContextModifier::Global)) {
@@ -136,9 +140,13 @@ impl Session {
             }
             Set::SetNamesDefault {} => self.assign("client_encoding", None, None)?,
             Set::SetTransaction { modes: wanted, snapshot: None, session: true } => {
-                let wanted = modes(wanted)?;
-                if let Some(level) = wanted.isolation {
-                    self.assign("default_transaction_isolation", Some(isolation_name(level).into()), None)?;
+                let wanted = modes(wanted, text)?;
+                if let Some(level) = wanted.level {
+                    self.assign("default_transaction_isolation", Some(level.name().into()), None)?;
+                }
+                if let Some(deferrable) = wanted.deferrable {
+                    let value = if deferrable { "on" } else { "off" };
+                    self.assign("default_transaction_deferrable", Some(value.into()), None)?;
                 }
                 if let Some(read_only) = wanted.read_only {
                     let value = if read_only { "on" } else { "off" };
@@ -146,7 +154,7 @@ impl Session {
                 }
             }
             Set::SetTransaction { modes: wanted, snapshot: None, session: false } => {
-                self.set_transaction(modes(wanted)?)?;
+                self.set_transaction(modes(wanted, text)?)?;
             }
             Set::SetRole {
                 context_modifier: scope @ (None | Some(ContextModifier::Local | ContextModifier::Session)),
@@ -192,24 +200,26 @@ impl Session {
     /// `local` says that it is SET LOCAL, and in what company.
     fn assign(&mut self, name: &str, value: Option<String>, local: Option<Company>) -> Result<()> {
         let lower = name.to_ascii_lowercase();
-        if lower == "transaction_isolation" || lower == "transaction_read_only" {
+        if TRANSACTION_SETTINGS.contains(&lower.as_str()) {
             let value = value.ok_or_else(|| {
                 Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset"))
             })?;
-            let mut wanted = Modes { isolation: None, read_only: None };
+            let mut wanted = Modes::default();
             if lower == "transaction_isolation" {
                 let mut scratch = super::Settings::default();
                 scratch.set("default_transaction_isolation", &value)?;
-                let level = scratch.show("default_transaction_isolation")?;
-                wanted.isolation = Some(super::transaction::isolation_from_name(&level));
+                wanted.level = Some(Level::named(&scratch.show("default_transaction_isolation")?));
             } else {
-                let parsed = super::setting_value::parse_bool(&value);
-                wanted.read_only = Some(parsed.ok_or_else(|| {
+                let parsed = super::setting_value::parse_bool(&value).ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidParameterValue,
                         format!("parameter \"{lower}\" requires a Boolean value"),
                     )
-                })?);
+                })?;
+                match lower.as_str() {
+                    "transaction_read_only" => wanted.read_only = Some(parsed),
+                    _ => wanted.deferrable = Some(parsed),
+                }
             }
             return self.set_transaction(wanted);
         }
@@ -236,13 +246,14 @@ impl Session {
             let columns = ["name", "setting", "description"].map(text_column);
             return Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new(columns), "SHOW", rows)));
         }
-        let value = match (name, &self.block) {
-            ("transaction_isolation", Some(block)) => isolation_name(block.store.isolation()).to_owned(),
-            ("transaction_isolation", None) => self.shared.settings.lock().show("default_transaction_isolation")?,
-            ("transaction_read_only", Some(block)) => if block.read_only { "on" } else { "off" }.to_owned(),
-            ("transaction_read_only", None) => self.shared.settings.lock().show("default_transaction_read_only")?,
-            ("role", _) => "none".to_owned(),
-            ("session_authorization", _) => self.shared.user.clone(),
+        let value = match name {
+            name if TRANSACTION_SETTINGS.contains(&name) => {
+                let block = self.block.as_ref().map(|block| block.characteristics());
+                let characteristics = block.unwrap_or_else(|| self.shared.settings.lock().characteristics());
+                characteristics.shown(name).unwrap_or_default().to_owned()
+            }
+            "role" => "none".to_owned(),
+            "session_authorization" => self.shared.user.clone(),
             _ => self.shared.settings.lock().show(name)?,
         };
         let columns = Arc::new([text_column(&shown_as(name))]);

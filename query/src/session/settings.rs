@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stratos_replication::Isolation;
 use stratos_types::{ByteaOutput, DateOrder, DateStyle, Error, ErrorKind, FormatOptions, IntervalStyle, Result};
 
 use super::setting_table::{Takes, all, find};
-use super::setting_value::{canonical, invalid, parse_date_style, parse_time_zone, plain, split_path, whole};
-use super::transaction::isolation_from_name;
+use super::setting_value::{
+    canonical, date_style, invalid, parse_date_style, parse_time_zone, plain, split_path, whole,
+};
+use super::transaction::{Characteristics, Level};
 use crate::catalog::SettingFacts;
 use crate::ddl::Notice;
 
@@ -32,6 +33,9 @@ pub struct Settings {
     derived: Arc<Derived>,
 }
 
+/// The setting by which queries are kept from being answered by key.
+const DIRECT_QUERIES: &str = "stratos.direct_queries";
+
 /// What statements ask of the settings, in the form in which they need it. Made anew by every change, so that whoever
 /// keeps the pointer knows whether something has changed.
 #[derive(Debug, Default)]
@@ -42,8 +46,9 @@ pub struct Derived {
     lock_timeout_ms: u64,
     idle_in_transaction_timeout_ms: u64,
     idle_session_timeout_ms: u64,
-    isolation: Isolation,
-    read_only: bool,
+    characteristics: Characteristics,
+    general_queries: bool,
+    nested_loops: bool,
     /// The schemas of `search_path`, with `$user` as it is written.
     search_path: Vec<String>,
     reported: Vec<(&'static str, String)>,
@@ -169,6 +174,11 @@ impl Settings {
             return Err(invalid(name, "value too long"));
         }
         match find(name) {
+            // What a date style does not name stays.
+            Some(setting) if setting.name == "DateStyle" => {
+                let format = &self.derived.format;
+                Ok((setting.name.to_owned(), date_style(value, format.date_style, format.date_order)?))
+            }
             Some(setting) => Ok((setting.name.to_owned(), canonical(setting, value)?)),
             None => self.checked_custom(name, value),
         }
@@ -325,14 +335,19 @@ impl Settings {
         self.derived.idle_session_timeout_ms
     }
 
-    /// `default_transaction_isolation`.
-    pub fn isolation(&self) -> Isolation {
-        self.derived.isolation
+    /// `stratos.direct_queries` is off: every query goes through the query planner.
+    pub fn general_queries(&self) -> bool {
+        self.derived.general_queries
     }
 
-    /// `default_transaction_read_only`.
-    pub fn read_only(&self) -> bool {
-        self.derived.read_only
+    /// `enable_nestloop`.
+    pub fn nested_loops(&self) -> bool {
+        self.derived.nested_loops
+    }
+
+    /// What a transaction is of which nothing is said.
+    pub fn characteristics(&self) -> Characteristics {
+        self.derived.characteristics
     }
 
     /// Whether the client wants to be told, by `client_min_messages`.
@@ -371,8 +386,13 @@ impl Settings {
             lock_timeout_ms: self.millis("lock_timeout"),
             idle_in_transaction_timeout_ms: self.millis("idle_in_transaction_session_timeout"),
             idle_session_timeout_ms: self.millis("idle_session_timeout"),
-            isolation: isolation_from_name(self.get_fixed("default_transaction_isolation")),
-            read_only: self.get_fixed("default_transaction_read_only") == "on",
+            characteristics: Characteristics {
+                level: Level::named(self.get_fixed("default_transaction_isolation")),
+                read_only: self.get_fixed("default_transaction_read_only") == "on",
+                deferrable: self.get_fixed("default_transaction_deferrable") == "on",
+            },
+            general_queries: self.custom().get(DIRECT_QUERIES) == Some(&"off"),
+            nested_loops: self.get_fixed("enable_nestloop") != "off",
             search_path: split_path(self.get_fixed("search_path")),
             reported: reported.collect(),
         });
@@ -395,7 +415,8 @@ mod tests {
             ("datestyle", "german", "German, DMY"),
             ("TIMEZONE", "europe/zurich", "Europe/Zurich"),
             ("timezone", "-7", "<-07>+07"),
-            ("timezone", "+05:30", "<+05:30>-05:30"),
+            ("timezone", "+05:30", "+05:30"),
+            ("timezone", "+5", "<+05>-05"),
             ("search_path", "A, \"B c\", public", "a, \"B c\", public"),
             ("default_transaction_read_only", "yes", "on"),
             ("client_encoding", "unicode", "UTF8"),

@@ -10,11 +10,14 @@ use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::advisory::Advisory;
 use super::cancel::Cancel;
-use super::context::Host;
+use super::context::{Host, RelationSize};
 use super::plan::Prepared;
 use super::random::Random;
 use super::settings::Settings;
-use crate::catalog::{CursorFacts, PreparedFacts, Sequence, Snapshot};
+use super::transaction::Characteristics;
+use crate::catalog::{
+    CursorFacts, Encryption, PreparedFacts, Sequence, Snapshot, temporary_in_path, temporary_schema_name,
+};
 use crate::ddl::Notice;
 use crate::engine::Engine;
 
@@ -61,6 +64,8 @@ pub struct SessionShared {
     pub client: String,
     /// Address at which it was accepted.
     pub server: String,
+    /// How the connection is encrypted, if it is.
+    pub encryption: Option<Encryption>,
     /// Unix microseconds.
     pub connected_micros: i64,
     /// Stops the running statement.
@@ -78,6 +83,7 @@ pub struct SessionShared {
     /// From functions, until the session takes them.
     notices: Mutex<Vec<Notice>>,
     random: Mutex<Option<Random>>,
+    sleeping: std::sync::atomic::AtomicBool,
     pub(super) catalog: Mutex<Arc<Snapshot>>,
     /// The running transaction.
     pub(super) transaction: Mutex<Option<TxnId>>,
@@ -85,6 +91,10 @@ pub struct SessionShared {
     numbered: std::sync::atomic::AtomicBool,
     /// The number of a statement that runs without a transaction and asked for one.
     lone: Mutex<Option<TxnId>>,
+    /// The session has made temporary relations, which may be gone again.
+    temporary: std::sync::atomic::AtomicBool,
+    /// What the running transaction is.
+    pub(super) characteristics: Mutex<Option<Characteristics>>,
     /// The running transaction may not write (sequences too).
     pub(super) read_only: std::sync::atomic::AtomicBool,
 }
@@ -98,6 +108,7 @@ pub(crate) struct Identity {
     pub(crate) database: u32,
     pub(crate) client: String,
     pub(crate) server: String,
+    pub(crate) encryption: Option<Encryption>,
 }
 
 impl SessionShared {
@@ -111,6 +122,7 @@ impl SessionShared {
             database: identity.database,
             client: identity.client,
             server: identity.server,
+            encryption: identity.encryption,
             connected_micros: super::now_micros(),
             cancel: Cancel::default(),
             settings: Mutex::new(settings),
@@ -122,12 +134,20 @@ impl SessionShared {
             advisory: Advisory::new(engine.store(), identity.database, identity.pid),
             notices: Mutex::default(),
             random: Mutex::default(),
+            sleeping: false.into(),
+            temporary: false.into(),
+            characteristics: Mutex::default(),
             catalog: Mutex::new(catalog),
             transaction: Mutex::default(),
             numbered: false.into(),
             lone: Mutex::default(),
             read_only: false.into(),
         }
+    }
+
+    /// Whether its statement is in `pg_sleep`.
+    pub fn is_sleeping(&self) -> bool {
+        self.sleeping.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// What the session is doing now.
@@ -276,6 +296,22 @@ impl SessionShared {
         Ok(())
     }
 
+    /// What the running transaction is, or the next one will be.
+    fn characteristics(&self) -> Characteristics {
+        let running = *self.characteristics.lock();
+        running.unwrap_or_else(|| self.settings.lock().characteristics())
+    }
+
+    /// Whether the session may have a schema of temporary relations.
+    pub(super) fn has_temporary(&self) -> bool {
+        self.temporary.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Notes that the session has a schema of temporary relations.
+    pub(super) fn note_temporary(&self) {
+        self.temporary.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Forgets what sequences gave (`DISCARD SEQUENCES`).
     pub(super) fn discard_sequences(&self) {
         *self.sequences.lock() = SequenceMemory::default();
@@ -313,6 +349,7 @@ impl Host for SessionShared {
             let name = if name == "$user" { self.user.clone() } else { name.clone() };
             let exists = name == "pg_catalog"
                 || name == "information_schema"
+                || name == "pg_temp"
                 || catalog.schemas.values().any(|s| s.name == name);
             if exists && !schemas.contains(&name) {
                 schemas.push(name);
@@ -321,6 +358,9 @@ impl Host for SessionShared {
         if implicit && !schemas.iter().any(|s| s == "pg_catalog") {
             schemas.insert(0, "pg_catalog".to_owned());
         }
+        let own = temporary_schema_name(self.pid);
+        let exists = self.has_temporary() && catalog.schema_oid(&own).is_some();
+        temporary_in_path(&mut schemas, &own, exists);
         schemas
     }
 
@@ -329,10 +369,16 @@ impl Host for SessionShared {
     }
 
     fn setting(&self, name: &str) -> Option<String> {
+        if let Some(shown) = self.characteristics().shown(&name.to_ascii_lowercase()) {
+            return Some(shown.to_owned());
+        }
         self.settings.lock().get(name)
     }
 
     fn set_config(&self, name: &str, value: &str, is_local: bool) -> Result<String> {
+        if super::set::TRANSACTION_SETTINGS.contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(Error::unsupported(format_args!("set_config of {name}")));
+        }
         let mut settings = self.settings.lock();
         if is_local {
             settings.set_local(name, value)?;
@@ -365,7 +411,14 @@ impl Host for SessionShared {
     }
 
     fn all_settings(&self) -> Vec<crate::catalog::SettingFacts> {
-        self.settings.lock().facts()
+        let mut facts = self.settings.lock().facts();
+        let characteristics = self.characteristics();
+        for fact in &mut facts {
+            if let Some(shown) = characteristics.shown(&fact.name) {
+                shown.clone_into(&mut fact.value);
+            }
+        }
+        facts
     }
 
     fn nextval(&self, sequence: u32) -> Result<i64> {
@@ -411,9 +464,17 @@ impl Host for SessionShared {
         Ok(value)
     }
 
-    fn relation_size(&self, oid: u32) -> Option<(u64, u64)> {
+    fn relation_size(&self, oid: u32) -> Option<RelationSize> {
         let catalog = self.catalog.lock().clone();
         self.engine.upgrade()?.relation_size(&catalog, oid)
+    }
+
+    fn note_sleep(&self, sleeps: bool) {
+        self.sleeping.store(sleeps, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn database_bytes(&self, oid: u32) -> u64 {
+        self.engine.upgrade().map_or(0, |engine| engine.database_bytes(oid))
     }
 
     fn check_canceled(&self) -> Result<()> {

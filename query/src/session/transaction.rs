@@ -40,8 +40,12 @@ pub struct Block {
     pub failed: bool,
     /// `now()`.
     pub started_micros: i64,
+    /// The level, as it was named.
+    pub level: Level,
     /// READ ONLY.
     pub read_only: bool,
+    /// DEFERRABLE.
+    pub deferrable: bool,
     /// A statement other than transaction control has run: the isolation level is fixed.
     pub used: bool,
     /// Settings to return to on rollback.
@@ -73,25 +77,77 @@ pub enum Company {
     Pipeline,
 }
 
-/// The name by which SQL knows a level.
-pub fn isolation_name(isolation: Isolation) -> &'static str {
-    match isolation {
-        Isolation::ReadCommitted => "read committed",
-        Isolation::RepeatableRead => "repeatable read",
-        Isolation::Serializable => "serializable",
+/// An isolation level as SQL names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Carried out as READ COMMITTED, as in Postgres, and shown by its own name.
+    ReadUncommitted,
+    /// The default.
+    #[default]
+    ReadCommitted,
+    /// One snapshot.
+    RepeatableRead,
+    /// As if one after the other.
+    Serializable,
+}
+
+impl Level {
+    /// Its name, as settings show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::ReadUncommitted => "read uncommitted",
+            Level::ReadCommitted => "read committed",
+            Level::RepeatableRead => "repeatable read",
+            Level::Serializable => "serializable",
+        }
+    }
+
+    /// The level of that name; READ COMMITTED where there is none.
+    pub fn named(name: &str) -> Level {
+        let levels = [Level::ReadUncommitted, Level::RepeatableRead, Level::Serializable];
+        levels.into_iter().find(|level| level.name() == name).unwrap_or(Level::ReadCommitted)
+    }
+
+    /// What the store makes of it.
+    pub fn isolation(self) -> Isolation {
+        match self {
+            Level::ReadUncommitted | Level::ReadCommitted => Isolation::ReadCommitted,
+            Level::RepeatableRead => Isolation::RepeatableRead,
+            Level::Serializable => Isolation::Serializable,
+        }
     }
 }
 
-/// The level by its name in SQL; READ UNCOMMITTED is READ COMMITTED, as in Postgres.
-pub fn isolation_from_name(name: &str) -> Isolation {
-    match name {
-        "repeatable read" => Isolation::RepeatableRead,
-        "serializable" => Isolation::Serializable,
-        _ => Isolation::ReadCommitted,
+/// What `BEGIN` and `SET TRANSACTION` say of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Characteristics {
+    /// Isolation level.
+    pub level: Level,
+    /// READ ONLY.
+    pub read_only: bool,
+    /// DEFERRABLE, which is only shown: a read-only transaction waits for nothing at its start, and never fails to serialize.
+    pub deferrable: bool,
+}
+
+impl Characteristics {
+    /// A setting that shows one of them, by its name in lower case.
+    pub fn shown(&self, setting: &str) -> Option<&'static str> {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        match setting {
+            "transaction_isolation" => Some(self.level.name()),
+            "transaction_read_only" => Some(on_off(self.read_only)),
+            "transaction_deferrable" => Some(on_off(self.deferrable)),
+            _ => None,
+        }
     }
 }
 
 impl Block {
+    /// What was said of it.
+    pub fn characteristics(&self) -> Characteristics {
+        Characteristics { level: self.level, read_only: self.read_only, deferrable: self.deferrable }
+    }
+
     /// The catalog that its statements see, where that is not the one committed last.
     pub fn own_catalog(&self) -> Option<&Arc<Snapshot>> {
         self.catalog.as_ref().or(self.catalog_then.as_ref())

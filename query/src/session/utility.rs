@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlparser::ast::{self, CloseCursor, DiscardObject, Expr as AstExpr, Ident, ObjectName, Reset, Statement};
+use sqlparser::tokenizer::Span;
 use stratos_replication::{LockMode, TableLockMode};
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -75,6 +76,16 @@ pub(super) fn is_plain_block_statement(body: &Body) -> bool {
     }
 }
 
+/// As [`is_plain_block_statement`], and what handles savepoints.
+pub(super) fn controls_transaction(body: &Body) -> bool {
+    let Body::Sql(statement) = body else { return false };
+    is_plain_block_statement(body)
+        || matches!(
+            statement.as_ref(),
+            Statement::Rollback { .. } | Statement::Savepoint { .. } | Statement::ReleaseSavepoint { .. }
+        )
+}
+
 impl Session {
     /// Columns of utility statements that depend on the session: FETCH and EXECUTE. That what they name is not there is told
     /// when they run.
@@ -86,7 +97,7 @@ impl Session {
                 let Statement::Execute { name: Some(name), .. } = statement.as_ref() else { return Ok(None) };
                 let Ok(prepared) = self.prepared(&statement_name(name)) else { return Ok(None) };
                 let planned = self.plan_here(&prepared)?;
-                Ok(planned.filter(|planned| !planned.output.is_empty()).map(|planned| planned.output.clone()))
+                Ok(planned.filter(|planned| planned.gives_rows()).map(|planned| planned.output.clone()))
             }
             _ => Ok(None),
         }
@@ -103,7 +114,13 @@ impl Session {
         let statement = match body {
             Body::Sql(statement) => statement.as_ref(),
             Body::Maintain(maintenance) => return self.maintain(maintenance, company),
-            Body::Checkpoint => return done("CHECKPOINT"),
+            Body::Checkpoint => {
+                if self.engine.role(&self.shared.user)?.is_some_and(|role| role.superuser) {
+                    return done("CHECKPOINT");
+                }
+                let message = "must be superuser or have privileges of pg_checkpoint to do CHECKPOINT";
+                return Err(Error::new(ErrorKind::InsufficientPrivilege, message));
+            }
             Body::Copy(copy) => return Box::pin(self.copy(prepared, copy)).await,
             Body::Move(CursorMove { name, movement, fetches }) => {
                 if !fetches {
@@ -121,7 +138,8 @@ impl Session {
                 if modifier.is_some() || !statements.is_empty() || exception.is_some() {
                     return Err(Error::unsupported("BEGIN with a modifier or a body"));
                 }
-                self.begin(modes(wanted)?)?;
+                let text = prepared.parsed.as_ref().map_or("", |parsed| parsed.text());
+                self.begin(modes(wanted, text)?)?;
                 done(if *begin { "BEGIN" } else { "START TRANSACTION" })
             }
             Statement::Commit { chain, modifier, .. } => {
@@ -134,7 +152,10 @@ impl Session {
             Statement::Rollback { savepoint: Some(name), .. } => self.rollback_to(&fold(name)),
             Statement::Savepoint { name } => self.savepoint(fold(name)),
             Statement::ReleaseSavepoint { name } => self.release(&fold(name)),
-            Statement::Set(set) => self.set(set, company),
+            Statement::Set(set) => {
+                let text = prepared.parsed.as_ref().map_or("", |parsed| parsed.text());
+                self.set(set, text, company)
+            }
             Statement::Reset(reset) => {
                 // Taken back when the transaction is.
                 self.ensure_block();
@@ -157,7 +178,7 @@ impl Session {
                     return Err(Error::unsupported("EXECUTE with INTO, USING or IMMEDIATE"));
                 }
                 let name = name.as_ref().map(statement_name).unwrap_or_default();
-                Box::pin(self.execute_by_name(&name, parameters, company)).await
+                Box::pin(self.execute_by_name(prepared, &name, parameters, company)).await
             }
             Statement::Deallocate { name, .. } => {
                 let name = fold(name);
@@ -182,7 +203,7 @@ impl Session {
             },
             // There is nothing to stop listening to, since LISTEN is refused.
             Statement::UNLISTEN { .. } => done("UNLISTEN"),
-            Statement::Discard { object_type } => self.discard(object_type, company),
+            Statement::Discard { object_type } => self.discard(object_type, company).await,
             Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
             Statement::Lock(lock) => Box::pin(self.lock_tables(lock)).await,
             other => Err(binder::refusal(&other.to_string())),
@@ -209,11 +230,28 @@ impl Session {
             self.must_be_alone(tag, company)?;
         }
         for (table, columns) in &maintenance.tables {
-            let table = self.existing_table(table)?;
+            let parts: Vec<String> = table.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+            let catalog = self.current_catalog()?;
+            let found = self.bind_context(&catalog, None).relation(&parts)?;
+            let (name, known): (String, Vec<String>) = match &found {
+                binder::Relation::Table(table) => {
+                    (table.name.clone(), table.columns.iter().map(|c| c.name.clone()).collect())
+                }
+                binder::Relation::System(table) if !crate::system::is_view(table.oid()) => {
+                    (table.name().to_owned(), table.columns().iter().map(|(name, _)| (*name).to_owned()).collect())
+                }
+                _ => {
+                    let verb = if maintenance.vacuums { "vacuum" } else { "analyze" };
+                    let name = parts.last().map_or("", String::as_str);
+                    let message = format!("skipping \"{name}\" --- cannot {verb} non-tables or special system tables");
+                    self.warning(ErrorKind::Warning, message);
+                    continue;
+                }
+            };
             let mut seen = Vec::with_capacity(columns.len());
             for column in columns.iter().map(fold) {
-                let of_table = format!("column \"{column}\" of relation \"{}\"", table.name);
-                if table.column_named(&column).is_none() {
+                let of_table = format!("column \"{column}\" of relation \"{name}\"");
+                if !known.contains(&column) {
                     return Err(Error::new(ErrorKind::UndefinedColumn, format!("{of_table} does not exist")));
                 }
                 if seen.contains(&column) {
@@ -229,11 +267,11 @@ impl Session {
     async fn prepare_by_name(
         &mut self,
         prepared: &Prepared,
-        name: &Ident,
+        ident: &Ident,
         types: &[ast::DataType],
         statement: &Statement,
     ) -> Result<StatementResult> {
-        let name = fold(name);
+        let name = fold(ident);
         if self.shared.prepared.lock().contains_key(&name) {
             return Err(Error::new(
                 ErrorKind::DuplicatePreparedStatement,
@@ -241,7 +279,32 @@ impl Session {
             ));
         }
         self.refuse_too_many_prepared()?;
-        let declared = types.iter().map(|ty| binder::column_type(ty).map(|ty| Some(ty.ty))).collect::<Result<_>>()?;
+        let source = prepared.parsed.as_ref().map(|parsed| &parsed.source);
+        let is_query = matches!(
+            statement,
+            Statement::Query(_)
+                | Statement::Insert(_)
+                | Statement::Update { .. }
+                | Statement::Delete(_)
+                | Statement::Merge { .. }
+        );
+        if !is_query {
+            let text = statement.to_string();
+            let word = text.split(' ').next().unwrap_or_default();
+            return Err(refused_word(source.map(AsRef::as_ref), ident.span, word));
+        }
+        let declared = types
+            .iter()
+            .map(|ty| match (binder::column_type(ty), ty) {
+                (Ok(ty), _) => Ok(Some(ty.ty)),
+                (Err(error), ast::DataType::Custom(name, _)) => {
+                    let span = name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span);
+                    let position = source.zip(span).and_then(|(source, span)| source.position(span));
+                    Err(position.map_or(error.clone(), |position| error.at(position)))
+                }
+                (Err(error), _) => Err(error),
+            })
+            .collect::<Result<_>>()?;
         let mut inner = Prepared::named(self.inner_statement(prepared, statement), declared);
         inner.from_sql = true;
         let inner = Arc::new(inner);
@@ -252,10 +315,11 @@ impl Session {
 
     /// A statement inside another one (PREPARE, EXPLAIN, DECLARE), with the outer text for positions in errors.
     pub(super) fn inner_statement(&self, outer: &Prepared, statement: &Statement) -> Option<ParsedStatement> {
-        outer
-            .parsed
-            .as_ref()
-            .map(|parsed| ParsedStatement { body: Body::Sql(Box::new(statement.clone())), ..parsed.clone() })
+        outer.parsed.as_ref().map(|parsed| ParsedStatement {
+            body: Body::Sql(Box::new(statement.clone())),
+            range: parsed.range.clone(),
+            source: parsed.source.clone(),
+        })
     }
 
     /// A statement that runs with the parameters of the one that carries it.
@@ -266,21 +330,24 @@ impl Session {
 
     async fn execute_by_name(
         &mut self,
+        outer: &Prepared,
         name: &str,
         arguments: &[AstExpr],
         company: Company,
     ) -> Result<StatementResult> {
-        match self.what_to_execute(name, arguments).await? {
+        let source = outer.parsed.as_ref().map(|parsed| Arc::clone(&parsed.source));
+        match self.what_to_execute(name, arguments, source).await? {
             Some((prepared, planned, params)) => self.execute(&prepared, planned, params, company).await,
             None => Ok(StatementResult::Empty),
         }
     }
 
-    /// What EXECUTE is to run, with the values of its arguments; none for an empty statement.
+    /// What EXECUTE is to run, with the values of its arguments, whose places are in `source`; none for an empty statement.
     pub(super) async fn what_to_execute(
         &mut self,
         name: &str,
         arguments: &[AstExpr],
+        source: Option<Arc<binder::SourceText>>,
     ) -> Result<Option<(Arc<Prepared>, Arc<Planned>, Vec<Datum>)>> {
         let prepared = self.prepared(name)?;
         let Some(planned) = self.plan(&prepared).await? else { return Ok(None) };
@@ -295,11 +362,11 @@ impl Session {
                 arguments.len()
             )));
         }
-        let context = self.bind_context(&planned.catalog, None);
+        let context = self.bind_context(&planned.catalog, source);
         let eval = self.eval_context(&planned.catalog);
         let mut params = Vec::with_capacity(arguments.len());
-        for (argument, ty) in arguments.iter().zip(planned.params.iter()) {
-            params.push(binder::eval_constant(argument, (*ty).into(), &context, &eval)?);
+        for (number, (argument, ty)) in (1..).zip(arguments.iter().zip(planned.params.iter())) {
+            params.push(binder::eval_parameter(argument, number, (*ty).into(), &context, &eval)?);
         }
         Ok(Some((prepared, planned, params)))
     }
@@ -310,7 +377,9 @@ impl Session {
         let Statement::CreateTable(create) = sql.as_ref() else { return Ok(None) };
         let Some(query) = create.query.as_deref() else { return Ok(None) };
         let Some((name, arguments)) = binder::executed(binder::data_wanted(query).0) else { return Ok(None) };
-        let Some((prepared, planned, params)) = self.what_to_execute(&name, &arguments).await? else { return Ok(None) };
+        let Some((prepared, planned, params)) = self.what_to_execute(&name, &arguments, None).await? else {
+            return Ok(None);
+        };
         let Some(Statement::Query(executed)) = prepared.parsed.as_ref().and_then(|parsed| parsed.sql()) else {
             return Err(Error::new(ErrorKind::WrongObjectType, "prepared statement is not a SELECT"));
         };
@@ -342,6 +411,7 @@ impl Session {
         if declare.binary == Some(true) {
             return Err(Error::unsupported("DECLARE BINARY CURSOR"));
         }
+        refuse_cursor(declare, query, prepared.parsed.as_ref().map(|parsed| parsed.source.as_ref()), name)?;
         let hold = declare.hold == Some(true);
         if !hold && company != Company::String && self.block.as_ref().is_none_or(|b| !b.explicit) {
             return Err(Error::new(
@@ -362,23 +432,31 @@ impl Session {
         }
     }
 
-    fn discard(&mut self, what: &DiscardObject, company: Company) -> Result<StatementResult> {
+    async fn discard(&mut self, what: &DiscardObject, company: Company) -> Result<StatementResult> {
         match what {
             DiscardObject::ALL => {
                 self.must_be_alone("DISCARD ALL", company)?;
                 self.close_cursor(None)?;
+                self.discard_temporary().await?;
                 self.shared.prepared.lock().clear();
+                self.reuse.clear();
                 self.shared.discard_sequences();
                 self.shared.advisory.unlock_all();
                 self.shared.settings.lock().reset_all()?;
                 done("DISCARD ALL")
             }
-            DiscardObject::PLANS => done("DISCARD PLANS"),
+            DiscardObject::PLANS => {
+                self.reuse.clear();
+                done("DISCARD PLANS")
+            }
             DiscardObject::SEQUENCES => {
                 self.shared.discard_sequences();
                 done("DISCARD SEQUENCES")
             }
-            DiscardObject::TEMP => done("DISCARD TEMP"),
+            DiscardObject::TEMP => {
+                self.discard_temporary().await?;
+                done("DISCARD TEMP")
+            }
         }
     }
 
@@ -447,4 +525,49 @@ impl Session {
             locked => locked.map(drop),
         }
     }
+}
+
+/// The syntax error at the first such word behind a place.
+fn refused_word(source: Option<&binder::SourceText>, behind: Span, word: &str) -> Error {
+    match source.and_then(|source| source.word_after(behind, word)) {
+        Some((position, written)) => {
+            Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{written}\"")).at(position)
+        }
+        None => Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{word}\"")),
+    }
+}
+
+/// Refuses cursors that cannot be: over statements that change rows, and those that look again and lock.
+fn refuse_cursor(
+    declare: &ast::Declare,
+    query: &ast::Query,
+    source: Option<&binder::SourceText>,
+    name: &Ident,
+) -> Result<()> {
+    let word = match query.body.as_ref() {
+        ast::SetExpr::Insert(_) => Some("insert"),
+        ast::SetExpr::Update(_) => Some("update"),
+        ast::SetExpr::Delete(_) => Some("delete"),
+        ast::SetExpr::Merge(_) => Some("merge"),
+        _ => None,
+    };
+    if let Some(word) = word {
+        return Err(refused_word(source, name.span, word));
+    }
+    let Some(lock) = query.locks.first() else { return Ok(()) };
+    let strength = match lock.lock_type {
+        ast::LockType::Share => "FOR SHARE",
+        ast::LockType::Update => "FOR UPDATE",
+    };
+    if declare.scroll == Some(true) {
+        let message = format!("DECLARE SCROLL CURSOR ... {strength} is not supported");
+        let error = Error::new(ErrorKind::FeatureNotSupported, message);
+        return Err(error.with_detail("Scrollable cursors must be READ ONLY."));
+    }
+    if declare.sensitive == Some(false) {
+        let message = format!("DECLARE INSENSITIVE CURSOR ... {strength} is not valid");
+        let error = Error::new(ErrorKind::InvalidCursorDefinition, message);
+        return Err(error.with_detail("Insensitive cursors must be READ ONLY."));
+    }
+    Ok(())
 }

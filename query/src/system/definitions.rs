@@ -23,6 +23,8 @@ pub(super) struct Definition {
     pub columns: Vec<(&'static str, ColumnType)>,
     pub not_null: Vec<bool>,
     producer: Option<Producer>,
+    /// See [`SystemTable::live_columns`].
+    live_columns: Option<Vec<usize>>,
 }
 
 impl SystemTable for Definition {
@@ -45,6 +47,9 @@ impl SystemTable for Definition {
         }
         Ok(rows.finish())
     }
+    fn live_columns(&self) -> Option<&[usize]> {
+        self.live_columns.as_deref()
+    }
 }
 
 static POSTGRES: &str = include_str!("data/relations.tsv");
@@ -63,6 +68,7 @@ fn parse(text: &'static str, into: &mut Vec<Definition>) {
                 columns: Vec::new(),
                 not_null: Vec::new(),
                 producer: producer(schema, name),
+                live_columns: if tells_the_catalog(schema, name) { Some(Vec::new()) } else { None },
             }),
             ["C", name, ty, typmod, not_null] => {
                 if let Some(table) = into.last_mut() {
@@ -72,6 +78,12 @@ fn parse(text: &'static str, into: &mut Vec<Definition>) {
                         other => PgType::from_name(other).unwrap_or(PgType::Text),
                     };
                     let typmod = typmod.parse().unwrap_or(-1);
+                    if let Some(live) = &mut table.live_columns
+                        && table.name == "pg_class"
+                        && matches!(name, "relpages" | "reltuples")
+                    {
+                        live.push(table.columns.len());
+                    }
                     table.columns.push((name, ColumnType { ty, typmod }));
                     table.not_null.push(not_null == "true");
                 }
@@ -107,6 +119,41 @@ fn producer(schema: &str, name: &str) -> Option<Producer> {
     }
 }
 
+/// Whether the rows of a table are the same for all sessions with the same search path, as long as the catalog does not change;
+/// see [`SystemTable::live_columns`].
+fn tells_the_catalog(schema: &str, name: &str) -> bool {
+    schema == "pg_catalog"
+        && matches!(
+            name,
+            "pg_am"
+                | "pg_amop"
+                | "pg_attrdef"
+                | "pg_attribute"
+                | "pg_cast"
+                | "pg_class"
+                | "pg_collation"
+                | "pg_constraint"
+                | "pg_database"
+                | "pg_depend"
+                | "pg_description"
+                | "pg_index"
+                | "pg_indexes"
+                | "pg_language"
+                | "pg_namespace"
+                | "pg_opclass"
+                | "pg_operator"
+                | "pg_opfamily"
+                | "pg_proc"
+                | "pg_roles"
+                | "pg_sequence"
+                | "pg_shdescription"
+                | "pg_tables"
+                | "pg_tablespace"
+                | "pg_type"
+                | "pg_views"
+        )
+}
+
 fn pg_catalog(name: &str) -> Option<Producer> {
     Some(match name {
         "pg_am" | "pg_amop" | "pg_cast" | "pg_collation" | "pg_language" | "pg_opclass" | "pg_operator"
@@ -134,6 +181,7 @@ fn pg_catalog(name: &str) -> Option<Producer> {
         "pg_shadow" => shared::pg_shadow,
         "pg_settings" => shared::pg_settings,
         "pg_stat_activity" => statistics::pg_stat_activity,
+        "pg_stat_ssl" => statistics::pg_stat_ssl,
         "pg_cursors" => statistics::pg_cursors,
         "pg_prepared_statements" => statistics::pg_prepared_statements,
         "pg_locks" => statistics::pg_locks,

@@ -83,7 +83,7 @@ pub fn constraint_definition(snapshot: &Snapshot, path: &[String], table: &Table
             let clause = deferral_clause(deferrable.is_some(), deferrable == Some(true));
             format!("{kind} ({columns}){clause}")
         }
-        ConstraintKind::Check(check) => format!("CHECK ({})", check_text(table, &check.sql)),
+        ConstraintKind::Check(check) => format!("CHECK ({})", check_text(table, &check.sql, false)),
         ConstraintKind::ForeignKey(key) => {
             let target = snapshot.tables.get(&key.table);
             let (name, columns) = match target {
@@ -116,10 +116,10 @@ pub fn constraint_definition(snapshot: &Snapshot, path: &[String], table: &Table
     }
 }
 
-/// A CHECK condition as `pg_get_expr(conbin, conrelid)` prints it.
-pub fn check_text(table: &Table, sql: &str) -> String {
+/// A CHECK condition as `pg_get_expr(conbin, conrelid, pretty)` prints it: with all parentheses, or with those that are needed.
+pub fn check_text(table: &Table, sql: &str, pretty: bool) -> String {
     match parse_expression(sql) {
-        Ok(expression) => Printer { table: Some(table), names: None }.print(&expression, 0),
+        Ok(expression) => Printer { table: Some(table), names: None, pretty }.print(&expression, 0),
         // Damage shows where the condition is used.
         Err(_) => sql.to_owned(),
     }
@@ -151,7 +151,7 @@ pub fn default_text(snapshot: &Snapshot, path: &[String], sql: &str, ty: ColumnT
             _ => {}
         }
     }
-    Printer { table: None, names: Some((snapshot, path)) }.print(&expression, 0)
+    Printer { table: None, names: Some((snapshot, path)), pretty: false }.print(&expression, 0)
 }
 
 /// OIDs of the sequences that a stored expression names.
@@ -164,9 +164,84 @@ struct Printer<'a> {
     table: Option<&'a Table>,
     /// For regclass constants.
     names: Option<(&'a Snapshot, &'a [String])>,
+    /// Only the parentheses that are needed, by what Postgres takes for needed.
+    pretty: bool,
+}
+
+/// What an expression stands in, for whether it needs parentheses there.
+#[derive(Clone, Copy)]
+enum Within<'e> {
+    /// An operator with one or two operands, with the first of them or another one.
+    Operator(&'e str, bool),
+    And,
+    Or,
+    Not,
+    /// `IS NULL`, a cast, `IS DISTINCT FROM`, a list.
+    Test,
+}
+
+/// How tightly an operator of arithmetic binds, as far as Postgres leaves parentheses out for it.
+fn tightness(operator: &str) -> Option<u8> {
+    match operator {
+        "+" | "-" => Some(1),
+        "*" | "/" | "%" => Some(2),
+        _ => None,
+    }
+}
+
+/// Whether an expression needs no parentheses where it stands (`isSimpleNode` in Postgres's ruleutils.c).
+fn is_simple(expression: &Expr, within: Within<'_>) -> bool {
+    let in_chain = matches!(within, Within::And | Within::Or | Within::Not);
+    match expression {
+        Expr::Nested(inner) => is_simple(inner, within),
+        Expr::BinaryOp { op: BinaryOperator::And, .. } => matches!(within, Within::And | Within::Or),
+        Expr::BinaryOp { op: BinaryOperator::Or, .. } => matches!(within, Within::Or),
+        Expr::UnaryOp { op: UnaryOperator::Not, .. } => matches!(within, Within::And | Within::Or),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(expr.as_ref(), Expr::Value(_)) => true,
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => is_simple(expr, within),
+        Expr::BinaryOp { op, .. } => match within {
+            Within::Operator(outer, first) => match (tightness(&op.to_string()), tightness(outer)) {
+                (Some(inner), Some(outer)) => inner > outer || (inner == outer && first),
+                _ => false,
+            },
+            _ => in_chain,
+        },
+        Expr::Between { negated, .. } => match negated {
+            false => matches!(within, Within::And | Within::Or),
+            true => matches!(within, Within::Or),
+        },
+        Expr::IsNotDistinctFrom(..) => matches!(within, Within::And | Within::Or),
+        Expr::InList { .. } => false,
+        Expr::UnaryOp { .. }
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsNotFalse(_)
+        | Expr::IsDistinctFrom(..)
+        | Expr::Like { .. }
+        | Expr::ILike { .. } => in_chain,
+        Expr::Cast { expr, .. } => is_simple(expr, Within::Test),
+        _ => true,
+    }
 }
 
 impl Printer<'_> {
+    /// In the parentheses that Postgres puts around an operation wherever it stands.
+    fn enclosed(&self, text: String) -> String {
+        if self.pretty { text } else { format!("({text})") }
+    }
+
+    /// A part of an expression, printed, with parentheses where it needs some.
+    fn part(&self, expression: &Expr, printed: String, within: Within<'_>) -> String {
+        if self.pretty && !is_simple(expression, within) { format!("({printed})") } else { printed }
+    }
+
+    fn inner(&self, expression: &Expr, within: Within<'_>, depth: usize) -> String {
+        self.part(expression, self.print(expression, depth), within)
+    }
+
     fn column_type(&self, expression: &Expr) -> Option<PgType> {
         match expression {
             Expr::Identifier(ident) => {
@@ -193,14 +268,20 @@ impl Printer<'_> {
         }
         let text = self.print(expression, depth);
         if self.column_type(expression) == Some(PgType::Varchar) && matches!(expression, Expr::Identifier(_)) {
-            return format!("({text})::text");
+            return if self.pretty { format!("{text}::text") } else { format!("({text})::text") };
         }
         text
     }
 
     fn comparison(&self, left: &Expr, operator: &str, right: &Expr, depth: usize) -> String {
         let (left_type, right_type) = (self.column_type(left), self.column_type(right));
-        format!("({} {operator} {})", self.operand(left, right_type, depth), self.operand(right, left_type, depth))
+        let (within_left, within_right) = match operator {
+            "IS DISTINCT FROM" => (Within::Test, Within::Test),
+            _ => (Within::Operator(operator, true), Within::Operator(operator, false)),
+        };
+        let left = self.part(left, self.operand(left, right_type, depth), within_left);
+        let right = self.part(right, self.operand(right, left_type, depth), within_right);
+        self.enclosed(format!("{left} {operator} {right}"))
     }
 
     /// The parts of a chain of one of AND and OR, which Postgres prints without inner parentheses.
@@ -231,8 +312,9 @@ impl Printer<'_> {
                 let _ = left;
                 let mut parts = Vec::new();
                 Self::chain(expression, op, &mut parts);
-                let printed: Vec<String> = parts.iter().map(|part| self.print(part, depth)).collect();
-                format!("({})", printed.join(&format!(" {op} ")))
+                let within = if *op == BinaryOperator::And { Within::And } else { Within::Or };
+                let printed: Vec<String> = parts.iter().map(|part| self.inner(part, within, depth)).collect();
+                self.enclosed(printed.join(&format!(" {op} ")))
             }
             Expr::BinaryOp { left, op, right } => {
                 let operator = match op {
@@ -255,36 +337,43 @@ impl Printer<'_> {
                     }
                     _ => expression.to_string(),
                 },
-                (UnaryOperator::Not, inner) => format!("(NOT {})", self.print(inner, depth)),
+                (UnaryOperator::Not, inner) => self.enclosed(format!("NOT {}", self.inner(inner, Within::Not, depth))),
                 (UnaryOperator::Plus, inner) => self.print(inner, depth),
-                (op, inner) => format!("({op} {})", self.print(inner, depth)),
+                (op, inner) => {
+                    let symbol = op.to_string();
+                    self.enclosed(format!("{op} {}", self.inner(inner, Within::Operator(&symbol, true), depth)))
+                }
             },
-            Expr::IsNull(inner) => format!("({} IS NULL)", self.print(inner, depth)),
-            Expr::IsNotNull(inner) => format!("({} IS NOT NULL)", self.print(inner, depth)),
-            Expr::IsTrue(inner) => format!("({} IS TRUE)", self.print(inner, depth)),
-            Expr::IsFalse(inner) => format!("({} IS FALSE)", self.print(inner, depth)),
-            Expr::IsNotTrue(inner) => format!("({} IS NOT TRUE)", self.print(inner, depth)),
-            Expr::IsNotFalse(inner) => format!("({} IS NOT FALSE)", self.print(inner, depth)),
+            Expr::IsNull(inner) => self.enclosed(format!("{} IS NULL", self.inner(inner, Within::Test, depth))),
+            Expr::IsNotNull(inner) => self.enclosed(format!("{} IS NOT NULL", self.inner(inner, Within::Test, depth))),
+            Expr::IsTrue(inner) => self.enclosed(format!("{} IS TRUE", self.inner(inner, Within::Test, depth))),
+            Expr::IsFalse(inner) => self.enclosed(format!("{} IS FALSE", self.inner(inner, Within::Test, depth))),
+            Expr::IsNotTrue(inner) => self.enclosed(format!("{} IS NOT TRUE", self.inner(inner, Within::Test, depth))),
+            Expr::IsNotFalse(inner) => {
+                self.enclosed(format!("{} IS NOT FALSE", self.inner(inner, Within::Test, depth)))
+            }
             Expr::IsDistinctFrom(left, right) => self.comparison(left, "IS DISTINCT FROM", right, depth),
             Expr::IsNotDistinctFrom(left, right) => {
-                format!("(NOT {})", self.comparison(left, "IS DISTINCT FROM", right, depth))
+                let distinct = self.comparison(left, "IS DISTINCT FROM", right, depth);
+                self.enclosed(format!("NOT {distinct}"))
             }
             Expr::Between { expr, negated, low, high } => {
                 if let Expr::Prefixed { prefix: _, value } = low.as_ref() {
                     return self.between_symmetric(expr, *negated, [value, high], depth);
                 }
                 let (first, joint, second) = if *negated { ("<", "OR", ">") } else { (">=", "AND", "<=") };
-                format!(
-                    "({} {joint} {})",
+                self.enclosed(format!(
+                    "{} {joint} {}",
                     self.comparison(expr, first, low, depth),
                     self.comparison(expr, second, high, depth)
-                )
+                ))
             }
             Expr::InList { expr, list, negated } => {
                 let ty = self.column_type(expr);
                 let items: Vec<String> = list.iter().map(|item| self.operand(item, ty, depth)).collect();
                 let test = if *negated { "<> ALL" } else { "= ANY" };
-                format!("({} {test} (ARRAY[{}]))", self.operand(expr, None, depth), items.join(", "))
+                let expr = self.part(expr, self.operand(expr, None, depth), Within::Test);
+                self.enclosed(format!("{expr} {test} (ARRAY[{}])", items.join(", ")))
             }
             Expr::Like { negated, any: false, expr, pattern, escape_char: None } => {
                 self.comparison(expr, if *negated { "!~~" } else { "~~" }, pattern, depth)
@@ -321,7 +410,9 @@ impl Printer<'_> {
             let [expr, low, high] = [expr, low, high].map(|part| Box::new(part.clone()));
             self.print(&Expr::Between { expr, negated, low, high }, depth)
         });
-        format!("({})", sides.join(if negated { " AND " } else { " OR " }))
+        // An alternative between two ANDs needs no parentheses, one between two ORs does.
+        let sides = sides.map(|side| if self.pretty && negated { format!("({side})") } else { side });
+        self.enclosed(sides.join(if negated { " AND " } else { " OR " }))
     }
 
     /// Arguments print by the same rules; a name in a string that is a sequence prints as found on the search path.
@@ -360,10 +451,13 @@ impl Printer<'_> {
             return format!("{}::{}", quote_literal(text), type_name(ty));
         }
         let inner = self.print(expression, depth);
-        if inner.starts_with('(') && inner.ends_with(')') && matches!(expression, Expr::Nested(_)) {
+        if !self.pretty && inner.starts_with('(') && inner.ends_with(')') && matches!(expression, Expr::Nested(_)) {
             return format!("{inner}::{}", type_name(ty));
         }
-        format!("({inner})::{}", type_name(ty))
+        match self.pretty && is_simple(expression, Within::Test) {
+            true => format!("{inner}::{}", type_name(ty)),
+            false => format!("({inner})::{}", type_name(ty)),
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use super::definitions::{self, Producer};
 use super::deparse;
 use super::relations::role_name;
 use super::rows::{Rows, int4, optional_text, text, yes};
-use crate::catalog::{BOOTSTRAP_ROLE, Column, ConstraintKind, Index, ReferentialAction, SystemContext, Table};
+use crate::catalog::{
+    BOOTSTRAP_ROLE, Column, ConstraintKind, Index, ReferentialAction, SystemContext, Table, is_temporary_name,
+};
 
 pub(super) fn producer(name: &str) -> Option<Producer> {
     Some(match name {
@@ -26,6 +28,7 @@ pub(super) fn producer(name: &str) -> Option<Producer> {
         "check_constraints" => check_constraints,
         "character_sets" => character_sets,
         "collations" => collations,
+        "table_privileges" | "role_table_grants" => table_privileges,
         "enabled_roles" | "applicable_roles" => enabled_roles,
         _ => return None,
     })
@@ -61,12 +64,25 @@ fn schemata(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     Ok(())
 }
 
+/// Whether relations of a schema are shown: not those of other sessions' temporary schemas.
+fn is_shown(schema: &str, context: &SystemContext) -> bool {
+    !is_temporary_name(schema) || context.search_path.iter().any(|own| own == schema)
+}
+
+/// The tables of the database without those.
+fn shown_tables(context: &SystemContext) -> impl Iterator<Item = &Arc<Table>> {
+    context.catalog.tables.values().filter(|table| is_shown(&table.schema_name, context))
+}
+
 fn tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     let system = definitions::all().iter().map(|t| {
         let kind = if t.kind == "v" { "VIEW" } else { "BASE TABLE" };
         (t.schema, t.name, kind, false)
     });
-    let own = context.catalog.tables.values().map(|t| (t.schema_name.as_str(), t.name.as_str(), "BASE TABLE", true));
+    let own = shown_tables(context).map(|t| {
+        let kind = if is_temporary_name(&t.schema_name) { "LOCAL TEMPORARY" } else { "BASE TABLE" };
+        (t.schema_name.as_str(), t.name.as_str(), kind, true)
+    });
     for (schema, name, kind, insertable) in system.chain(own) {
         rows.push([
             ("table_catalog", database(context)),
@@ -76,6 +92,37 @@ fn tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
             ("is_insertable_into", yes(insertable)),
             ("is_typed", yes(false)),
         ]);
+    }
+    Ok(())
+}
+
+/// What an owner may do with a table, and whether the privilege reaches tables that inherit from it, as Postgres has it.
+const OWNERS_PRIVILEGES: [(&str, bool); 7] = [
+    ("INSERT", false),
+    ("SELECT", true),
+    ("UPDATE", false),
+    ("DELETE", false),
+    ("TRUNCATE", false),
+    ("REFERENCES", false),
+    ("TRIGGER", false),
+];
+
+/// The owners' own: there are no others.
+fn table_privileges(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for table in shown_tables(context) {
+        let owner = context.catalog.roles.get(&table.owner).map(|role| role.name.as_str());
+        for (privilege, reaches_heirs) in OWNERS_PRIVILEGES {
+            rows.push([
+                ("grantor", optional_text(owner)),
+                ("grantee", optional_text(owner)),
+                ("table_catalog", database(context)),
+                ("table_schema", text(&table.schema_name)),
+                ("table_name", text(&table.name)),
+                ("privilege_type", text(privilege)),
+                ("is_grantable", yes(true)),
+                ("with_hierarchy", yes(reaches_heirs)),
+            ]);
+        }
     }
     Ok(())
 }
@@ -236,7 +283,7 @@ fn columns(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
             );
         }
     }
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         for column in &table.columns {
             push_column(
                 rows,
@@ -305,13 +352,12 @@ fn table_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
             ("nulls_distinct", if kind == "UNIQUE" { yes(true) } else { Datum::Null }),
         ]);
     };
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         for constraint in &table.constraints {
             let (kind, deferral) = match &constraint.kind {
-                ConstraintKind::Unique { primary: true, .. } => ("PRIMARY KEY", (false, false)),
-                ConstraintKind::Unique { .. } => {
+                ConstraintKind::Unique { primary, .. } => {
                     let deferred = table.deferrable_key(constraint.oid).map(|(_, deferred)| deferred);
-                    ("UNIQUE", (deferred.is_some(), deferred == Some(true)))
+                    (if *primary { "PRIMARY KEY" } else { "UNIQUE" }, (deferred.is_some(), deferred == Some(true)))
                 }
                 ConstraintKind::Check(_) => ("CHECK", (false, false)),
                 ConstraintKind::ForeignKey(key) => ("FOREIGN KEY", (key.deferrable, key.initially_deferred)),
@@ -339,7 +385,7 @@ fn column_name(table: &Table, attnum: i16) -> Datum {
 }
 
 fn key_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         for constraint in &table.constraints {
             let (columns, positions): (Vec<i16>, Option<Vec<usize>>) = match &constraint.kind {
                 ConstraintKind::Unique { index, .. } => (
@@ -382,7 +428,7 @@ fn positions_in_key(context: &SystemContext, table: u32, index: u32, referenced:
 }
 
 fn constraint_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         for constraint in &table.constraints {
             let (owner, columns): (Option<&Arc<Table>>, Vec<i16>) = match &constraint.kind {
                 ConstraintKind::Unique { index, .. } => (
@@ -412,7 +458,7 @@ fn constraint_column_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
 }
 
 fn constraint_table_usage(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         for constraint in &table.constraints {
             let owner = match &constraint.kind {
                 ConstraintKind::Unique { .. } => Some(table),
@@ -445,7 +491,7 @@ fn rule(action: ReferentialAction) -> Datum {
 }
 
 fn referential_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         for (constraint, key) in table.foreign_keys() {
             let target = context.catalog.tables.get(&key.table);
             // The referenced key is a constraint only if its index enforces one.
@@ -471,7 +517,7 @@ fn referential_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
 }
 
 fn check_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for table in context.catalog.tables.values() {
+    for table in shown_tables(context) {
         let mut push = |name: &str, clause: String| {
             rows.push([
                 ("constraint_catalog", database(context)),
@@ -482,7 +528,7 @@ fn check_constraints(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()>
         };
         for (constraint, check) in table.checks() {
             // The view shows the condition between the outer parentheses of CHECK ((…)).
-            push(&constraint.name, format!("({})", deparse::check_text(table, &check.sql)));
+            push(&constraint.name, format!("({})", deparse::check_text(table, &check.sql, false)));
         }
         for column in table.columns.iter().filter(|c| c.not_null) {
             push(&not_null_name(table, column), format!("{} IS NOT NULL", column.name));

@@ -5,6 +5,7 @@
 //! same in every database (types, operators, access methods) are `data/pg_*.tsv`, in COPY's text form. The rest comes from
 //! the [`Snapshot`](crate::catalog::Snapshot) and the node. A table of Postgres's that has nothing to tell here is empty.
 
+pub(crate) mod cache;
 pub(crate) mod classes;
 mod definitions;
 pub mod deparse;
@@ -36,6 +37,11 @@ pub fn sequence_table(sequence: &Arc<Sequence>, schema: &str) -> Arc<dyn SystemT
 /// The system table with that OID.
 pub fn find_by_oid(oid: u32) -> Option<Arc<dyn SystemTable>> {
     definitions::all().iter().find(|table| table.oid() == oid).map(|table| Arc::clone(table) as Arc<dyn SystemTable>)
+}
+
+/// Whether the system table with that OID is a view in PostgreSQL.
+pub fn is_view(oid: u32) -> bool {
+    definitions::all().iter().any(|table| table.oid == oid && table.kind == "v")
 }
 
 /// The system table that a name in a statement means where no user's relation of that name comes first: in `schema`, or

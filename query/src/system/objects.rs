@@ -6,7 +6,9 @@ use super::deparse;
 use super::rows::{Rows, array, boolean, int2_array, oid, optional_text, text};
 use super::statics::{self, equality};
 use crate::catalog::system::{PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE};
-use crate::catalog::{Constraint, ConstraintKind, ReferentialAction, SystemContext, Table};
+use crate::catalog::{
+    Constraint, ConstraintKind, PG_CATALOG, ReferentialAction, SystemContext, TEMPLATES, Table, is_template,
+};
 
 /// The built-in types, and the row type of every table. A row type has its table's OID: pg_type and pg_class number their
 /// rows apart.
@@ -108,7 +110,7 @@ fn push_constraint(rows: &mut Rows<'_>, context: &SystemContext, table: &Table, 
         }
         ConstraintKind::Check(check) => {
             columns.clone_from(&check.columns);
-            condition = Datum::text(deparse::check_text(table, &check.sql));
+            condition = Datum::text(deparse::check_text(table, &check.sql, false));
         }
         ConstraintKind::ForeignKey(key) => {
             kind = "f";
@@ -319,6 +321,7 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
             push(PG_CLASS, index.oid, 0, index.comment.as_deref());
         }
     }
+    push(PG_NAMESPACE, PG_CATALOG, 0, Some("system catalog schema"));
     for ((class, object), comment) in &context.catalog.comments {
         if *class != PG_DATABASE && *class != PG_AUTHID {
             push(*class, *object, 0, Some(comment));
@@ -328,6 +331,9 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
 }
 
 pub(super) fn pg_shdescription(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for (number, _, comment) in TEMPLATES.iter().filter(|(_, name, _)| is_template(&context.catalog, name)) {
+        rows.push([("objoid", oid(*number)), ("classoid", oid(PG_DATABASE)), ("description", text(comment))]);
+    }
     for ((class, object), comment) in &context.catalog.comments {
         if *class == PG_DATABASE || *class == PG_AUTHID {
             rows.push([("objoid", oid(*object)), ("classoid", oid(*class)), ("description", text(comment))]);

@@ -31,6 +31,7 @@ struct Relation<'a> {
     has_index: bool,
     statistics: (u64, u64),
     triggers: bool,
+    persistence: &'a str,
 }
 
 fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
@@ -47,7 +48,7 @@ fn class(rows: &mut Rows<'_>, relation: &Relation<'_>) {
         ("relpages", Datum::Int4(i32::try_from(bytes.div_ceil(PAGE_BYTES)).unwrap_or(i32::MAX))),
         ("reltuples", Datum::Float4(live as f32)),
         ("relhasindex", boolean(relation.has_index)),
-        ("relpersistence", text("p")),
+        ("relpersistence", text(relation.persistence)),
         ("relkind", text(relation.kind)),
         ("relnatts", int2(relation.columns)),
         ("relchecks", int2(relation.checks)),
@@ -93,6 +94,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 has_index: false,
                 statistics: (0, 0),
                 triggers: false,
+                persistence: "p",
             },
         );
     }
@@ -113,6 +115,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 has_index: table.indexes.iter().any(|i| i.oid != 0),
                 statistics: statistics(context, table, table.primary_index()),
                 triggers: keyed.contains(&table.oid),
+                persistence: context.catalog.persistence(table.schema),
             },
         );
         for index in table.indexes.iter().filter(|i| i.oid != 0) {
@@ -132,6 +135,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                     has_index: false,
                     statistics: statistics(context, table, index),
                     triggers: false,
+                    persistence: context.catalog.persistence(table.schema),
                 },
             );
         }
@@ -153,6 +157,7 @@ pub(super) fn pg_class(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 has_index: false,
                 statistics: (1, PAGE_BYTES),
                 triggers: false,
+                persistence: context.catalog.persistence(sequence.schema),
             },
         );
     }

@@ -1,9 +1,11 @@
 //! Schemas, databases, roles, settings.
 
-use stratos_types::{Datum, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::rows::{Rows, array, boolean, oid, optional_text, text, text_array};
-use crate::catalog::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, Schema, SystemContext};
+use crate::catalog::{
+    BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, Schema, SystemContext, TEMPLATES, is_template,
+};
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for (number, name) in
@@ -39,6 +41,21 @@ const UTF8: i32 = 6;
 const DEFAULT_TABLESPACE: u32 = 1663;
 
 pub(super) fn pg_database(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for (number, name, _) in TEMPLATES.iter().filter(|(_, name, _)| is_template(&context.catalog, name)) {
+        rows.push([
+            ("oid", oid(*number)),
+            ("datname", text(name)),
+            ("datdba", oid(BOOTSTRAP_ROLE)),
+            ("encoding", Datum::Int4(UTF8)),
+            ("datlocprovider", text("c")),
+            ("datistemplate", boolean(true)),
+            ("datallowconn", boolean(false)),
+            ("datconnlimit", Datum::Int4(-1)),
+            ("dattablespace", oid(DEFAULT_TABLESPACE)),
+            ("datcollate", text("C")),
+            ("datctype", text("C")),
+        ]);
+    }
     for database in context.catalog.databases.values() {
         rows.push([
             ("oid", oid(database.oid)),
@@ -65,9 +82,12 @@ fn sees_secrets(context: &SystemContext) -> bool {
     context.catalog.role_named(&context.role).is_some_and(|role| role.superuser)
 }
 
-/// The verifier to show.
-fn secret(context: &SystemContext, role: &Role) -> Datum {
-    if sees_secrets(context) { optional_text(role.verifier.as_deref()) } else { Datum::Null }
+/// 42501 for others than superusers.
+fn only_for_superusers(context: &SystemContext, what: &str) -> Result<()> {
+    if sees_secrets(context) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InsufficientPrivilege, format!("permission denied for {what}")))
 }
 
 /// What views show in place of a verifier.
@@ -85,14 +105,15 @@ fn push_roles(rows: &mut Rows<'_>, context: &SystemContext, password: impl Fn(&R
             ("rolcanlogin", boolean(role.login)),
             ("rolreplication", boolean(false)),
             ("rolbypassrls", boolean(role.superuser)),
-            ("rolconnlimit", Datum::Int4(-1)),
+            ("rolconnlimit", Datum::Int4(role.connection_limit.map_or(-1, |limit| i32::try_from(limit).unwrap_or(-1)))),
             ("rolpassword", password(role)),
         ]);
     }
 }
 
 pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    push_roles(rows, context, |role| secret(context, role));
+    only_for_superusers(context, "table pg_authid")?;
+    push_roles(rows, context, |role| optional_text(role.verifier.as_deref()));
     Ok(())
 }
 
@@ -116,7 +137,8 @@ fn push_users(rows: &mut Rows<'_>, context: &SystemContext, password: impl Fn(&R
 }
 
 pub(super) fn pg_shadow(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    push_users(rows, context, |role| secret(context, role));
+    only_for_superusers(context, "view pg_shadow")?;
+    push_users(rows, context, |role| optional_text(role.verifier.as_deref()));
     Ok(())
 }
 

@@ -40,10 +40,31 @@ pub(super) fn pg_stat_activity(rows: &mut Rows<'_>, context: &SystemContext) -> 
             ("xact_start", time(session.transaction_start_micros)),
             ("query_start", Datum::TimestampTz(session.query_start_micros)),
             ("state_change", Datum::TimestampTz(session.query_start_micros)),
+            ("wait_event_type", optional_text(session.is_sleeping.then_some("Timeout"))),
+            ("wait_event", optional_text(session.is_sleeping.then_some("PgSleep"))),
             ("state", text(session.state)),
             ("query", text(&session.query)),
             ("backend_type", text("client backend")),
         ]));
+    }
+    Ok(())
+}
+
+/// Others' are known to be there, and no more.
+pub(super) fn pg_stat_ssl(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
+    for session in context.sessions.iter() {
+        let pid = ("pid", Datum::Int4(session.pid));
+        match &session.encryption {
+            _ if !session.is_visible => rows.push([pid]),
+            None => rows.push([pid, ("ssl", boolean(false))]),
+            Some(encryption) => rows.push([
+                pid,
+                ("ssl", boolean(true)),
+                ("version", text(&encryption.version)),
+                ("cipher", text(&encryption.cipher)),
+                ("bits", Datum::Int4(encryption.bits)),
+            ]),
+        }
     }
     Ok(())
 }
@@ -137,10 +158,17 @@ pub(super) fn pg_stat_user_indexes(rows: &mut Rows<'_>, context: &SystemContext)
 pub(super) fn pg_stat_database(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     for database in context.catalog.databases.values() {
         let sessions = context.sessions.iter().filter(|s| s.database == database.name).count();
+        let activity = context.store.activity(database.oid);
+        let count = |number: u64| Datum::Int8(i64::try_from(number).unwrap_or(i64::MAX));
         rows.push([
             ("datid", oid(database.oid)),
             ("datname", text(&database.name)),
             ("numbackends", super::rows::int4(sessions)),
+            ("xact_commit", count(activity.commits)),
+            ("xact_rollback", count(activity.rollbacks)),
+            ("tup_inserted", count(activity.inserted)),
+            ("tup_updated", count(activity.updated)),
+            ("tup_deleted", count(activity.deleted)),
         ]);
     }
     Ok(())

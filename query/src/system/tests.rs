@@ -47,10 +47,12 @@ fn context() -> SystemContext {
             database: "stratos".into(),
             application_name: "test".into(),
             client: "127.0.0.1:4000".into(),
+            encryption: None,
             backend_start_micros: 1,
             transaction_start_micros: None,
             query_start_micros: 2,
             state: "idle",
+            is_sleeping: false,
             query: "select 1".into(),
             is_visible: true,
         }]),
@@ -234,8 +236,8 @@ fn user_objects_appear() {
     }
     let depend = rows_of(&context, "pg_catalog", "pg_depend");
     assert!(depend.iter().any(|r| r.last().unwrap().as_str() == Some("i")));
-    assert_eq!(rows_of(&context, "pg_catalog", "pg_description").len(), 1);
-    assert_eq!(rows_of(&context, "pg_catalog", "pg_shdescription").len(), 1);
+    assert_eq!(rows_of(&context, "pg_catalog", "pg_description").len(), 3);
+    assert_eq!(rows_of(&context, "pg_catalog", "pg_shdescription").len(), 4);
     assert_eq!(rows_of(&context, "pg_catalog", "pg_stat_activity").len(), 1);
     let usage = rows_of(&context, "information_schema", "key_column_usage");
     assert_eq!(usage.len(), 5);
@@ -285,4 +287,52 @@ fn client_queries_parse_and_name_tables_that_exist() {
     }
     assert_eq!(failures, Vec::<String>::new());
     assert_eq!(missing.into_iter().collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// A store of which nothing may be asked but sizes.
+struct OtherStore;
+
+impl StoreFacts for OtherStore {
+    fn statistics(&self, _: &[u8]) -> PrefixStatistics {
+        PrefixStatistics { rows: 99, bytes: 990_000 }
+    }
+    fn shards(&self) -> Vec<ShardInfo> {
+        panic!("shards")
+    }
+    fn sequence_value(&self, _: u32, _: u32) -> stratos_types::Result<Option<crate::catalog::keys::SequenceValue>> {
+        panic!("a sequence's value")
+    }
+}
+
+#[test]
+fn what_is_kept_between_queries_depends_on_the_catalog_alone() {
+    let here = context();
+    let elsewhere = SystemContext {
+        catalog: here.catalog.clone(),
+        store: Arc::new(OtherStore),
+        sessions: Arc::default(),
+        prepared: Arc::default(),
+        cursors: Arc::default(),
+        role: "nobody".into(),
+        search_path: here.search_path.clone(),
+        settings: Arc::default(),
+    };
+    let mut kept = 0;
+    for table in all() {
+        let Some(live) = table.live_columns() else { continue };
+        let settled = |context: &SystemContext| -> Vec<Vec<Datum>> {
+            let settled = |row: Vec<Datum>| {
+                let values = row.into_iter().enumerate().filter(|(at, _)| !live.contains(at));
+                values.map(|(_, value)| value).collect()
+            };
+            table.rows(context).unwrap().into_iter().map(settled).collect()
+        };
+        assert!(settled(&here) == settled(&elsewhere), "{}", table.name());
+        kept += 1;
+    }
+    assert!(kept > 20);
+    let class = find("pg_catalog", "pg_class").unwrap();
+    let live: Vec<&str> = class.live_columns().unwrap().iter().map(|at| class.columns()[*at].0).collect();
+    assert_eq!(live, ["relpages", "reltuples"]);
+    assert!(find("pg_catalog", "pg_locks").unwrap().live_columns().is_none());
 }

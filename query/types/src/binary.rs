@@ -13,6 +13,8 @@ const JSONB_VERSION: u8 = 1;
 const MAX_DIMENSIONS: i32 = 6;
 /// Nesting of records and arrays that decoding follows.
 const MAX_DEPTH: u32 = 16;
+/// Said of a value with more bytes than its type has.
+const TOO_LONG: &str = "incorrect binary data format";
 /// Largest displacement of a timetz, seconds.
 const MAX_ZONE_SECONDS: u32 = 15 * 3600 + 59 * 60 + 59;
 
@@ -20,12 +22,18 @@ fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidBinaryRepresentation, message)
 }
 
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| malformed("incorrect binary data format"))
+/// What ends too early is a broken message to Postgres; what goes on too long is a value in a wrong format.
+pub(crate) fn insufficient() -> Error {
+    Error::new(ErrorKind::ProtocolViolation, "insufficient data left in message")
+}
+
+fn fixed<const N: usize>(mut bytes: &[u8]) -> Result<[u8; N]> {
+    let value = take(&mut bytes)?;
+    if bytes.is_empty() { Ok(value) } else { Err(malformed(TOO_LONG)) }
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or_else(|| malformed("insufficient data left in message"))?;
+    let (head, rest) = bytes.split_first_chunk::<N>().ok_or_else(insufficient)?;
     *bytes = rest;
     Ok(*head)
 }
@@ -40,10 +48,7 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
     if length == -1 {
         return Ok(None);
     }
-    let (part, rest) = usize::try_from(length)
-        .ok()
-        .and_then(|n| bytes.split_at_checked(n))
-        .ok_or_else(|| malformed("insufficient data left in message"))?;
+    let (part, rest) = usize::try_from(length).ok().and_then(|n| bytes.split_at_checked(n)).ok_or_else(insufficient)?;
     *bytes = rest;
     Ok(Some(part))
 }
@@ -69,8 +74,14 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
     let dimensions = take_i32(&mut bytes)?;
     let flags = take_i32(&mut bytes)?;
     let oid = u32::from_be_bytes(take(&mut bytes)?);
-    if !(0..=MAX_DIMENSIONS).contains(&dimensions) {
+    if dimensions < 0 {
         return Err(malformed(format!("invalid number of dimensions: {dimensions}")));
+    }
+    if dimensions > MAX_DIMENSIONS {
+        return Err(Error::new(
+            ErrorKind::ProgramLimitExceeded,
+            format!("number of array dimensions ({dimensions}) exceeds the maximum allowed ({MAX_DIMENSIONS})"),
+        ));
     }
     if !(0..=1).contains(&flags) {
         return Err(malformed("invalid array flags"));
@@ -103,7 +114,7 @@ fn array(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
         }
     }
     if !bytes.is_empty() {
-        return Err(malformed("incorrect binary data format"));
+        return Err(malformed(TOO_LONG));
     }
     Ok(Datum::Array(Arc::new(ArrayDatum { element, values })))
 }
@@ -121,7 +132,7 @@ fn record(mut bytes: &[u8], depth: u32) -> Result<Datum> {
         fields.push((ty, value));
     }
     if !bytes.is_empty() {
-        return Err(malformed("incorrect binary data format"));
+        return Err(malformed(TOO_LONG));
     }
     Ok(Datum::record(fields, None))
 }
@@ -131,6 +142,9 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
         return Err(malformed("values are nested too deeply"));
     }
     Ok(match ty {
+        PgType::Bool if bytes.is_empty() => {
+            return Err(Error::new(ErrorKind::ProtocolViolation, "no data left in message"));
+        }
         PgType::Bool => Datum::Bool(fixed::<1>(bytes)?[0] != 0),
         PgType::Int2 => Datum::Int2(i16::from_be_bytes(fixed(bytes)?)),
         PgType::Int4 => Datum::Int4(i32::from_be_bytes(fixed(bytes)?)),
@@ -174,7 +188,7 @@ fn decode(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
             Some((version, _)) => {
                 return Err(malformed(format!("unsupported jsonb version number {version}")));
             }
-            None => return Err(malformed("insufficient data left in message")),
+            None => return Err(insufficient()),
         },
         PgType::Record => record(bytes, depth)?,
         PgType::Void => Datum::text(""),
@@ -189,9 +203,20 @@ impl Datum {
     /// Binary input.
     ///
     /// # Errors
-    /// 22P03 when malformed, the type's own errors for values out of range.
+    /// 22P03 when malformed, 08P01 when too short, the type's own errors for values out of range.
     pub fn from_binary(ty: PgType, bytes: &[u8]) -> Result<Datum> {
         decode(ty, bytes, 0)
+    }
+
+    /// As [`Datum::from_binary`], of the parameter with this number, which starts with 1.
+    ///
+    /// # Errors
+    /// As there; the number is in the message where Postgres has it.
+    pub fn from_binary_parameter(ty: PgType, bytes: &[u8], number: usize) -> Result<Datum> {
+        Datum::from_binary(ty, bytes).map_err(|error| match error.message() {
+            TOO_LONG => malformed(format!("{TOO_LONG} in bind parameter {number}")),
+            _ => error,
+        })
     }
 
     /// Appends the binary output to a `Vec<u8>` or a `BytesMut`; NULL appends nothing.

@@ -29,6 +29,9 @@ pub enum ErrorKind {
     IntervalFieldOverflow,
     CharacterNotInRepertoire,
     InvalidParameterValue,
+    InvalidPrecedingOrFollowingSize,
+    InvalidArgumentForNtile,
+    InvalidArgumentForNthValue,
     InvalidArgumentForLogarithm,
     InvalidArgumentForPowerFunction,
     InvalidArgumentForWidthBucket,
@@ -76,6 +79,8 @@ pub enum ErrorKind {
     CannotCoerce,
     GroupingError,
     WindowingError,
+    InvalidRecursion,
+    InvalidCursorDefinition,
     InvalidForeignKey,
     InvalidName,
     NameTooLong,
@@ -231,6 +236,13 @@ impl Error {
     #[must_use]
     pub fn at(mut self, position: usize) -> Self {
         self.0.position.get_or_insert(position);
+        self
+    }
+
+    /// The error of a part of a text, before which there are so many characters.
+    #[must_use]
+    pub fn behind(mut self, characters: usize) -> Self {
+        self.0.position = self.0.position.map(|position| position + characters);
         self
     }
 

@@ -13,14 +13,13 @@
 //! | oid and its kin | 4 bytes big-endian |
 //! | float4, float8 | IEEE bits: all flipped when negative, else the sign alone; -0 as 0, one NaN above all |
 //! | numeric, interval, timetz | value part of the sortable form |
-//! | text, varchar, name, "char", json, jsonb | UTF-8; 0x00 as 0x00 0xFF; ends in 0x00 0x01 |
+//! | text, varchar, name, "char", json | UTF-8; 0x00 as 0x00 0xFF; ends in 0x00 0x01 |
 //! | bpchar | the same, without trailing blanks |
 //! | bytea | as text |
 //! | uuid | 16 bytes |
 //! | arrays | per element 0x01 and the element (NULLs last), then 0x00 |
 //! | record | fields as columns |
-//!
-//! jsonb in a key is ordered by its text, not by Postgres's jsonb order: equality holds, ranges go through rows.
+//! | jsonb | `json::write_key`: Postgres's order, numbers by value |
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -81,7 +80,8 @@ fn float4_bits(v: f32) -> u32 {
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
-fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes that end by themselves: 0x00 as 0x00 0xFF, and 0x00 0x01 at the end.
+pub(crate) fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
     for b in bytes {
         out.push(*b);
         if *b == 0 {
@@ -107,7 +107,8 @@ fn encode_value(out: &mut Vec<u8>, ty: PgType, value: &Datum) {
         Datum::Interval(v) => v.write_sortable(out),
         Datum::TimeTz(v) => v.write_sortable(out),
         Datum::Text(v) if ty == PgType::Bpchar => escape(out, v.trim_end_matches(' ').as_bytes()),
-        Datum::Text(v) | Datum::Jsonb(v) => escape(out, v.as_bytes()),
+        Datum::Text(v) => escape(out, v.as_bytes()),
+        Datum::Jsonb(v) => crate::json::write_key(v, out),
         Datum::Bytea(v) => escape(out, v),
         Datum::Uuid(v) => out.extend_from_slice(v),
         Datum::Array(array) => {
@@ -130,7 +131,8 @@ fn encode_value(out: &mut Vec<u8>, ty: PgType, value: &Datum) {
 /// Whether [`decode_column`] gives back exactly what was encoded. Other types' columns are kept in the row as well.
 pub fn is_lossless(ty: PgType) -> bool {
     match ty {
-        PgType::Numeric | PgType::Interval | PgType::Float4 | PgType::Float8 | PgType::Bpchar | PgType::Record => false,
+        PgType::Numeric | PgType::Interval | PgType::Float4 | PgType::Float8 => false,
+        PgType::Bpchar | PgType::Record | PgType::Jsonb => false,
         PgType::Array(element) => is_lossless(element.into()),
         _ => true,
     }
@@ -249,7 +251,6 @@ impl Reader<'_, '_> {
             }
             PgType::Interval => Datum::Interval(Interval::from_sortable(&self.fixed::<11>()?)?),
             PgType::TimeTz => Datum::TimeTz(TimeTz::from_sortable(&self.fixed::<13>()?)?),
-            PgType::Jsonb => Datum::Jsonb(self.text()?),
             PgType::Bytea => Datum::Bytea(self.bytea()?),
             PgType::Uuid => Datum::Uuid(self.fixed()?),
             ty if ty.element().is_some() => {
@@ -264,7 +265,7 @@ impl Reader<'_, '_> {
                 }
                 Datum::Array(Arc::new(ArrayDatum { element, values }))
             }
-            PgType::Record | PgType::Void => return Err(corrupt()),
+            PgType::Record | PgType::Jsonb | PgType::Void => return Err(corrupt()),
             _ => Datum::Text(self.text()?),
         })
     }

@@ -364,7 +364,8 @@ fn decode_nested(ty: PgType, mut bytes: &[u8], depth: u32) -> Result<Datum> {
             }
             Datum::record(fields, None)
         }
-        PgType::Void => return Err(corrupt()),
+        // Only in records, such as ROW(pg_sleep(1)).
+        PgType::Void => Datum::text(field_str(bytes)?),
         ty if ty.is_oid_like() => Datum::Oid(field_u32(bytes)?),
         ty if ty.element().is_some() => {
             let element = PgType::from_oid(take_u32(&mut bytes)?).ok_or_else(corrupt)?;

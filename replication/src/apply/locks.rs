@@ -8,28 +8,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
+use super::pieces::Pieces;
 use crate::api::{Key, Span, Timestamp, TxnId};
 use crate::mvcc::record::{LockRecord, PieceRecord};
 
-/// Locks by key, and pieces by their first keys. The spans of pieces may overlap, their keys do not.
+/// Locks by key, and pieces.
 #[derive(Debug, Default)]
 struct Locks {
     keys: BTreeMap<Key, Arc<LockRecord>>,
-    pieces: BTreeMap<Key, Arc<PieceRecord>>,
+    pieces: Pieces,
 }
 
 impl Locks {
     fn len(&self) -> usize {
-        self.keys.len() + self.pieces.values().map(|piece| piece.writes.len()).sum::<usize>()
+        self.keys.len() + self.pieces.keys()
     }
-}
-
-/// The piece among `pieces` that holds `key`. Those that begin closest before it come first.
-fn holder<'a>(
-    mut pieces: impl DoubleEndedIterator<Item = &'a Arc<PieceRecord>>,
-    key: &[u8],
-) -> Option<&'a Arc<PieceRecord>> {
-    pieces.rfind(|piece| piece.op_on(key).is_some())
 }
 
 /// Changes of locks, by key.
@@ -45,7 +38,8 @@ impl LockChanges {
     /// The new piece that holds `key`.
     pub(crate) fn piece_on(&self, key: &[u8]) -> Option<&Arc<PieceRecord>> {
         let before = (Bound::Unbounded, Bound::Included(key));
-        holder(self.pieces.range::<[u8], _>(before).filter_map(|(_, piece)| piece.as_ref()), key)
+        let mut pieces = self.pieces.range::<[u8], _>(before).filter_map(|(_, piece)| piece.as_ref());
+        pieces.rfind(|piece| piece.op_on(key).is_some())
     }
 }
 
@@ -87,10 +81,7 @@ impl LockTable {
         if self.is_empty() {
             return None;
         }
-        let locks = self.locks.read();
-        let before = (Bound::Unbounded, Bound::Included(key));
-        let pieces = locks.pieces.range::<[u8], _>(before).filter(|(first, _)| counts(first)).map(|(_, piece)| piece);
-        holder(pieces, key).cloned()
+        self.locks.read().pieces.on(key, counts).cloned()
     }
 
     /// The pieces that hold keys inside the span or whose keys lie on both sides of it.
@@ -98,10 +89,7 @@ impl LockTable {
         if self.is_empty() || span.is_empty() {
             return Vec::new();
         }
-        let locks = self.locks.read();
-        let before = (Bound::Unbounded, Bound::Excluded(span.end.as_ref()));
-        let pieces = locks.pieces.range::<[u8], _>(before).map(|(_, piece)| piece);
-        pieces.filter(|piece| piece.last() >= &span.start).cloned().collect()
+        self.locks.read().pieces.over(span).cloned().collect()
     }
 
     /// The locks of a span, in the order of the keys.
@@ -139,10 +127,10 @@ impl LockTable {
         let locks = self.locks.read();
         let range = (Bound::Included(span.start.as_ref()), Bound::Excluded(span.end.as_ref()));
         let keys = locks.keys.range::<[u8], _>(range).filter(|(_, lock)| wanted(lock.txn));
-        let pieces = locks.pieces.range::<[u8], _>(range).filter(|(_, piece)| wanted(piece.txn));
+        let pieces = locks.pieces.over(span).filter(|piece| wanted(piece.txn) && span.contains(piece.first()));
         let first = |piece: &PieceRecord| Arc::new(piece.lock(&piece.writes[0].1));
         keys.map(|(key, lock)| (key.clone(), Arc::clone(lock)))
-            .chain(pieces.map(|(key, piece)| (key.clone(), first(piece))))
+            .chain(pieces.map(|piece| (piece.first().clone(), first(piece))))
             .take(limit)
             .collect()
     }
@@ -168,10 +156,11 @@ impl LockTable {
         let mut keys = locks.keys.range::<[u8], _>(range);
         let found = keys.find(|(key, lock)| lock.txn != txn && !changes.keys.contains_key(*key));
         let found = found.map(|(key, lock)| (key.clone(), Arc::clone(lock)));
-        let before = (Bound::Unbounded, Bound::Excluded(span.end.as_ref()));
-        let pieces = locks.pieces.range::<[u8], _>(before);
-        let pieces = pieces.filter(|(first, piece)| piece.txn != txn && !changes.pieces.contains_key(*first));
-        pieces.filter_map(|(_, piece)| first_in(piece, span)).chain(found).min_by(|(one, _), (other, _)| one.cmp(other))
+        let pieces = locks.pieces.foreign_over(span, txn).filter_map(|pieces| {
+            let mut unchanged = pieces.filter(|piece| !changes.pieces.contains_key(piece.first()));
+            unchanged.find_map(|piece| first_in(piece, span))
+        });
+        pieces.chain(found).min_by(|(one, _), (other, _)| one.cmp(other))
     }
 
     /// The first lock of a span that is not `txn`'s.
@@ -195,8 +184,9 @@ impl LockTable {
         }
         let locks = self.locks.read();
         let keys = locks.keys.iter().filter(|(key, _)| counts(key) && !changes.keys.contains_key(*key));
-        let pieces = locks.pieces.iter().filter(|(first, _)| counts(first) && !changes.pieces.contains_key(*first));
-        keys.map(|(_, lock)| lock.start_ts).chain(pieces.map(|(_, piece)| piece.start_ts)).min()
+        let pieces = locks.pieces.all();
+        let pieces = pieces.filter(|piece| counts(piece.first()) && !changes.pieces.contains_key(piece.first()));
+        keys.map(|(_, lock)| lock.start_ts).chain(pieces.map(|piece| piece.start_ts)).min()
     }
 
     /// Sets and removes locks.
@@ -213,9 +203,9 @@ impl LockTable {
         }
         for (first, piece) in changes.pieces {
             match piece {
-                Some(piece) => locks.pieces.insert(first, piece),
+                Some(piece) => locks.pieces.insert(piece),
                 None => locks.pieces.remove(&first),
-            };
+            }
         }
         self.count.store(locks.len(), Ordering::Release);
     }
@@ -224,9 +214,11 @@ impl LockTable {
     pub(crate) fn replace_span(&self, span: &Span, keys: Vec<(Key, LockRecord)>, pieces: Vec<PieceRecord>) {
         let mut locks = self.locks.write();
         locks.keys.retain(|key, _| !span.contains(key));
-        locks.pieces.retain(|key, _| !span.contains(key));
+        locks.pieces.remove_in(span);
         locks.keys.extend(keys.into_iter().map(|(key, lock)| (key, Arc::new(lock))));
-        locks.pieces.extend(pieces.into_iter().map(|piece| (piece.first().clone(), Arc::new(piece))));
+        for piece in pieces {
+            locks.pieces.insert(Arc::new(piece));
+        }
         self.count.store(locks.len(), Ordering::Release);
     }
 }

@@ -154,6 +154,11 @@ pub(crate) struct ShardState {
 }
 
 impl ShardState {
+    /// No version of the shard is newer.
+    pub(crate) fn last_written(&self) -> Timestamp {
+        self.statistics.values().map(|record| record.last_ts).max().unwrap_or_default()
+    }
+
     /// A shard without rows or history.
     pub(crate) fn new(descriptor: ShardDescriptor) -> ShardState {
         ShardState {

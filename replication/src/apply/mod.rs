@@ -12,6 +12,8 @@
 mod locks;
 mod meta;
 mod pending;
+mod pieces;
+mod recent;
 mod snapshot;
 mod structure;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub use locks::LockTable;
 pub use meta::FORMAT_VERSION;
 pub(crate) use meta::{FORMAT_KEY, PrefixRecord, ShardState, kind, shard_key};
 use pending::Pending;
+use recent::Recent;
 use transaction::Attempt;
 #[cfg(test)]
 pub(crate) use transaction::PIECE_WRITES_MIN;
@@ -96,6 +99,7 @@ pub struct StateMachine {
     /// No snapshot below this can be read.
     read_floor: AtomicU64,
     watches: Arc<Watches>,
+    recent: Recent,
 }
 
 impl std::fmt::Debug for StateMachine {
@@ -133,6 +137,7 @@ impl StateMachine {
             locks: LockTable::default(),
             read_floor: AtomicU64::new(0),
             watches: Arc::default(),
+            recent: Recent::default(),
         };
         machine.remove_unfinished_imports()?;
         machine.load()?;
@@ -146,8 +151,9 @@ impl StateMachine {
             shards.extend(state.map(|state| (shard, Shard::new(state))));
         }
         for shard in shards.values() {
-            let span = shard.state.read().descriptor.span.clone();
-            self.load_locks(&span)?;
+            let state = shard.state.read();
+            self.load_locks(&state.descriptor.span)?;
+            self.recent.forget_until(state.last_written());
         }
         *self.shards.write() = shards;
         let _structure = self.structure.lock();
@@ -260,6 +266,20 @@ impl StateMachine {
         }
     }
 
+    /// Whether a command turns a piece into versions: it names one key of thousands. A piece that is prewritten in the same
+    /// group of entries need not be looked for, its bytes tell.
+    fn ends_a_piece(&self, command: &Bytes) -> bool {
+        if self.locks.is_empty() || !crate::command::finishes_work(command) {
+            return false;
+        }
+        let on_piece = |key: &Key| self.locks.piece_on(key, |_| true).is_some();
+        match Command::decode(command) {
+            Ok((_, Command::Resolve { keys, status: TxnStatus::Committed(_), .. })) => keys.iter().any(on_piece),
+            Ok((_, Command::CommitPrimary { primary, .. })) => on_piece(&primary),
+            _ => false,
+        }
+    }
+
     /// Writes what a group changed, then lets the state in memory follow.
     fn finish(
         &self,
@@ -319,8 +339,8 @@ impl ApplyTarget for StateMachine {
         Ok(answers)
     }
 
-    fn takes_long(&self, command: &[u8]) -> bool {
-        crate::command::walks_ranges(command)
+    fn takes_long(&self, command: &Bytes) -> bool {
+        crate::command::walks_ranges(command) || self.ends_a_piece(command)
     }
 
     fn applied(&self, shard: ShardId) -> Result<Option<LogPosition>> {

@@ -1,7 +1,7 @@
 //! What a group of log entries has changed and not yet written: one batch, and an overlay through which later
 //! entries of the group see the earlier ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use parking_lot::RwLockReadGuard;
 use super::StateMachine;
 use super::locks::{LockChanges, LockTable, first_in};
 use super::meta::{self, PrefixRecord, ShardState, kind};
+use super::recent::Recent;
 use crate::api::{Key, Span, Timestamp, TxnId, Value, statistics_prefix};
 use crate::command::{Op, TxnStatus};
 use crate::engine::{Batch, BatchOp, Engine, Family};
@@ -50,7 +51,15 @@ pub(crate) struct Pending<'a> {
     reserved_until: Option<Timestamp>,
     gc_threshold: Option<Timestamp>,
     watches: &'a Watches,
+    recent: &'a Recent,
 }
+
+/// Keys of a span that are looked at before it is asked which ones were written lately.
+const PROBES_MAX: usize = if cfg!(test) { 1 } else { 64 };
+
+/// Operations of a batch whose keys are noted as written lately. A batch with more would displace all others, and takes longer
+/// to write as it is.
+const NOTED_MAX: usize = if cfg!(test) { 8 } else { 2_048 };
 
 /// What remains to be done in memory once the batch is written.
 pub(crate) struct Written {
@@ -77,6 +86,7 @@ impl<'a> Pending<'a> {
             reserved_until: None,
             gc_threshold: None,
             watches: &machine.watches,
+            recent: &machine.recent,
         }
     }
 
@@ -285,14 +295,32 @@ impl<'a> Pending<'a> {
         let end = changed.unwrap_or(&span.end);
         let mut cursor = self.engine.cursor(Family::Latest, &span.start, Some(end))?;
         cursor.seek_first()?;
+        let mut probes = 0;
         while let Some((key, stored)) = cursor.item() {
             let version = record::decode_version(stored).ok_or_else(|| crate::mvcc::damaged(key))?;
             if version.ts > base {
                 return Ok(Some(Key::copy_from_slice(key)));
             }
+            probes += 1;
+            if probes == PROBES_MAX
+                && let Some(written) = self.recent.written_in(&Span::new(key.to_vec(), end.clone()), base)
+            {
+                return Ok(self.first_newer(written, base)?.or_else(|| changed.cloned()));
+            }
             cursor.next()?;
         }
         Ok(changed.cloned())
+    }
+
+    /// The first of the keys whose written version is newer than `base`.
+    fn first_newer(&self, keys: BTreeSet<Key>, base: Timestamp) -> Result<Option<Key>> {
+        for key in keys {
+            let ts = crate::mvcc::read_latest(self.engine, &key, |version| version.map(|version| version.ts))?;
+            if ts.is_some_and(|ts| ts > base) {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether no key from `first` to `last` (both included) has a version.
@@ -313,17 +341,20 @@ impl<'a> Pending<'a> {
         self.state.statistics.range::<[u8], _>(from).all(|(_, record)| record.last_ts <= base)
     }
 
+    /// The versions of the batch, which are the newest of their keys.
+    fn versions(&self) -> impl Iterator<Item = (&[u8], Timestamp)> {
+        self.batch.operations().filter_map(|(family, operation)| match (family, operation) {
+            (Family::Latest, BatchOp::Put(key, stored)) => {
+                record::decode_version(stored).map(|version| (key, version.ts))
+            }
+            _ => None,
+        })
+    }
+
     /// After the write, so that whoever begins to watch meanwhile finds the versions.
     fn tell_watches(&self) {
-        if self.watches.is_empty() {
-            return;
-        }
-        for (family, operation) in self.batch.operations() {
-            if let (Family::Latest, BatchOp::Put(key, stored)) = (family, operation)
-                && let Some(version) = record::decode_version(stored)
-            {
-                self.watches.note(key, version.ts);
-            }
+        if !self.watches.is_empty() {
+            self.versions().for_each(|(key, ts)| self.watches.note(key, ts));
         }
     }
 
@@ -357,6 +388,11 @@ impl<'a> Pending<'a> {
         if let Some(applied) = applied {
             let key = meta::shard_key(kind::APPLIED, shard);
             self.batch.put(Family::Meta, &key, &meta::encode_position(applied));
+        }
+        if self.batch.len() > NOTED_MAX {
+            self.recent.forget_until(self.versions().map(|(_, ts)| ts).max().unwrap_or_default());
+        } else {
+            self.recent.note(self.versions());
         }
         self.engine.write(&self.batch)?;
         self.tell_watches();

@@ -140,6 +140,7 @@ impl StateMachine {
         let state = ShardState::load(self.engine.as_ref(), id)?.ok_or(Error::UnknownShard { shard: id })?;
         let applied = state.applied;
         self.load_locks(&state.descriptor.span)?;
+        self.recent.forget_until(state.last_written());
         match &existing {
             Some(shard) => *shard.state.write() = state,
             None => {

@@ -115,6 +115,11 @@ impl Batch {
         }
     }
 
+    /// How many operations there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The operations in order.
     pub fn operations(&self) -> impl Iterator<Item = (Family, BatchOp<'_>)> {
         self.entries.iter().map(|entry| {

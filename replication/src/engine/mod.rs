@@ -18,7 +18,7 @@ pub use batch::{Batch, BatchMark, BatchOp};
 pub use gc::{GcRange, GcThresholds};
 pub use memory::MemoryEngine;
 pub use rocks::{RocksEngine, RocksOptions};
-pub use rows::CachedEngine;
+pub use rows::{CachedEngine, RowCacheUse};
 
 use crate::error::Result;
 
@@ -152,4 +152,9 @@ pub trait Engine: Reads + Send + Sync + 'static {
 
     /// What compactions may drop.
     fn gc(&self) -> &GcThresholds;
+
+    /// What single records are kept in memory; nothing where there is no such cache.
+    fn row_cache(&self) -> RowCacheUse {
+        RowCacheUse::default()
+    }
 }

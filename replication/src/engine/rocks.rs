@@ -101,17 +101,31 @@ impl RocksEngine {
     #[cfg(test)]
     pub(crate) fn copy_files(&self, to: &Path) {
         self.db.disable_file_deletions().expect("file deletions can be disabled");
-        let files = std::fs::read_dir(self.db.path()).expect("the directory can be read");
-        let mut files: Vec<_> = files.map(|file| file.expect("the directory can be read").path()).collect();
-        // Files named by a copied manifest are all still there when their turn comes.
-        files.sort_by_key(|file| !file.to_string_lossy().contains("MANIFEST"));
-        for file in files {
-            let name = file.file_name().expect("a file has a name");
-            if name != "LOCK" {
-                std::fs::copy(&file, to.join(name)).expect("the file can be copied");
-            }
+        // A file that gets its name, or comes, meanwhile (a manifest with the file that names it) makes a mixture of two moments.
+        while !self.copy_files_once(to).expect("the files can be copied") {
+            std::fs::remove_dir_all(to).expect("the copy can be removed");
+            std::fs::create_dir(to).expect("the directory can be made");
         }
         self.db.enable_file_deletions().expect("file deletions can be enabled");
+    }
+
+    /// Whether the files stayed the same ones.
+    #[cfg(test)]
+    fn copy_files_once(&self, to: &Path) -> std::io::Result<bool> {
+        let list = || -> std::io::Result<std::collections::BTreeSet<_>> {
+            std::fs::read_dir(self.db.path())?.map(|file| Ok(file?.file_name())).collect()
+        };
+        let before = list()?;
+        let mut files: Vec<_> = before.iter().filter(|name| *name != "LOCK").collect();
+        // Files named by a copied manifest are all still there when their turn comes.
+        files.sort_by_key(|file| !file.to_string_lossy().contains("MANIFEST"));
+        for name in files {
+            match std::fs::copy(self.db.path().join(name), to.join(name)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                copied => copied?,
+            };
+        }
+        Ok(list()? == before)
     }
 
     /// A number that RocksDB keeps about itself, summed over the families.

@@ -53,6 +53,9 @@ struct Stripe {
     bytes: usize,
     /// Writes to keys of the stripe that have ended.
     writes: u64,
+    /// Lookups that found their key here, and that did not.
+    hits: u64,
+    misses: u64,
 }
 
 impl Stripe {
@@ -104,6 +107,21 @@ impl Stripe {
     }
 }
 
+/// How a cache of single records is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCacheUse {
+    /// Records in it.
+    pub records: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Most bytes that they may take.
+    pub capacity_bytes: u64,
+    /// Lookups since the start that found their key.
+    pub hits: u64,
+    /// Those that did not.
+    pub misses: u64,
+}
+
 /// An engine with a cache of its newest versions.
 pub struct CachedEngine<E> {
     engine: E,
@@ -144,8 +162,8 @@ impl<E: Engine> CachedEngine<E> {
     fn forget_all(&self) {
         for stripe in &self.stripes {
             let mut stripe = stripe.lock();
-            let writes = stripe.writes + 1;
-            *stripe = Stripe { writes, ..Stripe::default() };
+            let (hits, misses) = (stripe.hits, stripe.misses);
+            *stripe = Stripe { writes: stripe.writes + 1, hits, misses, ..Stripe::default() };
         }
     }
 }
@@ -168,8 +186,12 @@ impl<E: Engine> Reads for CachedEngine<E> {
         let writes = {
             let mut stripe = stripe.lock();
             match stripe.find(hash, key) {
-                None => stripe.writes,
+                None => {
+                    stripe.misses += 1;
+                    stripe.writes
+                }
                 Some(at) => {
+                    stripe.hits += 1;
                     let slot = &mut stripe.slots[at];
                     slot.used = true;
                     let bytes = Arc::clone(&slot.bytes);
@@ -237,6 +259,19 @@ impl<E: Engine> Engine for CachedEngine<E> {
     fn gc(&self) -> &GcThresholds {
         self.engine.gc()
     }
+
+    fn row_cache(&self) -> RowCacheUse {
+        let mut total =
+            RowCacheUse { capacity_bytes: (self.stripe_bytes_max * STRIPES) as u64, ..RowCacheUse::default() };
+        for stripe in &self.stripes {
+            let stripe = stripe.lock();
+            total.records += stripe.slots.len() as u64;
+            total.bytes += stripe.bytes as u64;
+            total.hits += stripe.hits;
+            total.misses += stripe.misses;
+        }
+        total
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +330,10 @@ mod tests {
             }
         }
         let (slots, bytes) = held(&engine);
+        let used = engine.row_cache();
+        assert_eq!((used.records, used.bytes), (slots as u64, bytes as u64));
+        assert_eq!(used.capacity_bytes, STRIPES as u64 * 300);
+        assert!(used.hits > 1_000 && used.misses > 1_000, "{used:?}");
         assert!(slots > 20 && bytes <= STRIPES * 300, "{slots} {bytes}");
     }
 

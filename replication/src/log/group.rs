@@ -73,16 +73,16 @@ impl GroupLog {
     }
 
     /// Appends consecutive entries; the first one follows the last one of the log. `done` is called from the
-    /// writer's thread once they are durable (as the mode defines it) or cannot become so; it must be quick.
+    /// log's thread once they are durable (as the mode defines it) or cannot become so; it must be quick.
     ///
-    /// Waits when too much is queued already.
+    /// Writes what is queued when that is too much already.
     ///
     /// # Errors
     /// `Misuse` for entries that leave a hole or overwrite; the remembered failure. `done` is then dropped,
     /// and nothing was appended.
     pub fn append(&self, entries: impl IntoIterator<Item = LogEntry>, done: Done) -> Result<()> {
         let entries: Vec<LogEntry> = entries.into_iter().collect();
-        self.shared.wait_for_room();
+        self.shared.make_room();
         let mut index = self.group.index.lock();
         if index.removed {
             return Err(LogError::UnknownGroup { group: self.group.id });

@@ -5,13 +5,16 @@
 //!
 //! ```text
 //!  group 1 ─┐  append, vote, commit,          ┌─ pwrite ─ fdatasync ─ callbacks of the batch
-//!  group 2 ─┼─ truncate, purge ──► queue ──► writer (one thread)
+//!  group 2 ─┼─ truncate, purge ──► queue ──► writer (one task)
 //!  group n ─┘  (encoded, place known)         └─ next segment, deletion of old ones
 //! ```
 //!
 //! * [`mod@format`]: the bytes. `segment`: the files. `recover`: reading them at the start.
 //! * `index`: what is known of a group in memory. `queue`, `writer`: the way to the disk.
 //! * [`GroupLog`]: the log as one group sees it, which is what the consensus layer works with.
+//!
+//! The log has a thread of its own, with a runtime for the tasks of those who append: see `writer` and
+//! [`PhysicalLog::runtime`].
 //!
 //! A failed write or sync is final: see [`LogError`]. Reads go on.
 
@@ -36,6 +39,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 pub use self::error::{LogError, Result};
 pub use self::format::{ENTRY_BYTES_MAX, StoredVote};
@@ -44,8 +48,8 @@ pub use self::group::{GroupLog, GroupState, LogEntry};
 use self::queue::Queue;
 use self::segment::Disk;
 use self::shared::Shared;
-use self::writer::Writer;
 pub use crate::api::Durability;
+use crate::histogram::HistogramSnapshot;
 
 /// Called once with the fate of a write.
 pub type Done = Box<dyn FnOnce(Result<()>) + Send>;
@@ -59,6 +63,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Payloads of entries kept in memory, in bytes, for all groups together.
     pub cache_bytes: usize,
+    /// Who appends while more bytes than this are queued writes them first.
+    pub queue_bytes: usize,
     /// How often a relaxed log is synced.
     pub relaxed_sync_interval: Duration,
 }
@@ -69,6 +75,7 @@ impl Default for LogOptions {
             durability: Durability::Fsync,
             segment_bytes: 64 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,
+            queue_bytes: 256 * 1024 * 1024,
             relaxed_sync_interval: Duration::from_millis(200),
         }
     }
@@ -87,13 +94,19 @@ pub struct LogMetrics {
     pub bytes: u64,
     /// Segments on the disk.
     pub segments: u64,
+    /// How long the syncs took.
+    pub sync_times: HistogramSnapshot,
 }
 
 /// The log of a node. See the module's description.
 pub struct PhysicalLog {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    runtime: Handle,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// Stack of the log's thread, in bytes.
+const THREAD_STACK_BYTES: usize = 8 << 20;
 
 impl PhysicalLog {
     /// Opens the log in `dir`, which is created when missing, and reads it. What a crash has torn at its end
@@ -128,14 +141,29 @@ impl PhysicalLog {
             let _ = opened.send(result);
         }));
         let shared = Arc::new(Shared::new(dir.to_owned(), options, disk, queue, groups, recovered.segments));
-        let writer = Writer::new(Arc::clone(&shared));
-        let handle = std::thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| LogError::io("start the writer of", dir, &error))?;
-        let log = PhysicalLog { shared, writer: Mutex::new(Some(handle)) };
+        let not_started = |error| LogError::io("start the thread of", dir, &error);
+        // Without a driver for sockets: waking the thread then costs no system call as long as it is awake.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .thread_name("log-blocking")
+            .build()
+            .map_err(not_started)?;
+        let handle = runtime.handle().clone();
+        let writer = writer::run(Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(THREAD_STACK_BYTES)
+            .spawn(move || runtime.block_on(writer))
+            .map_err(not_started)?;
+        let log = PhysicalLog { shared, runtime: handle, thread: Mutex::new(Some(thread)) };
         wait_opened.recv().unwrap_or(Err(LogError::Closed))?;
         Ok(log)
+    }
+
+    /// Where the tasks of those run who append and wait for it: on the log's thread, which writes when none of them is ready.
+    /// What blocks or computes for long does not belong there. The tasks end when the log is closed.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// The log of a group; an empty one if the group is new.
@@ -206,21 +234,23 @@ impl PhysicalLog {
             records: counters.records.load(Relaxed),
             bytes: counters.bytes.load(Relaxed),
             segments: self.shared.segments.read().len() as u64,
+            sync_times: counters.sync_times.snapshot(),
         }
     }
 
-    /// Writes what is queued, syncs, and ends the writer. Everything after it is refused as `Closed`.
+    /// Writes what is queued, syncs, and ends the log's thread. Everything after it is refused as `Closed`.
     ///
     /// # Errors
     /// The failure that came before.
     pub fn close(&self) -> Result<()> {
         self.shared.lock_queue().closing = true;
         self.shared.wake_writer();
-        self.shared.made_room();
-        if let Some(writer) = self.writer.lock().take()
-            && writer.join().is_err()
+        let thread = self.thread.lock().take();
+        // The last owner may be a task on the thread itself, which ends when the task has let go.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+            && thread.join().is_err()
         {
-            tracing::error!("the writer of the log panicked");
+            tracing::error!("the thread of the log panicked");
         }
         self.shared.drop_spare();
         match self.failure() {

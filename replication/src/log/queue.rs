@@ -14,9 +14,6 @@ use super::index::Place;
 
 /// A batch takes no further records beyond this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Appending waits while this many bytes are queued.
-pub(crate) const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
-
 /// What one write puts into a segment.
 pub(crate) struct Batch {
     pub start: Place,

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use tokio::sync::Notify;
 
 use super::LogOptions;
 use super::error::{LogError, Result};
 use super::group::Group;
-use super::queue::{QUEUE_BYTES_MAX, Queue};
+use super::queue::Queue;
 use super::segment::{Disk, Segment, SpareFile};
+use super::writer::Writer;
+use crate::histogram::Histogram;
 
 /// Without a next segment prepared, this share of a segment stays reserved for what is already under way.
 const RESERVE_DIVISOR: u64 = 4;
@@ -29,6 +32,7 @@ pub(crate) struct Counters {
     pub batches: AtomicU64,
     pub records: AtomicU64,
     pub bytes: AtomicU64,
+    pub sync_times: Histogram,
 }
 
 /// A prepared next segment, or why there is none.
@@ -44,8 +48,10 @@ pub(crate) struct Shared {
     pub options: LogOptions,
     pub disk: Disk,
     queue: Mutex<Queue>,
-    pub work: Condvar,
-    room: Condvar,
+    /// Taken before every other lock of the log.
+    writer: Mutex<Writer>,
+    /// Told when the writer has something to do.
+    pub work: Notify,
     pub groups: Mutex<BTreeMap<u64, Arc<Group>>>,
     pub segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     pub counters: Counters,
@@ -71,8 +77,8 @@ impl Shared {
             options,
             disk,
             queue: Mutex::new(queue),
-            work: Condvar::new(),
-            room: Condvar::new(),
+            writer: Mutex::new(Writer::new()),
+            work: Notify::new(),
             groups: Mutex::new(groups),
             segments: RwLock::new(segments),
             counters: Counters::default(),
@@ -102,21 +108,45 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Waits until the queue has room. Called without any lock, because the writer needs them to make room.
-    pub fn wait_for_room(&self) {
-        let mut queue = self.queue.lock();
-        while queue.queued_bytes > QUEUE_BYTES_MAX && queue.failed.is_none() && !queue.closing {
-            self.room.wait(&mut queue);
+    /// Writes what is queued, and returns when there will be something to do without anybody asking for it.
+    pub fn write_queued(self: &Arc<Self>) -> Option<Instant> {
+        self.writer.lock().work(self)
+    }
+
+    /// Makes room in the queue when it has none, by writing it: the thread that calls may be the one that the writer is waiting
+    /// for. Called without any lock, because writing takes them.
+    pub fn make_room(self: &Arc<Self>) {
+        loop {
+            let queue = self.queue.lock();
+            if queue.queued_bytes <= self.options.queue_bytes || queue.failed.is_some() || queue.closing {
+                return;
+            }
+            drop(queue);
+            self.write_queued();
         }
+    }
+
+    /// Ends the log if it is to be closed and everything is written. Nothing is queued after that.
+    pub fn end_if_closing(self: &Arc<Self>) -> bool {
+        let mut queue = self.queue.lock();
+        if !queue.closing {
+            return false;
+        }
+        if queue.failed.is_none() {
+            queue.write_dirty();
+        }
+        drop(queue);
+        let mut writer = self.writer.lock();
+        writer.work(self);
+        if let Err(error) = writer.close(self) {
+            tracing::error!(%error, "cannot close the log");
+        }
+        true
     }
 
     /// Lets `check_room` look at the failure that was put into the queue.
     pub fn mark_failed(&self) {
         self.troubled.store(true, Relaxed);
-    }
-
-    pub fn made_room(&self) {
-        self.room.notify_all();
     }
 
     pub fn segment(&self, sequence: u64) -> Result<Arc<Segment>> {

@@ -126,6 +126,29 @@ fn segments_go_when_every_group_has_purged_them() {
     assert_eq!(log.group(1).read(195..197).unwrap(), [entry(1, 195, &[7; 100]), entry(1, 196, &[7; 100])]);
 }
 
+/// The writer cannot run while a task on its thread appends.
+#[test]
+fn a_task_on_the_thread_of_the_log_appends_more_than_the_queue_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { queue_bytes: 64 * 1024, ..LogOptions::default() };
+    let log = PhysicalLog::open(dir.path(), options).unwrap();
+    let group = log.group(1);
+    let (sender, receiver) = mpsc::channel();
+    let appending = group.clone();
+    log.runtime().spawn(async move {
+        for index in 0..100 {
+            let sender = sender.clone();
+            let done: Done = Box::new(move |result| sender.send(result).unwrap());
+            appending.append(vec![entry(1, index, &[7; 10_000])], done).unwrap();
+            assert!(appending.shared.lock_queue().queued_bytes < 128 * 1024);
+        }
+    });
+    for _ in 0..100 {
+        receiver.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+    }
+    assert_eq!(group.state().last, Some(position(1, 99)));
+}
+
 /// A callback that keeps the writer busy until it is let go, and the means to see that it is and to let it go.
 fn holding() -> (Done, mpsc::Receiver<()>, mpsc::SyncSender<()>) {
     let (holds, is_held) = mpsc::sync_channel(1);

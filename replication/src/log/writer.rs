@@ -1,7 +1,8 @@
-//! The writer: one thread that brings the batches of all groups to the disk, each with one sync.
+//! The writer: it brings the batches of all groups to the disk, each with one sync.
 //!
-//! It has no timer between a batch and its write: a lone batch is written at once, and what is queued while
-//! a sync runs becomes the next batch.
+//! It is a task on the log's own thread, where the groups' consensus runs too. What is queued is written as soon as nothing
+//! else is ready there: a lone batch is written at once, and what arrives while a sync runs becomes the next batch. Another
+//! thread for the writing would cost every commit two changes of threads, one on the way to the disk and one on the way back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,14 +21,26 @@ const COMMITTED_DELAY: Duration = Duration::from_secs(1);
 /// A buffer larger than this is not kept for the next batch.
 const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
 
-enum Work {
-    Batch(Batch),
-    Sync,
-    Close,
+/// Writes what is queued, until the log is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        // Whoever is ready on this thread goes first: what they append is written with the rest.
+        tokio::task::yield_now().await;
+        let due = shared.write_queued();
+        if shared.end_if_closing() {
+            return;
+        }
+        let work = shared.work.notified();
+        match due {
+            // It makes no difference which of the two it was.
+            Some(at) => drop(tokio::time::timeout_at(at.into(), work).await),
+            None => work.await,
+        }
+    }
 }
 
+/// Where the log is being written. Everything it does is done with its lock held, so that batches are written in their order.
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
     /// The segment being filled; none before the first batch.
     current: Option<Arc<Segment>>,
     /// Bytes of the current segment that are written, and that are synced.
@@ -40,9 +53,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>) -> Writer {
+    pub fn new() -> Writer {
         Writer {
-            shared,
             current: None,
             written: 0,
             durable: 0,
@@ -52,68 +64,41 @@ impl Writer {
         }
     }
 
-    /// Works until the log is closed.
-    pub fn run(mut self) {
-        loop {
-            match self.next_work() {
-                Work::Batch(batch) => self.process(batch),
-                Work::Sync => {
-                    if let Err(error) = self.sync() {
-                        self.fail(error);
-                    }
-                }
-                Work::Close => {
-                    if let Err(error) = self.close() {
-                        tracing::error!(%error, "cannot close the log");
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn next_work(&self) -> Work {
-        let shared = &self.shared;
+    /// Writes the batches that are queued, and what is due; returns when something will be.
+    pub fn work(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
+        let now = Instant::now();
         let mut queue = shared.lock_queue();
-        loop {
-            if let Some(batch) = queue.take() {
-                drop(queue);
-                shared.made_room();
-                return Work::Batch(batch);
-            }
-            let failed = queue.failed.is_some();
-            if queue.closing {
-                if queue.dirty_since.is_some() && !failed {
-                    queue.write_dirty();
-                    continue;
-                }
-                return Work::Close;
-            }
-            let sync_at =
-                (self.written > self.durable && !failed).then(|| self.last_sync + shared.options.relaxed_sync_interval);
-            let dirty_at = queue.dirty_since.filter(|_| !failed).map(|since| since + COMMITTED_DELAY);
-            let now = Instant::now();
-            if sync_at.is_some_and(|at| at <= now) {
-                return Work::Sync;
-            }
-            if dirty_at.is_some_and(|at| at <= now) {
-                queue.write_dirty();
-                continue;
-            }
-            match sync_at.into_iter().chain(dirty_at).min() {
-                Some(at) => {
-                    shared.work.wait_until(&mut queue, at);
-                }
-                None => shared.work.wait(&mut queue),
-            }
+        if queue.dirty_since.is_some_and(|since| since + COMMITTED_DELAY <= now) && queue.failed.is_none() {
+            queue.write_dirty();
         }
+        let queued = queue.batches.len();
+        drop(queue);
+        // Not those that are queued meanwhile: others on this thread have waited longer.
+        for _ in 0..queued {
+            let Some(batch) = shared.lock_queue().take() else { break };
+            self.process(shared, batch);
+        }
+        let interval = shared.options.relaxed_sync_interval;
+        if self.written > self.durable
+            && self.last_sync + interval <= now
+            && let Err(error) = self.sync(shared)
+        {
+            Self::fail(shared, error);
+        }
+        let queue = shared.lock_queue();
+        if queue.failed.is_some() {
+            return None;
+        }
+        let sync_at = (self.written > self.durable).then(|| self.last_sync + interval);
+        let dirty_at = queue.dirty_since.map(|since| since + COMMITTED_DELAY);
+        sync_at.into_iter().chain(dirty_at).min()
     }
 
-    fn process(&mut self, mut batch: Batch) {
-        let result = self.write(&mut batch);
+    fn process(&mut self, shared: &Arc<Shared>, mut batch: Batch) {
+        let result = self.write(shared, &mut batch);
         if let Err(error) = &result {
             // Before anybody hears of it, so that whoever asks why finds the answer.
-            self.fail(error.clone());
+            Self::fail(shared, error.clone());
         }
         for done in batch.callbacks.drain(..) {
             done(result.clone());
@@ -125,28 +110,28 @@ impl Writer {
             self.cached_bytes += cached.bytes;
             self.cached.push_back(cached);
         }
-        self.trim_cache();
+        self.trim_cache(shared);
         if batch.collect
-            && let Err(error) = self.collect()
+            && let Err(error) = self.collect(shared)
         {
-            self.fail(error);
+            Self::fail(shared, error);
         }
         if batch.bytes.capacity() <= KEPT_BUFFER_BYTES {
-            self.shared.lock_queue().free_buffer = batch.bytes;
+            shared.lock_queue().free_buffer = batch.bytes;
         }
-        if self.written > self.shared.options.segment_bytes / 2 {
-            self.shared.prepare_spare();
+        if self.written > shared.options.segment_bytes / 2 {
+            shared.prepare_spare();
         }
     }
 
-    fn write(&mut self, batch: &mut Batch) -> Result<()> {
+    fn write(&mut self, shared: &Shared, batch: &mut Batch) -> Result<()> {
         // A batch that was taken while another one failed must not be written behind a gap.
-        if let Some(error) = self.shared.lock_queue().failed.clone() {
+        if let Some(error) = shared.lock_queue().failed.clone() {
             return Err(error);
         }
         let current = match (&self.current, batch.starts_segment) {
             (Some(current), false) => Arc::clone(current),
-            _ => self.start_segment(batch.start.segment)?,
+            _ => self.start_segment(shared, batch.start.segment)?,
         };
         let length = batch.bytes.len();
         let header = FrameHeader {
@@ -156,24 +141,26 @@ impl Writer {
             records: batch.records,
         };
         batch.bytes[..FRAME_HEADER_BYTES].copy_from_slice(&format::encode_frame_header(current.sequence, header));
-        self.shared.disk.write(&current.file, &current.path, &batch.bytes, batch.start.offset)?;
+        shared.disk.write(&current.file, &current.path, &batch.bytes, batch.start.offset)?;
         self.written = batch.start.offset + length as u64;
-        let counters = &self.shared.counters;
+        let counters = &shared.counters;
         counters.batches.fetch_add(1, Relaxed);
         counters.records.fetch_add(u64::from(batch.records), Relaxed);
         counters.bytes.fetch_add(length as u64, Relaxed);
-        if batch.must_sync || self.shared.options.durability == Durability::Fsync {
-            self.sync()?;
+        if batch.must_sync || shared.options.durability == Durability::Fsync {
+            self.sync(shared)?;
         }
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<()> {
+    fn sync(&mut self, shared: &Shared) -> Result<()> {
         if let Some(current) = &self.current
             && self.written > self.durable
         {
-            self.shared.disk.sync_data(&current.file, &current.path)?;
-            self.shared.counters.syncs.fetch_add(1, Relaxed);
+            let began = Instant::now();
+            shared.disk.sync_data(&current.file, &current.path)?;
+            shared.counters.sync_times.record(began.elapsed());
+            shared.counters.syncs.fetch_add(1, Relaxed);
             self.durable = self.written;
         }
         self.last_sync = Instant::now();
@@ -182,14 +169,14 @@ impl Writer {
 
     /// Finishes the current segment and makes the next one. The order matters: a segment that is followed by
     /// another one is complete on the disk.
-    fn start_segment(&mut self, sequence: u64) -> Result<Arc<Segment>> {
-        self.sync()?;
+    fn start_segment(&mut self, shared: &Shared, sequence: u64) -> Result<Arc<Segment>> {
+        self.sync(shared)?;
         if let Some(current) = &self.current {
-            current.seal(&self.shared.disk, self.written)?;
+            current.seal(&shared.disk, self.written)?;
         }
-        let spare = self.shared.take_spare()?;
-        let segment = Arc::new(Segment::create(&self.shared.disk, &self.shared.dir, sequence, spare)?);
-        self.shared.segments.write().insert(sequence, Arc::clone(&segment));
+        let spare = shared.take_spare()?;
+        let segment = Arc::new(Segment::create(&shared.disk, &shared.dir, sequence, spare)?);
+        shared.segments.write().insert(sequence, Arc::clone(&segment));
         self.written = SEGMENT_HEADER_BYTES as u64;
         self.durable = self.written;
         self.current = Some(Arc::clone(&segment));
@@ -197,23 +184,22 @@ impl Writer {
     }
 
     /// Remembers the first failure and refuses everything that is queued.
-    fn fail(&mut self, error: LogError) {
+    fn fail(shared: &Shared, error: LogError) {
         tracing::error!(%error, "the log cannot be written any more");
-        let mut queue = self.shared.lock_queue();
+        let mut queue = shared.lock_queue();
         let error = queue.failed.get_or_insert(error).clone();
         let batches = std::mem::take(&mut queue.batches);
         queue.queued_bytes = 0;
         drop(queue);
-        self.shared.mark_failed();
-        self.shared.made_room();
+        shared.mark_failed();
         for done in batches.into_iter().flat_map(|batch| batch.callbacks) {
             done(Err(error.clone()));
         }
     }
 
     /// Lets the oldest written payloads go while there is more than the cache may hold.
-    fn trim_cache(&mut self) {
-        while self.cached_bytes > self.shared.options.cache_bytes {
+    fn trim_cache(&mut self, shared: &Shared) {
+        while self.cached_bytes > shared.options.cache_bytes {
             let Some(oldest) = self.cached.pop_front() else { break };
             // Whoever holds the index may be waiting for the queue, hence for this thread: try again later.
             let Some(mut index) = oldest.group.index.try_lock() else {
@@ -228,22 +214,22 @@ impl Writer {
 
     /// Deletes the oldest segments that hold no entry any more. What made them unnecessary is written and synced first:
     /// as long as some of it is queued nothing goes, for its batch will ask again.
-    fn collect(&mut self) -> Result<()> {
-        self.sync()?;
+    fn collect(&mut self, shared: &Shared) -> Result<()> {
+        self.sync(shared)?;
         let Some(current) = &self.current else { return Ok(()) };
         let mut needed = current.sequence;
-        let groups: Vec<_> = self.shared.groups.lock().values().cloned().collect();
+        let groups: Vec<_> = shared.groups.lock().values().cloned().collect();
         for group in groups {
             if let Some(first) = group.index.lock().first_segment() {
                 needed = needed.min(first);
             }
         }
         // Changes of an index are queued while it is locked: what was seen above is queued here, or written.
-        if self.shared.lock_queue().batches.iter().any(|batch| batch.collect) {
+        if shared.lock_queue().batches.iter().any(|batch| batch.collect) {
             return Ok(());
         }
         let unneeded: Vec<_> = {
-            let mut segments = self.shared.segments.write();
+            let mut segments = shared.segments.write();
             let kept = segments.split_off(&needed);
             std::mem::replace(&mut *segments, kept).into_values().collect()
         };
@@ -256,17 +242,17 @@ impl Writer {
 
     /// Syncs, and adds an empty frame that vouches for everything before it: after an orderly end, damage
     /// cannot be mistaken for the trace of a crash.
-    fn close(&mut self) -> Result<()> {
-        if self.shared.lock_queue().failed.is_some() {
+    pub fn close(&mut self, shared: &Shared) -> Result<()> {
+        if shared.lock_queue().failed.is_some() {
             return Ok(());
         }
-        self.sync()?;
+        self.sync(shared)?;
         if let Some(current) = &self.current {
             let header = FrameHeader { length: 0, durable_offset: self.durable, records: 0 };
             let frame = format::encode_frame_header(current.sequence, header);
-            self.shared.disk.write(&current.file, &current.path, &frame, self.written)?;
+            shared.disk.write(&current.file, &current.path, &frame, self.written)?;
             self.written += frame.len() as u64;
-            current.seal(&self.shared.disk, self.written)?;
+            current.seal(&shared.disk, self.written)?;
         }
         Ok(())
     }

@@ -463,7 +463,16 @@ impl Inner {
         let observer: Weak<dyn Observer> = weak;
         let machine = Machine::open(Arc::clone(&self.target), shard, Arc::clone(&failure), observer)?;
         let state = log.state();
-        if let (None, Some(position)) = (state.vote, self.target.applied(shard).ok().flatten()) {
+        let applied = self.target.applied(shard)?;
+        if let Some(purged) = state.purged
+            && applied.is_none_or(|applied| applied.index < purged.index)
+        {
+            return Err(Error::corruption(format!(
+                "the state of shard {shard} is missing or older than the log, which no longer has what came before: \
+                 without it data is lost"
+            )));
+        }
+        if let (None, Some(position)) = (state.vote, applied) {
             // The shard comes from a split: its first term must be later than the one it was made in.
             let vote = StoredVote { term: position.term, leader: position.leader, committed: false };
             log.save_vote(vote, Box::new(|_| ()))?;
@@ -471,9 +480,10 @@ impl Inner {
         let connections = Connections { node: self.node, shard, transport: Arc::clone(&self.transport) };
         let config = Arc::clone(&self.raft_config);
         let store = LogStore::new(log.clone());
-        let raft = openraft::Raft::new(self.node, config, connections, store, machine)
-            .await
-            .map_err(|fatal| Error::Io { context: "start a group", message: fatal.to_string() })?;
+        // The tasks of the group run where it is made: beside the writer of the log, with which they have the most to do.
+        let raft = openraft::Raft::new(self.node, config, connections, store, machine);
+        let raft = self.log.runtime().spawn(raft).await.map_err(|_| Error::ShuttingDown)?;
+        let raft = raft.map_err(|fatal| Error::Io { context: "start a group", message: fatal.to_string() })?;
         let group = Arc::new(Group::new(shard, raft, log, failure));
         self.groups.write().insert(shard, Arc::clone(&group));
         Ok(group)

@@ -17,12 +17,14 @@ use crate::api::ShardId;
 use crate::error::Error;
 use crate::target::{ApplyTarget, LogPosition};
 
-/// Entries are applied in portions of at most this many bytes of commands (at least one entry).
-const PORTION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Entries are applied in portions of at most this many bytes of commands (at least one entry). Nobody in a portion is answered
+/// before all of it is written.
+const PORTION_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Entries are applied in portions of at most this many.
 const PORTION_ENTRIES_MAX: usize = 1024;
-/// Portions above this many bytes, and those that change ranges, are applied where blocking is allowed; below, moving costs more than it saves.
-const INLINE_BYTES_MAX: usize = 256 * 1024;
+/// Portions above this many bytes, and commands that take long, are applied on a thread where blocking is allowed: the other
+/// groups' tasks and the log's writer share this one. Below, moving costs more than it saves.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Told about what a state machine did without anybody waiting for it.
 pub(crate) trait Observer: Send + Sync {
@@ -77,17 +79,23 @@ impl Machine {
         report
     }
 
-    fn apply_portion(&mut self, portion: &mut Portion) -> io::Result<()> {
+    async fn apply_portion(&mut self, portion: &mut Portion) -> io::Result<()> {
         if portion.entries.is_empty() {
             return Ok(());
         }
         let membership = portion.membership.take();
         let bytes = membership.as_ref().map(codec::encode_stored);
-        let answers = run_blocking(portion.bytes > INLINE_BYTES_MAX || portion.takes_long, || {
-            self.target.apply(self.shard, &portion.entries, bytes)
-        })
-        .map_err(|error| self.failed(error))?;
-        self.applied = portion.entries.last().map(|(position, _)| *position);
+        let entries = std::mem::take(&mut portion.entries);
+        let last = entries.last().map(|(position, _)| *position);
+        let answers = if portion.bytes > INLINE_BYTES_MAX || portion.takes_long {
+            let (target, shard) = (Arc::clone(&self.target), self.shard);
+            let applied = tokio::task::spawn_blocking(move || target.apply(shard, &entries, bytes)).await;
+            applied.map_err(io::Error::other)?
+        } else {
+            self.target.apply(self.shard, &entries, bytes)
+        };
+        let answers = answers.map_err(|error| self.failed(error))?;
+        self.applied = last;
         if let Some(membership) = membership {
             self.membership = membership;
         }
@@ -99,7 +107,6 @@ impl Machine {
                 responder.send(answer);
             }
         }
-        portion.entries.clear();
         portion.bytes = 0;
         portion.takes_long = false;
         Ok(())
@@ -167,15 +174,20 @@ impl RaftStateMachine<Types> for Machine {
                     Bytes::new()
                 }
             };
+            let takes_long = self.target.takes_long(&command);
+            if takes_long {
+                // Those before it need not wait for it.
+                self.apply_portion(&mut portion).await?;
+            }
             portion.bytes += command.len();
-            portion.takes_long |= self.target.takes_long(&command);
+            portion.takes_long = takes_long;
             portion.entries.push((position, command));
             portion.responders.push(responder);
-            if portion.bytes >= PORTION_BYTES_MAX || portion.entries.len() >= PORTION_ENTRIES_MAX {
-                self.apply_portion(&mut portion)?;
+            if takes_long || portion.bytes >= PORTION_BYTES_MAX || portion.entries.len() >= PORTION_ENTRIES_MAX {
+                self.apply_portion(&mut portion).await?;
             }
         }
-        self.apply_portion(&mut portion)?;
+        self.apply_portion(&mut portion).await?;
         if !attended && let Some(observer) = self.observer.upgrade() {
             observer.applied_unattended();
         }
@@ -226,16 +238,5 @@ impl RaftSnapshotBuilder<Types> for Builder {
             meta: self.meta.clone(),
             snapshot: ShardSnapshot::outgoing(Arc::clone(&self.target), self.shard),
         })
-    }
-}
-
-/// Runs `function` here; with `long`, after telling the runtime that this thread will be busy.
-fn run_blocking<T>(long: bool, function: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    let can_move =
-        long && Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-    match can_move {
-        true => tokio::task::block_in_place(function),
-        false => function(),
     }
 }

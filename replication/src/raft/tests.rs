@@ -33,6 +33,8 @@ struct ListTarget {
     flushed: Mutex<BTreeMap<ShardId, Shard>>,
     fails: AtomicBool,
     imports: Mutex<u64>,
+    /// Whether a command that takes long was applied with others.
+    held_up: AtomicBool,
 }
 
 impl ListTarget {
@@ -63,6 +65,8 @@ impl ApplyTarget for ListTarget {
         if self.fails.load(SeqCst) {
             return Err(Error::DiskFull);
         }
+        let long = entries.iter().any(|(_, command)| self.takes_long(command));
+        self.held_up.fetch_or(long && entries.len() > 1, SeqCst);
         let mut shards = self.shards.lock();
         let mut children = Vec::new();
         let state = shards.get_mut(&shard).ok_or(Error::UnknownShard { shard })?;
@@ -86,6 +90,10 @@ impl ApplyTarget for ListTarget {
         }
         shards.extend(children);
         Ok(answers)
+    }
+
+    fn takes_long(&self, command: &Bytes) -> bool {
+        command.starts_with(b"long")
     }
 
     fn applied(&self, shard: ShardId) -> Result<Option<LogPosition>> {
@@ -214,6 +222,22 @@ async fn proposals_are_applied_in_order_and_survive_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_the_log_cannot_bring_back_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = ListTarget::with_shard();
+    let groups = single(dir.path(), &target).await;
+    groups.propose(SHARD, command(1)).await.unwrap();
+    target.flush().unwrap();
+    groups.purge_flushed().await.unwrap();
+    eventually("the log is purged", || groups.status(SHARD).unwrap().purged.is_some()).await;
+    groups.shutdown().await.unwrap();
+    let fresh: Arc<dyn ApplyTarget> = ListTarget::with_shard();
+    let opened = Groups::open(dir.path(), 1, fresh, Arc::new(NoPeers), config()).await;
+    let said = opened.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(said.contains("the state of shard 1 is missing or older than the log"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_proposals_share_syncs() {
     const PROPOSERS: u64 = 64;
     const EACH: u64 = 10;
@@ -236,6 +260,22 @@ async fn concurrent_proposals_share_syncs() {
     assert_eq!(target.commands(SHARD).len() as u64, PROPOSERS * EACH);
     assert!(syncs >= EACH, "{syncs} syncs for {EACH} rounds: something was not synced");
     assert!(syncs < PROPOSERS * EACH / 4, "{syncs} syncs for {} proposals", PROPOSERS * EACH);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_takes_long_is_applied_alone() {
+    const PROPOSALS: u64 = 200;
+    let dir = tempfile::tempdir().unwrap();
+    let target = ListTarget::with_shard();
+    let groups = single(dir.path(), &target).await;
+    let command = |at: u64| if at.is_multiple_of(7) { Bytes::from(format!("long {at}")) } else { command(at) };
+    let proposals = (0..PROPOSALS).map(|at| groups.propose(SHARD, command(at)));
+    for answer in futures::future::join_all(proposals).await {
+        answer.unwrap();
+    }
+    assert_eq!(target.commands(SHARD).len() as u64, PROPOSALS);
+    assert!(!target.held_up.load(SeqCst), "others waited for a command that takes long");
+    groups.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,6 +58,7 @@ async fn housekeeping(inner: Weak<Inner>, mut stop: tokio::sync::watch::Receiver
             ("starting groups", inner.start_missing().await),
             ("resolving leftover locks", inner.resolve_leftovers().await),
             ("advancing garbage collection", inner.advance_gc(&mut quiet).await),
+            ("dropping what was loaded for nothing", inner.abandon_loads().await),
             ("dropping ranges", inner.drop_due_spans().await),
             ("splitting large shards", inner.split_large().await),
         ] {

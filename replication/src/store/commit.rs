@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::data::was_not_proposed;
 use super::ending::{Ending, close};
-use super::partition::{Chunk, PROPOSAL_BYTES_MAX, PartData, partition};
+use super::partition::{Chunk, PartData, partition};
 use super::routing::Shard;
 use super::settle::{
     LEADER_WAIT_MAX, LockMet, Pauses, clear_locks, decode, is_passing, propose_at, resolve, settle, submit_known,
@@ -29,8 +29,12 @@ use crate::protocol::two_phase::{Action, Event, Failure, Part, TwoPhase, failure
 const REROUTES_MAX: usize = 16;
 /// How often a one-shard commit is repeated after a lock in its way was dealt with.
 const LOCK_RETRIES_MAX: usize = 64;
-/// Prewrites and resolves of one transaction that are under way at a time.
-const PIECES_IN_FLIGHT_MAX: usize = 8;
+/// Prewrites of one transaction that are under way at a time.
+const PREWRITES_IN_FLIGHT_MAX: usize = 8;
+/// Resolves of one transaction that are under way at a time: the next one waits in the log while one is applied. The commits
+/// of others come between them.
+const RESOLVES_IN_FLIGHT_MAX: usize = 2;
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         match failure {
@@ -63,7 +67,7 @@ pub(super) async fn commit(
         inner.check_open()?;
         let mut parts = partition(inner, &writes, &checks)?;
         match parts.pop() {
-            Some(part) if parts.is_empty() && part.bytes() <= PROPOSAL_BYTES_MAX => {
+            Some(part) if parts.is_empty() && part.fits_a_command() => {
                 match OneShard::new(inner.clone(), attempt, part, writes, &mut held).commit().await {
                     Ok(timestamp) => return Ok(CommitInfo { timestamp, shards: 1 }),
                     Err((Failure::Reroute, back)) => writes = back,
@@ -359,7 +363,8 @@ impl Driver {
             while let Some(action) = actions.pop_front() {
                 // An abort must not overtake prewrites that are under way: it would leave their locks behind.
                 let room = match action {
-                    Action::Prewrite(_) | Action::Resolve(..) => pending.len() < PIECES_IN_FLIGHT_MAX,
+                    Action::Prewrite(_) => pending.len() < PREWRITES_IN_FLIGHT_MAX,
+                    Action::Resolve(..) => pending.len() < RESOLVES_IN_FLIGHT_MAX,
                     Action::Abort => pending.is_empty(),
                     _ => true,
                 };
@@ -497,7 +502,11 @@ impl Driver {
             Action::Resolve(piece, status) => {
                 let keys = std::mem::take(&mut self.parts[piece.part].keys[piece.chunk]);
                 Box::pin(async move {
-                    if let Err(error) = resolve(&inner, txn, status, keys).await {
+                    let resolved = resolve(&inner, txn, status, keys).await;
+                    // At a stop that is nothing to warn of: the next start finishes it.
+                    if let Err(error) = resolved
+                        && inner.check_open().is_ok()
+                    {
                         tracing::warn!(%error, %txn, "locks are left for whoever meets them");
                     }
                     Event::Resolved(piece)

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 
 use crate::api::{Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, Value};
 use crate::command::{Check, TxnStatus};
+use crate::engine::RowCacheUse;
 use crate::error::{Error, Result};
+use crate::log::LogMetrics;
 use crate::mvcc::VersionScan;
 use crate::target::{ApplyTarget, LogPosition};
 use crate::watch::SpanWatch;
@@ -123,11 +125,20 @@ pub trait Data: Send + Sync + 'static {
     /// The engine cannot read.
     fn statistics(&self, prefix: &[u8]) -> Result<PrefixStatistics>;
 
+    /// Bytes under the prefix that transactions have written in large pieces, which are no versions yet: their outcome is not
+    /// known, or they are still being made versions of.
+    fn pending_bytes(&self, _prefix: &[u8]) -> u64 {
+        0
+    }
+
     /// Live rows and bytes of a shard.
     ///
     /// # Errors
     /// The engine cannot read.
     fn shard_size(&self, shard: ShardId) -> Result<PrefixStatistics>;
+
+    /// What single records are kept in memory.
+    fn row_cache(&self) -> RowCacheUse;
 
     /// A key that halves the shard, more or less; `None` when it has too few keys.
     ///
@@ -174,6 +185,11 @@ pub trait Proposer: Send + Sync + 'static {
 
     /// Why the shard takes no commands until the process is started again; `None` as long as it does.
     fn stopped(&self, _shard: ShardId) -> Option<Error> {
+        None
+    }
+
+    /// Counters of the log that the shards share; none where there is no log.
+    fn log_metrics(&self) -> Option<LogMetrics> {
         None
     }
 

@@ -5,6 +5,7 @@ use super::data::{Data, KeyLock, Verdict};
 use crate::api::{Key, PrefixStatistics, ShardDescriptor, ShardId, Span, Timestamp, TxnId, Value};
 use crate::apply::StateMachine;
 use crate::command::{Check, Op, TxnStatus};
+use crate::engine::RowCacheUse;
 use crate::error::{Error, Result};
 use crate::mvcc::VersionScan;
 use crate::mvcc::record::LockRecord;
@@ -104,8 +105,23 @@ impl Data for StateMachine {
         Ok(StateMachine::statistics(self, prefix))
     }
 
+    fn pending_bytes(&self, prefix: &[u8]) -> u64 {
+        let span = Span::prefix(prefix);
+        let pieces = self.locks().pieces_over(&span);
+        let writes = pieces.iter().flat_map(|piece| piece.writes_in(&span.start, &span.end));
+        let bytes = writes.map(|(key, op)| match op {
+            Op::Put(value) => key.len() + value.len(),
+            _ => 0,
+        });
+        bytes.sum::<usize>() as u64
+    }
+
     fn shard_size(&self, shard: ShardId) -> Result<PrefixStatistics> {
         self.shard_statistics(shard)
+    }
+
+    fn row_cache(&self) -> RowCacheUse {
+        self.engine().row_cache()
     }
 
     fn middle(&self, shard: ShardId) -> Result<Option<Key>> {

@@ -4,6 +4,7 @@
 //! * [`transaction`], [`view`]: the session's side: buffered writes, savepoints, row locks, snapshots.
 //! * `commit`: drives the protocol cores over the logs. `ending`: what follows when a commit has happened.
 //! * `oracle`, `routing`, `pins`, `read_set`: timestamps, ranges, snapshots in use, what serializable transactions read.
+//! * `loading`: what goes into the store before the commit.
 //! * `shards`, `background`: splits, new ranges, dropped ranges; garbage collection and the like.
 //! * [`data`]: what is needed from below.
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::api::{Isolation, Key, PrefixStatistics, ShardId, ShardInfo, Span, StoreOptions, Timestamp, TxnId, Value};
 use crate::command::{Command, CommandResult};
+use crate::engine::RowCacheUse;
 use crate::error::{Error, Result};
 use crate::locks::{LockTable, LockWait};
 
@@ -24,6 +26,7 @@ mod background;
 mod commit;
 pub mod data;
 mod ending;
+mod loading;
 mod machine;
 mod open;
 mod oracle;
@@ -301,9 +304,20 @@ impl Store {
         inner.routing.all().into_iter().map(describe).collect()
     }
 
+    /// What single records are kept in memory.
+    pub fn row_cache(&self) -> RowCacheUse {
+        self.inner.data.row_cache()
+    }
+
     /// Live rows and bytes of all keys with a prefix.
     pub fn statistics(&self, prefix: &[u8]) -> PrefixStatistics {
         self.inner.data.statistics(prefix).unwrap_or_default()
+    }
+
+    /// Bytes of keys and values with a prefix, before compression: those of live rows, and those that large transactions have
+    /// written and that are not yet part of the statistics.
+    pub fn size_bytes(&self, prefix: &[u8]) -> u64 {
+        self.statistics(prefix).bytes + self.inner.data.pending_bytes(prefix)
     }
 
     /// Walks the whole store and verifies its invariants.
@@ -322,6 +336,11 @@ impl Store {
         self.inner.closing.store(true, Ordering::Relaxed);
         self.inner.stop.send_replace(true);
         self.inner.proposer.shutdown().await
+    }
+
+    /// Counters of the log that the shards share; none where there is no log.
+    pub fn log_metrics(&self) -> Option<crate::log::LogMetrics> {
+        self.inner.proposer.log_metrics()
     }
 
     /// Counters and gauges.

@@ -14,7 +14,7 @@ use crate::command::finishes_work;
 use crate::directory::DataDirectory;
 use crate::engine::{CachedEngine, RocksEngine, RocksOptions};
 use crate::error::{Error, Result};
-use crate::log::LogOptions;
+use crate::log::{LogMetrics, LogOptions};
 use crate::raft::{Groups, GroupsConfig, NoPeers, Peer};
 use crate::target::ApplyTarget;
 
@@ -80,6 +80,10 @@ impl Proposer for GroupProposer {
 
     fn stopped(&self, shard: ShardId) -> Option<Error> {
         self.groups.stopped(shard)
+    }
+
+    fn log_metrics(&self) -> Option<LogMetrics> {
+        Some(self.groups.log_metrics())
     }
 
     fn shutdown(&self) -> BoxFuture<'static, Result<()>> {

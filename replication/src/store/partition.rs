@@ -13,8 +13,13 @@ use crate::command::Check;
 use crate::error::Result;
 use crate::overlay::{Buffered, Writes};
 
-/// Largest command in bytes, roughly; what is larger goes through prewrites of this size.
-pub(super) const PROPOSAL_BYTES_MAX: usize = 8 << 20;
+/// Largest commit in one command: bytes, roughly, and writes. Larger ones go through pieces. A command holds up everybody else
+/// of its shard while it is applied.
+const COMMAND_BYTES_MAX: usize = 4 << 20;
+const COMMAND_WRITES_MAX: usize = 16_384;
+/// Largest piece: bytes, roughly, and writes, of which each costs some microseconds when it is turned into a version.
+const PIECE_BYTES_MAX: usize = 2 << 20;
+const PIECE_WRITES_MAX: usize = 4_096;
 /// Bytes of a write in a command beside its key and value, rather too many.
 const WRITE_OVERHEAD_BYTES: usize = 32;
 
@@ -26,9 +31,14 @@ pub(super) struct PartData {
 }
 
 impl PartData {
-    /// Bytes of its writes as a command, roughly.
-    pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.bytes).sum()
+    /// Whether its writes fit into one command.
+    pub fn fits_a_command(&self) -> bool {
+        let (mut bytes, mut writes) = (0, 0);
+        for chunk in &self.chunks {
+            bytes += chunk.bytes;
+            writes += chunk.count;
+        }
+        bytes <= COMMAND_BYTES_MAX && writes <= COMMAND_WRITES_MAX
     }
 }
 
@@ -65,7 +75,7 @@ pub(super) fn partition(inner: &Inner, writes: &Writes, checks: &[Check]) -> Res
         let Some(part) = parts.last_mut() else { continue };
         let bytes = write_bytes(key, write);
         match part.chunks.last_mut() {
-            Some(chunk) if chunk.bytes + bytes <= PROPOSAL_BYTES_MAX / 2 => {
+            Some(chunk) if chunk.bytes + bytes <= PIECE_BYTES_MAX && chunk.count < PIECE_WRITES_MAX => {
                 chunk.last = key.clone();
                 chunk.count += 1;
                 chunk.bytes += bytes;

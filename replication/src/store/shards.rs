@@ -112,7 +112,7 @@ impl Inner {
         let view = store.view_at(self.oracle.watermark());
         let mut cursor = view.scan(Span::prefix(DROPPED_PREFIX), crate::api::Direction::Forward);
         while cursor.next_chunk(1024, 1 << 20, &mut |key, value| {
-            due.push((Key::copy_from_slice(key), decode_dropped(value)));
+            due.push((Key::copy_from_slice(key), decode_span(value)));
         })? {}
         for (key, span) in due {
             let Some(span) = span else { return Err(Error::corruption("the record of a dropped range")) };
@@ -150,15 +150,15 @@ impl Inner {
     }
 }
 
-/// The record of a dropped range.
-pub(super) fn encode_dropped(span: &Span) -> Value {
+/// The record of a range.
+pub(super) fn encode_span(span: &Span) -> Value {
     let mut bytes = (span.start.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(&span.start);
     bytes.extend_from_slice(&span.end);
     bytes.into()
 }
 
-fn decode_dropped(bytes: &[u8]) -> Option<Span> {
+pub(super) fn decode_span(bytes: &[u8]) -> Option<Span> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (start, end) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     Some(Span::new(Key::copy_from_slice(start), Key::copy_from_slice(end)))

@@ -7,9 +7,10 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::Inner;
+use super::loading::{LOAD_BYTES, LOAD_REST_BYTES, Loading};
 use super::pins::Pin;
 use super::read_set::ReadSet;
-use super::shards::{DROPPED_PREFIX, encode_dropped};
+use super::shards::{DROPPED_PREFIX, encode_span};
 use super::view::{Layers, ReadView};
 use crate::api::{
     CommitInfo, Direction, Isolation, KEY_BYTES_MAX, Key, LockMode, LockOutcome, SavepointId, Span, Timestamp, TxnId,
@@ -32,6 +33,11 @@ pub(super) struct HeldLocks {
 }
 
 impl HeldLocks {
+    /// None, of a transaction that relies on the snapshot.
+    pub(super) fn none(inner: Arc<Inner>, txn: TxnId, oldest: Option<Arc<Pin>>) -> Self {
+        HeldLocks { inner, txn, taken: Vec::new(), oldest }
+    }
+
     fn undo_to(&mut self, mark: usize) {
         for (key, before) in self.taken.drain(mark..).rev() {
             self.inner.locks.restore(self.txn, &key, before);
@@ -78,6 +84,9 @@ pub struct Transaction {
     reads: Option<Arc<Mutex<ReadSet>>>,
     /// Ranges dropped so far, undone ones included.
     dropped: u32,
+    loading: Loading,
+    /// Whether some of what the running statement wrote is in the store already, and cannot be taken back by itself.
+    loaded: bool,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -99,7 +108,8 @@ impl Transaction {
         // What a read-only transaction reads is consistent at its snapshot, which is where it belongs in the order.
         let serializable = isolation == Isolation::Serializable && !read_only;
         Transaction {
-            held: HeldLocks { inner: inner.clone(), txn: id, taken: Vec::new(), oldest: None },
+            held: HeldLocks::none(inner.clone(), id, None),
+            loading: Loading::new(inner.clone(), id),
             inner,
             id,
             label: 0,
@@ -115,6 +125,7 @@ impl Transaction {
             marks: Vec::new(),
             reads: serializable.then(Arc::default),
             dropped: 0,
+            loaded: false,
         }
     }
 
@@ -175,8 +186,11 @@ impl Transaction {
     /// committed). Row locks stay.
     ///
     /// # Errors
-    /// `ShuttingDown`.
+    /// `ShuttingDown`; `SerializationFailure` when it has loaded something, see [`Transaction::load`].
     pub fn restart_statement(&mut self) -> Result<()> {
+        if self.loaded {
+            return Err(Error::SerializationFailure);
+        }
         self.finish_statement(false);
         self.checks.truncate(self.checks_before);
         self.begin_statement()
@@ -186,6 +200,53 @@ impl Transaction {
     pub fn finish_statement(&mut self, keep: bool) {
         self.overlay.finish_statement(keep);
         self.bases.clear();
+        self.loaded = false;
+    }
+
+    /// Names a range that nobody can come to know of before this transaction commits, such as a new table's: what is written
+    /// there may be loaded. If the transaction does not commit, the range is dropped.
+    pub fn own_span(&mut self, span: Span) {
+        self.loading.add(span);
+    }
+
+    /// Moves what the statement has written to ranges of its own into the store, when it is much. The statement must be one that
+    /// never looks for what it wrote itself and is not started over. Nothing is loaded under other levels than read committed,
+    /// whose next snapshot shows it, nor while there is a savepoint to which it could not go back.
+    ///
+    /// # Errors
+    /// `WriteConflict`: a key was written twice. The store's. The transaction cannot go on then.
+    pub async fn load(&mut self) -> Result<()> {
+        if self.overlay.running_bytes() < LOAD_BYTES { Ok(()) } else { self.load_running().await }
+    }
+
+    async fn load_running(&mut self) -> Result<()> {
+        let stays = self.isolation == Isolation::ReadCommitted && self.overlay.savepoints() == 0;
+        if self.loading.is_empty() || !stays {
+            return Ok(());
+        }
+        let loading = &self.loading;
+        let writes = self.overlay.take_running(|key| loading.owns(key));
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.loaded = true;
+        self.rely_on_snapshot();
+        for (record, written) in self.loading.load(writes, &self.pin, self.read_ts).await? {
+            self.overlay.write(record, None, written)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Transaction::load`] began: waits until what is loaded can be seen by the next statement. When the transaction
+    /// keeps much in memory by now, most of the rest is loaded too.
+    ///
+    /// # Errors
+    /// As [`Transaction::load`].
+    pub async fn finish_load(&mut self) -> Result<()> {
+        if self.overlay.bytes() >= LOAD_BYTES && self.overlay.running_bytes() >= LOAD_REST_BYTES {
+            self.load_running().await?;
+        }
+        self.loading.settle().await
     }
 
     /// Sets a savepoint; the current statement is finished and kept.
@@ -406,7 +467,7 @@ impl Transaction {
         }
         let key = [DROPPED_PREFIX, &self.id.0.to_be_bytes(), &self.dropped.to_be_bytes()].concat();
         self.dropped += 1;
-        self.put(key.into(), encode_dropped(span))
+        self.put(key.into(), encode_span(span))
     }
 
     /// Charges the transaction's size for what its user remembers on its behalf, in bytes.
@@ -478,7 +539,8 @@ impl Transaction {
     /// `WriteConflict` and `SerializationFailure`: nothing happened, run it again. `DiskFull`, `Io`, `ShuttingDown`: it is not
     /// known whether it will be committed.
     pub async fn commit(self) -> Result<CommitInfo> {
-        let Transaction { inner, id, isolation, read_ts, overlay, held, mut checks, reads, .. } = self;
+        let Transaction { inner, id, isolation, read_ts, overlay, held, mut checks, reads, mut loading, .. } = self;
+        loading.settle().await?;
         if overlay.is_empty() {
             return Ok(CommitInfo { timestamp: read_ts, shards: 0 });
         }
@@ -492,11 +554,14 @@ impl Transaction {
             // What the transaction itself writes is there with the commit, and what it deletes is not asked for. A commit in two
             // phases could not tell: its own writes are no versions yet when it looks.
             Check::KeyExists { key } => !writes.contains_key(key) && asked.insert(key.clone()),
-            _ => true,
+            // Only the transaction itself can have changed a range of its own, by loading it.
+            Check::SpanUnchanged { span, .. } => !loading.owns_span(span),
         });
         let result = super::commit::commit(&inner, id, writes, checks, held).await;
-        if matches!(result, Err(Error::WriteConflict { .. } | Error::SerializationFailure)) {
-            inner.count_conflict();
+        match result {
+            Err(Error::WriteConflict { .. } | Error::SerializationFailure) => inner.count_conflict(),
+            // Also when it is not known: a restart will tell.
+            _ => loading.keep(),
         }
         result
     }

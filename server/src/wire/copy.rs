@@ -47,7 +47,11 @@ impl Client {
         Ok(())
     }
 
-    pub(super) async fn handle_copy(&mut self, message: Message<'_>) -> std::result::Result<Next, ConnectionError> {
+    pub(super) async fn handle_copy(
+        &mut self,
+        message: Message<'_>,
+        kind: u8,
+    ) -> std::result::Result<Next, ConnectionError> {
         let Some(mut state) = self.copy.take() else { return Ok(Next::Continue) };
         match message {
             Message::CopyData(data) => {
@@ -76,12 +80,23 @@ impl Client {
             }
             // Clients that pipeline send these behind the Execute.
             Message::Flush | Message::Sync => self.copy = Some(state),
-            _ => {
-                let error = Error::new(ErrorKind::ProtocolViolation, "unexpected message type during COPY from stdin");
-                return Err(ConnectionError::Protocol(error));
-            }
+            _ => return Err(self.synchronization_lost(state, kind)?),
         }
         Ok(Next::Continue)
+    }
+
+    /// What to end a connection with whose client sends something else than rows: it is told what it did before it is sent
+    /// away, as by Postgres.
+    pub(super) fn synchronization_lost(
+        &mut self,
+        state: CopyState,
+        kind: u8,
+    ) -> std::result::Result<ConnectionError, ConnectionError> {
+        self.session.copy_in_abandon(state.copy);
+        let unexpected = format!("unexpected message type 0x{kind:02X} during COPY from stdin");
+        self.tell_error(&Error::new(ErrorKind::ProtocolViolation, unexpected))?;
+        let lost = "terminating connection because protocol synchronization was lost";
+        Ok(ConnectionError::Protocol(Error::new(ErrorKind::ProtocolViolation, lost)))
     }
 
     /// Takes all the rows that have arrived; whether there were any. Clients send a message for each row or so, and looking at

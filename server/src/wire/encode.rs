@@ -12,7 +12,7 @@ use stratos_query::session::{EvalContext, TransactionStatus};
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, PgType, Result};
 
 use super::connection::ConnectionError;
-use crate::sqlstate::sqlstate;
+use crate::sqlstate::{routine, sqlstate};
 
 /// Text or binary form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,8 @@ pub fn put_row_description(out: &mut BytesMut, columns: &[OutputColumn], formats
             out.put_u8(0);
             out.put_u32(table);
             out.put_i16(attnum);
-            out.put_u32(ty.oid());
+            // A whole row has the type of its table, which goes by the table's number.
+            out.put_u32(if ty == PgType::Record && table != 0 { table } else { ty.oid() });
             out.put_i16(ty.len());
             out.put_i32(column.ty.typmod);
             out.put_i16(formats.of(at).code());
@@ -201,8 +202,14 @@ pub fn put_row(out: &mut BytesMut, block: &RowBlock, row: usize, printer: &RowPr
     })
 }
 
+/// Characters of a SQLSTATE that name its class.
+const SQLSTATE_CLASS: usize = 2;
+
 /// `ErrorResponse` with the fields that Postgres gives.
+///
+/// Counts it: no error is told to a client in any other way.
 pub fn error_response(error: &Error, severity: &str) -> PgWireBackendMessage {
+    metrics::counter!("stratos_sql_errors_total", "class" => &sqlstate(error.kind())[..SQLSTATE_CLASS]).increment(1);
     let mut fields = vec![
         (b'S', severity.to_owned()),
         (b'V', severity.to_owned()),
@@ -218,6 +225,7 @@ pub fn error_response(error: &Error, severity: &str) -> PgWireBackendMessage {
         (b'c', error.column()),
         (b'd', error.data_type()),
         (b'n', error.constraint()),
+        (b'R', routine(error)),
     ];
     fields.extend(optional.into_iter().filter_map(|(code, value)| value.map(|v| (code, v.to_owned()))));
     if let Some(position) = error.position() {

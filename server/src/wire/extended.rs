@@ -21,11 +21,56 @@ fn declared(oids: &[u32]) -> Result<Vec<Option<PgType>>> {
             0 => Ok(None),
             // `unknown` says as little as nothing.
             705 => Ok(None),
-            oid => PgType::from_oid(*oid)
-                .map(Some)
-                .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("type with OID {oid} does not exist"))),
+            oid => PgType::from_oid(*oid).map(Some).ok_or_else(|| missing(*oid)),
         })
         .collect()
+}
+
+/// Types of PostgreSQL 15 that are not here and that drivers know: the type's OID, its array's, and the name.
+/// Source: <https://github.com/postgres/postgres/blob/REL_15_STABLE/src/include/catalog/pg_type.dat>.
+const NOT_HERE: &[(u32, u32, &str)] = &[
+    (27, 1010, "tid"),
+    (142, 143, "xml"),
+    (600, 1017, "point"),
+    (601, 1018, "lseg"),
+    (602, 1019, "path"),
+    (603, 1020, "box"),
+    (604, 1027, "polygon"),
+    (628, 629, "line"),
+    (650, 651, "cidr"),
+    (718, 719, "circle"),
+    (774, 775, "macaddr8"),
+    (790, 791, "money"),
+    (829, 1040, "macaddr"),
+    (869, 1041, "inet"),
+    (1560, 1561, "bit"),
+    (1562, 1563, "bit varying"),
+    (1790, 2201, "refcursor"),
+    (3220, 3221, "pg_lsn"),
+    (3614, 3643, "tsvector"),
+    (3615, 3645, "tsquery"),
+    (3904, 3905, "int4range"),
+    (3906, 3907, "numrange"),
+    (3908, 3909, "tsrange"),
+    (3910, 3911, "tstzrange"),
+    (3912, 3913, "daterange"),
+    (3926, 3927, "int8range"),
+    (4072, 4073, "jsonpath"),
+    (4451, 6150, "int4multirange"),
+    (4532, 6151, "nummultirange"),
+    (4533, 6152, "tsmultirange"),
+    (4534, 6153, "tstzmultirange"),
+    (4535, 6155, "datemultirange"),
+    (4536, 6157, "int8multirange"),
+];
+
+/// That there is no type with an OID: 0A000 for one of PostgreSQL's, else 42704.
+fn missing(oid: u32) -> Error {
+    match NOT_HERE.iter().find(|(scalar, array, _)| oid == *scalar || oid == *array) {
+        Some((scalar, _, name)) if oid == *scalar => Error::unsupported(format!("type {name}")),
+        Some((_, _, name)) => Error::unsupported(format!("type {name}[]")),
+        None => Error::new(ErrorKind::UndefinedObject, format!("type with OID {oid} does not exist")),
+    }
 }
 
 impl Client {
@@ -59,7 +104,7 @@ impl Client {
         for (at, (value, ty)) in bind.parameters.iter().zip(types.iter()).enumerate() {
             params.push(match (value, param_formats.of(at)) {
                 (None, _) => Datum::Null,
-                (Some(bytes), Format::Binary) => Datum::from_binary(*ty, bytes)?,
+                (Some(bytes), Format::Binary) => Datum::from_binary_parameter(*ty, bytes, at + 1)?,
                 (Some(bytes), Format::Text) => {
                     let (ty, text) = (ColumnType::from(*ty), utf8(bytes)?);
                     match &names {
@@ -221,7 +266,7 @@ impl Client {
                     }
                     Ok(StatementResult::CopyOut(copy)) => return Box::pin(self.send_copy_out(copy)).await,
                     Ok(StatementResult::CopyIn(copy)) => {
-                        self.start_copy_in(CopyState::extended(copy))?;
+                        self.start_copy_in(CopyState::extended(*copy))?;
                         return Ok(Ok(()));
                     }
                 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use stratos_query::engine::Engine;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::startup::{WireOptions, run};
 use crate::accept::Pause;
+use crate::lobby::Lobby;
 
-/// Sockets that may be open beyond the sessions: those still authenticating, and those told that there are too many.
+/// Sockets that may be open beyond the sessions: those still authenticating, and those told that there are too many. While there
+/// are fewer sessions, there are more of these; the oldest of them makes room for the next.
 const SOCKETS_BEYOND_SESSIONS: usize = 64;
 
 /// Accepts until told to stop.
@@ -21,9 +23,8 @@ pub async fn listen(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut pause = Pause::default();
-    let places = Arc::new(Semaphore::new(engine.options().connections_max + SOCKETS_BEYOND_SESSIONS));
+    let lobby = Lobby::new(engine.options().connections_max + SOCKETS_BEYOND_SESSIONS);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
@@ -36,11 +37,7 @@ pub async fn listen(
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
                 keep_alive(&socket);
-                let (engine, options) = (engine.clone(), options.clone());
-                tokio::spawn(async move {
-                    run(engine, options, socket, peer).await;
-                    drop(place);
-                });
+                tokio::spawn(run(engine.clone(), options.clone(), socket, peer, lobby.enter()));
             }
             Err(error) => {
                 tokio::select! {

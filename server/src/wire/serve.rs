@@ -78,7 +78,7 @@ impl Client {
             // Out of the connection as long as it is read, so that nothing of it has to be copied.
             let input = self.connection.take_input();
             let next = match Message::decode(kind, &input[HEADER_BYTES..length]) {
-                Ok(message) => self.handle(message).await?,
+                Ok(message) => self.handle(message, kind).await?,
                 Err(error) => {
                     self.refuse_message(error, kind).await?;
                     Next::Continue
@@ -87,6 +87,10 @@ impl Client {
             self.connection.give_back(input, length);
             if matches!(next, Next::Close) {
                 return Ok(());
+            }
+            if matches!(kind, b'S' | b'Q') {
+                // What comes behind it in the pipeline may take long.
+                self.flush().await?;
             }
             handled += 1;
             if handled % MESSAGES_PER_TURN == 0 {
@@ -155,12 +159,12 @@ impl Client {
         }
     }
 
-    async fn handle(&mut self, message: Message<'_>) -> Result<Next, ConnectionError> {
+    async fn handle(&mut self, message: Message<'_>, kind: u8) -> Result<Next, ConnectionError> {
         if let Message::Terminate = message {
             return Ok(Next::Close);
         }
         if self.copy.is_some() {
-            return Box::pin(self.handle_copy(message)).await;
+            return Box::pin(self.handle_copy(message, kind)).await;
         }
         if self.skip_to_sync && !matches!(message, Message::Sync) {
             return Ok(Next::Continue);
@@ -207,7 +211,10 @@ impl Client {
     /// a broken Sync is one.
     async fn refuse_message(&mut self, error: Error, kind: u8) -> Result<(), ConnectionError> {
         if let Some(state) = self.copy.take() {
-            return self.copy_failed(state, error).await;
+            return match kind {
+                b'd' | b'c' | b'f' | b'H' | b'S' => self.copy_failed(state, error).await,
+                _ => Err(self.synchronization_lost(state, kind)?),
+            };
         }
         match kind {
             b'Q' | b'F' | b'S' if kind == b'S' || !self.skip_to_sync => {

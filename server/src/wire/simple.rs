@@ -58,7 +58,7 @@ impl Client {
             let result = self.session.run(&statement, Vec::new(), remaining.company).await;
             let told = match result {
                 Ok(StatementResult::CopyIn(copy)) => {
-                    self.start_copy_in(CopyState::simple(copy, remaining))?;
+                    self.start_copy_in(CopyState::simple(*copy, remaining))?;
                     return Ok(());
                 }
                 Ok(result) => self.send_simple(result).await?,

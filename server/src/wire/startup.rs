@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey};
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
-use stratos_query::engine::{Connect, Engine};
+use stratos_query::engine::{Connect, Encryption, Engine};
 use stratos_query::session::{Session, parse_bool};
 use stratos_types::{Error, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +20,8 @@ use super::connection::{Connection, ConnectionError, Stream};
 use super::encode::{error_response, parameter_status};
 use super::frame;
 use super::serve::serve;
+use crate::lobby::Place;
+use crate::tls;
 
 /// How long a client may take until it is authenticated: one that says nothing must not hold a place.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +29,8 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
 const STARTUP_BYTES_MAX: usize = 10_000;
 /// Longest message of a client that is not authenticated yet, in bytes (Postgres's `PG_MAX_AUTH_TOKEN_LENGTH`).
 const AUTHENTICATION_BYTES_MAX: usize = 65_535;
+/// The version of the protocol.
+const PROTOCOL_MAJOR: u16 = 3;
 /// Negotiations of TLS or GSS encryption that one connection may ask for.
 const NEGOTIATIONS_MAX: usize = 3;
 
@@ -40,11 +44,24 @@ pub struct WireOptions {
     pub message_bytes_max: usize,
 }
 
-/// Serves an accepted socket to its end.
-pub async fn run(engine: Arc<Engine>, options: Arc<WireOptions>, socket: TcpStream, peer: SocketAddr) {
-    let started = tokio::time::timeout(STARTUP_TIMEOUT, start(&engine, &options, socket, peer)).await;
+/// Serves an accepted socket to its end. Until it is authenticated its place may go to another one.
+pub async fn run(
+    engine: Arc<Engine>,
+    options: Arc<WireOptions>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    mut place: Place,
+) {
+    let started = tokio::select! {
+        started = tokio::time::timeout(STARTUP_TIMEOUT, start(&engine, &options, socket, peer)) => started,
+        () = place.lost() => {
+            tracing::debug!(%peer, "connection was too slow to authenticate: its place went to another one");
+            return;
+        }
+    };
     match started {
-        Ok(Ok(Some((connection, session)))) => serve(connection, session).await,
+        Ok(Ok(Some((connection, session)))) if place.admit() => serve(connection, session).await,
+        Ok(Ok(Some(_))) => tracing::debug!(%peer, "connection authenticated when its place had gone"),
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "connection not established"),
         Err(_) => tracing::debug!(%peer, "connection did not authenticate in time"),
@@ -87,13 +104,14 @@ async fn start(
     peer: SocketAddr,
 ) -> Result<Option<(Connection, Session)>, ConnectionError> {
     let accepted_at = socket.local_addr()?;
-    let mut secure = false;
+    let mut encryption = None;
     let mut first = [0u8];
     let direct_tls = socket.peek(&mut first).await? > 0 && first[0] == TLS_HANDSHAKE;
     let mut stream: Box<dyn Stream> = if direct_tls {
         let acceptor = options.tls.as_ref().ok_or(ConnectionError::Closed)?;
-        secure = true;
-        Box::new(acceptor.accept(socket).await?)
+        let stream = acceptor.accept(socket).await?;
+        encryption = tls::encryption(stream.get_ref().1);
+        Box::new(stream)
     } else {
         Box::new(socket)
     };
@@ -110,12 +128,13 @@ async fn start(
             }
             SSL_REQUEST => {
                 input.advance(length);
-                match options.tls.as_ref().filter(|_| !secure) {
+                match options.tls.as_ref().filter(|_| encryption.is_none()) {
                     Some(acceptor) => {
                         stream.write_all(b"S").await?;
                         stream.flush().await?;
-                        stream = Box::new(acceptor.accept(stream).await?);
-                        secure = true;
+                        let encrypted = acceptor.accept(stream).await?;
+                        encryption = tls::encryption(encrypted.get_ref().1);
+                        stream = Box::new(encrypted);
                     }
                     None => {
                         stream.write_all(b"N").await?;
@@ -139,7 +158,8 @@ async fn start(
             _ => {
                 let packet = input.split_to(length);
                 let mut connection = Connection::new(stream, input, AUTHENTICATION_BYTES_MAX);
-                return match establish(engine, options, &mut connection, packet, (peer, accepted_at)).await {
+                return match establish(engine, options, &mut connection, packet, (peer, accepted_at, encryption)).await
+                {
                     Ok(session) => Ok(Some((connection, session))),
                     Err(ConnectionError::Protocol(error) | ConnectionError::Fatal(error)) => {
                         connection.put(&error_response(&error, "FATAL"))?;
@@ -160,8 +180,15 @@ async fn establish(
     options: &WireOptions,
     connection: &mut Connection,
     mut packet: BytesMut,
-    (peer, accepted_at): (SocketAddr, SocketAddr),
+    (peer, accepted_at, encryption): (SocketAddr, SocketAddr, Option<Encryption>),
 ) -> Result<Session, ConnectionError> {
+    let [major, minor] = [4, 6].map(|at| packet.get(at..at + 2).map_or(0, |mut bytes| bytes.get_u16()));
+    if major != PROTOCOL_MAJOR {
+        return Err(ConnectionError::Protocol(Error::new(
+            ErrorKind::FeatureNotSupported,
+            format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"),
+        )));
+    }
     let mut context = DecodeContext::default();
     context.awaiting_frontend_ssl = false;
     let layout = frame::check_startup(packet.get(8..).unwrap_or_default());
@@ -170,15 +197,6 @@ async fn establish(
         Ok(_) => return Err(protocol("invalid startup packet")),
         Err(error) => return Err(protocol(&error.to_string())),
     };
-    if startup.protocol_number_major != 3 {
-        return Err(ConnectionError::Protocol(Error::new(
-            ErrorKind::FeatureNotSupported,
-            format!(
-                "unsupported frontend protocol {}.{}: server supports 3.0 to 3.0",
-                startup.protocol_number_major, startup.protocol_number_minor
-            ),
-        )));
-    }
     layout.map_err(ConnectionError::Protocol)?;
     let mut parameters = startup.parameters;
     let unknown: Vec<String> = parameters.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
@@ -207,6 +225,7 @@ async fn establish(
         database,
         client: peer.to_string(),
         server: SocketAddr::new(accepted_at.ip().to_canonical(), accepted_at.port()).to_string(),
+        encryption,
         settings,
     };
     let mut session = engine.connect(connect).map_err(ConnectionError::Fatal)?;

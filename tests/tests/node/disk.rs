@@ -296,7 +296,7 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     let output = disk.within(&command).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("small/new: no space left on the device"), "{said}");
+    assert!(said.contains("small/new: no space left on the device; a start needs 80 MB"), "{said}");
 }
 
 /// Writing fails though the file system has space, as with a quota: the node refuses writes until it is started again.

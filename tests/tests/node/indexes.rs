@@ -20,14 +20,65 @@ async fn fill(server: &Server) -> tokio_postgres::Client {
     client
 }
 
-/// Waits until the index is kept up by writers.
-async fn on_its_way(client: &tokio_postgres::Client) {
-    let since = Instant::now();
-    let state = "SELECT state FROM pg_stratos.indexes WHERE name = 'later'";
-    while rows(client, state).await.unwrap() != [["write only"]] {
-        assert!(since.elapsed() < PATIENCE, "the build is not seen");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+/// How often a build may be at its end before it is met on its way.
+const MEETINGS_MAX: usize = 10;
+
+type Built = tokio::task::JoinHandle<(Result<(), tokio_postgres::Error>, tokio_postgres::Client)>;
+
+/// A build that writers know of, and that cannot end before `holder` does.
+struct Met {
+    built: Built,
+    cancel: tokio_postgres::CancelToken,
+    holder: tokio_postgres::Client,
+}
+
+impl Met {
+    /// Has `statement` come before the build's last step: it waits for the table when the holder ends.
+    async fn comes_between(self, server: &Server, statement: &'static str) -> (Built, tokio_postgres::Client) {
+        let (client, watcher) = (server.connect().await, server.connect().await);
+        let waiting = tokio::spawn(async move {
+            client.batch_execute(statement).await.unwrap();
+            client
+        });
+        let waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'";
+        let since = Instant::now();
+        while rows(&watcher, waits).await.unwrap() != [["t"]] {
+            assert!(since.elapsed() < PATIENCE, "{statement} does not wait for a writer of its table");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.holder.batch_execute("ROLLBACK").await.unwrap();
+        (self.built, waiting.await.unwrap())
     }
+}
+
+async fn state(client: &tokio_postgres::Client) -> Vec<Vec<String>> {
+    rows(client, "SELECT state FROM pg_stratos.indexes WHERE name = 'later'").await.unwrap()
+}
+
+/// Begins to build the index and has a writer hold on to a row of the table as soon as the index is kept up by writers.
+async fn met_on_its_way(server: &Server, client: &tokio_postgres::Client) -> Met {
+    for _ in 0..MEETINGS_MAX {
+        let (builder, holder) = (server.connect().await, server.connect().await);
+        let cancel = builder.cancel_token();
+        let built = tokio::spawn(async move {
+            let result = builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await;
+            (result, builder)
+        });
+        let since = Instant::now();
+        while state(client).await.is_empty() || state(client).await == [["delete only"]] {
+            assert!(since.elapsed() < PATIENCE, "the build is not seen");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        holder.batch_execute(&format!("BEGIN; UPDATE t SET n = n WHERE id = {}", ROWS - 1)).await.unwrap();
+        if state(client).await == [["write only"]] {
+            return Met { built, cancel, holder };
+        }
+        // It was faster.
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        built.await.unwrap().0.unwrap();
+        client.batch_execute("DROP INDEX later").await.unwrap();
+    }
+    panic!("every build had ended before it was met");
 }
 
 async fn is_gone(client: &tokio_postgres::Client) {
@@ -49,13 +100,11 @@ async fn a_crash_takes_an_unfinished_index_away() {
     let data = dir.path().join("data");
     let mut node = Node::dev(&data);
     let client = fill(node.server()).await;
-    let builder = node.server().connect().await;
-    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
-    on_its_way(&client).await;
+    let met = met_on_its_way(node.server(), &client).await;
     // What writers put in on the way goes away with it.
     client.batch_execute("UPDATE t SET n = n + 1 WHERE id % 100 = 0").await.unwrap();
     node.kill();
-    assert!(built.await.unwrap().is_err());
+    assert!(met.built.await.unwrap().0.is_err());
     let mut node = Node::dev(&data);
     let client = node.server().connect().await;
     is_gone(&client).await;
@@ -70,15 +119,11 @@ async fn a_crash_takes_an_unfinished_index_away() {
 async fn a_canceled_build_takes_its_index_away() {
     let node = Node::start();
     let client = fill(node.server()).await;
-    let builder = node.server().connect().await;
-    let cancel = builder.cancel_token();
-    let built = tokio::spawn(async move {
-        let result = builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await;
-        (result, builder)
-    });
-    on_its_way(&client).await;
-    cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
-    let (result, builder) = built.await.unwrap();
+    let met = met_on_its_way(node.server(), &client).await;
+    met.cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    // The index goes away when the writer has ended, and the statement waits a while for that.
+    met.holder.batch_execute("COMMIT").await.unwrap();
+    let (result, builder) = met.built.await.unwrap();
     assert_eq!(sqlstate(&result.unwrap_err()), "57014");
     is_gone(&client).await;
 
@@ -112,20 +157,16 @@ async fn a_duplicate_and_a_dropped_table_end_a_build() {
     assert_eq!(rows(&client, "SELECT count(*) FROM pg_class WHERE relname = 'later'").await.unwrap(), [["0"]]);
     client.batch_execute(&format!("UPDATE t SET n = {ROWS} * 2 WHERE id = {ROWS}")).await.unwrap();
 
-    let builder = node.server().connect().await;
-    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
-    on_its_way(&client).await;
-    client.batch_execute("TRUNCATE t; INSERT INTO t VALUES (1, 1), (2, 2)").await.unwrap();
-    built.await.unwrap().unwrap();
+    let met = met_on_its_way(node.server(), &client).await;
+    let (built, _) = met.comes_between(node.server(), "TRUNCATE t; INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    built.await.unwrap().0.unwrap();
     assert_eq!(rows(&client, "SELECT id FROM t WHERE n = 2").await.unwrap(), [["2"]]);
     client.batch_execute("DROP INDEX later").await.unwrap();
 
     client.batch_execute(&format!("INSERT INTO t SELECT i, i FROM generate_series(3, {ROWS}) AS i")).await.unwrap();
-    let builder = node.server().connect().await;
-    let built = tokio::spawn(async move { builder.batch_execute("CREATE UNIQUE INDEX later ON t (n)").await });
-    on_its_way(&client).await;
-    client.batch_execute("DROP TABLE t").await.unwrap();
-    assert_eq!(sqlstate(&built.await.unwrap().unwrap_err()), "42704");
+    let met = met_on_its_way(node.server(), &client).await;
+    let (built, _) = met.comes_between(node.server(), "DROP TABLE t").await;
+    assert_eq!(sqlstate(&built.await.unwrap().0.unwrap_err()), "42704");
     client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); CREATE INDEX later ON t (n)").await.unwrap();
 }
 

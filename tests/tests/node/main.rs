@@ -5,7 +5,9 @@
 
 mod disk;
 mod indexes;
+mod loading;
 mod memory;
+mod metrics;
 mod pgbench;
 mod schema;
 mod sequences;

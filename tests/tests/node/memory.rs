@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use stratos_tests::client::{rows, sqlstate};
+use stratos_tests::frames::{Frames, frame, query};
 use stratos_tests::node::Node;
 
 /// The least that a node takes for its queries, in megabytes.
@@ -87,12 +88,25 @@ async fn more_data_than_memory() {
         "SELECT max(n) FROM (SELECT cardinality(array_agg(note)) AS n FROM large GROUP BY code % 3) g",
         "SELECT count(last) FROM (SELECT max(note) OVER () AS last FROM large) w",
         "SELECT count(last) FROM (SELECT last_value(note) OVER (PARTITION BY code % 2) AS last FROM large) w",
+        // The right side of a lateral join is computed for a row of the left as a whole.
+        "SELECT count(x) FROM (VALUES (1), (2)) v(n), LATERAL (SELECT note || n AS x FROM large ORDER BY id LIMIT 150000) r",
+        "SELECT count(x) FROM (VALUES (100000)) v(n), LATERAL unnest(array_fill(repeat('x', 400), ARRAY[n])) AS x",
         // Rows that a statement keeps until it has ended.
         "SELECT id, note FROM large FOR UPDATE",
         "UPDATE large SET code = code RETURNING note",
     ] {
         assert_eq!(rows(&client, kept).await, Err("53200".to_owned()), "{kept}");
     }
+    // A record that comes in by COPY, as long as it is not whole; one that fits is a row.
+    let mut frames = Frames::connect(node.server());
+    let record = |megabytes: usize| {
+        let rest = frame(b'd', &vec![b'x'; 1 << 20]).repeat(megabytes);
+        [query("COPY other (id, note) FROM STDIN"), frame(b'd', b"0\t"), rest, frame(b'd', b"\n"), frame(b'c', b"")]
+            .concat()
+    };
+    assert_eq!(frames.kinds(&record(14)), "GE(53200)ZI");
+    assert_eq!(frames.kinds(&record(4)), "GCZI");
+    assert_eq!(rows(&client, "SELECT length(note) FROM other WHERE id = 0").await.unwrap(), [[(4 << 20).to_string()]]);
     // Window functions that need only what is around a row do with little.
     let found = rows(&client, "SELECT count(n) FROM (SELECT lag(note) OVER (ORDER BY id) AS n FROM large) w").await;
     assert_eq!(found.unwrap(), [[(ROWS - 1).to_string()]]);

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use stratos_tests::client::{Server, rows, sqlstate};
-use stratos_tests::node::Node;
+use stratos_tests::frames::{Frames, query};
+use stratos_tests::node::{Node, run};
 
 /// How long the schema changes go on.
 const BUSY: Duration = Duration::from_secs(10);
@@ -122,4 +123,32 @@ async fn no_row_is_lost_between_a_schema_change_and_a_writer_that_waited_for_it(
     let found = rows(&client, "SELECT count(*) FROM rewritten").await.unwrap();
     assert_eq!(found, [[acknowledged.to_string()]]);
     assert!(changes > 4 && acknowledged > 10);
+}
+
+/// Temporary tables go with their session; those of a node that was killed go when it starts again.
+#[test]
+fn temporary_tables_go_with_their_session() {
+    const LEFT: &str = "SELECT count(*) FROM pg_class WHERE relname LIKE 'passing%'";
+    const SCHEMAS: &str = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pg\\_temp%'";
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut node = Node::dev(&data);
+    node.server().sql("CREATE TEMP TABLE passing (a serial PRIMARY KEY); INSERT INTO passing DEFAULT VALUES");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while node.server().sql(SCHEMAS) != "0" {
+        assert!(Instant::now() < deadline, "the session's schema stays");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(node.server().sql(LEFT), "0");
+
+    let mut frames = Frames::connect(node.server());
+    frames.send(&query("CREATE TEMP TABLE passing (a int); INSERT INTO passing VALUES (1)"));
+    frames.until_ready();
+    assert_eq!(node.server().sql(LEFT), "1");
+    node.kill();
+    let mut node = Node::dev(&data);
+    assert_eq!((node.server().sql(LEFT), node.server().sql(SCHEMAS)), ("0".to_owned(), "0".to_owned()));
+    node.stop();
+    let check = run(["check", "--data", data.to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(0), "{check:?}");
 }

@@ -41,6 +41,33 @@ fn with_nobody_there() {
     assert_eq!(Node::configured(&data, GRACE).server().sql("SELECT count(*) FROM t"), "2");
 }
 
+/// Who asks after the node's health while it stops gets an answer.
+#[test]
+fn with_an_answer_on_its_health() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::configured(&dir.path().join("data"), "shutdown_grace_seconds = 30");
+    assert_eq!(node.http("/readyz").0, "HTTP/1.1 200 OK");
+    let server = node.server().clone();
+    let running = std::thread::spawn(move || server.sql("SELECT 'ended' FROM pg_sleep(5)"));
+    let until = Instant::now() + Duration::from_secs(30);
+    while !node.http("/metrics").1.contains("stratos_sql_sessions_active 1") {
+        assert!(Instant::now() < until, "the statement does not run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    node.signal("TERM");
+    while node.http("/readyz").0 != "HTTP/1.1 503 Service Unavailable" {
+        assert!(Instant::now() < until, "the node is still ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    while !running.is_finished() {
+        assert_eq!(node.http("/healthz").0, "HTTP/1.1 200 OK");
+        assert!(node.http("/metrics").1.contains("stratos_build_info"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(running.join().unwrap(), "ended");
+    assert_eq!(node.wait(Duration::from_secs(30)).and_then(|status| status.code()), Some(0));
+}
+
 /// Idle sessions, in a transaction or not, keep nobody: their transactions are rolled back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_idle_transactions() {

@@ -62,6 +62,26 @@ impl Answer {
         self
     }
 
+    /// Every NaN in the same bits: PostgreSQL sends those that the processor made, and a NaN has no sign.
+    fn with_one_nan(&mut self, columns: &[(String, u32)]) {
+        const FLOAT4: u32 = 700;
+        const FLOAT8: u32 = 701;
+        for row in &mut self.rows {
+            for (value, (_, oid)) in row.iter_mut().zip(columns) {
+                let Some(bytes) = value else { continue };
+                match *oid {
+                    FLOAT4 if f32::from_be_bytes(bytes[..].try_into().unwrap()).is_nan() => {
+                        *bytes = f32::NAN.to_be_bytes().to_vec();
+                    }
+                    FLOAT8 if f64::from_be_bytes(bytes[..].try_into().unwrap()).is_nan() => {
+                        *bytes = f64::NAN.to_be_bytes().to_vec();
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// For people.
     pub fn shown(&self) -> String {
         if let Some(code) = &self.error {
@@ -140,7 +160,11 @@ impl Peer {
                 break;
             }
             self.frames.send(&[bind(parameters, binary_results), execute("", 0), sync()].concat());
-            answers.push(Answer::of(&self.frames.until_ready()));
+            let mut answer = Answer::of(&self.frames.until_ready());
+            if binary_results {
+                answer.with_one_nan(&answers[0].columns);
+            }
+            answers.push(answer);
         }
         self.frames.send(&[close(b'S', "p"), sync()].concat());
         self.frames.until_ready();

@@ -24,13 +24,19 @@ impl Generator {
         }
     }
 
-    /// A CTE in sight of a statement that writes, and its name with the columns.
-    fn beside(&mut self) -> Option<(Sql, String, Vec<Column>)> {
+    /// A table to join with by `id`. `unique`: one whose ids differ, if there is one.
+    fn other_table(&mut self, unique: bool) -> Option<Table> {
+        let tables: Vec<&Table> = self.tables.iter().filter(|table| table.unique_id || !unique).collect();
+        tables.choose(&mut self.random).map(|table| (*table).clone())
+    }
+
+    /// A CTE in sight of a statement that writes, and its name with the columns; its ids as in [`Self::other_table`].
+    fn beside(&mut self, unique: bool) -> Option<(Sql, String, Vec<Column>)> {
         if !self.chance(0.15) {
             return None;
         }
+        let table = self.other_table(unique)?;
         let name = self.name("w");
-        let table = self.tables.choose(&mut self.random).unwrap().clone();
         let columns = table_columns(&table, "z");
         let condition = self.condition(&columns, 1).sql;
         let query = fill(&format!("with {name} as (select * from {} z where {{}}) ", table.name), vec![condition]);
@@ -181,15 +187,16 @@ impl Generator {
         }
         let mut columns = own.clone();
         let (mut from, mut on) = (nothing(), nothing());
-        let with = self.beside();
+        // At most one row of the other table for each: which one would be taken is not said.
+        let with = self.beside(true);
         let beside = with.as_ref().map_or_else(nothing, |(query, ..)| query.clone());
         if let Some((_, name, other)) = with {
             from = text(format!(" from {name} b"));
             on = text("(a.id = b.id) and ");
             columns.extend(other);
-        } else if self.chance(0.35) {
-            let other = self.tables.choose(&mut self.random).unwrap().clone();
-            // At most one row of the other table for each: which one would be taken is not said.
+        } else if self.chance(0.35)
+            && let Some(other) = self.other_table(true)
+        {
             from = text(format!(" from {} b", other.name));
             on = text("(a.id = b.id) and ");
             columns.extend(table_columns(&other, "b"));
@@ -206,7 +213,7 @@ impl Generator {
         let own = columns.clone();
         let mut using = nothing();
         let mut on = nothing();
-        let with = self.beside();
+        let with = self.beside(false);
         let beside = with.as_ref().map_or_else(nothing, |(query, ..)| query.clone());
         if let Some((_, name, other)) = with {
             using = text(format!(" using {name} b"));

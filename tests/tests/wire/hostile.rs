@@ -1,14 +1,20 @@
 //! What only a broken or hostile client sends, and clients that stop in the middle: the node stays up, and others notice nothing.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use stratos_tests::client::Server;
 use stratos_tests::frames::{Frames, bind, execute, frame, packet, parse, query, sync};
+use stratos_tests::node::Node;
 
 /// More than the default limit on messages (256 MiB).
 const OVERSIZED_BYTES: i32 = 1 << 30;
+
+/// Sessions that a node may have, and connections that say nothing: more than it has places for.
+const SESSIONS: usize = 20;
+const SILENT: usize = 200;
 
 /// Another session notices nothing.
 fn others_work(server: &Server) {
@@ -211,6 +217,40 @@ pub fn half_open(server: &Server) {
     assert_eq!(gone.kinds(&query("BEGIN; DELETE FROM vanished")), "CCZT");
     drop(gone);
     assert_eq!(server.sql("SET statement_timeout = '30s'; DELETE FROM vanished RETURNING a"), "1");
+}
+
+/// Any number of connections that say nothing, or not enough, leaves room for those that do: on both ports.
+#[test]
+fn silence_locks_nobody_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::configured(&dir.path().join("data"), &format!("connections_max = {SESSIONS}"));
+    let server = node.server();
+    let mut kept = Frames::connect(server);
+    let start = packet(3 << 16, b"user\0stratos\0");
+    let mut silent = Vec::new();
+    let mut silent_pages = Vec::new();
+    for i in 0..SILENT {
+        let mut frames = Frames::raw(server);
+        frames.send(&start[..i % 9]);
+        silent.push(frames);
+        silent_pages.push(TcpStream::connect(node.http_addr()).unwrap());
+    }
+    // They may be silent for half a minute.
+    let asked = Instant::now();
+    for _ in 0..3 {
+        others_work(server);
+        assert_eq!(node.http("/healthz").0, "HTTP/1.1 200 OK");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(10), "clients waited {:?} behind silent ones", asked.elapsed());
+    assert!(node.http("/metrics").1.contains("stratos_connections_crowded_out_total"));
+    // Who is authenticated stays, and only so many are.
+    assert_eq!(kept.kinds(&query("SELECT 1")), "TDCZI");
+    let mut others: Vec<Frames> = (1..SESSIONS).map(|_| Frames::connect(server)).collect();
+    let (_, said) = Frames::start(server, &[]);
+    assert_eq!(said.iter().find_map(|m| m.field(b'C')).as_deref(), Some("53300"));
+    for other in &mut others {
+        assert_eq!(other.kinds(&query("SELECT 1")), "TDCZI");
+    }
 }
 
 /// A client that takes nothing at all is given up after two minutes; one that takes little stays.

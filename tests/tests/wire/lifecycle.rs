@@ -1,9 +1,12 @@
 //! The command line, and how a node starts and stops.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
 use std::time::Duration;
 
 use stratos_tests::frames::{Frames, query};
-use stratos_tests::node::{Node, run};
+use stratos_tests::node::{Node, run, stratos};
+use stratos_tests::process::Process;
 
 #[test]
 fn starts_and_stops() {
@@ -26,7 +29,7 @@ fn starts_and_stops() {
     let taken = run(["dev", "--sql-addr", &address, "--http-addr", "127.0.0.1:0", "--data", other.to_str().unwrap()]);
     assert_ne!(taken.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&taken.stderr).contains(&address), "{taken:?}");
-    assert_ne!(run(["check", "--data", data.to_str().unwrap()]).status.code(), Some(0));
+    assert_eq!(run(["check", "--data", data.to_str().unwrap()]).status.code(), Some(2));
     assert_eq!(node.server().sql("SELECT a FROM kept"), "7");
 
     // SIGTERM lets a running statement end.
@@ -78,7 +81,29 @@ fn starts_and_stops() {
         assert_ne!(refused.status.code(), Some(0), "{bad:?}");
         assert!(!String::from_utf8_lossy(&refused.stderr).contains("panicked"), "{refused:?}");
     }
-    assert_ne!(run(["check", "--data", "/nowhere"]).status.code(), Some(0));
+    // What cannot be looked through is no inconsistency.
+    assert_eq!(run(["check", "--data", "/nowhere"]).status.code(), Some(2));
+}
+
+/// A node that listens everywhere says where to find it, who needs a password, and which variables it did not read.
+#[test]
+fn greets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = stratos(["dev", "--sql-addr", "0.0.0.0:0", "--http-addr", "127.0.0.1:0", "--data"]);
+    command.arg(dir.path().join("data")).env("STRATOS_CASH_MB", "1").env("STRATOS_CACHE_MB", "64");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut said, mut logged) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
+    let mut node = Process::new(child, "TERM", Duration::from_secs(30));
+    let mut greeting = String::new();
+    said.read_line(&mut greeting).unwrap();
+    assert!(greeting.contains("postgres://stratos@127.0.0.1:"), "{greeting}");
+    assert!(greeting.contains("on 0.0.0.0:") && greeting.contains("password required beyond loopback"), "{greeting}");
+    assert_eq!(node.stop().and_then(|status| status.code()), Some(0));
+    let mut warned = String::new();
+    logged.read_to_string(&mut warned).unwrap();
+    // The one that is a setting counts; the other is mistyped.
+    assert!(warned.contains("STRATOS_CASH_MB") && !warned.contains("STRATOS_CACHE_MB"), "{warned}");
 }
 
 #[test]
@@ -100,4 +125,6 @@ fn the_command_line() {
     {
         assert!(!run(&args).status.success(), "{args:?}");
     }
+    let said = String::from_utf8_lossy(&run(["dev", "--sql-addr", "x"]).stderr).into_owned();
+    assert!(said.contains("it must be HOST:PORT"), "{said}");
 }

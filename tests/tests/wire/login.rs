@@ -23,6 +23,13 @@ pub fn startup(server: &Server) {
     for no in ["no", "off", "false", "0"] {
         assert_eq!(show(&[("replication", no), ("application_name", "x")], "application_name"), "x");
     }
+    for (major, minor) in [(2, 0), (4, 0), (1, 7)] {
+        let mut frames = Frames::raw(server);
+        frames.send(&packet(major << 16 | minor, b"user\0stratos\0\0"));
+        let said = String::from_utf8_lossy(&frames.until_closed()).into_owned();
+        let expected = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0");
+        assert!(said.contains(&expected), "{said:?}");
+    }
     for (parameter, value, state) in [
         ("is_superuser", "on", "55P02"),
         ("options", "-c is_superuser=on", "55P02"),

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod again;
+mod alike;
+mod copies;
 mod hostile;
 mod implicit;
 mod lifecycle;
@@ -23,15 +26,18 @@ fn a_node_and_its_clients() {
     let server = node.server().clone();
     let mut failed = Vec::new();
     type Part = (&'static str, fn(&Server));
-    let parts: [Part; 16] = [
+    let parts: [Part; 19] = [
         ("pipelining", pipelines::pipelining),
         ("shapes", portals::shapes),
         ("portals", portals::portals),
         ("fetched", portals::fetched),
+        ("again", again::again),
         ("implicit", implicit::implicit),
         ("privileges", privileges::privileges),
         ("startup", login::startup),
+        ("copies", copies::copies),
         ("row_limits", pipelines::row_limits),
+        ("answered_at_each_sync", pipelines::answered_at_each_sync),
         ("cancel", stopping::cancel),
         ("negotiation", negotiation::with_tls),
         ("malformed", hostile::malformed),
@@ -62,15 +68,18 @@ fn a_node_and_its_clients() {
 #[test]
 fn postgres_agrees() {
     let postgres = Postgres::start();
-    let parts: [fn(&Server); 11] = [
+    let parts: [fn(&Server); 14] = [
         pipelines::pipelining,
         portals::shapes,
         portals::portals,
         portals::fetched,
+        again::again,
         implicit::implicit,
         privileges::privileges,
         login::startup,
+        copies::copies,
         pipelines::row_limits,
+        pipelines::answered_at_each_sync,
         stopping::cancel,
         negotiation::without_tls,
         hostile::malformed,

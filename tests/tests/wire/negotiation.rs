@@ -5,6 +5,8 @@ use stratos_tests::frames::{Frames, packet, query};
 
 const SSL_REQUEST: i32 = 80_877_103;
 const GSS_REQUEST: i32 = 80_877_104;
+/// How the session's own connection is encrypted.
+const OWN: &str = "SELECT ssl, version, cipher, bits >= 128 FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
 
 pub fn with_tls(server: &Server) {
     let mut frames = Frames::raw(server);
@@ -21,11 +23,12 @@ pub fn with_tls(server: &Server) {
     assert!(!frames.until_closed().contains(&b'T'));
     // An encrypted session by libpq.
     let uri = format!("{}?sslmode=require", server.uri());
-    let output = server.psql(&["-d", &uri, "-qAtc", "SELECT 'encrypted'"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "encrypted", "{output:?}");
+    let output = server.psql(&["-d", &uri, "-qAtc", OWN]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("t|TLSv1.") && said.contains("AES") && said.trim_end().ends_with("|t"), "{output:?}");
     let uri = format!("{}?sslmode=disable", server.uri());
-    let output = server.psql(&["-d", &uri, "-qAtc", "SELECT 'plain'"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "plain", "{output:?}");
+    let output = server.psql(&["-d", &uri, "-qAtc", OWN]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "f|||", "{output:?}");
 }
 
 pub fn without_tls(server: &Server) {

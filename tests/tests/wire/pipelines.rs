@@ -1,5 +1,7 @@
 //! Statements that come before the answers to those before them, and portals that give their rows bit by bit.
 
+use std::time::{Duration, Instant};
+
 use stratos_tests::client::Server;
 use stratos_tests::frames::{Frames, bind, close, describe, execute, parse, query, sync};
 
@@ -95,4 +97,20 @@ pub fn row_limits(server: &Server) {
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "DDDCZT");
     assert_eq!(frames.kinds(&query("COMMIT")), "CZI");
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "E(34000)ZI");
+}
+
+/// What a pipeline has said up to a Sync is answered while what comes behind it still runs.
+pub fn answered_at_each_sync(server: &Server) {
+    const SLEEP: Duration = Duration::from_secs(3);
+    let slow = format!("SELECT pg_sleep({})", SLEEP.as_secs());
+    let extended = [parse("", "SELECT 1"), bind("", "", &[]), execute("", 0), sync()].concat();
+    for first in [extended, query("SELECT 1")] {
+        let mut frames = Frames::connect(server);
+        let start = Instant::now();
+        frames.send(&[first, query(&slow)].concat());
+        assert!(frames.until_ready().iter().any(|message| message.kind == 'D'));
+        assert!(start.elapsed() < SLEEP, "the answer waited for the next statement");
+        frames.until_ready();
+        assert!(start.elapsed() >= SLEEP);
+    }
 }

@@ -54,6 +54,40 @@ pub fn privileges(server: &Server) {
     }
     assert_eq!(maker.kinds(&query("ALTER ROLE shut RENAME TO closed")), "CZI");
 
+    // What only superusers may.
+    for (sql, said) in [
+        ("CHECKPOINT", "must be superuser or have privileges of pg_checkpoint to do CHECKPOINT"),
+        ("SELECT rolname FROM pg_authid", "permission denied for table pg_authid"),
+        ("SELECT usename FROM pg_shadow", "permission denied for view pg_shadow"),
+    ] {
+        plain.send(&query(sql));
+        let messages = plain.until_ready();
+        let error = messages.iter().find(|m| m.kind == 'E').unwrap_or_else(|| panic!("{sql}: {messages:?}"));
+        assert_eq!(error.field(b'C').as_deref(), Some("42501"), "{sql}");
+        assert_eq!(error.field(b'M').as_deref(), Some(said), "{sql}");
+    }
+    assert_eq!(plain.kinds(&query("SELECT rolname FROM pg_roles WHERE rolname = 'plain'")), "TDCZI");
+
+    // Sessions of a role are counted.
+    assert_eq!(admin.kinds(&query("CREATE ROLE few LOGIN CONNECTION LIMIT 1")), "CZI");
+    let limit = query("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'few'");
+    assert_eq!(admin.values(&limit), ["1"]);
+    let refused = || {
+        let (_, said) = Frames::start(&Server { user: "few".to_owned(), ..server.clone() }, &[]);
+        let error = said.iter().find(|m| m.kind == 'E');
+        error.map(|error| (error.field(b'C').unwrap_or_default(), error.field(b'M').unwrap_or_default()))
+    };
+    let first = of("few");
+    assert_eq!(refused(), Some(("53300".to_owned(), "too many connections for role \"few\"".to_owned())));
+    assert_eq!(admin.kinds(&query("ALTER ROLE few CONNECTION LIMIT -1")), "CZI");
+    assert_eq!(refused(), None);
+    assert_eq!(admin.kinds(&query("ALTER ROLE few CONNECTION LIMIT 0")), "CZI");
+    assert_eq!(refused().unwrap().0, "53300");
+    assert_eq!(admin.kinds(&query("ALTER ROLE few SUPERUSER")), "CZI");
+    assert_eq!(refused(), None);
+    assert_eq!(admin.kinds(&query("ALTER ROLE few CONNECTION LIMIT -2")), "E(22023)ZI");
+    drop(first);
+
     // Roles that may not log in say so.
     let (_, said) = Frames::start(&Server { user: "closed".to_owned(), ..server.clone() }, &[]);
     let error = said.iter().find(|m| m.kind == 'E').unwrap();

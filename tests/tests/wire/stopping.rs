@@ -67,6 +67,13 @@ pub async fn timeouts(server: &Server) {
     assert!(other.is_closed() || sqlstate(&error) == "25P03", "{error}");
     assert_eq!(rows(&client, "SELECT a FROM timed").await.unwrap(), [["3"]]);
 
+    // A schema change that takes long can be stopped.
+    let mut frames = Frames::connect(server);
+    let asked = Instant::now();
+    let sql = format!("SET statement_timeout = '1s'; CREATE TABLE checked (a int{})", ", CHECK (a > 0)".repeat(20_000));
+    assert_eq!(frames.kinds(&query(&sql)), "CE(57014)ZI");
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+
     // Idle is who may say something new, not who is in the middle of it.
     let mut frames = Frames::connect(server);
     frames.kinds(&query("SET idle_session_timeout = '300ms'; SET idle_in_transaction_session_timeout = '300ms'"));
@@ -78,6 +85,12 @@ pub async fn timeouts(server: &Server) {
     assert_eq!(frames.kinds(&[frame(b'd', b"7\n"), frame(b'c', b"")].concat()), "GCZI");
     let said: Vec<Option<String>> = std::iter::from_fn(|| frames.message()).map(|m| m.field(b'C')).collect();
     assert_eq!(said, [Some("57P05".to_owned())]);
+}
+
+/// A CTE that reads the one before it.
+fn link(n: usize, how: &str) -> String {
+    let before = n.checked_sub(1).map_or_else(|| "c".to_owned(), |before| format!("c{before}"));
+    format!("c{n} AS {how} (SELECT a + 1 AS a FROM {before})")
 }
 
 /// Long statements are planned in a time that grows with their length, and nobody else waits for it.
@@ -105,6 +118,11 @@ pub fn long_statements(server: &Server) {
         format!("SELECT count(*) FROM (SELECT 1{}) u", " UNION SELECT 1".repeat(2_000)),
         format!("SELECT CASE b {} END FROM long WHERE a = 7", list(2_000, |n| format!("WHEN {n} THEN {n}"), " ")),
         format!("SELECT array_length(ARRAY[{numbers}], 1)"),
+        // Of CTEs, each for itself, and each of the one before it.
+        format!("WITH {} SELECT a FROM c4999", list(5_000, |n| format!("c{n} AS (SELECT {n} AS a)"), ",")),
+        format!("WITH {} SELECT a FROM c3", list(1_000, |n| format!("c{n} AS MATERIALIZED (SELECT {n} AS a)"), ",")),
+        format!("WITH c AS (SELECT 1 AS a), {} SELECT a FROM c299", list(300, |n| link(n, ""), ",")),
+        format!("WITH c AS (SELECT 1 AS a), {} SELECT a FROM c299", list(300, |n| link(n, "MATERIALIZED"), ",")),
         format!("UPDATE long SET b = b + 1 WHERE a IN ({numbers})"),
         format!("DELETE FROM long WHERE d IN ({numbers})"),
     ];

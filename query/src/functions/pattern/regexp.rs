@@ -7,7 +7,7 @@ use regex::{Captures, Regex, RegexBuilder};
 use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, PgType, Result};
 
 use super::super::args::{int4, text};
-use super::super::text::{MAX_VALUE_BYTES, too_long};
+use super::super::limit::{COLLECTED_MAX, too_long, value_bytes_max};
 use super::translate::{Flags, invalid, translate};
 use crate::cache::Cache;
 use crate::session::EvalContext;
@@ -90,30 +90,56 @@ pub fn not_icase(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     is_match(a, true).map(|b| Datum::Bool(!b))
 }
 
-/// Matches from a byte offset on, as Postgres steps: past an empty match by one character. With `split`, empty matches at
-/// the ends and right after another match do not count.
-fn find<'s>(re: &Regex, s: &'s str, start: usize, global: bool, split: bool) -> Vec<Captures<'s>> {
-    let mut found = Vec::new();
-    let mut at = start;
-    let mut previous_end = 0;
-    while at <= s.len() {
-        let Some(captures) = re.captures_at(s, at) else {
-            break;
-        };
-        let Some(whole) = captures.get(0) else {
-            break;
-        };
-        let (from, to) = (whole.start(), whole.end());
-        if !split || (from < s.len() && to > previous_end) {
-            found.push(captures);
-            if !global {
-                break;
+/// Matches between two looks at whether anybody waits for them.
+const MATCHES_PER_CANCEL_CHECK: usize = 1024;
+
+/// Matches from a byte offset on, one after the other, as Postgres steps: past an empty match by one character. With `split`,
+/// empty matches at the ends and right after another match do not count.
+struct Matches<'c, 'r, 's> {
+    ctx: &'c EvalContext,
+    re: &'r Regex,
+    s: &'s str,
+    at: usize,
+    previous_end: usize,
+    split: bool,
+    steps: usize,
+}
+
+impl<'c, 'r, 's> Matches<'c, 'r, 's> {
+    fn new(ctx: &'c EvalContext, re: &'r Regex, s: &'s str, start: usize) -> Self {
+        Matches { ctx, re, s, at: start, previous_end: 0, split: false, steps: 0 }
+    }
+
+    /// The match with this number, which starts with 1.
+    fn number(mut self, n: usize) -> Result<Option<Captures<'s>>> {
+        self.nth(n - 1).transpose()
+    }
+}
+
+impl<'s> Iterator for Matches<'_, '_, 's> {
+    type Item = Result<Captures<'s>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at <= self.s.len() {
+            self.steps += 1;
+            if self.steps.is_multiple_of(MATCHES_PER_CANCEL_CHECK)
+                && let Err(error) = self.ctx.check_canceled()
+            {
+                self.at = self.s.len() + 1;
+                return Some(Err(error));
+            }
+            let captures = self.re.captures_at(self.s, self.at)?;
+            let whole = captures.get(0)?;
+            let (from, to) = (whole.start(), whole.end());
+            let counts = !self.split || (from < self.s.len() && to > self.previous_end);
+            self.previous_end = to;
+            self.at = if from == to { to + self.s[to..].chars().next().map_or(1, char::len_utf8) } else { to };
+            if counts {
+                return Some(Ok(captures));
             }
         }
-        previous_end = to;
-        at = if from == to { to + s[to..].chars().next().map_or(1, char::len_utf8) } else { to };
+        None
     }
-    found
 }
 
 fn groups(captures: &Captures<'_>) -> Datum {
@@ -140,28 +166,37 @@ fn refuse_global(flags: Flags, function: &str) -> Result<()> {
 ///
 /// # Errors
 /// As compiling the pattern.
-pub fn all_matches(a: &[Datum]) -> Result<Vec<Datum>> {
+pub fn all_matches(ctx: &EvalContext, a: &[Datum]) -> Result<Vec<Datum>> {
     let flags = flags_at(a, 2)?;
     let re = compile(text(&a[1])?, without_global(flags))?;
-    let found = find(&re, text(&a[0])?, 0, flags.global, false);
-    Ok(found.iter().map(groups).collect())
+    let mut found = Vec::new();
+    for captures in Matches::new(ctx, &re, text(&a[0])?, 0).take(if flags.global { usize::MAX } else { 1 }) {
+        found.push(groups(&captures?));
+        if found.len() > COLLECTED_MAX {
+            return Err(too_long());
+        }
+    }
+    Ok(found)
 }
 
 /// The parts of `regexp_split_to_table(s, pattern[, flags])`.
 ///
 /// # Errors
 /// As compiling the pattern.
-pub fn split(a: &[Datum], function: &str) -> Result<Vec<Datum>> {
+pub fn split(ctx: &EvalContext, a: &[Datum], function: &str) -> Result<Vec<Datum>> {
     let flags = flags_at(a, 2)?;
     refuse_global(flags, function)?;
     let s = text(&a[0])?;
     let re = compile(text(&a[1])?, flags)?;
     let mut parts = Vec::new();
     let mut from = 0;
-    for captures in find(&re, s, 0, true, true) {
-        if let Some(whole) = captures.get(0) {
-            parts.push(Datum::text(&s[from..whole.start()]));
-            from = whole.end();
+    for captures in (Matches { split: true, ..Matches::new(ctx, &re, s, 0) }) {
+        let captures = captures?;
+        let whole = captures.get_match();
+        parts.push(Datum::text(&s[from..whole.start()]));
+        from = whole.end();
+        if parts.len() > COLLECTED_MAX {
+            return Err(too_long());
         }
     }
     parts.push(Datum::text(&s[from..]));
@@ -169,8 +204,8 @@ pub fn split(a: &[Datum], function: &str) -> Result<Vec<Datum>> {
 }
 
 /// `regexp_split_to_array`
-pub fn regexp_split_to_array(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Array(Arc::new(ArrayDatum { element: PgType::Text, values: split(a, "regexp_split_to_array")? })))
+pub fn regexp_split_to_array(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    Ok(Datum::Array(Arc::new(ArrayDatum { element: PgType::Text, values: split(ctx, a, "regexp_split_to_array")? })))
 }
 
 fn without_global(flags: Flags) -> Flags {
@@ -232,20 +267,23 @@ fn not_negative(a: &[Datum], i: usize, name: &str) -> Result<usize> {
 }
 
 /// `regexp_count(s, pattern[, start[, flags]])`
-pub fn regexp_count(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+pub fn regexp_count(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let s = text(&a[0])?;
     let flags = flags_at(a, 3)?;
     refuse_global(flags, "regexp_count")?;
     let re = compile(text(&a[1])?, flags)?;
-    let found = match start_offset(a, 2, s)? {
-        Some(offset) => find(&re, s, offset, true, false).len(),
-        None => 0,
-    };
-    Ok(Datum::Int4(i32::try_from(found).unwrap_or(i32::MAX)))
+    let mut found = 0_i32;
+    if let Some(offset) = start_offset(a, 2, s)? {
+        for captures in Matches::new(ctx, &re, s, offset) {
+            captures?;
+            found = found.saturating_add(1);
+        }
+    }
+    Ok(Datum::Int4(found))
 }
 
 /// `regexp_instr(s, pattern[, start[, n[, end_option[, flags[, group]]]]])`
-pub fn regexp_instr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+pub fn regexp_instr(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let s = text(&a[0])?;
     let start = start_offset(a, 2, s)?;
     let n = positive(a, 3, "n")?;
@@ -260,8 +298,8 @@ pub fn regexp_instr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
     let Some(start) = start else {
         return Ok(Datum::Int4(0));
     };
-    let found = find(&re, s, start, true, false);
-    let part = found.get(n - 1).and_then(|c| c.get(group));
+    let found = Matches::new(ctx, &re, s, start).number(n)?;
+    let part = found.as_ref().and_then(|c| c.get(group));
     Ok(Datum::Int4(part.map_or(0, |m| {
         let offset = if at_end == 1 { m.end() } else { m.start() };
         s[..offset].chars().count() as i32 + 1
@@ -269,7 +307,7 @@ pub fn regexp_instr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum>
 }
 
 /// `regexp_substr(s, pattern[, start[, n[, flags[, group]]]])`
-pub fn regexp_substr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+pub fn regexp_substr(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let s = text(&a[0])?;
     let start = start_offset(a, 2, s)?;
     let n = positive(a, 3, "n")?;
@@ -280,13 +318,13 @@ pub fn regexp_substr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum
     let Some(start) = start else {
         return Ok(Datum::Null);
     };
-    let found = find(&re, s, start, true, false);
-    let part = found.get(n - 1).and_then(|c| c.get(group));
+    let found = Matches::new(ctx, &re, s, start).number(n)?;
+    let part = found.as_ref().and_then(|c| c.get(group));
     Ok(part.map_or(Datum::Null, |m| Datum::text(m.as_str())))
 }
 
 /// `regexp_replace(s, pattern, new[, flags])` and `regexp_replace(s, pattern, new, start[, n[, flags]])`
-pub fn regexp_replace(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+pub fn regexp_replace(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
     let (s, new) = (text(&a[0])?, text(&a[2])?);
     let (start, n, flags) = match a.get(3) {
         Some(Datum::Text(letters)) => {
@@ -318,20 +356,28 @@ pub fn regexp_replace(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datu
     };
     let mut out = String::with_capacity(s.len());
     let mut from = 0;
-    let found = find(&re, s, start, all || nth > 1, false);
-    for (i, captures) in found.iter().enumerate() {
-        let Some(whole) = captures.get(0) else {
-            continue;
-        };
-        if !all && i + 1 != nth {
-            continue;
+    let plain = !new.contains('\\');
+    for (i, captures) in Matches::new(ctx, &re, s, start).enumerate() {
+        let captures = captures?;
+        if all || i + 1 == nth {
+            let whole = captures.get_match();
+            out.push_str(&s[from..whole.start()]);
+            if out.len().saturating_add(new.len()) > value_bytes_max() {
+                return Err(too_long());
+            }
+            if plain {
+                out.push_str(new)
+            } else {
+                expand(new, &captures, &mut out)
+            }
+            if out.len() > value_bytes_max() {
+                return Err(too_long());
+            }
+            from = whole.end();
         }
-        out.push_str(&s[from..whole.start()]);
-        expand(new, captures, &mut out);
-        if out.len() > MAX_VALUE_BYTES {
-            return Err(too_long());
+        if !all && i + 1 == nth {
+            break;
         }
-        from = whole.end();
     }
     out.push_str(&s[from..]);
     Ok(Datum::text(out))

@@ -105,11 +105,44 @@ pub fn translate(pattern: &str, mut flags: Flags) -> Result<(String, Flags)> {
                 _ => return Err(invalid("quantifier operand invalid")),
             },
             '{' if !chars.get(i).is_some_and(char::is_ascii_digit) => out.push_str("\\{"),
+            '{' => {
+                check_bound(&chars[i..])?;
+                out.push('{');
+            }
             '}' if !inside_bound(&chars, i - 1) => out.push_str("\\}"),
             other => out.push(other),
         }
     }
     Ok((out, flags))
+}
+
+/// Most repetitions that a bound may ask for.
+const REPETITIONS_MAX: u32 = 255;
+
+/// 2201B unless these characters begin with the rest of `{m}`, `{m,}` or `{m,n}`, of which `m` is not more than `n`.
+fn check_bound(chars: &[char]) -> Result<()> {
+    let bad = || invalid("invalid repetition count(s)");
+    let number = |from: usize| -> Result<(Option<u32>, usize)> {
+        let digits: String = chars[from..].iter().take_while(|c| c.is_ascii_digit()).collect();
+        if digits.is_empty() {
+            return Ok((None, from));
+        }
+        let value = digits.parse().ok().filter(|n| *n <= REPETITIONS_MAX).ok_or_else(bad)?;
+        Ok((Some(value), from + digits.len()))
+    };
+    let (low, mut at) = number(0)?;
+    if chars.get(at) == Some(&',') {
+        let (high, end) = number(at + 1)?;
+        if high.is_some_and(|high| low.is_some_and(|low| low > high)) {
+            return Err(bad());
+        }
+        at = end;
+    }
+    match chars.get(at) {
+        Some('}') => Ok(()),
+        Some(_) => Err(bad()),
+        None => Err(invalid("braces {} not balanced")),
+    }
 }
 
 /// Whether the `}` at `end` closes `{m}`, `{m,}` or `{m,n}`.
@@ -166,6 +199,8 @@ fn escape(chars: &[char], at: usize, in_bracket: bool, out: &mut String) -> Resu
             out.push(c);
         }
         c if c.is_ascii_alphanumeric() => return Err(invalid("invalid escape \\ sequence")),
+        // White space is written as its code: the x flag would leave it out, even behind a backslash.
+        c if c.is_whitespace() => out.push_str(&format!("\\x{{{:X}}}", c as u32)),
         c if c.is_ascii_punctuation() => {
             out.push('\\');
             out.push(c);

@@ -22,6 +22,8 @@ pub static FUNCTIONS: &[Function] = &[
     f(6172, "trim_array", &[ARRAY, I4], ARRAY, arrays::trim_array),
     f(1193, "array_fill", &[ELEMENT, I4S], ARRAY, arrays::array_fill).lax(),
     f(9001, arrays::ARRAY_SLICE, &[ARRAY, I4, I4], ARRAY, arrays::slice),
+    f(9011, arrays::ARRAY_SET_ELEMENT, &[ARRAY, ELEMENT, I4], ARRAY, arrays::set_element).lax(),
+    f(9012, arrays::ARRAY_SET_SLICE, &[ARRAY, ARRAY, I4, I4, BOOL, BOOL], ARRAY, arrays::set_slice).lax(),
     f(9003, arrays::RECORD_FIELD, &[RECORD, I4], TEXT, arrays::record_field),
     f(2748, "arraycontains", &[ARRAY, ARRAY], BOOL, arrays::contains),
     f(2749, "arraycontained", &[ARRAY, ARRAY], BOOL, arrays::contained),

@@ -1,10 +1,12 @@
 //! Math of double precision.
 
-use super::super::{Function, math};
-use super::{F8, I4, NUM, VOID, f};
+use super::super::{Function, LIMIT_COUNT, OFFSET_COUNT, limit, math};
+use super::{F8, I4, I8, NUM, VOID, f};
 
 #[rustfmt::skip]
 pub static FUNCTIONS: &[Function] = &[
+    f(9013, LIMIT_COUNT, &[I8], I8, limit::limit_count),
+    f(9014, OFFSET_COUNT, &[I8], I8, limit::offset_count),
     f(2308, "ceil", &[F8], F8, math::ceil),
     f(2320, "ceiling", &[F8], F8, math::ceil),
     f(2309, "floor", &[F8], F8, math::floor),

@@ -1,6 +1,6 @@
 //! Strings and bytea.
 
-use super::super::{Function, text};
+use super::super::{Function, normal_forms, text};
 use super::{ANY, ARRAY, BOOL, BPCHAR, BYTEA, I4, I8, NON_ARRAY, TEXT, TEXTS, f};
 
 #[rustfmt::skip]
@@ -20,6 +20,8 @@ pub static FUNCTIONS: &[Function] = &[
     f(1811, "bit_length", &[TEXT], I4, text::bit_length),
     f(870, "lower", &[TEXT], TEXT, text::lower),
     f(871, "upper", &[TEXT], TEXT, text::upper),
+    f(4350, "normalize", &[TEXT, TEXT], TEXT, normal_forms::normalize).optional(1),
+    f(4351, "is_normalized", &[TEXT, TEXT], BOOL, normal_forms::is_normalized).optional(1),
     f(872, "initcap", &[TEXT], TEXT, text::initcap),
     f(1258, "textcat", &[TEXT, TEXT], TEXT, text::concat),
     f(2011, "byteacat", &[BYTEA, BYTEA], BYTEA, text::concat),

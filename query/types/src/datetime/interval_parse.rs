@@ -209,7 +209,8 @@ impl Words {
             let (value, fraction) = number(text)?;
             (unit, value, fraction)
         };
-        self.unit = Some(unit);
+        // A number to the left of hours counts days.
+        self.unit = Some(if unit == "hour" { "day" } else { unit });
         if self.force_negative {
             value = -value.abs();
             fraction = -f64::abs(fraction);

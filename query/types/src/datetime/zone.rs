@@ -12,8 +12,9 @@ use crate::{Error, ErrorKind, Result, TimeZone};
 
 /// Years from here on take the rules of an equal year before, because the tables of the tz database end.
 const LAST_TABLE_YEAR: i64 = 2037;
-/// Largest offset that `SET TIME ZONE` takes, hours.
-const MAX_OFFSET_HOURS: f64 = 168.0;
+
+/// What the offset of a POSIX zone begins with.
+const STARTS_OFFSET: [char; 12] = ['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
 
 /// Largest offset of a POSIX zone, hours.
 const MAX_POSIX_HOURS: i32 = 167;
@@ -80,7 +81,10 @@ pub(super) fn zone_by_name(name: &str) -> Option<TimeZone> {
     if let Some(tz) = TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(name)) {
         return Some(TimeZone::Named(*tz));
     }
-    posix(name)
+    // What a moment is written with has letters for a name.
+    let lettered = name.starts_with('<') || name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let plain = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    posix(name).filter(|_| lettered && (name.starts_with('<') || plain.starts_with(STARTS_OFFSET)))
 }
 
 /// `[±]h[:mm[:ss]]` of a POSIX zone, seconds.
@@ -100,58 +104,47 @@ fn posix_offset(text: &str) -> Option<i32> {
     parts.next().is_none().then_some(if negative { -seconds } else { seconds })
 }
 
-/// `ABC+3`, `<+02>-2`: a name and hours WEST.
-fn posix(text: &str) -> Option<TimeZone> {
-    let split = if let Some(rest) = text.strip_prefix('<') {
-        rest.find('>')? + 2
-    } else {
-        text.find(|c: char| !c.is_ascii_alphabetic())?
+/// `ABC+3`, `<+02>-2`, `+10:00`: a name, which Postgres lets be anything or nothing, and hours WEST.
+pub fn posix(text: &str) -> Option<TimeZone> {
+    let split = match text.strip_prefix('<') {
+        Some(rest) => rest.find('>')? + 2,
+        None => text.find(STARTS_OFFSET)?,
     };
-    let (label, offset) = text.split_at(split);
-    if label.is_empty() || offset.is_empty() {
-        return None;
-    }
+    let (_, offset) = text.split_at(split);
     let west = posix_offset(offset)?;
     Some(TimeZone::Fixed { seconds_east: -west, name: text.to_ascii_uppercase() })
 }
 
-/// A zone as `SET TimeZone` and `AT TIME ZONE` take it: abbreviation, name, POSIX form, or a number of hours.
+/// A zone as `AT TIME ZONE` takes it: abbreviation, name, or POSIX form, which a bare offset is too: `+10:00` counts west.
 ///
 /// # Errors
 /// 22023 when there is no such zone.
 pub fn parse_zone(text: &str) -> Result<TimeZone> {
     let trimmed = text.trim();
-    let lower = trimmed.to_ascii_lowercase();
-    if let Ok(tz) = Tz::from_str(trimmed) {
-        return Ok(TimeZone::Named(tz));
-    }
-    if let Ok(hours) = trimmed.parse::<f64>() {
-        return zone_from_hours(hours);
-    }
-    if let Ok(offset) = decode_offset(trimmed) {
-        // A bare offset is read as POSIX does: the sign counts west.
-        return zone_from_seconds_east(-offset);
+    // An abbreviation means one offset all year, even where a zone has the same name (CET).
+    if let Some(seconds_east) = abbreviation(&trimmed.to_ascii_lowercase()) {
+        return Ok(TimeZone::Fixed { seconds_east, name: trimmed.to_ascii_uppercase() });
     }
     zone_by_name(trimmed)
-        .or_else(|| {
-            abbreviation(&lower)
-                .map(|seconds_east| TimeZone::Fixed { seconds_east, name: trimmed.to_ascii_uppercase() })
-        })
+        .or_else(|| posix(trimmed))
         .ok_or_else(|| Error::new(ErrorKind::InvalidParameterValue, format!("time zone \"{text}\" not recognized")))
 }
 
-/// `SET TIME ZONE hours`, east; may have a fraction.
+/// A zone as `make_timestamptz` takes it: an offset, which counts east, abbreviation, name, or POSIX form.
 ///
 /// # Errors
-/// 22023 out of range.
-pub fn zone_from_hours(hours: f64) -> Result<TimeZone> {
-    if hours.is_nan() || hours.abs() > MAX_OFFSET_HOURS {
-        return Err(Error::new(
-            ErrorKind::InvalidParameterValue,
-            format!("invalid value for parameter \"TimeZone\": \"{hours}\""),
-        ));
+/// 22023 when there is no such zone, and for an offset without a sign.
+pub fn parse_zone_of_moment(text: &str) -> Result<TimeZone> {
+    let trimmed = text.trim();
+    if trimmed.starts_with(|c: char| c.is_ascii_digit()) {
+        let message = format!("invalid input syntax for type numeric time zone: \"{text}\"");
+        return Err(Error::new(ErrorKind::InvalidParameterValue, message)
+            .with_hint("Numeric time zones must have \"-\" or \"+\" as first character."));
     }
-    zone_from_seconds_east((hours * 3600.0) as i32)
+    match decode_offset(trimmed) {
+        Ok(seconds_east) => zone_from_seconds_east(seconds_east),
+        Err(_) => parse_zone(text),
+    }
 }
 
 /// `SET TIME ZONE INTERVAL …`, seconds east.

@@ -9,7 +9,7 @@ mod parse;
 
 use std::cmp::Ordering;
 
-use crate::{Error, ErrorKind, Numeric, Result};
+use crate::{Error, ErrorKind, Numeric, Result, key};
 use parse::{Json, Scanner, parse};
 
 pub use build::{build_array, build_object, to_json, to_json_lines, to_jsonb};
@@ -259,18 +259,20 @@ pub fn each(a: &str) -> Result<Vec<(String, String)>> {
     }
 }
 
+/// Where a kind of value stands in jsonb's order.
+fn rank(v: &Json) -> u8 {
+    match v {
+        Json::Null => 1,
+        Json::String(_) => 2,
+        Json::Number(_) => 3,
+        Json::Bool(_) => 4,
+        Json::Array(_) => 5,
+        Json::Object(_) => 6,
+    }
+}
+
 /// jsonb's order: Object > Array > Boolean > Number > String > Null; an empty array at the top is least of all.
 fn order(a: &Json, b: &Json) -> Ordering {
-    fn rank(v: &Json) -> u8 {
-        match v {
-            Json::Null => 0,
-            Json::String(_) => 1,
-            Json::Number(_) => 2,
-            Json::Bool(_) => 3,
-            Json::Array(_) => 4,
-            Json::Object(_) => 5,
-        }
-    }
     match (a, b) {
         (Json::Bool(a), Json::Bool(b)) => a.cmp(b),
         (Json::String(a), Json::String(b)) => a.cmp(b),
@@ -307,6 +309,59 @@ pub fn compare(a: &str, b: &str) -> Result<Ordering> {
         (false, true) => Ordering::Greater,
         _ => order(&a, &b),
     })
+}
+
+/// What an empty array at the top has in a key instead of its rank.
+const EMPTY_AT_TOP: u8 = 0;
+/// What text that is no JSON has instead of a rank: none is stored, but a key must end by itself whatever it holds.
+const NO_JSON: u8 = 7;
+
+/// Appends a jsonb as part of a key: the order of the bytes is that of [`compare`], and they end by themselves.
+///
+/// | value | bytes after its rank (1 null, 2 string, 3 number, 4 bool, 5 array, 6 object) |
+/// |---|---|
+/// | string | as text in a key |
+/// | number | value part of the sortable form |
+/// | bool | 0 or 1 |
+/// | array | number of elements as 4 bytes big-endian, and the elements |
+/// | object | number of members as 4 bytes big-endian, and per member its name as text and its value |
+///
+/// An empty array that is the whole value is the byte 0.
+pub(crate) fn write_key(text: &str, out: &mut Vec<u8>) {
+    fn count(out: &mut Vec<u8>, length: usize) {
+        out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    }
+    fn write(value: &Json, out: &mut Vec<u8>) {
+        out.push(rank(value));
+        match value {
+            Json::Null => {}
+            Json::String(text) => key::escape(out, text.as_bytes()),
+            Json::Number(text) => match Numeric::parse(text) {
+                Ok(number) => number.write_sortable(out),
+                Err(_) => key::escape(out, text.as_bytes()),
+            },
+            Json::Bool(value) => out.push(u8::from(*value)),
+            Json::Array(items) => {
+                count(out, items.len());
+                items.iter().for_each(|item| write(item, out));
+            }
+            Json::Object(members) => {
+                count(out, members.len());
+                for (name, value) in members {
+                    key::escape(out, name.as_bytes());
+                    write(value, out);
+                }
+            }
+        }
+    }
+    match parse(text, true) {
+        Ok(Json::Array(items)) if items.is_empty() => out.push(EMPTY_AT_TOP),
+        Ok(value) => write(&value, out),
+        Err(_) => {
+            out.push(NO_JSON);
+            key::escape(out, text.as_bytes());
+        }
+    }
 }
 
 /// Writes a value laid out over lines that are indented from `indent` on, or without any space at all.

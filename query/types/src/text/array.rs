@@ -7,27 +7,106 @@ fn malformed(input: &str, detail: &str) -> Error {
         .with_detail(detail)
 }
 
-/// Why a literal with inner braces is refused: they do not match, or the array has several dimensions.
-fn nested(input: &str, body: &str) -> Error {
-    let mut depth = 1;
+/// What was read last of a literal with inner braces.
+#[derive(Clone, Copy, PartialEq)]
+enum Read {
+    LevelStart,
+    LevelEnd,
+    LevelComma,
+    Element,
+    QuotedElement,
+    QuotedEnd,
+    ElementComma,
+}
+
+/// Most dimensions that Postgres allows.
+const MAX_DIMENSIONS: usize = 6;
+
+/// Why a literal with inner braces is refused: it is malformed, in Postgres's words, or the array has several dimensions.
+/// `text` starts with the first brace.
+fn nested(input: &str, text: &str) -> Error {
+    let unexpected = |c: char| malformed(input, &format!("Unexpected \"{c}\" character."));
+    let ended = || malformed(input, "Unexpected end of input.");
+    let mut last = Read::LevelStart;
+    // Elements of each open level so far, less one; and of the levels that were closed before at the same depth.
+    let mut counts = vec![1usize];
+    let mut before = [0usize; MAX_DIMENSIONS];
     let mut quoted = false;
-    let mut chars = body.chars();
-    while let Some(c) = chars.next() {
+    let mut chars = text.chars().skip(1);
+    while !counts.is_empty() {
+        let Some(c) = chars.next() else { return ended() };
         match c {
             '\\' => {
-                chars.next();
+                if !matches!(last, Read::LevelStart | Read::Element | Read::QuotedElement | Read::ElementComma) {
+                    return unexpected(c);
+                }
+                if !quoted {
+                    last = Read::Element;
+                }
+                if chars.next().is_none() {
+                    return ended();
+                }
             }
-            '"' => quoted = !quoted,
-            '{' if !quoted => depth += 1,
-            '}' if !quoted => depth -= 1,
-            _ => {}
+            '"' => {
+                if !matches!(last, Read::LevelStart | Read::QuotedElement | Read::ElementComma) {
+                    return malformed(input, "Unexpected array element.");
+                }
+                quoted = !quoted;
+                last = if quoted { Read::QuotedElement } else { Read::QuotedEnd };
+            }
+            _ if quoted => {}
+            '{' => {
+                if !matches!(last, Read::LevelStart | Read::LevelComma) {
+                    return unexpected(c);
+                }
+                if counts.len() >= MAX_DIMENSIONS {
+                    return Error::new(
+                        ErrorKind::ProgramLimitExceeded,
+                        format!(
+                            "number of array dimensions ({}) exceeds the maximum allowed ({MAX_DIMENSIONS})",
+                            counts.len() + 1
+                        ),
+                    );
+                }
+                last = Read::LevelStart;
+                counts.push(1);
+            }
+            '}' => {
+                let empty = counts.len() == 1 && last == Read::LevelStart;
+                if !empty && !matches!(last, Read::Element | Read::QuotedEnd | Read::LevelEnd) {
+                    return unexpected(c);
+                }
+                last = Read::LevelEnd;
+                let count = counts.pop().unwrap_or_default();
+                let level = &mut before[counts.len()];
+                if *level != 0 && *level != count {
+                    return malformed(input, "Multidimensional arrays must have sub-arrays with matching dimensions.");
+                }
+                *level = count;
+            }
+            ',' => {
+                last = match last {
+                    Read::LevelEnd => Read::LevelComma,
+                    Read::Element | Read::QuotedEnd => Read::ElementComma,
+                    _ => return unexpected(c),
+                };
+                if let Some(count) = counts.last_mut() {
+                    *count += 1;
+                }
+            }
+            c if is_blank(c) => {}
+            _ => {
+                if !matches!(last, Read::LevelStart | Read::Element | Read::ElementComma) {
+                    return malformed(input, "Unexpected array element.");
+                }
+                last = Read::Element;
+            }
         }
     }
-    if depth > 0 || quoted {
-        malformed(input, "Unexpected end of input.")
-    } else {
-        Error::unsupported("an array of several dimensions")
+    if chars.any(|c| !is_blank(c)) {
+        return malformed(input, "Junk after closing right brace.");
     }
+    Error::unsupported("an array of several dimensions")
 }
 
 /// Splits a one-dimensional array literal into its elements' texts; `None` for NULL.
@@ -77,7 +156,7 @@ pub(super) fn split(input: &str) -> Result<Vec<Option<String>>> {
                     }
                 }
                 Some('"') => return Err(malformed(input, "Unexpected array element.")),
-                Some('{') => return Err(nested(input, body)),
+                Some('{') => return Err(nested(input, text)),
                 Some(c @ (',' | '}')) => break c,
                 Some(c) if c.is_ascii_whitespace() && quoted => {}
                 Some(_) if quoted => {

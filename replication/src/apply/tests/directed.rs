@@ -309,3 +309,41 @@ fn a_removed_lock_does_not_hide_a_piece_that_came_after_it() {
         single.assert_sound();
     }
 }
+
+/// It names a key or two, and writes all that the piece holds.
+#[test]
+fn what_ends_a_piece_takes_long() {
+    let mut single = Single::new();
+    let keys: Vec<Key> = (1..=3).map(|at| key(1, at)).collect();
+    let writes: Vec<Write> = keys.iter().map(|key| put(key, "a", 0)).collect();
+    let (txn, start_ts, primary) = (TxnId(7), ts(5), keys[0].clone());
+    let takes_long = |single: &Single, command: &Command| single.machine.takes_long(&command.encode(1));
+    let committed = Command::CommitPrimary { txn, commit_ts: ts(10), primary: primary.clone() };
+    let resolve = |status| Command::Resolve { txn, status, keys: vec![keys[2].clone()] };
+    assert!(!takes_long(&single, &committed));
+    single.run(Command::Prewrite { txn, start_ts, primary, writes, checks: vec![] });
+    assert!(takes_long(&single, &committed));
+    assert!(takes_long(&single, &resolve(TxnStatus::Committed(ts(10)))));
+    assert!(!takes_long(&single, &resolve(TxnStatus::Aborted(ts(10)))));
+    single.run(committed.clone());
+    assert!(!takes_long(&single, &committed));
+}
+
+/// In one group of entries a piece goes and another transaction's takes its place.
+#[test]
+fn a_piece_takes_the_place_of_another_transactions() {
+    let mut single = Single::new();
+    let keys: Vec<Key> = (1..=3).map(|at| key(1, at)).collect();
+    let writes: Vec<Write> = keys.iter().map(|key| put(key, "a", 0)).collect();
+    let prewrite = |txn, from: usize| {
+        let (txn, primary, writes) = (TxnId(txn), keys[0].clone(), writes[from..].to_vec());
+        Command::Prewrite { txn, start_ts: ts(5), primary, writes, checks: vec![] }
+    };
+    single.run(prewrite(7, 0));
+    let abort = Command::Abort { txn: TxnId(7), now: ts(8), primary: keys[0].clone() };
+    let answers = single.run_in(FIRST, 1, &[abort, prewrite(8, 0)]);
+    assert_eq!(answers, [CommandResult::Aborted, CommandResult::Done]);
+    assert_eq!(single.machine.locks().len(), keys.len());
+    assert!(single.machine.locks().in_span(&everything()).iter().all(|(_, lock)| lock.txn == TxnId(8)));
+    single.assert_sound();
+}

@@ -2,6 +2,7 @@ mod constraints;
 mod disk;
 mod ending;
 mod groups;
+mod loading;
 mod unresolved;
 mod watch;
 

@@ -1,0 +1,124 @@
+//! COPY from the client: which rows are taken, and where errors say that they are.
+
+use stratos_tests::client::Server;
+use stratos_tests::frames::{Frames, frame, query};
+
+/// Sends data behind a COPY; tells the rows that it took, or SQLSTATE, message, context and position of its error.
+fn copy(frames: &mut Frames, sql: &str, data: &[u8]) -> String {
+    frames.send(&query(sql));
+    let mut said = String::new();
+    while let Some(message) = frames.message() {
+        match message.kind {
+            'G' => frames.send(&[frame(b'd', data), frame(b'c', b"")].concat()),
+            'C' => said += &String::from_utf8_lossy(message.body.strip_suffix(b"\0").unwrap_or_default()),
+            'E' => {
+                let fields = [b'C', b'M', b'W', b'P'].map(|code| message.field(code).unwrap_or_default());
+                said += fields.join("|").trim_end_matches('|');
+            }
+            'Z' => break,
+            _ => {}
+        }
+    }
+    said
+}
+
+pub fn copies(server: &Server) {
+    let mut frames = Frames::connect(server);
+    let create = "DROP TABLE IF EXISTS ct; \
+                  CREATE TABLE ct (a int NOT NULL, b text DEFAULT 'none', c int CHECK (c < 100))";
+    assert!(frames.kinds(&query(create)).ends_with("CCZI"));
+    let long = "x".repeat(120);
+    let shown = "x".repeat(98);
+    for (sql, data, expected) in [
+        ("COPY ct FROM STDIN WHERE a > 1 AND b <> 'two'", "1\tone\t1\n2\ttwo\t2\n3\tthree\t3\n4\t\\N\t4\n", "COPY 1"),
+        ("COPY ct (a) FROM STDIN (FORMAT csv) WHERE b = 'none' AND a % 2 = 0", "5\n6\n7\n8\n", "COPY 2"),
+        // What is not taken is not checked.
+        ("COPY ct FROM STDIN WHERE a IS NOT NULL AND c < 100", "\\N\tx\t1\n9\tx\t100\n10\tx\t\\N\n", "COPY 0"),
+        ("COPY ct FROM STDIN WHERE a > (SELECT 1)", "", "0A000|cannot use subquery in COPY FROM WHERE condition||30"),
+        (
+            "COPY ct FROM STDIN WHERE max(a) > 1",
+            "",
+            "42803|aggregate functions are not allowed in COPY FROM WHERE conditions||26",
+        ),
+        (
+            "COPY ct FROM STDIN WHERE row_number() OVER () > 1",
+            "",
+            "42P20|window functions are not allowed in COPY FROM WHERE conditions||26",
+        ),
+        (
+            "COPY ct FROM STDIN WHERE generate_series(1, a) > 1",
+            "",
+            "0A000|set-returning functions are not allowed in COPY FROM WHERE conditions||26",
+        ),
+        ("COPY ct FROM STDIN WHERE a", "", "42804|argument of WHERE must be type boolean, not type integer||26"),
+        ("COPY ct FROM STDIN WHERE d = 1", "", "42703|column \"d\" does not exist||26"),
+        ("COPY ct TO STDOUT WHERE a = 1", "", "42601|WHERE clause not allowed with COPY TO||19"),
+        ("COPY ct FROM STDIN WHERE a = 1 b", "", "42601|syntax error at or near \"b\"||32"),
+        // The text of the line, where the row as a whole is wrong.
+        (
+            "COPY ct FROM STDIN",
+            "1\ta\t1\n2\ta\t1\t3\n",
+            "22P04|extra data after last expected column|COPY ct, line 2: \"2\ta\t1\t3\"",
+        ),
+        ("COPY ct FROM STDIN", "1\ta\n", "22P04|missing data for column \"c\"|COPY ct, line 1: \"1\ta\""),
+        (
+            "COPY ct FROM STDIN",
+            &format!("1\t{long}\n"),
+            &format!("22P04|missing data for column \"c\"|COPY ct, line 1: \"1\t{shown}...\""),
+        ),
+        ("COPY ct FROM STDIN CSV", "1,\"a\n", "22P04|unterminated CSV quoted field|COPY ct, line 1: \"1,\"a\n\""),
+        (
+            "COPY ct FROM STDIN CSV",
+            "1,a,2,3\n",
+            "22P04|extra data after last expected column|COPY ct, line 1: \"1,a,2,3\"",
+        ),
+        (
+            "COPY ct FROM STDIN (FORMAT csv, HEADER match)",
+            "a,x,c\n",
+            "22P04|column name mismatch in header line field 2: got \"x\", expected \"b\"|COPY ct, line 1: \"a,x,c\"",
+        ),
+        (
+            "COPY ct FROM STDIN",
+            "1\ta\t1\n\\N\ta\t1\n",
+            "23502|null value in column \"a\" of relation \"ct\" violates not-null constraint|COPY ct, line 2: \"\\N\ta\t1\"",
+        ),
+        (
+            "COPY ct FROM STDIN",
+            "1\ta\t100\n",
+            "23514|new row for relation \"ct\" violates check constraint \"ct_c_check\"|COPY ct, line 1: \"1\ta\t100\"",
+        ),
+        (
+            "COPY ct FROM STDIN",
+            "1\ta\tx\n",
+            "22P02|invalid input syntax for type integer: \"x\"|COPY ct, line 1, column c: \"x\"",
+        ),
+    ] {
+        assert_eq!(copy(&mut frames, sql, data.as_bytes()), expected, "{sql} <- {data:?}");
+    }
+    // A statement behind another one has its place in the whole text.
+    let said = copy(&mut frames, "SELECT 1; COPY ct FROM STDIN WHERE d = 1", b"");
+    assert_eq!(said, "SELECT 142703|column \"d\" does not exist||36");
+    binary(&mut frames);
+}
+
+/// The binary form counts rows from 1.
+fn binary(frames: &mut Frames) {
+    const COPY: &str = "COPY ct (a) FROM STDIN (FORMAT binary)";
+    let header = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8]].concat();
+    let row =
+        |value: &[u8]| [&1i16.to_be_bytes()[..], &i32::try_from(value.len()).unwrap().to_be_bytes(), value].concat();
+    let (good, end) = (row(&[0, 0, 0, 7]), (-1i16).to_be_bytes().to_vec());
+    for (data, expected) in [
+        ([&header[..], &good, &end].concat(), "COPY 1"),
+        ([&header[..], &good].concat(), "COPY 1"),
+        ([&header[..], &good, &end, b"x"].concat(), "22P04|received copy data after EOF marker|COPY ct, line 2"),
+        (
+            [&header[..], &row(&[0, 0, 0, 7, 0])].concat(),
+            "22P03|incorrect binary data format|COPY ct, line 1, column a",
+        ),
+        ([&header[..], &good, &good[..7]].concat(), "22P04|unexpected EOF in COPY data|COPY ct, line 2, column a"),
+        ([&header[..], &good, &[0, 2]].concat(), "22P04|row field count is 2, expected 1|COPY ct, line 2"),
+    ] {
+        assert_eq!(copy(frames, COPY, &data), expected, "{data:?}");
+    }
+}
