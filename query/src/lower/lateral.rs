@@ -34,9 +34,9 @@ use super::rel::Lowerer;
 use super::repeated::Repeated;
 use super::runtime::BATCH_ROWS;
 use super::walk::Facts;
-use crate::arrow::{arrow_type, datum_at};
+use crate::arrow::{array_of, arrow_type, datum_at};
 use crate::cache::Cache;
-use crate::ir::{ColumnId, Expr, JoinKind, OutputColumn, Rel};
+use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel};
 use crate::scan::FunctionRows;
 
 /// Right sides remembered per partition.
@@ -72,7 +72,8 @@ impl Lowerer<'_> {
             ));
         }
         let columns = right.output();
-        let right = match on {
+        let always = |on: &&Expr| matches!(on.kind, ExprKind::Literal(Datum::Bool(true)));
+        let right = match on.filter(|on| !always(on)) {
             Some(on) => Rel::Filter { input: Box::new(right.clone()), predicate: on.clone() },
             None => right.clone(),
         };
@@ -331,6 +332,15 @@ fn reserve(memory: &MemoryReservation, batch: &RecordBatch) -> DfResult<()> {
     Ok(())
 }
 
+/// Rows as a batch.
+fn batch_of(columns: &[OutputColumn], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
+    let array = |(at, column): (usize, &OutputColumn)| array_of(column.ty.ty, rows.iter().map(|row| &row[at]));
+    let arrays = columns.iter().enumerate().map(array).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(crate::scan::schema_of(columns), arrays, &options)
+        .map_err(|e| Error::internal(format!("lateral join: {e}")))
+}
+
 async fn right_side(
     statement: &Arc<StatementContext>,
     spec: &Spec,
@@ -357,6 +367,10 @@ async fn right_side(
             reserve(&memory, &batch).map_err(error_from)?;
             batches.push(batch);
         }
+    } else if let Some(rows) = spec.repeated.rows_by_key(statement, &spec.right, &outer)? {
+        let batch = batch_of(&spec.columns, &rows)?;
+        reserve(&memory, &batch).map_err(error_from)?;
+        batches.push(batch);
     } else {
         let mut stream = spec.repeated.start(statement, &spec.right, &outer).await?;
         while let Some(batch) = stream.next().await {

@@ -9,7 +9,7 @@
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `deep`: expressions that are kept from DataFusion · `quantified`, `tuples`: `= ANY` of an array, and pairs, as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
-//! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once · `unnest`, `decorrelate`: what does not after all
+//! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once, `by_key` none · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
 //! - `operators`: what our operators of physical plans have in common
 //! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first · `unclaimed`: what rows are not ordered by
@@ -18,6 +18,7 @@
 mod accumulate;
 mod aggregate;
 mod appended;
+mod by_key;
 mod conclusions;
 mod context;
 mod cte;

@@ -12,6 +12,7 @@ use datafusion::physical_plan::execute_stream;
 use parking_lot::Mutex;
 use stratos_types::{Datum, PgType, Result};
 
+use super::by_key::ByKey;
 use super::context::StatementContext;
 use super::error::error_from;
 use super::runtime::run_nested;
@@ -25,6 +26,17 @@ pub(crate) struct Repeated {
     env: Env,
     outer: Vec<(ColumnId, PgType)>,
     state: Mutex<State>,
+    by_key: Mutex<Program>,
+}
+
+/// The relation as a program over keys and rows.
+#[derive(Clone, Default)]
+enum Program {
+    #[default]
+    Untried,
+    /// It has not the shape, or there were too many rows.
+    Unfit,
+    Kept(Arc<ByKey>),
 }
 
 #[derive(Clone, Default)]
@@ -39,7 +51,7 @@ enum State {
 impl Repeated {
     /// For a relation that refers to these columns from outside.
     pub fn new(env: Env, outer: Vec<(ColumnId, PgType)>) -> Self {
-        Repeated { env, outer, state: Mutex::default() }
+        Repeated { env, outer, state: Mutex::default(), by_key: Mutex::default() }
     }
 
     /// The columns that it refers to.
@@ -50,6 +62,32 @@ impl Repeated {
     /// Surroundings in which the outer columns have values.
     pub fn bound(&self, values: &[Datum]) -> Env {
         self.env.bind(self.outer.iter().zip(values).map(|((id, ty), value)| (*id, *ty, value.clone())))
+    }
+
+    /// The rows of the relation, always the same one, for values of the outer columns, where no plan is needed to find them.
+    ///
+    /// # Errors
+    /// As running it.
+    pub fn rows_by_key(
+        &self,
+        statement: &StatementContext,
+        rel: &Rel,
+        values: &[Datum],
+    ) -> Result<Option<Vec<Vec<Datum>>>> {
+        let program = {
+            let mut state = self.by_key.lock();
+            if let Program::Untried = *state {
+                let found = ByKey::compile(statement, &self.env, &self.outer, rel);
+                *state = found.map_or(Program::Unfit, |program| Program::Kept(Arc::new(program)));
+            }
+            state.clone()
+        };
+        let Program::Kept(program) = program else { return Ok(None) };
+        let rows = program.rows(statement, values)?;
+        if rows.is_none() {
+            *self.by_key.lock() = Program::Unfit;
+        }
+        Ok(rows)
     }
 
     /// Starts the relation, always the same one, with values of the outer columns.

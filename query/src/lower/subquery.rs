@@ -95,14 +95,18 @@ impl SubqueryPlan {
             return Ok(found.clone());
         }
         statement.eval.check_canceled()?;
-        let result = Arc::new(block_on(stoppable(statement, self.run(statement, outer)))??);
+        let items = match self.repeated.rows_by_key(statement, &self.query, outer)? {
+            Some(rows) => self.items_of(rows)?,
+            None => block_on(stoppable(statement, self.run(statement, outer)))??,
+        };
+        let result = Arc::new(self.values_of(items));
         if !self.volatile {
             self.memo.lock().insert(key, result.clone());
         }
         Ok(result)
     }
 
-    async fn run(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Values> {
+    async fn run(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Vec<Datum>> {
         let ty = self.query.output().first().map(|c| c.ty.ty);
         let mut stream = self.repeated.start(statement, &self.query, outer).await?;
         let mut items = Vec::new();
@@ -116,21 +120,38 @@ impl SubqueryPlan {
                     }
                 }
                 _ => {
-                    let Some(ty) = ty else {
-                        return Err(Error::internal("a subquery without columns"));
-                    };
+                    let Some(ty) = ty else { return Err(without_columns()) };
                     for row in 0..batch.num_rows() {
                         items.push(datum_at(batch.column(0), row, ty)?);
                     }
-                    if matches!(self.usage, SubqueryUse::Scalar) && items.len() > 1 {
-                        return Err(Error::new(
-                            ErrorKind::CardinalityViolation,
-                            "more than one row returned by a subquery used as an expression",
-                        ));
-                    }
+                    self.check_number(&items)?;
                 }
             }
         }
+        Ok(items)
+    }
+
+    /// The same of rows that are there already.
+    fn items_of(&self, rows: Vec<Vec<Datum>>) -> Result<Vec<Datum>> {
+        if let SubqueryUse::Exists = self.usage {
+            return Ok(rows.first().map(|_| Datum::Bool(true)).into_iter().collect());
+        }
+        let first = |row: Vec<Datum>| row.into_iter().next().ok_or_else(without_columns);
+        let items = rows.into_iter().map(first).collect::<Result<Vec<_>>>()?;
+        self.check_number(&items)?;
+        Ok(items)
+    }
+
+    /// 21000 for a value that would be several.
+    fn check_number(&self, items: &[Datum]) -> Result<()> {
+        if matches!(self.usage, SubqueryUse::Scalar) && items.len() > 1 {
+            let message = "more than one row returned by a subquery used as an expression";
+            return Err(Error::new(ErrorKind::CardinalityViolation, message));
+        }
+        Ok(())
+    }
+
+    fn values_of(&self, items: Vec<Datum>) -> Values {
         let has_null = items.iter().any(Datum::is_null);
         let set = match &self.usage {
             SubqueryUse::Quantified { quantifier, operator, left, right }
@@ -141,8 +162,12 @@ impl SubqueryPlan {
             }
             _ => None,
         };
-        Ok(Values { items, set, has_null })
+        Values { items, set, has_null }
     }
+}
+
+fn without_columns() -> Error {
+    Error::internal("a subquery without columns")
 }
 
 /// The operator with which a value that is among the others decides.

@@ -53,6 +53,7 @@ pub use session::{Session, StatementDescription, TransactionStatus};
 pub use setting_table::{SERVER_VERSION, SERVER_VERSION_NUM};
 pub use setting_value::parse_bool;
 pub(crate) use setting_value::quote_if_needed;
+pub(crate) use settings::DIRECT_QUERIES;
 pub use settings::Settings;
 pub(crate) use shared::Identity;
 pub use shared::{Activity, SessionShared};

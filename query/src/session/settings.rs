@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 /// The setting by which queries are kept from being answered by key.
-const DIRECT_QUERIES: &str = "stratos.direct_queries";
+pub(crate) const DIRECT_QUERIES: &str = "stratos.direct_queries";
 
 /// What statements ask of the settings, in the form in which they need it. Made anew by every change, so that whoever
 /// keeps the pointer knows whether something has changed.
