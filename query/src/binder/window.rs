@@ -389,6 +389,8 @@ impl Binder<'_> {
                     PgType::Date | PgType::Time | PgType::TimeTz | PgType::Timestamp | PgType::TimestampTz => {
                         PgType::Interval
                     }
+                    PgType::Int2 | PgType::Int4 if expr.ty.ty != PgType::Unknown => PgType::Int8,
+                    PgType::Float4 => PgType::Float8,
                     ty => ty,
                 };
                 (ty, "RANGE")

@@ -9,7 +9,7 @@ use datafusion::functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, 
 use datafusion::logical_expr::expr::{WindowFunction as DfWindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame as DfFrame, WindowFrameBound, WindowFrameUnits,
-    WindowFunctionDefinition, WindowUDF, cast as native_cast, ident,
+    WindowFunctionDefinition, WindowUDF, cast as native_cast, ident, lit,
 };
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
@@ -50,15 +50,19 @@ impl Lowerer<'_> {
         let mut order_by = Vec::new();
         for k in &call.order_by {
             // Peers are equal values, so the order too must go by what equality looks at.
-            let key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, true);
+            let mut key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, true);
+            // Offsets may be of a wider type.
+            if let (true, Some(wide)) = (moves_keys(call.frame.as_ref()), moved_as(k.expr.ty.ty)) {
+                key = native_cast(key, arrow_type(wide));
+            }
             order_by.push(key.sort(!k.descending, k.nulls_first));
         }
         order_by.iter_mut().for_each(|key| computed.take(self, &mut key.expr));
         let frame = match &call.frame {
             Some(frame) => self.frame(frame, call)?,
-            None => DfFrame::new((!order_by.is_empty()).then_some(false)),
+            None => Some(DfFrame::new((!order_by.is_empty()).then_some(false))),
         };
-        let (fun, args, filter, distinct, cast) = match &call.function {
+        let (fun, mut args, mut filter, distinct, cast) = match &call.function {
             WindowFunction::Aggregate(aggregate) => {
                 if aggregate.distinct {
                     return Err(Error::unsupported("DISTINCT in a window function"));
@@ -79,6 +83,22 @@ impl Lowerer<'_> {
                     _ => None,
                 };
                 (WindowFunctionDefinition::WindowUDF(udf), args, None, false, native)
+            }
+        };
+        // No row is in a frame that ends before it begins.
+        let frame = match frame {
+            Some(frame) => frame,
+            None => {
+                match &call.function {
+                    WindowFunction::Aggregate(_) => filter = Some(Box::new(lit(false))),
+                    WindowFunction::Builtin { name: "first_value" | "last_value" | "nth_value", .. } => {
+                        if let Some(value) = args.first_mut() {
+                            *value = DfExpr::Literal(scalar_of(call.ty.ty, &Datum::Null)?, None);
+                        }
+                    }
+                    WindowFunction::Builtin { .. } => {}
+                }
+                DfFrame::new(None)
             }
         };
         let expr = DfExpr::WindowFunction(Box::new(DfWindowFunction {
@@ -157,7 +177,8 @@ impl Lowerer<'_> {
         }
     }
 
-    fn frame(&self, frame: &WindowFrame, call: &WindowCall) -> Result<DfFrame> {
+    /// The frame; none for one of rows or groups that ends before it begins.
+    fn frame(&self, frame: &WindowFrame, call: &WindowCall) -> Result<Option<DfFrame>> {
         let units = match frame.units {
             FrameUnits::Rows => WindowFrameUnits::Rows,
             FrameUnits::Range => WindowFrameUnits::Range,
@@ -181,7 +202,14 @@ impl Lowerer<'_> {
                 }
             })
         };
-        Ok(DfFrame::new_bounds(units, bound(&frame.start, "starting")?, bound(&frame.end, "ending")?))
+        let (start, end) = (bound(&frame.start, "starting")?, bound(&frame.end, "ending")?);
+        use WindowFrameBound::{Following, Preceding};
+        let ends_first = match (&start, &end) {
+            (Preceding(ScalarValue::UInt64(Some(from))), Preceding(ScalarValue::UInt64(Some(to)))) => from < to,
+            (Following(ScalarValue::UInt64(Some(from))), Following(ScalarValue::UInt64(Some(to)))) => from > to,
+            _ => false,
+        };
+        Ok((!ends_first).then(|| DfFrame::new_bounds(units, start, end)))
     }
 
     fn frame_offset(&self, expr: &Expr, units: FrameUnits, key: Option<PgType>, which: &str) -> Result<ScalarValue> {
@@ -209,15 +237,21 @@ impl Lowerer<'_> {
             let number = number.ok_or_else(|| Error::internal("frame offset is no integer"))?;
             return Ok(ScalarValue::UInt64(Some(u64::try_from(number).map_err(|_| negative())?)));
         }
-        if number.is_some_and(|n| n < 0) {
+        let below_zero = match &value {
+            Datum::Float8(v) => v.is_nan() || *v < 0.0,
+            Datum::Interval(i) => {
+                (i128::from(i.months) * 30 + i128::from(i.days)) * MICROS_PER_DAY + i128::from(i.micros) < 0
+            }
+            _ => number.is_some_and(|n| n < 0),
+        };
+        if below_zero {
             return Err(negative());
         }
         match (key, &value, number) {
-            (Some(ty @ (PgType::Int2 | PgType::Int4 | PgType::Int8)), _, Some(n)) => {
-                ScalarValue::Int64(Some(n)).cast_to(&arrow_type(ty)).map_err(|_| Error::out_of_range("frame offset"))
-            }
-            (Some(PgType::Float4), Datum::Float8(v), _) => Ok(ScalarValue::Float32(Some(*v as f32))),
-            (Some(PgType::Float8), Datum::Float8(v), _) => Ok(ScalarValue::Float64(Some(*v))),
+            // No two keys are further apart.
+            (Some(PgType::Int2 | PgType::Int4), _, Some(n)) => Ok(ScalarValue::Int64(Some(n.min(1 << 32)))),
+            (Some(PgType::Int8), _, Some(n)) => Ok(ScalarValue::Int64(Some(n))),
+            (Some(PgType::Float4 | PgType::Float8), Datum::Float8(v), _) => Ok(ScalarValue::Float64(Some(*v))),
             (Some(PgType::Timestamp | PgType::TimestampTz | PgType::Date), Datum::Interval(i), _) => {
                 Ok(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(
                     i.months,
@@ -227,6 +261,23 @@ impl Lowerer<'_> {
             }
             _ => Err(Error::unsupported("RANGE with an offset for this type")),
         }
+    }
+}
+
+/// Whether the frame's ends are computed from the key that rows are ordered by.
+fn moves_keys(frame: Option<&WindowFrame>) -> bool {
+    frame.is_some_and(|frame| {
+        let offset = |bound: &FrameBound| matches!(bound, FrameBound::Preceding(_) | FrameBound::Following(_));
+        frame.units == FrameUnits::Range && (offset(&frame.start) || offset(&frame.end))
+    })
+}
+
+/// The type that keys of another one are moved as.
+fn moved_as(key: PgType) -> Option<PgType> {
+    match key {
+        PgType::Int2 | PgType::Int4 => Some(PgType::Int8),
+        PgType::Float4 => Some(PgType::Float8),
+        _ => None,
     }
 }
 
@@ -262,6 +313,7 @@ impl KeyColumns {
 }
 
 const NANOS_PER_MICRO: i64 = 1000;
+const MICROS_PER_DAY: i128 = 86_400_000_000;
 
 fn int8(n: i64) -> DfExpr {
     DfExpr::Literal(ScalarValue::Int64(Some(n)), None)
