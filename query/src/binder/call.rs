@@ -7,6 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
+use super::composite::bare_row;
 use super::hypothetical::is_hypothetical;
 use super::resolve::{Choice, choose};
 use super::scope::{Place, fold_ident, name_parts, name_span};
@@ -417,8 +418,11 @@ impl Binder<'_> {
             "row" => {
                 let mut fields = Vec::with_capacity(args.len());
                 for arg in args {
-                    let field = self.plain_arg(arg)?;
+                    let mut field = self.plain_arg(arg)?;
                     // `ROW(t.*)` has the fields of the row.
+                    if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)) = arg {
+                        field = bare_row(field);
+                    }
                     if let (FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)), ExprKind::Row(..)) =
                         (arg, &field.kind)
                     {

@@ -2,12 +2,13 @@
 
 use sqlparser::ast::{self, AccessExpr, Subscript};
 use sqlparser::tokenizer::Span;
-use stratos_types::{CastContext, ColumnType, Datum, Error, ErrorKind, PgType, Result};
+use stratos_types::{CastContext, ColumnType, Datum, Error, ErrorKind, FieldNames, PgType, Result, cast_kind};
 
 use super::Binder;
 use super::scope::{Place, fold_ident};
+use super::special::{all, is_null};
 use crate::functions::RECORD_FIELD;
-use crate::ir::{ColumnId, Expr, ExprKind};
+use crate::ir::{CaseBranch, ColumnId, Expr, ExprKind};
 
 pub(crate) fn is_row(e: &ast::Expr) -> bool {
     match e {
@@ -16,6 +17,42 @@ pub(crate) fn is_row(e: &ast::Expr) -> bool {
         ast::Expr::Function(f) => super::call::is_row_constructor(f),
         _ => false,
     }
+}
+
+/// A row that is NULL as a whole where all of its fields are: that of a table in a row to which an outer join found none of it.
+pub(super) fn row_or_null(fields: Vec<Expr>, names: FieldNames) -> Expr {
+    let when = all_null(&fields);
+    let then = Expr::literal(Datum::Null, PgType::Record);
+    let row = Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() };
+    let kind = ExprKind::Case { branches: vec![CaseBranch { when, then }], otherwise: Some(Box::new(row)) };
+    Expr { kind, ty: PgType::Record.into() }
+}
+
+fn all_null(fields: &[Expr]) -> Expr {
+    all(fields.iter().cloned().map(is_null).collect())
+}
+
+/// The row in [`row_or_null`], for whoever looks at its fields one by one; anything else as it is.
+pub(super) fn bare_row(expr: Expr) -> Expr {
+    match expr.kind {
+        ExprKind::Case { branches, otherwise: Some(row) } if is_row_or_null(&branches, &row) => *row,
+        kind => Expr { kind, ty: expr.ty },
+    }
+}
+
+fn is_row_or_null(branches: &[CaseBranch], row: &Expr) -> bool {
+    match (branches, &row.kind) {
+        ([CaseBranch { when, then }], ExprKind::Row(fields, Some(_))) => {
+            matches!(then.kind, ExprKind::Literal(Datum::Null)) && when.same(&all_null(fields))
+        }
+        _ => false,
+    }
+}
+
+/// Texts as an array.
+pub(super) fn text_array(items: Vec<Expr>) -> Expr {
+    let ty = PgType::Text.array().unwrap_or(PgType::Text);
+    Expr { kind: ExprKind::Array(items), ty: ty.into() }
 }
 
 impl Binder<'_> {
@@ -47,6 +84,10 @@ impl Binder<'_> {
                     if stride.is_some() {
                         return Err(self.at(Error::unsupported("array slice with a stride"), span));
                     }
+                    if value.ty.ty == PgType::Jsonb {
+                        let bound = lower_bound.as_ref().or(upper_bound.as_ref());
+                        return Err(self.json_slice(bound.map_or(span, Place::place)));
+                    }
                     if value.ty.ty.element().is_none() {
                         return Err(self.not_subscriptable(value.ty.ty, span));
                     }
@@ -63,11 +104,8 @@ impl Binder<'_> {
                     slice
                 }
                 AccessExpr::Subscript(Subscript::Index { index }) if value.ty.ty == PgType::Jsonb => {
-                    let key = self.expr(index)?;
-                    let key = self.cast(key, PgType::Text.into(), index.place())?;
-                    let path = ExprKind::Array(vec![key]);
-                    let texts = PgType::Text.array().unwrap_or(PgType::Text);
-                    let path = Expr { kind: path, ty: texts.into() };
+                    let (key, _) = self.json_subscript(index)?;
+                    let path = text_array(vec![key]);
                     let place = self.position(span);
                     self.operator("#>", Some(value), path, place)?
                 }
@@ -102,6 +140,31 @@ impl Binder<'_> {
         self.at(Error::new(ErrorKind::DatatypeMismatch, message), span)
     }
 
+    pub(super) fn json_slice(&self, place: Span) -> Error {
+        self.at(Error::new(ErrorKind::DatatypeMismatch, "jsonb subscript does not support slices"), place)
+    }
+
+    /// A subscript of a jsonb value as a step of a path, and whether it is an integer.
+    pub(super) fn json_subscript(&mut self, index: &ast::Expr) -> Result<(Expr, bool)> {
+        let at = index.place();
+        let index = self.expr(index)?;
+        let from = index.ty.ty;
+        let becomes = |to: PgType| cast_kind(from, to) == Some(CastContext::Implicit);
+        let (integer, text) = match from {
+            PgType::Unknown => (false, true),
+            _ => (becomes(PgType::Int4), becomes(PgType::Text)),
+        };
+        if integer == text {
+            let hint = match integer {
+                true => "jsonb subscript must be coercible to only one type, integer or text.",
+                false => "jsonb subscript must be coercible to either integer or text.",
+            };
+            let error = Error::new(ErrorKind::DatatypeMismatch, format!("subscript type {from} is not supported"));
+            return Err(self.at(error.with_hint(hint), at));
+        }
+        Ok((self.cast(index, PgType::Text.into(), at)?, integer))
+    }
+
     /// A subscript of an array, or a bound of a slice.
     pub(super) fn subscript(&mut self, index: &ast::Expr) -> Result<Expr> {
         let at = index.place();
@@ -126,7 +189,7 @@ impl Binder<'_> {
             };
             return fields.iter().zip(0..).map(field).collect();
         }
-        match value.kind {
+        match bare_row(value).kind {
             ExprKind::Row(fields, names) => Ok(fields
                 .into_iter()
                 .enumerate()
@@ -157,6 +220,7 @@ impl Binder<'_> {
         if value.ty.ty != PgType::Record {
             return;
         }
+        let value = &bare_row(value.clone());
         let fields = match &value.kind {
             ExprKind::Row(..) => self
                 .fields(value.clone(), Span::empty())

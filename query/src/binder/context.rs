@@ -68,6 +68,8 @@ pub struct BindContext {
     pub format: Arc<FormatOptions>,
     /// The query string that the statement's spans refer to, for positions in errors.
     pub source: Arc<SourceText>,
+    /// The statement comes with no values of parameters.
+    pub without_params: bool,
 }
 
 /// What a name in FROM can mean.
@@ -113,6 +115,7 @@ impl BindContext {
             database,
             format: Arc::new(FormatOptions::default()),
             source: source.unwrap_or_default(),
+            without_params: false,
         }
     }
 

@@ -1,7 +1,7 @@
-//! Assignment to parts of arrays: `SET a[1] = 5`, `SET a[2:3] = '{7,8}'`, `INSERT INTO t (a[1])`.
+//! Assignment to parts of arrays and jsonb values: `SET a[1] = 5`, `SET a[2:3] = '{7,8}'`, `SET j['k'][0] = '1'`, `INSERT INTO t (a[1])`.
 //!
 //! The parser knows only names as targets. So a target with subscripts is made a synthetic name before it reads the tokens, which
-//! holds the target's text. What is assigned to the column is then the whole array: what it was, with the part replaced.
+//! holds the target's text. What is assigned to the column is then the whole value: what it was, with the part replaced.
 
 use std::sync::Arc;
 
@@ -11,13 +11,14 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use stratos_types::{CastContext, ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
+use super::composite::text_array;
 use super::parse::parse_expr_at;
 use super::query::is_default;
 use super::rewrite::{keyword, name_length, word};
 use super::scope::{name_parts, name_span};
 use super::source::SourceText;
 use crate::catalog::Table;
-use crate::functions::{ARRAY_SET_ELEMENT, ARRAY_SET_SLICE};
+use crate::functions::{ARRAY_SET_ELEMENT, ARRAY_SET_SLICE, JSONB_SET_PART};
 use crate::ir::{Expr, ExprKind};
 
 /// Beginning of the synthetic name that carries the text of a target with subscripts.
@@ -57,6 +58,16 @@ fn column_list(tokens: &[TokenWithSpan]) -> Option<usize> {
             || matches!(keyword(token), Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE)
     };
     (tokens.get(list)?.token == Token::LParen && !begins_query(tokens.get(list + 1)?)).then_some(list)
+}
+
+/// Whether assignments begin with these tokens: SET is a name, too.
+fn assigns(tokens: &[TokenWithSpan]) -> bool {
+    let second = tokens.get(1).map(|token| &token.token);
+    match tokens.first().map(|token| &token.token) {
+        Some(Token::Word(_)) => matches!(second, Some(Token::Eq | Token::LBracket | Token::Period)),
+        Some(Token::LParen) => true,
+        _ => false,
+    }
 }
 
 /// Makes names of targets with subscripts.
@@ -103,10 +114,12 @@ pub(super) fn name_elements(tokens: Vec<TokenWithSpan>, source: &SourceText) -> 
                 depth = 0;
             }
             Token::Word(_) => match keyword(token) {
-                Keyword::SET => {
+                Keyword::SET if assigns(tokens.get(at + 1..).unwrap_or_default()) => {
                     lists.push(Targets { depth, enclosed: false });
                     begins = true;
                 }
+                // `IS DISTINCT FROM`
+                Keyword::FROM if out.last().is_some_and(|t| keyword(t) == Keyword::DISTINCT) => {}
                 Keyword::FROM | Keyword::WHERE | Keyword::RETURNING => {
                     lists.retain(|list| list.enclosed || list.depth < depth);
                 }
@@ -174,11 +187,11 @@ impl Binder<'_> {
         (given, given_place): (Expr, Span),
     ) -> Result<Expr> {
         let column = &table.columns[i];
+        if column.ty.ty == PgType::Jsonb {
+            return self.assign_json_part(&column.name, value, target, (given, given_place));
+        }
         let Some(element) = column.ty.ty.element() else {
-            return Err(match column.ty.ty {
-                PgType::Jsonb => self.at(Error::unsupported("assignment to a part of a jsonb value"), target.place),
-                ty => self.not_subscriptable(ty, target.place),
-            });
+            return Err(self.not_subscriptable(column.ty.ty, target.place));
         };
         let [AccessExpr::Subscript(subscript)] = target.subscripts.as_slice() else {
             return Err(self.at(Error::unsupported("array of more than one dimension"), target.place));
@@ -206,21 +219,54 @@ impl Binder<'_> {
                 (ARRAY_SET_SLICE, args)
             }
         };
+        let given = self.assigned_part(&column.name, part, target, (given, given_place))?;
+        self.call_of_parts(name, [value, given].into_iter().chain(args).collect(), column.ty)
+    }
+
+    /// The same of a jsonb value.
+    fn assign_json_part(&mut self, column: &str, value: Expr, target: &Target, given: (Expr, Span)) -> Result<Expr> {
+        let mut path = Vec::with_capacity(target.subscripts.len());
+        let mut first_is_integer = false;
+        for access in &target.subscripts {
+            match access {
+                AccessExpr::Subscript(Subscript::Index { index }) => {
+                    let (step, is_integer) = self.json_subscript(index)?;
+                    first_is_integer |= path.is_empty() && is_integer;
+                    path.push(step);
+                }
+                AccessExpr::Subscript(Subscript::Slice { .. }) => return Err(self.json_slice(target.place)),
+                AccessExpr::Dot(_) => {
+                    return Err(self.at(Error::unsupported("this target of an assignment"), target.place));
+                }
+            }
+        }
+        let given = self.assigned_part(column, PgType::Jsonb.into(), target, given)?;
+        let array = Expr::literal(Datum::Bool(first_is_integer), PgType::Bool);
+        self.call_of_parts(JSONB_SET_PART, vec![value, given, text_array(path), array], PgType::Jsonb.into())
+    }
+
+    /// What a part is given, as the type that it has.
+    fn assigned_part(
+        &mut self,
+        column: &str,
+        part: ColumnType,
+        target: &Target,
+        (given, place): (Expr, Span),
+    ) -> Result<Expr> {
         let from = given.ty.ty;
-        let given = self.coerce(given, part, CastContext::Assignment, false, given_place)?.ok_or_else(|| {
-            let error = Error::new(
-                ErrorKind::DatatypeMismatch,
-                format!(
-                    "subscripted assignment to \"{}\" requires type {} but expression is of type {from}",
-                    column.name, part.ty
-                ),
-            );
+        self.coerce(given, part, CastContext::Assignment, false, place)?.ok_or_else(|| {
+            let to = part.ty;
+            let message =
+                format!("subscripted assignment to \"{column}\" requires type {to} but expression is of type {from}");
+            let error = Error::new(ErrorKind::DatatypeMismatch, message);
             self.at(error.with_hint("You will need to rewrite or cast the expression."), target.place)
-        })?;
+        })
+    }
+
+    fn call_of_parts(&self, name: &str, args: Vec<Expr>, ty: ColumnType) -> Result<Expr> {
         let function = self.cx.registry.functions(name).into_iter().next();
-        let function = function.ok_or_else(|| Error::internal("no function that sets elements"))?;
-        let args = [value, given].into_iter().chain(args).collect();
-        Ok(Expr { kind: ExprKind::Call { function, args }, ty: column.ty })
+        let function = function.ok_or_else(|| Error::internal("no function that sets parts"))?;
+        Ok(Expr { kind: ExprKind::Call { function, args }, ty })
     }
 
     /// 0A000 for `SET a[1] = DEFAULT`.

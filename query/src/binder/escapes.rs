@@ -1,22 +1,29 @@
-//! Strings with escapes that the tokenizer gives up at: surrogate pairs, and bytes that only together are a character.
+//! Strings with escapes that the tokenizer gives up at: surrogate pairs, and bytes that only together are a character. And those
+//! that go on in another line, where escapes are escapes too.
 
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 use stratos_types::{Result, utf8};
 
 use super::parse::token_error;
 use super::source::SourceText;
 use crate::dialect::StratosDialect;
 
+/// How often the rest of a text is read anew because of what its strings go on with.
+const REREADS_MAX: usize = 1000;
+
 /// The tokens of a text.
 ///
 /// # Errors
 /// 42601 where no token can be read, 22021 of escapes whose bytes are no text.
-pub(super) fn tokens(source: &SourceText) -> Result<Vec<TokenWithSpan>> {
+pub(crate) fn tokens(source: &SourceText) -> Result<Vec<TokenWithSpan>> {
     let dialect = StratosDialect::default();
     let text = source.text();
     let mut tokens = Vec::new();
     // Where reading goes on.
     let (mut from, mut start) = (0, Location { line: 1, column: 1 });
+    // Tokens before it are not looked at again.
+    let mut seen = 0;
+    let mut rereads = 0;
     loop {
         let rest = text.get(from..).unwrap_or("");
         let mut read = Vec::new();
@@ -29,6 +36,15 @@ pub(super) fn tokens(source: &SourceText) -> Result<Vec<TokenWithSpan>> {
                 ..token
             }));
         }
+        if let Some(next) = join_continued(&mut tokens, seen, source)? {
+            rereads += 1;
+            if rereads > REREADS_MAX {
+                return Err(super::parse::too_complex());
+            }
+            (from, start, seen) = (next.0, next.1, tokens.len().saturating_sub(1));
+            continue;
+        }
+        seen = tokens.len();
         let Err(error) = ended else { return Ok(tokens) };
         let at = behind(start, error.location);
         // The tokenizer finds no operator in `@-`: two parts of one, which are put together later.
@@ -46,13 +62,83 @@ pub(super) fn tokens(source: &SourceText) -> Result<Vec<TokenWithSpan>> {
             return Err(wrong);
         }
         let value = utf8(&value)?.to_owned();
-        let end = text.get(byte..byte + length).unwrap_or("").chars().fold(at, |place, c| match c {
-            '\n' => Location { line: place.line + 1, column: 1 },
-            _ => Location { line: place.line, column: place.column + 1 },
-        });
+        let end = end_of(text.get(byte..byte + length).unwrap_or(""), at);
         tokens.push(TokenWithSpan { token: Token::EscapedStringLiteral(value), span: Span::new(at, end) });
         (from, start) = (byte + length, end);
     }
+}
+
+/// Where a text ends that begins there.
+fn end_of(text: &str, start: Location) -> Location {
+    text.chars().fold(start, |place, c| match c {
+        '\n' => Location { line: place.line + 1, column: 1 },
+        _ => Location { line: place.line, column: place.column + 1 },
+    })
+}
+
+/// Makes each `E'…'` that goes on in another line one token: the tokenizer takes what goes on for a string without escapes.
+/// Where that was read to another end, the tokens from there on are dropped, and the place is given where reading goes on.
+fn join_continued(
+    tokens: &mut Vec<TokenWithSpan>,
+    seen: usize,
+    source: &SourceText,
+) -> Result<Option<(usize, Location)>> {
+    let mut begun = None;
+    let mut newline = false;
+    for at in seen..tokens.len() {
+        match &tokens[at].token {
+            Token::EscapedStringLiteral(_) => (begun, newline) = (Some(at), false),
+            Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => newline = true,
+            Token::Whitespace(_) => {}
+            Token::SingleQuotedString(_) => {
+                let (place, end) = (tokens[at].span.start, tokens[at].span.end);
+                match begun {
+                    Some(first) if newline => match take_up(tokens, first, place, source)? {
+                        None => return Err(super::parse::near(source, &tokens[at])),
+                        Some((_, behind)) if behind == end => {
+                            tokens[at].token = Token::Whitespace(Whitespace::Space);
+                        }
+                        next => {
+                            tokens.truncate(first + 1);
+                            return Ok(next);
+                        }
+                    },
+                    _ => begun = None,
+                }
+                newline = false;
+            }
+            _ => begun = None,
+        }
+    }
+    // What was read to no end is no token: it begins behind the last one.
+    match (begun, tokens.last().map(|token| token.span.end)) {
+        (Some(first), Some(place)) if newline => {
+            let next = take_up(tokens, first, place, source)?;
+            if next.is_some() {
+                tokens.truncate(first + 1);
+            }
+            Ok(next)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Puts what goes on at a place behind the string of a token, and tells where it ends; none where no string goes on there.
+fn take_up(
+    tokens: &mut [TokenWithSpan],
+    first: usize,
+    place: Location,
+    source: &SourceText,
+) -> Result<Option<(usize, Location)>> {
+    let Some(byte) = source.byte_at(place) else { return Ok(None) };
+    let rest = source.text().get(byte..).unwrap_or("");
+    // One without an end is reported as any other.
+    let Some((value, length)) = literal(rest) else { return Ok(None) };
+    let value = utf8(&value)?.to_owned();
+    if let Some(Token::EscapedStringLiteral(text)) = tokens.get_mut(first).map(|token| &mut token.token) {
+        text.push_str(&value);
+    }
+    Ok(Some((byte + length, end_of(rest.get(..length).unwrap_or(""), place))))
 }
 
 /// A place of the text that begins at `start`, in the whole text.
@@ -66,7 +152,13 @@ fn behind(start: Location, at: Location) -> Location {
 /// The bytes that the `E'…'` at the beginning stands for, and how many bytes it takes; none where it has no end, or an escape
 /// in it is none.
 fn string(text: &str) -> Option<(Vec<u8>, usize)> {
-    let mut rest = text.strip_prefix(['e', 'E'])?.strip_prefix('\'')?;
+    let (value, length) = literal(text.strip_prefix(['e', 'E'])?)?;
+    Some((value, length + 1))
+}
+
+/// The same of what stands behind the letter.
+fn literal(text: &str) -> Option<(Vec<u8>, usize)> {
+    let mut rest = text.strip_prefix('\'')?;
     let mut bytes = Vec::new();
     let mut high: Option<u32> = None;
     loop {
@@ -148,6 +240,20 @@ mod tests {
         ] {
             assert_eq!(read(written), [(Token::EscapedStringLiteral(meant.into()), 1, 1)], "{written}");
         }
+    }
+
+    #[test]
+    fn escapes_count_in_the_next_line_too() {
+        for (written, meant) in [
+            ("E'a'\n'b\\n'", "ab\n"),
+            ("E'a' -- c\n  'b\\'c' \n'\\t''d'", "ab'c\t'd"),
+            ("E'\\xC3\\xA9'\n'b'\n'\\x41'", "ébA"),
+        ] {
+            let (expr, _) = parse_expr(written).unwrap();
+            let sqlparser::ast::Expr::Value(value) = expr else { panic!("{expr}") };
+            assert_eq!(value.value, sqlparser::ast::Value::EscapedStringLiteral(meant.into()), "{written}");
+        }
+        assert_eq!(read("E'a'\n'\\'' b\n c").last(), Some(&(Token::make_word("c", None), 3, 2)));
     }
 
     #[test]

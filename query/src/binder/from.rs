@@ -189,6 +189,16 @@ impl Binder<'_> {
             None if kind != JoinKind::Inner => Some(Expr::literal(stratos_types::Datum::Bool(true), PgType::Bool)),
             other => other,
         };
+        let left_tables = left.scope.tables.len();
+        let (left_missing, right_missing) = match kind {
+            JoinKind::Inner => (false, false),
+            JoinKind::Left => (false, true),
+            JoinKind::Right => (true, false),
+            JoinKind::Full => (true, true),
+        };
+        for (at, table) in tables.iter_mut().enumerate() {
+            table.missing |= if at < left_tables { left_missing } else { right_missing };
+        }
         Ok(FromItem {
             rel: Rel::Join { left: Box::new(left.rel), right: Box::new(right.rel), kind, on, lateral },
             scope: Scope { tables, star },
@@ -451,6 +461,7 @@ impl Binder<'_> {
                     table: None,
                     system: Some(table.oid()),
                     scalar: false,
+                    missing: false,
                     out_of_reach: false,
                 };
                 (Rel::SystemScan { table, columns }, scope)

@@ -66,6 +66,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 pub use context::{BindContext, Builtins, Registry, Relation, SystemTables};
 pub(crate) use creation::{LIKE_MARKER, NAME_ONLY, data_wanted, executed, replace_query};
 pub use cursor_statement::{CursorMove, Movement};
+pub(crate) use escapes::tokens as written_tokens;
 pub(crate) use expr::undefined_collation;
 pub use maintenance::Maintenance;
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
@@ -89,6 +90,9 @@ use with::CteBinding;
 const MAX_DEPTH: usize = 1_000;
 /// `$n` goes to this; the protocol counts parameters in 16 bits.
 const MAX_PARAMS: usize = 65_535;
+/// How often subqueries are bound, beyond the bytes of the statement: what a row is compared with is bound several times, and so
+/// is each that stands in another.
+const MAX_SUBQUERIES: usize = 10_000;
 
 /// Which clause is being bound, for the errors about what may not stand there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +194,8 @@ pub(crate) struct Binder<'a> {
     pub levels: Vec<Level>,
     pub ctes: Vec<CteBinding>,
     pub depth: usize,
+    /// Subqueries that were bound, one that is bound several times as often.
+    subqueries: usize,
     /// `set_config` was called further left.
     pub sets_config: bool,
     /// Names and types of the fields of columns that hold composite values, where they are known.
@@ -378,6 +384,7 @@ impl<'a> Binder<'a> {
             levels: Vec::new(),
             ctes: Vec::new(),
             depth: 0,
+            subqueries: 0,
             sets_config: false,
             composites: HashMap::new(),
             strings: None,
@@ -450,7 +457,7 @@ impl<'a> Binder<'a> {
     /// `$n`.
     pub(crate) fn param(&mut self, text: &str, span: Span) -> Result<Expr> {
         let number: usize = text.strip_prefix('$').and_then(|n| n.parse().ok()).unwrap_or(0);
-        if number == 0 || number > MAX_PARAMS {
+        if number == 0 || number > MAX_PARAMS || self.cx.without_params {
             return Err(
                 self.at(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {text}")), span)
             );
@@ -481,6 +488,7 @@ impl<'a> Binder<'a> {
             table: Some(Arc::clone(table)),
             system: None,
             scalar: false,
+            missing: false,
             out_of_reach: false,
         };
         (scope, ids)

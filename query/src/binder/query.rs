@@ -208,6 +208,7 @@ impl Binder<'_> {
             table: None,
             system: None,
             scalar: false,
+            missing: false,
             out_of_reach: false,
         });
         self.levels.push(Level { scope, clause: Some(Clause::OrderBy), ..Level::default() });

@@ -1,11 +1,12 @@
 //! Where a recursive query may refer to itself: once, in the second term of its UNION, and not where rows of the last round
 //! could be lost (Postgres's `checkWellFormedRecursion`).
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     self, Ident, JoinOperator, ObjectNamePart, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor,
-    TableWithJoins,
+    TableWithJoins, Visit,
 };
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
@@ -34,6 +35,80 @@ struct Search<'n> {
 /// Said with the place of the reference.
 struct Misplaced(String, Span);
 
+/// Looks at all references to the name, apart from those that mean another query of that name.
+struct References<'s, 'n> {
+    search: &'s mut Search<'n>,
+    within: Within,
+    /// Queries around that define one.
+    hidden: usize,
+}
+
+impl ast::Visitor for References<'_, '_> {
+    type Break = Misplaced;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Misplaced> {
+        self.hidden += usize::from(self.search.hides(query));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Misplaced> {
+        self.hidden -= usize::from(self.search.hides(query));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<Misplaced> {
+        if self.hidden > 0 {
+            return ControlFlow::Continue(());
+        }
+        match self.search.reference(relation, self.within) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(misplaced) => ControlFlow::Break(misplaced),
+        }
+    }
+}
+
+/// The names that a query refers to, apart from those that it defines itself.
+#[derive(Default)]
+struct NamesIn {
+    /// What queries around define.
+    hidden: Vec<String>,
+    found: HashSet<String>,
+}
+
+impl ast::Visitor for NamesIn {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.hidden.extend(defined(query).map(|cte| fold_ident(&cte.alias.name)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.hidden.truncate(self.hidden.len().saturating_sub(defined(query).count()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<()> {
+        if let [ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
+            let name = fold_ident(ident);
+            if !self.hidden.contains(&name) {
+                self.found.insert(name);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The queries that a query defines for itself.
+fn defined(query: &Query) -> impl Iterator<Item = &ast::Cte> {
+    query.with.iter().flat_map(|with| &with.cte_tables)
+}
+
+/// Whether a query refers to that name.
+pub(super) fn mentions(body: &SetExpr, name: &str) -> bool {
+    Search { name, found: 0 }.operands(body, Within::Subquery).is_err()
+}
+
 impl Search<'_> {
     fn reference(&mut self, name: &ast::ObjectName, within: Within) -> Result<(), Misplaced> {
         let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return Ok(()) };
@@ -61,26 +136,21 @@ impl Search<'_> {
     /// What is no FROM list: a query in it is an operand.
     fn operands<N: ast::Visit>(&mut self, node: &N, within: Within) -> Result<(), Misplaced> {
         let within = if matches!(within, Within::Recursive) { Within::Subquery } else { within };
-        let flow = ast::visit_relations(node, |relation| match self.reference(relation, within) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(misplaced) => ControlFlow::Break(misplaced),
-        });
-        match flow {
+        match node.visit(&mut References { search: self, within, hidden: 0 }) {
             ControlFlow::Break(misplaced) => Err(misplaced),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
 
     fn hides(&self, query: &Query) -> bool {
-        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-        tables.into_iter().any(|cte| fold_ident(&cte.alias.name) == self.name)
+        defined(query).any(|cte| fold_ident(&cte.alias.name) == self.name)
     }
 
     fn query(&mut self, query: &Query, within: Within) -> Result<(), Misplaced> {
         if self.hides(query) {
             return Ok(());
         }
-        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+        for cte in defined(query) {
             self.query(&cte.query, within)?;
         }
         self.body(&query.body, within)?;
@@ -161,12 +231,11 @@ impl Binder<'_> {
         if !with.recursive {
             return Ok(());
         }
-        self.refuse_circles(with)?;
         for cte in &with.cte_tables {
             let name = fold_ident(&cte.alias.name);
             let mut search = Search { name: &name, found: 0 };
             // Any reference at all makes it recursive.
-            if search.operands(&cte.query, Within::Subquery).is_ok() || search.hides(&cte.query) {
+            if search.operands(&*cte.query, Within::Subquery).is_ok() {
                 continue;
             }
             let SetExpr::SetOperation { left, op: SetOperator::Union, right, .. } = &*cte.query.body else {
@@ -181,24 +250,44 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// 0A000 where queries refer to each other in a circle.
-    fn refuse_circles(&self, with: &ast::With) -> Result<()> {
-        let names: Vec<String> = with.cte_tables.iter().map(|cte| fold_ident(&cte.alias.name)).collect();
-        let refers = |from: usize, to: usize| {
-            from != to
-                && Search { name: &names[to], found: 0 }
-                    .operands(&with.cte_tables[from].query, Within::Subquery)
-                    .is_err()
-        };
-        let mut left: Vec<usize> = (0..names.len()).collect();
-        // What refers to nothing that is left is bound; then what refers to that, and so on.
-        while let Some(at) = left.iter().position(|from| !left.iter().any(|to| refers(*from, *to))) {
-            left.remove(at);
+    /// The order in which the queries of a WITH are bound, each behind those that it refers to: as they are written, or with
+    /// RECURSIVE, by which a query may refer to later ones.
+    ///
+    /// # Errors
+    /// 0A000 where they refer to each other in a circle.
+    pub(crate) fn binding_order(&self, with: &ast::With) -> Result<Vec<usize>> {
+        let count = with.cte_tables.len();
+        if !with.recursive {
+            return Ok((0..count).collect());
         }
-        match left.first() {
-            None => Ok(()),
+        let names: HashMap<String, usize> =
+            with.cte_tables.iter().enumerate().map(|(at, cte)| (fold_ident(&cte.alias.name), at)).collect();
+        // For each query, how many others it waits for, and which wait for it.
+        let mut waits = vec![0usize; count];
+        let mut awaited: Vec<Vec<usize>> = vec![Vec::new(); count];
+        for (at, cte) in with.cte_tables.iter().enumerate() {
+            let mut names_in = NamesIn::default();
+            let _ = cte.query.visit(&mut names_in);
+            for other in names_in.found.iter().filter_map(|name| names.get(name)).filter(|other| **other != at) {
+                waits[at] += 1;
+                awaited[*other].push(at);
+            }
+        }
+        let mut ready: BTreeSet<usize> = (0..count).filter(|at| waits[*at] == 0).collect();
+        let mut order = Vec::with_capacity(count);
+        while let Some(at) = ready.pop_first() {
+            order.push(at);
+            for behind in &awaited[at] {
+                waits[*behind] -= 1;
+                if waits[*behind] == 0 {
+                    ready.insert(*behind);
+                }
+            }
+        }
+        match (0..count).find(|at| waits[*at] > 0) {
+            None => Ok(order),
             Some(first) => {
-                let name: &Ident = &with.cte_tables[*first].alias.name;
+                let name: &Ident = &with.cte_tables[first].alias.name;
                 let message = "mutual recursion between WITH items is not implemented";
                 Err(self.at(Error::new(ErrorKind::FeatureNotSupported, message), name.span))
             }

@@ -29,6 +29,8 @@ pub(crate) const JOIN_ALIAS_MARKER: &str = "\u{1}as ";
 pub(crate) const DISTINCT_MARKER: &str = "\u{1}distinct";
 /// Name of the synthetic function that `FETCH FIRST (…) ROWS WITH TIES` makes of its count.
 pub(crate) const TIES_MARKER: &str = "\u{1}ties";
+/// Reserved words that are values without parentheses, and never with.
+const NEVER_CALLED: &[&str] = &["current_catalog", "current_date", "current_role", "current_user", "session_user"];
 /// Name of the relation that a parenthesised VALUES becomes; Postgres's own.
 const VALUES_NAME: &str = "*VALUES*";
 
@@ -288,6 +290,12 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>, source: &SourceText) -> Result
             (expression, statement_start) = (called, false);
             i += 1;
             continue;
+        }
+        if NEVER_CALLED.iter().any(|word| is_word(token, word))
+            && !matches!(out.last().map(|t| &t.token), Some(Token::Period))
+            && let Some(bracket) = next.filter(|t| t.token == Token::LParen)
+        {
+            return Err(super::parse::near(source, bracket));
         }
         match keyword(token) {
             _ if statement_start && is_word(token, "abort") => {

@@ -7,6 +7,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
+use super::composite::row_or_null;
 use super::rewrite::STAR_MARKER;
 use crate::catalog::Table;
 use crate::ir::{ColumnId, Expr, ExprKind};
@@ -87,6 +88,8 @@ pub(crate) struct ScopeTable {
     pub system: Option<u32>,
     /// A function's values, which its name stands for: not rows of one column.
     pub scalar: bool,
+    /// An outer join may have found no row of it.
+    pub missing: bool,
     /// In sight, but not to be referred to from here (a sibling of a subquery that is not LATERAL).
     pub out_of_reach: bool,
 }
@@ -94,7 +97,16 @@ pub(crate) struct ScopeTable {
 impl ScopeTable {
     /// What is no table of the catalog.
     pub fn of_columns(name: String, columns: Vec<ScopeColumn>) -> ScopeTable {
-        ScopeTable { name, schema: None, columns, table: None, system: None, scalar: false, out_of_reach: false }
+        ScopeTable {
+            name,
+            schema: None,
+            columns,
+            table: None,
+            system: None,
+            scalar: false,
+            missing: false,
+            out_of_reach: false,
+        }
     }
 }
 
@@ -131,7 +143,7 @@ impl Binder<'_> {
         for level in (0..self.levels.len()).rev() {
             let found = self.levels[level].scope.tables.iter().find(|t| t.name == name && !t.out_of_reach).cloned();
             if let Some(table) = found {
-                return Ok(self.whole_row(&table, span));
+                return self.whole_row(&table, span);
             }
         }
         Err(self.at(self.undefined_column(&name, None), span))
@@ -140,19 +152,22 @@ impl Binder<'_> {
     /// `t.*` as a value: the row as a whole.
     pub(crate) fn row_of(&mut self, name: &ObjectName) -> Result<Expr> {
         let table = self.find_table(&name_parts(name)?, name_span(name))?;
-        Ok(self.whole_row(&table, name_span(name)))
+        self.whole_row(&table, name_span(name))
     }
 
-    pub(crate) fn whole_row(&mut self, table: &ScopeTable, span: Span) -> Expr {
+    pub(crate) fn whole_row(&mut self, table: &ScopeTable, span: Span) -> Result<Expr> {
         let fields: Vec<Expr> = table.columns.iter().map(|c| c.expr.clone()).collect();
         for field in &fields {
             self.note_reference(field, span);
         }
         if let (true, [value]) = (table.scalar, fields.as_slice()) {
-            return value.clone();
+            return Ok(value.clone());
         }
         let names = table.columns.iter().map(|c| Arc::from(c.name.as_str())).collect();
-        Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() }
+        if table.missing && !fields.is_empty() {
+            return Ok(row_or_null(fields, names));
+        }
+        Ok(Expr { kind: ExprKind::Row(fields, Some(names)), ty: PgType::Record.into() })
     }
 
     fn find_unqualified(&mut self, name: &str, span: Span) -> Result<Option<Expr>> {
@@ -208,7 +223,7 @@ impl Binder<'_> {
         let qualifier: Vec<String> = qualifier.iter().map(fold_ident).collect();
         let table = self.find_table(&qualifier, span)?;
         if last.value == STAR_MARKER {
-            return Ok(self.whole_row(&table, span));
+            return self.whole_row(&table, span);
         }
         let mut found = table.columns.iter().filter(|c| c.name == column);
         match (found.next(), found.next()) {

@@ -24,7 +24,17 @@ pub(super) fn without_space(tokens: Vec<TokenWithSpan>, source: &SourceText) -> 
             Token::SingleQuotedString(_) | Token::Word(Word { quote_style: Some(_), .. })
                 if unicode::is_prefix(&out, &token) =>
             {
+                let mut token = token;
                 newline = skip_space(&mut tokens);
+                // A string goes on in the next line.
+                while let (true, Token::SingleQuotedString(text)) = (newline, &mut token.token)
+                    && let Some(more) = tokens.next_if(|next| matches!(next.token, Token::SingleQuotedString(_)))
+                {
+                    if let Token::SingleQuotedString(more) = more.token {
+                        text.push_str(&more);
+                    }
+                    newline = skip_space(&mut tokens);
+                }
                 let escape = match tokens.next_if(|next| is_word(next, "uescape")) {
                     Some(_) => {
                         skip_space(&mut tokens);

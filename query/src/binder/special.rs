@@ -7,6 +7,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
+use super::composite::bare_row;
 use super::composite::is_row;
 use super::expr::not;
 use super::operator::symbol;
@@ -18,7 +19,7 @@ use crate::ir::{Expr, ExprKind, OutputColumn, Quantifier, Rel, SubqueryKind};
 /// The two sides of a row comparison, column by column, with places for errors.
 pub(crate) type RowPairs = Vec<(Expr, Expr)>;
 
-fn all(mut terms: Vec<Expr>) -> Expr {
+pub(super) fn all(mut terms: Vec<Expr>) -> Expr {
     if terms.len() == 1 {
         return terms.remove(0);
     }
@@ -32,7 +33,7 @@ fn any(mut terms: Vec<Expr>) -> Expr {
     Expr { kind: ExprKind::Or(terms), ty: PgType::Bool.into() }
 }
 
-fn is_null(expr: Expr) -> Expr {
+pub(super) fn is_null(expr: Expr) -> Expr {
     Expr { kind: ExprKind::IsNull(Box::new(expr)), ty: PgType::Bool.into() }
 }
 
@@ -40,7 +41,7 @@ impl Binder<'_> {
     /// `IS [NOT] NULL`; of a row: all fields null, or none.
     pub(crate) fn null_test(&mut self, inner: &ast::Expr, null: bool) -> Result<Expr> {
         let expr = self.expr(inner)?;
-        let expr = self.of_any_type(expr, inner.place())?;
+        let expr = bare_row(self.of_any_type(expr, inner.place())?);
         match expr.kind {
             ExprKind::Row(fields, _) => {
                 Ok(all(fields.into_iter().map(|f| if null { is_null(f) } else { not(is_null(f)) }).collect()))
@@ -181,11 +182,22 @@ impl Binder<'_> {
                 }
                 Ok(Some(fields))
             }
-            other => match self.expr(other)?.kind {
-                ExprKind::Row(fields, _) => Ok(Some(fields)),
-                _ => Ok(None),
-            },
+            ast::Expr::Function(function) if super::call::is_row_constructor(function) => {
+                match super::call::row_items(function) {
+                    Ok(items) => items.into_iter().map(|item| self.expr(item)).collect::<Result<_>>().map(Some),
+                    // `ROW(t.*)`
+                    Err(_) => self.fields_of_row(e),
+                }
+            }
+            other => self.fields_of_row(other),
         }
+    }
+
+    fn fields_of_row(&mut self, e: &ast::Expr) -> Result<Option<Vec<Expr>>> {
+        Ok(match bare_row(self.expr(e)?).kind {
+            ExprKind::Row(fields, _) => Some(fields),
+            _ => None,
+        })
     }
 
     /// `(a, b) < (c, d)`, by the first fields that differ.
@@ -342,6 +354,10 @@ impl Binder<'_> {
 
     /// A subquery as an expression: its relation, and its columns.
     pub(crate) fn subquery(&mut self, query: &ast::Query) -> Result<(Rel, Vec<OutputColumn>)> {
+        self.subqueries += 1;
+        if self.subqueries > super::MAX_SUBQUERIES + self.cx.source.text().len() {
+            return Err(super::too_complex());
+        }
         let rel = self.query(query, true)?;
         let columns = rel.output();
         Ok((rel, columns))

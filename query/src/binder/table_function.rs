@@ -159,6 +159,11 @@ impl Binder<'_> {
                 span,
             ));
         }
+        // Several arrays side by side are for FROM alone.
+        if name == "unnest" && args.len() != 1 {
+            let types: Vec<PgType> = args.iter().map(|arg| arg.ty.ty).collect();
+            return Err(self.undefined_function(name, &types, span));
+        }
         let call = self.table_call(name, args, span)?;
         let single = call.columns.len() == 1;
         let named = |column: String| if single { name.to_owned() } else { column };

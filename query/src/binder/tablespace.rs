@@ -22,8 +22,11 @@ pub(super) fn settle_tablespaces(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<T
         let token = &tokens[at];
         let first = std::mem::replace(&mut start, token.token == Token::SemiColon);
         if first {
-            let unique = tokens.get(at + 1).is_some_and(|next| keyword(next) == Keyword::UNIQUE);
-            let object = tokens.get(at + 1 + usize::from(unique)).map_or(Keyword::NoKeyword, keyword);
+            let kind = |token: &&TokenWithSpan| {
+                matches!(keyword(token), Keyword::UNIQUE | Keyword::TEMP | Keyword::TEMPORARY | Keyword::LOCAL)
+            };
+            let kinds = tokens.iter().skip(at + 1).take_while(kind).count();
+            let object = tokens.get(at + 1 + kinds).map_or(Keyword::NoKeyword, keyword);
             creates = keyword(token) == Keyword::CREATE && matches!(object, Keyword::TABLE | Keyword::INDEX);
             depth = 0;
         }

@@ -5,6 +5,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::Binder;
+use super::composite::bare_row;
 use super::rewrite::STAR_MARKER;
 use super::scope::{Place, ScopeColumn, fold_ident, name_parts, name_span};
 use super::types::column_type;
@@ -86,7 +87,8 @@ impl Binder<'_> {
     }
 
     fn target(&self, name: String, expr: Expr, span: Span) -> Target {
-        let origin = match expr.kind {
+        let bare = matches!(expr.kind, ExprKind::Case { .. }).then(|| bare_row(expr.clone()));
+        let origin = match bare.as_ref().unwrap_or(&expr).kind {
             ExprKind::Column(id) => self
                 .levels
                 .iter()

@@ -195,3 +195,14 @@ fn deep_statements_are_refused_or_bound() {
     assert!(run(format!("select 1{}", " union all select 1".repeat(400))).starts_with("Union"));
     assert!(run(format!("select {}1", "- ".repeat(3000))).starts_with(deep));
 }
+
+/// Rows that are looked for in subqueries are compared in several ways, and so is what is looked for in these.
+#[test]
+fn rows_in_subqueries_are_bound_a_bounded_number_of_times() {
+    let nested = |depth: usize| {
+        let condition = (0..depth).fold("true".to_owned(), |inner, _| format!("(1, 2) in (select 1, 2 where {inner})"));
+        show(&format!("select 1 where {condition}"))
+    };
+    assert!(nested(5).starts_with("Project"));
+    assert!(nested(40).starts_with("StatementTooComplex"));
+}

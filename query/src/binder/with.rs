@@ -8,6 +8,7 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
 use super::query::Tail;
+use super::recursion::mentions;
 use super::scope::fold_ident;
 use crate::ir::{ColumnId, Cte, Expr, OutputColumn, Rel, StatementKind};
 
@@ -53,9 +54,10 @@ impl Binder<'_> {
     /// Binds the definitions and brings them into sight.
     pub(crate) fn with_clause(&mut self, with: &ast::With) -> Result<Vec<Cte>> {
         let ast::With { with_token: _, recursive, cte_tables } = with;
+        let order = self.binding_order(with)?;
         self.check_recursion(with)?;
         let mut ctes: Vec<Cte> = Vec::with_capacity(cte_tables.len());
-        for cte in cte_tables {
+        for cte in order.into_iter().filter_map(|at| cte_tables.get(at)) {
             let name = fold_ident(&cte.alias.name);
             if ctes.iter().any(|c| c.name == name) {
                 return Err(self.at(
@@ -234,19 +236,4 @@ fn refuse_tail(binder: &Binder<'_>, query: &ast::Query, span: Span) -> Result<()
         None if query.fetch.is_some() => refuse("LIMIT", span),
         None => Ok(()),
     }
-}
-
-/// Whether a query body names a table so anywhere.
-fn mentions(body: &SetExpr, name: &str) -> bool {
-    let mut found = false;
-    let _ = ast::visit_relations(body, |relation| {
-        if let [ast::ObjectNamePart::Identifier(ident)] = relation.0.as_slice()
-            && fold_ident(ident) == name
-        {
-            found = true;
-            return std::ops::ControlFlow::Break(());
-        }
-        std::ops::ControlFlow::<()>::Continue(())
-    });
-    found
 }

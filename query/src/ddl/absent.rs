@@ -1,6 +1,6 @@
 //! DROP of what cannot exist here: nothing is there to be dropped, whatever the name.
 
-use sqlparser::ast::ObjectName;
+use sqlparser::ast::{self, ObjectName};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use stratos_types::{Error, ErrorKind, PgType, Result};
@@ -91,13 +91,33 @@ fn argument_list(parser: &mut Parser<'_>) -> Result<String, ParserError> {
         if accept(parser, &Token::Mul) {
             types.push("*".to_owned());
         } else {
-            let ty = parser.parse_data_type()?;
+            let ty = argument_type(parser)?;
             types.push(super::column_type(&ty).map_or_else(|_| ty.to_string().to_lowercase(), |ty| ty.ty.to_string()));
         }
         if accept(parser, &Token::RParen) {
             return Ok(types.join(", "));
         }
         parser.expect_token(&Token::Comma)?;
+    }
+}
+
+/// `[IN | OUT | INOUT | VARIADIC] [name] type`
+fn argument_type(parser: &mut Parser<'_>) -> Result<ast::DataType, ParserError> {
+    let _ = ["in", "out", "inout", "variadic"].iter().any(|mode| accept_words(parser, &[mode]));
+    // A type may have several words, of which the first could be a name.
+    let alone = parser.maybe_parse(|parser| {
+        let ty = parser.parse_data_type()?;
+        match parser.peek_token_ref().token {
+            Token::Comma | Token::RParen => Ok(ty),
+            _ => parser.expected_ref("a type", parser.peek_token_ref()),
+        }
+    })?;
+    match alone {
+        Some(ty) => Ok(ty),
+        None => {
+            parser.parse_identifier()?;
+            parser.parse_data_type()
+        }
     }
 }
 

@@ -1,18 +1,18 @@
 //! Places in a statement that the syntax tree does not keep: where a clause begins that has no name of its own.
 
 use sqlparser::ast::Ident;
-use sqlparser::tokenizer::{Location, Token, Tokenizer};
+use sqlparser::tokenizer::{Location, Token};
 use stratos_types::{Error, ErrorKind};
 
 use super::Ddl;
-use crate::dialect::StratosDialect;
+use crate::binder::{SourceText, written_tokens};
 
 /// The words and marks of a statement with their places.
 struct Words(Vec<(String, Location)>);
 
 impl Words {
     fn of(text: &str) -> Words {
-        let tokens = Tokenizer::new(&StratosDialect::default(), text).tokenize_with_location().unwrap_or_default();
+        let tokens = written_tokens(&SourceText::new(text)).unwrap_or_default();
         let kept = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).map(|token| {
             let text = match &token.token {
                 Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_lowercase(),
@@ -141,5 +141,7 @@ mod tests {
         assert_eq!(start.map(|at| words.0[at].1.column), Some(64));
         assert_eq!(words.list_around(last, &["unique"]), None);
         assert_eq!(words.list_around(4, &["primary", "key"]), None);
+        let behind = Words::of(r"select E'\xC3\xA9'; create table t ()");
+        assert!(behind.is(3, &["create", "table", "t", "("]));
     }
 }

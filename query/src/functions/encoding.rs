@@ -277,7 +277,11 @@ pub fn format(ctx: &EvalContext, types: &[PgType], a: &[Datum]) -> Result<Datum>
                 next = at + 1;
                 let given = match argument(at)? {
                     Datum::Null => 0,
-                    other => super::args::int4(other)?,
+                    Datum::Int4(width) => *width,
+                    other => {
+                        let text = eval::to_text(ctx, other, type_of(types, at))?;
+                        super::args::int4(&Datum::from_text(PgType::Int4.into(), &text, &ctx.format)?)?
+                    }
                 };
                 left |= given < 0;
                 width = Some(given.saturating_abs());

@@ -36,6 +36,7 @@ pub mod window;
 
 pub use arrays::{ARRAY_SET_ELEMENT, ARRAY_SET_SLICE, ARRAY_SLICE, RECORD_FIELD};
 pub use compare::compare;
+pub use jsons::JSONB_SET_PART;
 pub use limit::{LIMIT_COUNT, OFFSET_COUNT};
 pub(crate) use limit::{of_fair_length, while_planning};
 pub use registry::{BuiltIn, all, by_name, by_oid};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stratos_types::Result;
+use stratos_types::{Datum, Result};
 
 use super::expr::{
     AggregateCall, ColumnId, Expr, ExprKind, FrameBound, SortKey, SubqueryKind, WindowCall, WindowFunction,
@@ -217,10 +217,19 @@ fn all_same(a: &[Expr], b: &[Expr]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
 }
 
+/// Whether both are the same constant: NaN is itself, and the zeros are not each other.
+fn same_value(a: &Datum, b: &Datum) -> bool {
+    match (a, b) {
+        (Datum::Float4(a), Datum::Float4(b)) => a.to_bits() == b.to_bits(),
+        (Datum::Float8(a), Datum::Float8(b)) => a.to_bits() == b.to_bits(),
+        _ => a == b,
+    }
+}
+
 fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
     use ExprKind as K;
     match (a, b) {
-        (K::Literal(a), K::Literal(b)) => a == b,
+        (K::Literal(a), K::Literal(b)) => same_value(a, b),
         (K::Column(a), K::Column(b)) => a == b,
         (K::Param(a), K::Param(b)) => a == b,
         (K::Call { function, args }, K::Call { function: f, args: b }) => function == f && all_same(args, b),

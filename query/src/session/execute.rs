@@ -86,11 +86,21 @@ impl Session {
     ) -> Option<Result<StatementResult>> {
         let Action::Direct { program, .. } = &planned.action else { return None };
         self.counters.is(StatementKind::Select);
+        if let Err(error) = self.check_known(planned, params) {
+            return Some(Err(error));
+        }
         match self.rows_by_key(planned, program, params) {
             Ok(ByKey::Rows(rows)) => Some(Ok(rows_of(planned, rows))),
             Ok(ByKey::Failed(error)) => Some(Ok(failed(planned, error))),
             Ok(ByKey::TooMany | ByKey::Outdated) => None,
             Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn check_known(&self, planned: &Planned, params: &[Datum]) -> Result<()> {
+        match planned.known.is_empty() {
+            true => Ok(()),
+            false => planned.known.check(params, &self.eval_context(&planned.catalog)),
         }
     }
 
@@ -150,6 +160,7 @@ impl Session {
     ) -> Result<StatementResult> {
         let mut planned = planned;
         self.counters.is(kind_of(&planned.action));
+        self.check_known(&planned, &params)?;
         for _ in 0..REPLANS_MAX {
             let done = match &planned.action {
                 Action::Direct { program, general } => match (self.rows_by_key(&planned, program, &params)?, general) {

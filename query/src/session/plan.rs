@@ -9,12 +9,13 @@ use crate::binder::{self, BindContext, Body, ParsedStatement};
 use crate::catalog::{PreparedFacts, Snapshot, Table};
 use crate::ddl::{self, DdlStatement};
 use crate::engine::Engine;
+use crate::eval::Known;
 use crate::exec::change::ChangePlan;
 use crate::exec::direct::DirectChange;
 use crate::exec::direct_select::DirectSelect;
 use crate::exec::insert::InsertPlan;
 use crate::exec::row_locks;
-use crate::ir::{BoundStatement, OutputColumn, Query, StatementKind};
+use crate::ir::{BoundStatement, InsertSource, OutputColumn, Query, StatementKind};
 use crate::lower::PlanTemplate;
 
 /// A statement as a client prepared it, with its last plan.
@@ -69,6 +70,8 @@ pub struct Planned {
     pub output: Arc<[OutputColumn]>,
     /// The catalog that it was planned with.
     pub catalog: Arc<Snapshot>,
+    /// What must not fail before it begins.
+    pub known: Known,
 }
 
 /// A query for DataFusion.
@@ -231,7 +234,7 @@ impl Prepared {
         let Some(parsed) = &self.parsed else { return Ok(None) };
         let shape = self.shape.get();
         let params = shape.map_or(&self.declared, |shape| &shape.params);
-        let planned = Arc::new(plan_statement(engine, parsed, params, catalog, path, format)?);
+        let planned = Arc::new(plan_statement(engine, parsed, (params, self.without_params), catalog, path, format)?);
         if let Some(shape) = shape
             && !shape.gives(&planned.output)
         {
@@ -253,14 +256,14 @@ impl Prepared {
     }
 }
 
-/// Plans a statement.
+/// Plans a statement, of whose parameters some may have types already; or there are to be none (`without_params`).
 ///
 /// # Errors
 /// What binding the statement gives.
 pub fn plan_statement(
     engine: &Arc<Engine>,
     parsed: &ParsedStatement,
-    declared: &[Option<PgType>],
+    (declared, without_params): (&[Option<PgType>], bool),
     catalog: &Arc<Snapshot>,
     path: &[String],
     format: &Arc<FormatOptions>,
@@ -289,14 +292,16 @@ pub fn plan_statement(
             Some(inner) => binder::bind(&inner, &context, declared)?.params,
             None => Vec::new(),
         };
-        return Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() });
+        let (params, output) = (params.into(), output.into());
+        return Ok(Planned { action, params, output, catalog: catalog.clone(), known: Known::default() });
     }
-    let bound = binder::bind(statement, &context, declared)?;
+    let bound = binder::bind(statement, &BindContext { without_params, ..context }, declared)?;
     plan_bound(engine, bound, catalog)
 }
 
 fn without_rows(action: Action, catalog: &Arc<Snapshot>) -> Planned {
-    Planned { action, params: Arc::default(), output: Arc::new([]), catalog: catalog.clone() }
+    let (params, output) = (Arc::default(), Arc::new([]));
+    Planned { action, params, output, catalog: catalog.clone(), known: Known::default() }
 }
 
 /// Chooses how to carry out a bound statement.
@@ -305,6 +310,17 @@ fn without_rows(action: Action, catalog: &Arc<Snapshot>) -> Planned {
 /// Expressions that cannot be compiled, rules of a table that no longer bind.
 pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Snapshot>) -> Result<Planned> {
     let BoundStatement { kind, params, output } = bound;
+    let known = match &kind {
+        StatementKind::Query(query) => Known::of(&query.rel)?,
+        StatementKind::Insert(insert) => match &insert.source {
+            InsertSource::Query(rel) => Known::of(rel)?,
+            _ => Known::default(),
+        },
+        StatementKind::Update(update) => {
+            Known::of_change(&update.source, update.assignments.iter().map(|assignment| &assignment.value))?
+        }
+        StatementKind::Delete(delete) => Known::of_change(&delete.source, std::iter::empty())?,
+    };
     let action = match kind {
         StatementKind::Query(query) => {
             let program = if query.locks_rows { None } else { DirectSelect::compile(&query.rel)? };
@@ -345,5 +361,5 @@ pub fn plan_bound(engine: &Arc<Engine>, bound: BoundStatement, catalog: &Arc<Sna
             }
         }
     };
-    Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone() })
+    Ok(Planned { action, params: params.into(), output: output.into(), catalog: catalog.clone(), known })
 }

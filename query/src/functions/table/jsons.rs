@@ -27,6 +27,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(3343, "jsonb_delete", &[JSONB, TEXT], JSONB, jsons::delete).variadic(),
     f(3303, "jsonb_delete", &[JSONB, I4], JSONB, jsons::delete),
     f(3304, "jsonb_delete_path", &[JSONB, TEXTS], JSONB, jsons::delete_path),
+    f(9015, jsons::JSONB_SET_PART, &[JSONB, JSONB, TEXTS, BOOL], JSONB, jsons::set_part).lax(),
     f(3305, "jsonb_set", &[JSONB, TEXTS, JSONB, BOOL], JSONB, jsons::set).optional(1),
     f(3579, "jsonb_insert", &[JSONB, TEXTS, JSONB, BOOL], JSONB, jsons::insert).optional(1),
     f(3968, "json_typeof", &[JSON], TEXT, jsons::type_name),

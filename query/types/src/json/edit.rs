@@ -1,6 +1,6 @@
-//! Changing jsonb: `||`, `-`, `#-`, `jsonb_set`, `jsonb_insert`.
+//! Changing jsonb: `||`, `-`, `#-`, `jsonb_set`, `jsonb_insert`, assignment to a part.
 
-use super::parse::{Json, parse, sort_members};
+use super::parse::{Json, MAX_DEPTH, parse, sort_members};
 use super::{invalid, position, text_of};
 use crate::{Error, ErrorKind, Result};
 
@@ -170,4 +170,122 @@ pub fn set(a: &str, path: &[&str], value: &str, create: bool) -> Result<String> 
 pub fn insert(a: &str, path: &[&str], value: &str, after: bool) -> Result<String> {
     let value = &parse(value, true)?;
     edit(a, path, &Action::Insert { value, after }, "cannot set path in scalar")
+}
+
+/// Most elements that an array gets because a step of an assignment lies behind its end.
+const FILLED_MAX: usize = 1 << 20;
+
+/// The index that a step into an array is.
+fn index_of(step: &str, depth: usize) -> Result<i32> {
+    step.trim_start().parse().map_err(|_| {
+        let message = format!("path element at position {} is not an integer: \"{step}\"", depth + 1);
+        Error::new(ErrorKind::InvalidTextRepresentation, message)
+    })
+}
+
+/// Makes an array so long by nulls.
+fn fill(items: &mut Vec<Json>, length: usize) -> Result<()> {
+    if length > FILLED_MAX {
+        let message = format!("number of jsonb array elements exceeds the maximum allowed ({FILLED_MAX})");
+        return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+    }
+    if items.len() < length {
+        items.resize(length, Json::Null);
+    }
+    Ok(())
+}
+
+/// What is made for the steps of a path of which nothing is there: an array for an integer, an object for another one.
+fn made(path: &[&str], value: &Json) -> Result<Json> {
+    let mut made = value.clone();
+    for step in path.iter().rev() {
+        made = match step.trim_start().parse::<i32>() {
+            Ok(index) => {
+                let mut items = Vec::new();
+                fill(&mut items, usize::try_from(index).unwrap_or(0))?;
+                items.push(made);
+                Json::Array(items)
+            }
+            Err(_) => Json::Object(vec![((*step).to_owned(), made)]),
+        };
+    }
+    Ok(made)
+}
+
+fn put(target: &mut Json, path: &[&str], depth: usize, value: &Json) -> Result<()> {
+    let Some((step, rest)) = path.get(depth..).and_then(<[&str]>::split_first) else {
+        *target = value.clone();
+        return Ok(());
+    };
+    match target {
+        Json::Object(members) => match members.iter().position(|(name, _)| name == step) {
+            Some(at) => put(&mut members[at].1, path, depth + 1, value),
+            None => {
+                members.push(((*step).to_owned(), made(rest, value)?));
+                sort_members(members);
+                Ok(())
+            }
+        },
+        Json::Array(items) => {
+            let index = index_of(step, depth)?;
+            let at = match usize::try_from(index) {
+                Ok(at) => at,
+                Err(_) => position(index, items.len()).ok_or_else(|| {
+                    invalid(&format!("path element at position {} is out of range: {index}", depth + 1))
+                })?,
+            };
+            if let Some(item) = items.get_mut(at) {
+                return put(item, path, depth + 1, value);
+            }
+            fill(items, at)?;
+            items.push(made(rest, value)?);
+            Ok(())
+        }
+        _ => Err(invalid("cannot replace existing key")
+            .with_detail("The path assumes key is a composite object, but it is a scalar value.")),
+    }
+}
+
+/// `SET target['b'][2] = value`: what the path leads to is replaced. What is missing on its way is made, and gaps in arrays are
+/// filled with nulls.
+///
+/// # Errors
+/// 22023 for a path through a scalar or before the beginning of an array, 22P02 for a step into an array that is no integer,
+/// 54000 and 54001 for arrays that get too long, and paths that are.
+pub fn assign(target: &str, path: &[&str], value: &str) -> Result<String> {
+    if path.len() > MAX_DEPTH as usize {
+        return Err(Error::new(ErrorKind::StatementTooComplex, "a path with too many steps"));
+    }
+    let value = parse(value, true)?;
+    let mut target = parse(target, true)?;
+    put(&mut target, path, 0, &value)?;
+    Ok(text_of(&target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_put_where_paths_lead() {
+        for (target, path, meant) in [
+            (r#"{"a":1}"#, &["a"][..], r#"{"a": 9}"#),
+            ("{}", &["a", "1", "b"], r#"{"a": [null, {"b": 9}]}"#),
+            ("[1, 2]", &["-1"], "[1, 9]"),
+            ("[1]", &["3"], "[1, null, null, 9]"),
+            ("[[]]", &["0", "0"], "[[9]]"),
+        ] {
+            assert_eq!(assign(target, path, "9").unwrap(), meant, "{target} {path:?}");
+        }
+        for (target, path, kind) in [
+            ("5", &["a"][..], ErrorKind::InvalidParameterValue),
+            (r#"{"a": 1}"#, &["a", "b"], ErrorKind::InvalidParameterValue),
+            ("[1]", &["-2"], ErrorKind::InvalidParameterValue),
+            ("[1]", &["x"], ErrorKind::InvalidTextRepresentation),
+            ("[1]", &["2000000000"], ErrorKind::ProgramLimitExceeded),
+            ("{}", &["a"; 1000], ErrorKind::StatementTooComplex),
+        ] {
+            assert_eq!(assign(target, path, "9").unwrap_err().kind(), kind, "{target} {path:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Numeric, Result, key};
 use parse::{Json, Scanner, parse};
 
 pub use build::{build_array, build_object, to_json, to_json_lines, to_jsonb};
-pub use edit::{concat, delete_index, delete_key, delete_keys, delete_path, insert, set};
+pub use edit::{assign, concat, delete_index, delete_key, delete_keys, delete_path, insert, set};
 
 /// Checks json text.
 ///
