@@ -88,8 +88,10 @@ impl Generator {
         let source = if self.chance(0.7) {
             let mut rows = Vec::new();
             for _ in 0..self.below(3) + 1 {
-                // Now and then an id that is taken, perhaps by a row of this very statement.
-                let id = if self.chance(0.3) { self.below(*next_id) + 1 } else { *next_id };
+                // Now and then an id that is taken, perhaps by a row of this very statement; where nothing keeps it out, ids would
+                // no longer be different.
+                let taken = self.chance(0.3) && table.unique_id;
+                let id = if taken { self.below(*next_id) + 1 } else { *next_id };
                 *next_id += usize::from(id == *next_id);
                 rows.push(text(row(&mut self.random, table, id)));
             }
