@@ -309,9 +309,23 @@ impl Binder<'_> {
     pub(crate) fn row(&mut self, items: &[ast::Expr]) -> Result<Expr> {
         let mut fields = Vec::with_capacity(items.len());
         for item in items {
-            let field = self.expr(item)?;
-            fields.push(self.of_any_type(field, item.place())?);
+            for field in self.row_item(item)? {
+                fields.push(self.of_any_type(field, item.place())?);
+            }
         }
         Ok(Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() })
+    }
+
+    /// What an item of a row constructor gives: `t.*` all fields of the row, anything else one.
+    pub(super) fn row_item(&mut self, item: &ast::Expr) -> Result<Vec<Expr>> {
+        let value = self.expr(item)?;
+        if !matches!(item, ast::Expr::QualifiedWildcard(..)) {
+            return Ok(vec![value]);
+        }
+        let bare = bare_row(value);
+        Ok(match bare.kind {
+            ExprKind::Row(fields, _) => fields,
+            kind => vec![Expr { kind, ty: bare.ty }],
+        })
     }
 }

@@ -178,7 +178,7 @@ impl Binder<'_> {
             ast::Expr::Tuple(items) => {
                 let mut fields = Vec::with_capacity(items.len());
                 for item in items {
-                    fields.push(self.expr(item)?);
+                    fields.extend(self.row_item(item)?);
                 }
                 Ok(Some(fields))
             }
