@@ -7,7 +7,7 @@ use datafusion::common::{JoinType, Result as DfResult, Statistics, internal_err}
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::aggregates::AggregateExec;
-use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
@@ -21,6 +21,7 @@ use super::operators::{EachOperator, shown_by_name, with_an_input};
 /// - *The side of an outer join that may be missing*: its constants are NULL in rows without a match. DataFusion passes them on as
 ///   constants, and sorts by them no more (`SELECT … FROM (SELECT id, 1 AS c FROM b) b RIGHT JOIN a … ORDER BY c`).
 /// - *What is grouped by several sets*: so are keys that are not in a set, and they are in no order any more.
+/// - *Cross joins*: what they say of constants of their sides is lost above the next join, and a sort that left one out is refused.
 /// - *Unions*: a column that is constant in each part need not be sorted by within the parts, that much is right. But it is left
 ///   out of the merge of the parts as well (`SELECT 5, NULL UNION ALL SELECT c, 0 FROM t ORDER BY 2 DESC, 1 LIMIT 3` would be
 ///   the first rows by the other column alone). And where a sort goes below the union, and a part is in order because a key is
@@ -42,6 +43,9 @@ fn unclaim(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn Executi
         *join.join_type()
     } else if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
         join.join_type()
+    } else if plan.downcast_ref::<CrossJoinExec>().is_some() {
+        // As of a full one.
+        JoinType::Full
     } else {
         return Ok(Transformed::no(plan));
     };
