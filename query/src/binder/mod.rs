@@ -69,6 +69,7 @@ pub use cursor_statement::{CursorMove, Movement};
 pub(crate) use escapes::tokens as written_tokens;
 pub(crate) use expr::undefined_collation;
 pub use maintenance::Maintenance;
+pub(crate) use operator::symbol as operator_symbol;
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
 pub(crate) use parse::{near as near_token, parser_error, rewritten_tokens, too_complex};
 pub(crate) use refused::{command_name, refusal};
@@ -389,6 +390,11 @@ impl<'a> Binder<'a> {
             composites: HashMap::new(),
             strings: None,
         }
+    }
+
+    /// How many parameters there are by now.
+    pub(crate) fn parameter_count(&self) -> usize {
+        self.params.len()
     }
 
     fn statement(&mut self, statement: &Statement) -> Result<(StatementKind, Vec<OutputColumn>)> {

@@ -90,9 +90,15 @@ pub fn constraintdef(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Dat
     }))
 }
 
-/// `pg_get_expr(expression, relation[, pretty])`: expressions are kept as SQL.
-pub fn expr(_: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
-    Ok(Datum::text(text(&a[0])?))
+/// `pg_get_expr(expression, relation[, pretty])`: the catalogs hold expressions as they print.
+pub fn expr(ctx: &EvalContext, _: &[PgType], a: &[Datum]) -> Result<Datum> {
+    let printed = text(&a[0])?;
+    if !a.get(2).map_or(Ok(false), boolean)? {
+        return Ok(Datum::text(printed));
+    }
+    let table = ctx.catalog.tables.get(&oid(&a[1])?).map(AsRef::as_ref);
+    let path = ctx.host.search_path(false);
+    Ok(Datum::text(crate::system::deparse::pretty_text(&ctx.catalog, &path, table, printed)))
 }
 
 /// `pg_get_serial_sequence(table, column)`

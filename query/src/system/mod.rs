@@ -9,6 +9,8 @@ pub(crate) mod cache;
 pub(crate) mod classes;
 mod definitions;
 pub mod deparse;
+mod expression_text;
+mod expression_tree;
 mod functions;
 mod information_schema;
 mod internal;
