@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::api::{Key, SavepointId, Timestamp, Value};
+use crate::api::{Key, SavepointId, Span, Timestamp, Value};
 use crate::error::{Error, Result};
 
 /// Memory of a buffered write beside its key and value, in bytes: the two handles, the base, and the tree's share.
@@ -29,6 +30,13 @@ pub type Writes = BTreeMap<Key, Buffered>;
 
 fn size(key: &[u8], write: &Buffered) -> usize {
     WRITE_OVERHEAD_BYTES + key.len() + write.value.as_ref().map_or(0, |value| value.len())
+}
+
+/// The keys that lie in a span.
+fn within<'w>(writes: &'w Writes, span: &Span) -> impl Iterator<Item = &'w Key> + use<'w> {
+    let range = (Bound::Included(span.start.clone()), Bound::Excluded(span.end.clone()));
+    let range = (!span.is_empty()).then(|| writes.range(range));
+    range.into_iter().flatten().map(|(key, _)| key)
 }
 
 #[derive(Debug)]
@@ -231,6 +239,28 @@ impl Overlay {
         }
     }
 
+    /// Whether anything that lies in a span is buffered.
+    pub fn touches(&self, span: &Span) -> bool {
+        [&self.current, &self.kept].iter().any(|writes| within(writes, span).next().is_some())
+    }
+
+    /// Takes all writes that lie in a span back, as the last thing before the commit: a return to a savepoint would bring back
+    /// some of them. The statement that runs is kept and ends.
+    pub fn forget(&mut self, span: &Span) {
+        self.finish_statement(true);
+        let keys: Vec<Key> = within(&self.kept, span).cloned().collect();
+        if keys.is_empty() {
+            return;
+        }
+        let kept = Arc::make_mut(&mut self.kept);
+        for key in keys {
+            if let Some(write) = kept.remove(&key) {
+                self.bytes -= size(&key, &write);
+            }
+        }
+        self.bytes_before = self.bytes;
+    }
+
     /// Whether nothing is buffered.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.current.is_empty()
@@ -286,6 +316,21 @@ mod tests {
         overlay.finish_statement(false);
         assert!(overlay.is_empty());
         assert_eq!(overlay.bytes, 0);
+    }
+
+    #[test]
+    fn a_span_is_forgotten() {
+        let mut overlay = Overlay::new(1 << 20);
+        let span = Span::prefix(&[2]);
+        put(&mut overlay, 1, 1);
+        put(&mut overlay, 2, 1);
+        overlay.savepoint();
+        assert!(overlay.touches(&span) && !overlay.touches(&Span::prefix(&[3])));
+        put(&mut overlay, 2, 2);
+        put(&mut overlay, 3, 2);
+        overlay.forget(&span);
+        assert_eq!([1, 2, 3].map(|key| seen(&overlay, key)), [Some(1), None, Some(2)]);
+        assert!(!overlay.touches(&span));
     }
 
     #[test]

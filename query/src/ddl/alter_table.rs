@@ -65,6 +65,7 @@ impl Ddl<'_, '_> {
         let Relation::Table(from) = relation else {
             return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", relation.name())));
         };
+        self.must_be_reachable("alter", from)?;
         self.must_own(from.owner, "table", &from.name)?;
         let (table, from) = (Table::clone(from), Arc::clone(from));
         Ok(Altering { table, from, rewrite: false, columns: Vec::new() })
@@ -233,7 +234,7 @@ impl Ddl<'_, '_> {
 
     pub(super) fn split_at(&mut self, name: &ObjectName, values: &[Vec<Expr>]) -> Result<&'static str> {
         self.must_be_alone("ALTER TABLE SPLIT AT")?;
-        let table = self.table(name)?;
+        let table = self.table_to("alter", name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let key_columns = table.primary_index().columns.len().max(1);
         if let Some(point) = values.iter().find(|v| v.len() > key_columns) {

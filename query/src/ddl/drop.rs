@@ -440,7 +440,7 @@ impl Ddl<'_, '_> {
         let cascade = matches!(truncate.cascade, Some(CascadeOption::Cascade));
         let mut oids: Vec<u32> = Vec::new();
         for target in &truncate.table_names {
-            let table = self.table(&target.name)?;
+            let table = self.table_to("truncate", &target.name)?;
             self.must_own(table.owner, "table", &table.name)?;
             if !oids.contains(&table.oid) {
                 oids.push(table.oid);

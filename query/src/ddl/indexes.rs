@@ -26,7 +26,7 @@ impl Ddl<'_, '_> {
                 other => return Err(Error::unsupported(format!("storage parameter {other}"))),
             }
         }
-        let table = self.table(&create.table_name)?;
+        let table = self.table_to("create indexes on", &create.table_name)?;
         self.must_own(table.owner, "table", &table.name)?;
         self.must_be_settled("CREATE INDEX", &table)?;
         let mut table = Table::clone(&table);

@@ -63,6 +63,8 @@ pub struct DdlContext<'a> {
     pub search_path: &'a [String],
     /// The schema of the session's temporary relations, which may not be there yet.
     pub temporary_schema: &'a str,
+    /// Whether relations are made there that are given no schema.
+    pub creates_temporary: bool,
     /// Whether the statement runs inside BEGIN … COMMIT, or with others in one simple query.
     pub in_transaction_block: bool,
     /// Others of its pipeline ran before it.
@@ -285,7 +287,7 @@ impl Ddl<'_, '_> {
                 None => error,
             });
         }
-        if temporary || names_own {
+        if temporary || names_own || (schema.is_none() && self.context.creates_temporary) {
             let oid = match self.snapshot().schema_oid(own) {
                 Some(oid) => oid,
                 None => {
@@ -363,6 +365,22 @@ impl Ddl<'_, '_> {
             Relation::Table(table) => Ok(table),
             other => Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", other.name()))),
         }
+    }
+
+    /// As [`Ddl::table`], of a table that is to be changed: not another session's temporary one.
+    pub fn table_to(&self, done: &str, name: &ObjectName) -> Result<Arc<Table>> {
+        let table = self.table(name)?;
+        self.must_be_reachable(done, &table)?;
+        Ok(table)
+    }
+
+    /// 0A000 for another session's temporary table.
+    pub fn must_be_reachable(&self, done: &str, table: &Table) -> Result<()> {
+        if is_temporary_name(&table.schema_name) && table.schema_name != self.context.temporary_schema {
+            let message = format!("cannot {done} temporary tables of other sessions");
+            return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+        }
+        Ok(())
     }
 
     /// The current descriptor of a table that is known to exist.

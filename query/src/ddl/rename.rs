@@ -47,7 +47,7 @@ impl Ddl<'_, '_> {
     }
 
     fn rename_column(&mut self, name: &ObjectName, old: &str, new: String) -> Result<()> {
-        let table = self.table(name)?;
+        let table = self.table_to("alter", name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let mut table = Table::clone(&table);
         let position = table
@@ -70,7 +70,7 @@ impl Ddl<'_, '_> {
     }
 
     fn rename_constraint(&mut self, name: &ObjectName, old: &str, new: String) -> Result<()> {
-        let table = self.table(name)?;
+        let table = self.table_to("alter", name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let Some(position) = table.constraints.iter().position(|c| c.name == old) else {
             return Err(Error::new(
@@ -113,7 +113,7 @@ impl Ddl<'_, '_> {
             self.notice(format!("relation \"{}\" does not exist, skipping", display_name(name)));
             return Ok(TAG);
         }
-        let table = self.table(name)?;
+        let table = self.table_to("alter", name)?;
         self.must_own(table.owner, "table", &table.name)?;
         let schema_name = fold(schema);
         self.must_stay(table.schema, &schema_name)?;

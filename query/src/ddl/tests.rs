@@ -69,6 +69,7 @@ impl Db {
             role: self.role,
             search_path: &self.path,
             temporary_schema: "pg_temp_1",
+            creates_temporary: false,
             in_transaction_block: self.in_block,
             in_pipeline: false,
             text: sql,

@@ -64,7 +64,8 @@ impl Session {
 
     /// A transaction of the store, which others see as this session's.
     fn begin_store(&self, isolation: Isolation, read_only: bool) -> Transaction {
-        let mut store = self.engine.store().begin(isolation, read_only);
+        // A read-only transaction may write temporary tables.
+        let mut store = self.engine.store().begin(isolation, read_only && !self.shared.has_temporary());
         store.set_label(self.shared.pid.unsigned_abs());
         self.shared.set_running(Some(store.id()));
         store

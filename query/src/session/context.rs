@@ -62,6 +62,10 @@ pub trait Host: Send + Sync {
     fn current_database(&self) -> String;
     /// Schemas in order of search, existing ones only, `pg_catalog` included where Postgres puts it when `implicit`.
     fn search_path(&self, implicit: bool) -> Vec<String>;
+    /// Whether the schema in which relations are made that are given none is that of the session's temporary ones.
+    fn creates_temporary(&self) -> bool {
+        false
+    }
     /// `pg_backend_pid()`.
     fn backend_pid(&self) -> i32;
     /// `current_setting(name)`; `None` when there is no such setting.

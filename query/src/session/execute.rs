@@ -9,7 +9,7 @@ use super::plan::{Action, Planned, Prepared, QueryPlan};
 use super::session::Session;
 use super::transaction::Company;
 use crate::binder::Body;
-use crate::catalog::{Table, keys};
+use crate::catalog::{Table, is_temporary_name, keys};
 use crate::counters::StatementKind;
 use crate::exec::direct_select::DirectSelect;
 use crate::exec::{Changes, StatementContext, stored};
@@ -328,7 +328,12 @@ impl Session {
     }
 
     fn refuse_write_when_read_only(&mut self, action: &Action) -> Result<()> {
-        if !self.ensure_block().read_only {
+        let written = match action {
+            Action::Insert(plan) => Some(&plan.rules().table),
+            Action::Change { plan, .. } => Some(&plan.rules().table),
+            _ => None,
+        };
+        if !self.ensure_block().read_only || written.is_some_and(|table| is_temporary_name(&table.schema_name)) {
             self.shared.note_write();
             return Ok(());
         }
@@ -348,7 +353,8 @@ impl Session {
         plan: &QueryPlan,
         params: &[Datum],
     ) -> Result<Option<StatementResult>> {
-        if self.ensure_block().read_only {
+        let temporary = plan.locked.iter().all(|table| is_temporary_name(&table.schema_name));
+        if self.ensure_block().read_only && !temporary {
             return Err(read_only("SELECT FOR UPDATE"));
         }
         self.shared.note_write();

@@ -109,6 +109,7 @@ impl Session {
             // The statement may be the one that makes it.
             search_path.insert(0, temporary_schema.clone());
         }
+        let creates_temporary = self.shared.creates_temporary();
         let eval = self.eval_context(&catalog);
         let outcome = {
             let view = self.ensure_block().store.view();
@@ -121,6 +122,7 @@ impl Session {
                     role,
                     search_path: &search_path,
                     temporary_schema: &temporary_schema,
+                    creates_temporary,
                     in_transaction_block: in_block,
                     in_pipeline: company == Company::Pipeline,
                     text,

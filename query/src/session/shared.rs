@@ -178,8 +178,9 @@ impl SessionShared {
         )
     }
 
-    fn refuse_when_read_only(&self, what: &str) -> Result<()> {
-        if self.read_only.load(std::sync::atomic::Ordering::Relaxed) {
+    fn refuse_when_read_only(&self, sequence: &Sequence, what: &str) -> Result<()> {
+        let read_only = self.read_only.load(std::sync::atomic::Ordering::Relaxed);
+        if read_only && !self.catalog.lock().is_temporary(sequence.schema) {
             return Err(Error::new(
                 ErrorKind::ReadOnlySqlTransaction,
                 format!("cannot execute {what} in a read-only transaction"),
@@ -364,6 +365,16 @@ impl Host for SessionShared {
         schemas
     }
 
+    fn creates_temporary(&self) -> bool {
+        let derived = self.settings.lock().derived().clone();
+        let catalog = self.catalog.lock().clone();
+        let exists = |name: &str| {
+            let name = if name == "$user" { self.user.as_str() } else { name };
+            matches!(name, "pg_catalog" | "information_schema" | "pg_temp") || catalog.schema_oid(name).is_some()
+        };
+        derived.search_path().iter().find(|name| exists(name)).is_some_and(|first| first == "pg_temp")
+    }
+
     fn backend_pid(&self) -> i32 {
         self.pid
     }
@@ -422,8 +433,8 @@ impl Host for SessionShared {
     }
 
     fn nextval(&self, sequence: u32) -> Result<i64> {
-        self.refuse_when_read_only("nextval()")?;
         let descriptor = self.sequence(sequence)?;
+        self.refuse_when_read_only(&descriptor, "nextval()")?;
         let value = self.engine()?.sequences().next(self.database, &descriptor)?;
         let mut memory = self.sequences.lock();
         memory.current.insert(sequence, value);
@@ -444,8 +455,8 @@ impl Host for SessionShared {
     }
 
     fn setval(&self, sequence: u32, value: i64, is_called: bool) -> Result<i64> {
-        self.refuse_when_read_only("setval()")?;
         let descriptor = self.sequence(sequence)?;
+        self.refuse_when_read_only(&descriptor, "setval()")?;
         if value < descriptor.min_value || value > descriptor.max_value {
             return Err(Error::new(
                 ErrorKind::NumericValueOutOfRange,

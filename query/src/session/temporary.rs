@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stratos_replication::{Isolation, LockMode, TableLockMode, WaitPolicy};
-use stratos_types::{Error, Result};
+use stratos_replication::{Isolation, LockMode, Span, TableLockMode, WaitPolicy};
+use stratos_types::{Error, ErrorKind, Result};
 
 use super::session::Session;
 use super::transaction::Company;
@@ -12,6 +12,7 @@ use crate::catalog::{OnCommit, Snapshot, Table, keys, quote_identifier, removal_
 use crate::ddl::DdlStatement;
 use crate::engine::Engine;
 use crate::exec::stored;
+use crate::rows::storage_prefix;
 
 /// How the removal holds the tables that it drops.
 const ALONE: LockMode = LockMode::Table(TableLockMode::AccessExclusive);
@@ -24,19 +25,34 @@ impl Session {
     /// # Errors
     /// The store's; the transaction is then to be rolled back.
     pub(super) async fn end_temporary(&mut self) -> Result<()> {
-        if !self.shared.has_temporary() || self.block.as_ref().is_none_or(|block| block.failed || block.read_only) {
+        if !self.shared.has_temporary() || self.block.as_ref().is_none_or(|block| block.failed) {
             return Ok(());
         }
         let catalog = self.current_catalog()?;
-        let tables = |wanted| {
-            let own = self.own_temporary(&catalog);
-            own.into_iter().filter(|table| table.on_commit == Some(wanted)).map(dotted).collect::<Vec<_>>()
-        };
-        let (drop, empty) = (tables(OnCommit::Drop), tables(OnCommit::DeleteRows));
+        let Some(block) = &mut self.block else { return Ok(()) };
+        if !block.store.has_writes() {
+            return Ok(());
+        }
+        let schema = temporary_schema_name(self.shared.pid);
+        let own = || catalog.tables.values().filter(|table| table.schema_name == schema);
+        let wanted = |wanted| own().filter(move |table| table.on_commit == Some(wanted)).collect::<Vec<_>>();
+        let (drop, empty) = (wanted(OnCommit::Drop), wanted(OnCommit::DeleteRows));
+        let span = |table: &Table| Span::prefix(&storage_prefix(table.database, table.storage));
+        // A table that is emptied at the end of every transaction was empty before this one.
+        let changes_schema = block.catalog.is_some();
+        if changes_schema || empty.iter().any(|table| block.store.touches(&span(table))) {
+            refuse_references(&catalog, &empty)?;
+            if !changes_schema {
+                empty.iter().for_each(|table| block.store.forget(&span(table)));
+            }
+        }
         if !drop.is_empty() {
+            let drop: Vec<String> = drop.into_iter().map(dotted).collect();
             self.run_text(format!("DROP TABLE {} CASCADE", drop.join(", "))).await?;
         }
-        if !empty.is_empty() && self.block.as_ref().is_some_and(|block| block.store.has_writes()) {
+        // Its rows may be in the store already where it is new.
+        if changes_schema && !empty.is_empty() {
+            let empty: Vec<String> = empty.into_iter().map(dotted).collect();
             self.run_text(format!("TRUNCATE {}", empty.join(", "))).await?;
         }
         Ok(())
@@ -97,6 +113,22 @@ impl Session {
             });
         }
     }
+}
+
+/// 0A000 where rows that stay would refer to rows that go.
+fn refuse_references(catalog: &Snapshot, empty: &[&Arc<Table>]) -> Result<()> {
+    for table in empty {
+        for (other, _) in catalog.referencing(table.oid) {
+            if empty.iter().all(|emptied| emptied.oid != other.oid) {
+                let message = "unsupported ON COMMIT and foreign key combination";
+                let (from, to) = (&other.name, &table.name);
+                return Err(Error::new(ErrorKind::FeatureNotSupported, message).with_detail(format!(
+                    "Table \"{from}\" references \"{to}\", but they do not have the same ON COMMIT setting."
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn dotted(table: &Arc<Table>) -> String {

@@ -470,6 +470,17 @@ impl Transaction {
         self.put(key.into(), encode_span(span))
     }
 
+    /// Whether it has written something in a span.
+    pub fn touches(&self, span: &Span) -> bool {
+        self.overlay.touches(span)
+    }
+
+    /// Takes back what it wrote in a span, as the last thing before it commits. Nothing of that may have been loaded.
+    pub fn forget(&mut self, span: &Span) {
+        self.overlay.forget(span);
+        self.checks.retain(|check| !matches!(check, Check::KeyExists { key } if span.contains(key)));
+    }
+
     /// Charges the transaction's size for what its user remembers on its behalf, in bytes.
     ///
     /// # Errors

@@ -94,3 +94,27 @@ pub fn privileges(server: &Server) {
     assert_eq!(error.field(b'C').as_deref(), Some("28000"));
     assert_eq!(error.field(b'M').as_deref(), Some("role \"closed\" is not permitted to log in"));
 }
+
+/// Temporary tables are their session's, whatever role another one has: it may drop them, and no more.
+pub fn others_temporary(server: &Server) {
+    let (mut owner, mut other) = (Frames::connect(server), Frames::connect(server));
+    assert_eq!(owner.kinds(&query("CREATE TEMP TABLE mine (a int); INSERT INTO mine VALUES (1)")), "CCZI");
+    let schema = owner.values(&query("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")).concat();
+    for refused in [
+        "INSERT INTO {}.mine VALUES (2)",
+        "TRUNCATE {}.mine",
+        "ALTER TABLE {}.mine ADD b int",
+        "CREATE INDEX ON {}.mine (a)",
+    ] {
+        let refused = refused.replace("{}", &schema);
+        assert_eq!(other.kinds(&query(&refused)), "E(0A000)ZI", "{refused}");
+    }
+    // PostgreSQL finds nothing there, where it does not refuse to look.
+    for read in ["SELECT * FROM {}.mine", "COPY {}.mine TO STDOUT", "DELETE FROM {}.mine RETURNING a"] {
+        let kinds = other.kinds(&query(&read.replace("{}", &schema)));
+        assert!(!kinds.contains(['D', 'd']), "{read}: {kinds}");
+    }
+    assert_eq!(owner.values(&query("SELECT a FROM mine")), ["1"]);
+    assert_eq!(other.kinds(&query(&format!("DROP TABLE {schema}.mine"))), "CZI");
+    assert_eq!(owner.kinds(&query("SELECT a FROM mine")), "E(42P01)ZI");
+}
