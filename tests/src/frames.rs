@@ -190,6 +190,14 @@ impl Frames {
         self.socket.read_exact(&mut byte).ok().map(|()| byte[0])
     }
 
+    /// Whether nothing comes for so long.
+    pub fn is_silent(&mut self, patience: Duration) -> bool {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let waited = self.socket.peek(&mut [0]);
+        self.socket.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
+        waited.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+
     /// Everything until the server closes; silence for a long time fails the test.
     pub fn until_closed(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();

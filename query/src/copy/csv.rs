@@ -1,5 +1,6 @@
 //! The CSV format: records that may span lines, quotes doubled or escaped.
 
+use super::lines::{END_MARKER, Ended, Line, LineEnds, no_end, other_marker};
 use super::options::CopyOptions;
 use super::text::owned;
 use stratos_types::{Error, ErrorKind, Result};
@@ -13,31 +14,51 @@ pub struct CsvField {
     pub quoted: bool,
 }
 
-/// Where the record at the front of `data` ends: the end of its text and the start of the next record. `None` when the rest
-/// has not arrived. `resume` is where the last search stopped, with whether it was inside quotes.
-pub fn record_end(data: &[u8], options: &CopyOptions, resume: &mut (usize, bool)) -> Option<(usize, usize)> {
+/// The record at the front of `data`; none when the rest of it has not arrived. `resume` is where the last search stopped,
+/// with whether it was inside quotes. `whole`: nothing comes behind the data.
+///
+/// # Errors
+/// 22P04 where a record ends otherwise than those before it.
+pub fn record(
+    data: &[u8],
+    options: &CopyOptions,
+    resume: &mut (usize, bool),
+    ends: &mut LineEnds,
+    whole: bool,
+) -> Result<Option<Line>> {
     let (mut at, mut quoted) = *resume;
     while at < data.len() {
         let byte = data[at];
         if quoted && byte == options.escape && options.escape != options.quote {
-            if at + 1 >= data.len() {
+            if at + 1 >= data.len() && !whole {
                 break;
             }
-            if data[at + 1] == options.quote || data[at + 1] == options.escape {
+            if data.get(at + 1).is_some_and(|next| *next == options.quote || *next == options.escape) {
                 at += 1;
             }
         } else if byte == options.quote {
             // A doubled quote toggles twice, which leaves it as it was.
             quoted = !quoted;
-        } else if byte == b'\n' && !quoted {
-            *resume = (0, false);
-            let text_end = if at > 0 && data[at - 1] == b'\r' { at - 1 } else { at };
-            return Some((text_end, at + 1));
+        } else if matches!(byte, b'\n' | b'\r') && !quoted {
+            let is_last = &data[..at] == END_MARKER;
+            match ends.at(data, at, whole) {
+                Ended::Open => break,
+                Ended::Otherwise if is_last && !ends.are_both() => return Err(other_marker()),
+                Ended::Otherwise => return Err(no_end(byte, true)),
+                Ended::Line(next) => {
+                    *resume = (0, false);
+                    return Ok(Some(Line { end: if is_last { 0 } else { at }, next, is_last }));
+                }
+            }
         }
         at += 1;
     }
+    if whole && !data.is_empty() {
+        *resume = (0, false);
+        return Ok(Some(Line { end: data.len(), next: data.len(), is_last: false }));
+    }
     *resume = (at, quoted);
-    None
+    Ok(None)
 }
 
 /// Cuts a record into its fields.
@@ -140,10 +161,10 @@ mod tests {
             }
             record.push(b'\n');
             let mut resume = (0, false);
-            let (end, next) = record_end(&record, &options, &mut resume).unwrap();
-            prop_assert_eq!(next, record.len());
+            let found = super::record(&record, &options, &mut resume, &mut LineEnds::default(), false).unwrap().unwrap();
+            prop_assert_eq!(found.next, record.len());
             let mut out = Vec::new();
-            fields(&record[..end], &options, &mut out).unwrap();
+            fields(&record[..found.end], &options, &mut out).unwrap();
             let back: Vec<String> = out.into_iter().map(|f| f.text).collect();
             prop_assert_eq!(back, values);
         }

@@ -2,14 +2,18 @@
 //!
 //! - [`options`]: what the statement asks for
 //! - [`text`], [`csv`], [`binary`]: the three formats, a record at a time
-//! - [`run`]: COPY FROM STDIN and COPY TO STDOUT of a session
+//! - [`lines`]: where lines of the first two end
+//! - [`run`]: COPY FROM STDIN and COPY TO STDOUT of a session; [`out`]: rows in these formats
 
 pub mod binary;
 pub mod csv;
+pub mod lines;
 pub mod options;
+mod out;
 mod parse;
 mod run;
 pub mod text;
 
+pub use out::CopyOut;
 pub use parse::{CopySource, CopyStatement, parse};
-pub use run::{CopyIn, CopyOut};
+pub use run::CopyIn;

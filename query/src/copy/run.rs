@@ -8,18 +8,20 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, Result};
 
 use super::binary::{self, Record};
 use super::csv::{self, CsvField};
+use super::lines::{Line, LineEnds};
 use super::options::{CopyFormat, CopyOptions};
+use super::out::CopyOut;
 use super::parse::{CopyCondition, CopySource, CopyStatement};
-use super::text::{self, END_MARKER};
+use super::text;
 use crate::binder::ScalarBinder;
-use crate::catalog::{Snapshot, Table};
+use crate::catalog::{Snapshot, Table, is_temporary_name, temporary_schema_name};
 use crate::eval::{Layout, Program};
 use crate::exec::rules::TableRules;
 use crate::exec::violations;
 use crate::exec::write::{TableWriter, WriterState};
 use crate::exec::{StatementContext, breathe};
-use crate::ir::{ColumnId, OutputColumn};
-use crate::result::{ResultSet, StatementResult};
+use crate::ir::ColumnId;
+use crate::result::StatementResult;
 use crate::session::{Prepared, Session};
 
 /// Longest record in bytes, as Postgres's limit on a string.
@@ -51,8 +53,10 @@ pub struct CopyIn {
     /// Which rows are taken; all where there is none.
     condition: Option<Program>,
     line: u64,
-    /// Bytes of the line that is looked at, its end not among them; none where there are no lines.
-    line_bytes: usize,
+    /// Bytes of the line that is looked at, its end not among them; none while they are not known, and where there are no lines.
+    line_bytes: Option<usize>,
+    /// How lines end.
+    ends: LineEnds,
     rows: u64,
     header_pending: bool,
     ended: bool,
@@ -81,33 +85,6 @@ impl CopyIn {
         self.held.try_resize(bytes.saturating_sub(UNCOUNTED_BYTES_MAX)).map_err(crate::lower::error_from)?;
         self.buffer.extend_from_slice(data);
         Ok(())
-    }
-}
-
-/// Rows leaving.
-pub struct CopyOut {
-    result: ResultSet,
-    options: CopyOptions,
-    force_quote: Vec<bool>,
-    header_pending: bool,
-    rows: u64,
-    finished: bool,
-}
-
-impl CopyOut {
-    /// Whether the data is in the binary format.
-    pub fn is_binary(&self) -> bool {
-        self.options.format == CopyFormat::Binary
-    }
-
-    /// Number of fields in a record.
-    pub fn column_count(&self) -> usize {
-        self.result.columns.len()
-    }
-
-    /// Rows given out.
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 }
 
@@ -162,7 +139,13 @@ impl Session {
         let CopySource::Table { name: table_name, columns } = source else {
             return Err(Error::new(ErrorKind::SyntaxError, "COPY query must be TO, not FROM"));
         };
-        if self.ensure_block().read_only {
+        let target = self.existing_table(table_name)?;
+        let temporary = is_temporary_name(&target.schema_name);
+        if temporary && target.schema_name != temporary_schema_name(self.shared().pid) {
+            let message = "cannot access temporary tables of other sessions";
+            return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+        }
+        if self.ensure_block().read_only && !temporary {
             return Err(Error::new(
                 ErrorKind::ReadOnlySqlTransaction,
                 "cannot execute COPY FROM in a read-only transaction",
@@ -219,7 +202,8 @@ impl Session {
             text_resume: 0,
             condition,
             line: 0,
-            line_bytes: 0,
+            line_bytes: None,
+            ends: LineEnds::default(),
             rows: 0,
             ended: false,
         })))
@@ -343,7 +327,7 @@ impl Session {
                     Ok(Step::Incomplete) => break Some(Ok(())),
                     Ok(Step::Skip(length)) => at += length,
                     Ok(Step::Row(row, length)) => {
-                        lines.push((copy.line, at..at + copy.line_bytes));
+                        lines.push((copy.line, copy.line_bytes.map(|bytes| at..at + bytes)));
                         at += length;
                         rows.push(row);
                         if rows.len() >= RUN_ROWS_MAX || at - from >= RUN_BYTES_MAX {
@@ -353,21 +337,21 @@ impl Session {
                 }
             };
             if let Err((row, error)) = writer.insert_many(&mut context, &rows).await {
-                let (line, range) = lines.get(row).cloned().unwrap_or((copy.line, 0..0));
-                (copy.line, copy.line_bytes) = (line, range.len());
-                break Err(copy.in_context(error, &buffer[range]));
+                let (line, range) = lines.get(row).cloned().unwrap_or((copy.line, None));
+                (copy.line, copy.line_bytes) = (line, range.as_ref().map(ExactSizeIterator::len));
+                break Err(copy.in_context(error, &buffer[range.unwrap_or_default()]));
             }
             copy.rows += rows.len() as u64;
             let loaded = if rules.loads() { context.transaction.load().await } else { Ok(()) };
             if let Err(error) = violations::loaded(loaded, &mut context) {
-                copy.line_bytes = 0;
+                copy.line_bytes = None;
                 break Err(copy.in_context(error, &[]));
             }
             if let Some(stop) = stop {
                 break stop;
             }
             if let Err(error) = breathe(&eval).await {
-                copy.line_bytes = 0;
+                copy.line_bytes = None;
                 break Err(copy.in_context(error, &[]));
             }
         };
@@ -468,12 +452,13 @@ impl CopyIn {
     /// An error of the row that stands at the front of `data`: with its text, if the row as a whole is wrong.
     fn in_context(&self, error: Error, data: &[u8]) -> Error {
         use ErrorKind as K;
-        if error.context().is_some() {
+        // The header of the binary format is no row.
+        if error.context().is_some() || self.is_binary() && self.line == 0 {
             return error;
         }
         let place = format!("COPY {}, line {}", self.rules.table.name, self.line);
         let is_shown = matches!(error.kind(), K::BadCopyFileFormat | K::NotNullViolation | K::CheckViolation);
-        match data.get(..self.line_bytes).filter(|line| is_shown && !line.is_empty()) {
+        match self.line_bytes.and_then(|bytes| data.get(..bytes)).filter(|_| is_shown) {
             Some(line) => error.with_context(format!("{place}: \"{}\"", excerpt(&String::from_utf8_lossy(line)))),
             None => error.with_context(place),
         }
@@ -489,6 +474,12 @@ impl CopyIn {
             table.name,
             self.line + 1
         ))
+    }
+
+    /// Another line is looked at, of which nothing is known yet.
+    fn begin_line(&mut self) {
+        self.line += 1;
+        self.line_bytes = None;
     }
 
     /// HEADER MATCH: the first line names the columns in their order.
@@ -529,17 +520,20 @@ impl CopyIn {
         match self.options.format {
             CopyFormat::Binary => self.next_binary(data, context),
             CopyFormat::Text => {
-                let (end, next) = match text::line_end(data, self.text_resume) {
-                    Some(found) => found,
-                    None if last && !data.is_empty() => (data.len(), data.len()),
-                    None => {
-                        self.text_resume = data.len();
-                        return Ok(Step::Incomplete);
-                    }
+                self.begin_line();
+                let Some(line) = text::line(data, self.text_resume, &mut self.ends, last)? else {
+                    self.line -= 1;
+                    // A carriage return is looked at again with what comes behind it.
+                    self.text_resume = data.len() - usize::from(data.ends_with(b"\r"));
+                    return Ok(Step::Incomplete);
                 };
                 self.text_resume = 0;
-                self.line += 1;
-                self.line_bytes = end;
+                let Line { end, next, is_last } = line;
+                self.line_bytes = Some(end);
+                self.ended = is_last;
+                if is_last && end == 0 {
+                    return Ok(Step::Skip(next));
+                }
                 if std::mem::take(&mut self.header_pending) {
                     if self.options.header_matches {
                         let mut names = Vec::with_capacity(self.columns.len());
@@ -548,23 +542,24 @@ impl CopyIn {
                     }
                     return Ok(Step::Skip(next));
                 }
-                if &data[..end] == END_MARKER {
-                    self.ended = true;
-                    return Ok(Step::Skip(next));
-                }
                 let mut fields = Vec::with_capacity(self.columns.len());
                 text::fields(&data[..end], self.options.delimiter, &self.options.null, &mut fields)?;
                 Ok(Step::Row(self.row_of_text(&fields, context)?, next))
             }
             CopyFormat::Csv => {
-                let (end, next) = match csv::record_end(data, &self.options, &mut self.csv_resume) {
-                    Some(found) => found,
-                    None if last && !data.is_empty() => (data.len(), data.len()),
-                    None => return Ok(Step::Incomplete),
+                self.begin_line();
+                let counted = self.ends.counted();
+                let Some(line) = csv::record(data, &self.options, &mut self.csv_resume, &mut self.ends, last)? else {
+                    self.line -= 1;
+                    return Ok(Step::Incomplete);
                 };
-                self.csv_resume = (0, false);
-                self.line += 1;
-                self.line_bytes = end;
+                let Line { end, next, is_last } = line;
+                self.line += memchr::memchr_iter(counted, &data[..end]).count() as u64;
+                self.line_bytes = Some(end);
+                self.ended = is_last;
+                if is_last {
+                    return Ok(Step::Skip(next));
+                }
                 if std::mem::take(&mut self.header_pending) {
                     if self.options.header_matches {
                         let mut names = Vec::with_capacity(self.columns.len());
@@ -573,10 +568,6 @@ impl CopyIn {
                         let names = names.into_iter().map(|field| (!is_null(&field)).then_some(Cow::Owned(field.text)));
                         self.check_header(&names.collect::<Vec<_>>())?;
                     }
-                    return Ok(Step::Skip(next));
-                }
-                if &data[..end] == END_MARKER {
-                    self.ended = true;
                     return Ok(Step::Skip(next));
                 }
                 let mut fields: Vec<CsvField> = Vec::with_capacity(self.columns.len());
@@ -678,73 +669,5 @@ impl CopyIn {
             };
         }
         Ok(row)
-    }
-}
-
-impl CopyOut {
-    fn header(&self) -> Vec<u8> {
-        if self.is_binary() {
-            return binary::header();
-        }
-        let mut out = Vec::new();
-        for (at, column) in self.result.columns.iter().enumerate() {
-            if at > 0 {
-                out.push(self.options.delimiter);
-            }
-            self.put_field(&mut out, &column.name, false);
-        }
-        out.push(b'\n');
-        out
-    }
-
-    fn put_field(&self, out: &mut Vec<u8>, text: &str, force_quote: bool) {
-        match self.options.format {
-            CopyFormat::Csv => {
-                csv::put_field(out, text, &self.options, force_quote, self.result.columns.len() == 1);
-            }
-            _ => text::put_field(out, text, self.options.delimiter),
-        }
-    }
-
-    fn record(
-        &self,
-        columns: &[OutputColumn],
-        values: &[Datum],
-        options: &stratos_types::FormatOptions,
-    ) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        if self.is_binary() {
-            let count =
-                i16::try_from(columns.len()).map_err(|_| Error::new(ErrorKind::TooManyColumns, "too many columns"))?;
-            out.extend_from_slice(&count.to_be_bytes());
-            for (column, value) in columns.iter().zip(values) {
-                if value.is_null() {
-                    out.extend_from_slice(&(-1i32).to_be_bytes());
-                    continue;
-                }
-                let start = out.len();
-                out.extend_from_slice(&[0; 4]);
-                value.write_binary(column.ty.ty, &mut out)?;
-                let length = i32::try_from(out.len() - start - 4)
-                    .map_err(|_| Error::new(ErrorKind::ProgramLimitExceeded, "a value is too long for COPY"))?;
-                out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-            }
-            return Ok(out);
-        }
-        let mut field = String::new();
-        for (at, (column, value)) in columns.iter().zip(values).enumerate() {
-            if at > 0 {
-                out.push(self.options.delimiter);
-            }
-            if value.is_null() {
-                out.extend_from_slice(self.options.null.as_bytes());
-                continue;
-            }
-            field.clear();
-            value.write_text(column.ty.ty, options, &mut field);
-            self.put_field(&mut out, &field, self.force_quote[at]);
-        }
-        out.push(b'\n');
-        Ok(out)
     }
 }

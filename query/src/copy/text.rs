@@ -4,22 +4,58 @@ use std::borrow::Cow;
 
 use stratos_types::{Error, Result, utf8};
 
-/// End of the data, which old clients still send.
-pub const END_MARKER: &[u8] = b"\\.";
+use super::lines::{END_MARKER, Ended, Line, LineEnds, corrupt_marker, no_end, other_marker};
 
-/// The end of the line at the front of `data`: where its text ends and where the next line starts. A newline behind an odd
-/// number of backslashes belongs to the line.
-pub fn line_end(data: &[u8], from: usize) -> Option<(usize, usize)> {
+/// The line at the front of `data`, of which the first `from` bytes were looked at before; none when it has not arrived.
+/// A line's end behind a backslash belongs to the line. `whole`: nothing comes behind the data.
+///
+/// # Errors
+/// 22P04 where a line ends otherwise than those before it, and for an end marker with something behind it.
+pub fn line(data: &[u8], from: usize, ends: &mut LineEnds, whole: bool) -> Result<Option<Line>> {
     let mut searched = from;
-    loop {
-        let newline = searched + memchr::memchr(b'\n', &data[searched..])?;
-        let backslashes = data[..newline].iter().rev().take_while(|b| **b == b'\\').count();
-        if backslashes % 2 == 0 {
-            let text_end = if newline > 0 && data[newline - 1] == b'\r' { newline - 1 } else { newline };
-            return Some((text_end, newline + 1));
+    while let Some(found) = memchr::memchr2(b'\n', b'\r', &data[searched..]) {
+        let at = searched + found;
+        searched = at + 1;
+        if is_escaped(data, at) {
+            continue;
         }
-        searched = newline + 1;
+        let text = &data[..at];
+        return match ends.at(data, at, whole) {
+            Ended::Open => Ok(None),
+            Ended::Otherwise if marker(text)?.is_some() => Err(other_marker()),
+            Ended::Otherwise => Err(no_end(data[at], false)),
+            Ended::Line(next) => Ok(Some(match marker(text)? {
+                Some(end) => Line { end, next, is_last: true },
+                None => Line { end: at, next, is_last: false },
+            })),
+        };
     }
+    if !whole || data.is_empty() {
+        return Ok(None);
+    }
+    match marker(data)? {
+        Some(_) => Err(corrupt_marker()),
+        None => Ok(Some(Line { end: data.len(), next: data.len(), is_last: false })),
+    }
+}
+
+/// Whether a backslash stands before a place that no other backslash takes for itself.
+fn is_escaped(data: &[u8], at: usize) -> bool {
+    data[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// Where the end marker begins that a line ends with.
+fn marker(line: &[u8]) -> Result<Option<usize>> {
+    let mut searched = 0;
+    while let Some(found) = memchr::memchr(b'\\', &line[searched..]) {
+        let at = searched + found;
+        if line[at..].starts_with(END_MARKER) {
+            return if at + END_MARKER.len() == line.len() { Ok(Some(at)) } else { Err(corrupt_marker()) };
+        }
+        // With what it stands before.
+        searched = (at + 2).min(line.len());
+    }
+    Ok(None)
 }
 
 /// Cuts a line at its delimiters and takes the escapes out; `None` is NULL.
@@ -73,7 +109,8 @@ fn unescape(raw: &[u8]) -> Vec<u8> {
             continue;
         }
         match bytes.next() {
-            None => out.push(b'\\'),
+            // At the very end of the data it stands for nothing.
+            None => {}
             Some(b'b') => out.push(8),
             Some(b'f') => out.push(12),
             Some(b'n') => out.push(b'\n'),
@@ -158,10 +195,26 @@ mod tests {
 
     #[test]
     fn a_newline_behind_a_backslash_does_not_end_the_line() {
-        assert_eq!(line_end(b"a\\\nb\nc", 0), Some((4, 5)));
-        assert_eq!(line_end(b"a\\\\\nb", 0), Some((3, 4)));
-        assert_eq!(line_end(b"a\r\n", 0), Some((1, 3)));
-        assert_eq!(line_end(b"abc", 0), None);
+        let at =
+            |data: &[u8]| line(data, 0, &mut LineEnds::default(), false).unwrap().map(|line| (line.end, line.next));
+        assert_eq!(at(b"a\\\nb\nc"), Some((4, 5)));
+        assert_eq!(at(b"a\\\\\nb"), Some((3, 4)));
+        assert_eq!(at(b"a\r\n"), Some((1, 3)));
+        assert_eq!(at(b"a\r"), None);
+        assert_eq!(at(b"abc"), None);
+    }
+
+    #[test]
+    fn the_end_marker_stands_alone_at_the_end_of_a_line() {
+        let last = |data: &[u8], whole| {
+            line(data, 0, &mut LineEnds::default(), whole).map(|line| line.map(|line| (line.end, line.is_last)))
+        };
+        assert_eq!(last(b"\\.\nx", false).unwrap(), Some((0, true)));
+        assert_eq!(last(b"ab\\.\nx", false).unwrap(), Some((2, true)));
+        assert_eq!(last(b"ab\\\\.\nx", false).unwrap(), Some((5, false)));
+        assert!(last(b"\\.x\n", false).is_err());
+        assert!(last(b"\\.", true).is_err());
+        assert_eq!(last(b"\\.", false).unwrap(), None);
     }
 
     proptest! {

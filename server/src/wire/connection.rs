@@ -16,6 +16,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Bytes of answers collected before they are written to the socket, unless the client has to be answered now.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of answers that are written when there is nothing else to do, though the client has not asked for them: as many as
+/// Postgres collects.
+const IDLE_BUFFER_BYTES: usize = 8 << 10;
 /// An output buffer larger than this is not kept.
 const OUTPUT_KEPT_BYTES: usize = 256 << 10;
 /// An input buffer larger than this is not kept.
@@ -51,6 +54,8 @@ pub struct Connection {
     stream: Box<dyn Stream>,
     input: BytesMut,
     output: BytesMut,
+    /// The client waits for what is in the output.
+    awaited: bool,
     /// Longest message in bytes.
     message_bytes_max: usize,
 }
@@ -58,7 +63,8 @@ pub struct Connection {
 impl Connection {
     /// A connection after the negotiation of TLS.
     pub fn new(stream: Box<dyn Stream>, input: BytesMut, message_bytes_max: usize) -> Connection {
-        Connection { stream, input, output: BytesMut::with_capacity(READ_BUFFER_BYTES), message_bytes_max }
+        let output = BytesMut::with_capacity(READ_BUFFER_BYTES);
+        Connection { stream, input, output, awaited: false, message_bytes_max }
     }
 
     /// From now on messages may be so long, in bytes.
@@ -163,6 +169,17 @@ impl Connection {
         self.output.len() >= WRITE_BUFFER_BYTES
     }
 
+    /// What is in the output is to be written before the client is waited for. Answers of the extended protocol are not: its
+    /// clients say Sync or Flush when they want them, and some rely on nothing coming before.
+    pub fn answer_soon(&mut self) {
+        self.awaited = true;
+    }
+
+    /// Whether the output should be written before the client is waited for.
+    pub fn has_answers(&self) -> bool {
+        self.awaited || self.output.len() >= IDLE_BUFFER_BYTES
+    }
+
     /// Writes everything to the socket, however long the client takes to read it: one that takes nothing at all is noticed by
     /// the system (`super::listener`).
     ///
@@ -180,6 +197,7 @@ impl Connection {
             }
         }
         self.stream.flush().await?;
+        self.awaited = false;
         // The buffer is used again, unless a long row has made it large.
         if self.output.capacity() > OUTPUT_KEPT_BYTES {
             self.output = BytesMut::new();

@@ -43,6 +43,8 @@ impl Client {
             response_parts(state.copy.is_binary(), state.copy.column_count()).map_err(ConnectionError::Protocol)?;
         self.tell_notices()?;
         self.connection.put(&PgWireBackendMessage::CopyInResponse(CopyInResponse::new(format, count, formats)))?;
+        // The client sends nothing before it knows that it may.
+        self.connection.answer_soon();
         self.copy = Some(state);
         Ok(())
     }

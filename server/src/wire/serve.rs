@@ -70,7 +70,9 @@ impl Client {
                 continue;
             }
             let Some((kind, length)) = self.connection.arrived()? else {
-                self.flush().await?;
+                if self.connection.has_answers() {
+                    self.flush().await?;
+                }
                 self.wait_for_bytes().await?;
                 continue;
             };
@@ -251,11 +253,13 @@ impl Client {
         if error.kind() == ErrorKind::AdminShutdown {
             return Err(ConnectionError::Fatal(error.clone()));
         }
+        self.connection.answer_soon();
         self.connection.put(&error_response(error, "ERROR"))
     }
 
     pub(super) fn tell_notices(&mut self) -> Result<(), ConnectionError> {
         for notice in self.session.take_notices() {
+            self.connection.answer_soon();
             self.connection.put(&notice_response(&notice))?;
         }
         Ok(())
@@ -269,6 +273,7 @@ impl Client {
         self.session.became_idle();
         self.executed = false;
         self.ready_since = Some(Instant::now());
+        self.connection.answer_soon();
         put_ready_for_query(self.connection.output(), self.session.transaction_status());
         Ok(())
     }

@@ -5,11 +5,19 @@ use stratos_tests::frames::{Frames, frame, query};
 
 /// Sends data behind a COPY; tells the rows that it took, or SQLSTATE, message, context and position of its error.
 fn copy(frames: &mut Frames, sql: &str, data: &[u8]) -> String {
+    copy_in_pieces(frames, sql, data, data.len().max(1))
+}
+
+/// The same with so many bytes of the data in each message.
+fn copy_in_pieces(frames: &mut Frames, sql: &str, data: &[u8], bytes: usize) -> String {
     frames.send(&query(sql));
     let mut said = String::new();
     while let Some(message) = frames.message() {
         match message.kind {
-            'G' => frames.send(&[frame(b'd', data), frame(b'c', b"")].concat()),
+            'G' => {
+                let pieces: Vec<u8> = data.chunks(bytes).flat_map(|piece| frame(b'd', piece)).collect();
+                frames.send(&[pieces, frame(b'c', b"")].concat());
+            }
             'C' => said += &String::from_utf8_lossy(message.body.strip_suffix(b"\0").unwrap_or_default()),
             'E' => {
                 let fields = [b'C', b'M', b'W', b'P'].map(|code| message.field(code).unwrap_or_default());
@@ -120,5 +128,80 @@ fn binary(frames: &mut Frames) {
         ([&header[..], &good, &[0, 2]].concat(), "22P04|row field count is 2, expected 1|COPY ct, line 2"),
     ] {
         assert_eq!(copy(frames, COPY, &data), expected, "{data:?}");
+    }
+}
+
+/// The first line decides how lines end, and the end marker is one only where it stands alone.
+pub fn line_ends(server: &Server) {
+    let mut frames = Frames::connect(server);
+    frames.kinds(&query("DROP TABLE IF EXISTS le; CREATE TABLE le (a int, b text)"));
+    for (sql, data, expected) in [
+        ("COPY le FROM STDIN", "1\ta\r2\tb\r", "COPY 2"),
+        ("COPY le FROM STDIN", "1\ta\n2\tb\r\n", "22P04|literal carriage return found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN", "1\ta\r\n2\tb\n", "22P04|literal newline found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN", "1\ta\rx\n2\tb\n", "22P04|literal newline found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN", "1\ta\r\n2\tb\rc\r\n", "22P04|literal carriage return found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN", "1\ta\n\\.", "22P04|end-of-copy marker corrupt|COPY le, line 2"),
+        ("COPY le FROM STDIN", "1\ta\n\\.x\n", "22P04|end-of-copy marker corrupt|COPY le, line 2"),
+        ("COPY le FROM STDIN", "1\ta\\.\n2\tb\n", "COPY 1"),
+        ("COPY le FROM STDIN", "1\ta\\\\.\n", "COPY 1"),
+        (
+            "COPY le FROM STDIN",
+            "1\ta\r\n\\.\n",
+            "22P04|end-of-copy marker does not match previous newline style|COPY le, line 2",
+        ),
+        (
+            "COPY le FROM STDIN",
+            "1\ta\n\\.\r\n",
+            "22P04|end-of-copy marker does not match previous newline style|COPY le, line 2",
+        ),
+        ("COPY le FROM STDIN", "1\ta\r\n\\.\r\nx\n", "COPY 1"),
+        ("COPY le FROM STDIN", "1\ta\\", "COPY 1"),
+        ("COPY le FROM STDIN", "1\ta\\\n2\n", "COPY 1"),
+        ("COPY le FROM STDIN", "1\ta\r\n2\tb\r", "22P04|literal carriage return found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN CSV", "1,a\r2,b\r", "COPY 2"),
+        ("COPY le FROM STDIN CSV", "1,a\n2,b\r\n", "22P04|unquoted carriage return found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN CSV", "1,a\r\n2,b\n", "22P04|unquoted newline found in data|COPY le, line 2"),
+        ("COPY le FROM STDIN CSV", "1,a\rb\n", "22P04|unquoted newline found in data|COPY le, line 2"),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,a\n\\.",
+            "22P02|invalid input syntax for type integer: \"\\.\"|COPY le, line 2, column a: \"\\.\"",
+        ),
+        ("COPY le FROM STDIN CSV", "1,a\n\\.\nx\n", "COPY 1"),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,a\n\\.\r\n",
+            "22P04|end-of-copy marker does not match previous newline style|COPY le, line 2",
+        ),
+        ("COPY le FROM STDIN CSV", "1,a\r\n\\.\n", "22P04|unquoted newline found in data|COPY le, line 2"),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,a\n\\.x,b\n",
+            "22P02|invalid input syntax for type integer: \"\\.x\"|COPY le, line 2, column a: \"\\.x\"",
+        ),
+        ("COPY le FROM STDIN CSV", "1,a\n2,\"\\.\n\\.\n\"\n3,c\n", "COPY 3"),
+        ("COPY le FROM STDIN CSV", "\n", "22P04|missing data for column \"b\"|COPY le, line 1: \"\""),
+        ("COPY le FROM STDIN CSV", "1,a\n\n", "22P04|missing data for column \"b\"|COPY le, line 2: \"\""),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,\"x\ny\"\n2,\"x\ny\"\nx,b\n",
+            "22P02|invalid input syntax for type integer: \"x\"|COPY le, line 4, column a: \"x\"",
+        ),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,\"x\r\ny\"\r\n2,\"x\r\ny\"\r\nx,b\r\n",
+            "22P02|invalid input syntax for type integer: \"x\"|COPY le, line 5, column a: \"x\"",
+        ),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,\"x\ry\"\r2,\"x\ny\"\rx,b\r",
+            "22P02|invalid input syntax for type integer: \"x\"|COPY le, line 4, column a: \"x\"",
+        ),
+    ] {
+        for bytes in [1, 3, 100] {
+            let said = copy_in_pieces(&mut frames, sql, data.as_bytes(), bytes);
+            assert_eq!(said, expected, "{sql} {data:?} in pieces of {bytes}");
+        }
     }
 }

@@ -26,7 +26,7 @@ fn a_node_and_its_clients() {
     let server = node.server().clone();
     let mut failed = Vec::new();
     type Part = (&'static str, fn(&Server));
-    let parts: [Part; 19] = [
+    let parts: [Part; 22] = [
         ("pipelining", pipelines::pipelining),
         ("shapes", portals::shapes),
         ("portals", portals::portals),
@@ -36,8 +36,11 @@ fn a_node_and_its_clients() {
         ("privileges", privileges::privileges),
         ("startup", login::startup),
         ("copies", copies::copies),
+        ("line_ends", copies::line_ends),
         ("row_limits", pipelines::row_limits),
         ("answered_at_each_sync", pipelines::answered_at_each_sync),
+        ("silent_until_asked", pipelines::silent_until_asked),
+        ("others_temporary", privileges::others_temporary),
         ("cancel", stopping::cancel),
         ("negotiation", negotiation::with_tls),
         ("malformed", hostile::malformed),
@@ -68,7 +71,7 @@ fn a_node_and_its_clients() {
 #[test]
 fn postgres_agrees() {
     let postgres = Postgres::start();
-    let parts: [fn(&Server); 14] = [
+    let parts: [fn(&Server); 17] = [
         pipelines::pipelining,
         portals::shapes,
         portals::portals,
@@ -78,8 +81,11 @@ fn postgres_agrees() {
         privileges::privileges,
         login::startup,
         copies::copies,
+        copies::line_ends,
         pipelines::row_limits,
         pipelines::answered_at_each_sync,
+        pipelines::silent_until_asked,
+        privileges::others_temporary,
         stopping::cancel,
         negotiation::without_tls,
         hostile::malformed,

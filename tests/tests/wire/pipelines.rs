@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use stratos_tests::client::Server;
-use stratos_tests::frames::{Frames, bind, close, describe, execute, parse, query, sync};
+use stratos_tests::frames::{Frames, bind, close, describe, execute, frame, parse, query, sync};
 
 pub fn pipelining(server: &Server) {
     let mut frames = Frames::connect(server);
@@ -97,6 +97,36 @@ pub fn row_limits(server: &Server) {
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "DDDCZT");
     assert_eq!(frames.kinds(&query("COMMIT")), "CZI");
     assert_eq!(frames.kinds(&[execute("p", 0), sync()].concat()), "E(34000)ZI");
+}
+
+/// A pipeline is answered when its client asks: some count on hearing nothing before.
+pub fn silent_until_asked(server: &Server) {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    const FLUSH: u8 = b'H';
+    let mut frames = Frames::connect(server);
+    let one = [parse("", "SELECT 1"), bind("", "", &[]), execute("", 0)].concat();
+    frames.send(&one);
+    assert!(frames.is_silent(PATIENCE));
+    frames.send(&frame(FLUSH, b""));
+    let kinds: String = (0..4).filter_map(|_| frames.message()).map(|message| message.kind).collect();
+    assert_eq!(kinds, "12DC");
+    frames.send(&one);
+    assert!(frames.is_silent(PATIENCE));
+    assert_eq!(frames.kinds(&sync()), "12DCZI");
+    // Errors, notices, the want of rows, and much that was said already do not wait.
+    for (sql, kind) in [("SELECT 1/0", 'E'), ("COPY (SELECT 1) TO STDIN", 'H')] {
+        frames.send(&[parse("", sql), bind("", "", &[]), execute("", 0)].concat());
+        let heard = kind == 'E';
+        assert_eq!(frames.is_silent(PATIENCE), !heard, "{sql}");
+        assert!(frames.kinds(&sync()).contains(kind), "{sql}");
+    }
+    frames.kinds(&query("CREATE TEMP TABLE rows_wanted (a text)"));
+    for sql in ["COPY rows_wanted FROM STDIN", "DROP TABLE IF EXISTS no_such_table", "SELECT repeat('x', 20000)"] {
+        frames.send(&[parse("", sql), bind("", "", &[]), execute("", 0)].concat());
+        assert!(!frames.is_silent(PATIENCE), "{sql}");
+        let rest = if sql.starts_with("COPY") { [frame(b'c', b""), sync()].concat() } else { sync() };
+        assert!(frames.kinds(&rest).ends_with("ZI"), "{sql}");
+    }
 }
 
 /// What a pipeline has said up to a Sync is answered while what comes behind it still runs.
