@@ -5,8 +5,8 @@ use stratos_types::{
     CastContext, ColumnType, Datum, Error, ErrorKind, FormatOptions, PgType, Result, TypeCategory, cast, cast_kind,
 };
 
-use super::Binder;
 use super::resolve::common_type;
+use super::{Binder, Relation};
 use crate::functions::catalog_info::split_name;
 use crate::ir::{Expr, ExprKind};
 
@@ -178,7 +178,12 @@ impl Binder<'_> {
         let lower = text.to_ascii_lowercase();
         let name = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
         let ty = if name == "\"char\"" { Some(PgType::Char) } else { PgType::from_name(name) };
+        let table = || match self.cx.relation(&split_name(text).ok()?) {
+            Ok(Relation::Table(table)) => Some(table.oid),
+            _ => None,
+        };
         ty.map(PgType::oid)
+            .or_else(table)
             .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist")))
     }
 

@@ -15,8 +15,7 @@ use super::{BindContext, Binder, ScalarUse, SourceText, bind, bind_scalar, bind_
 use crate::catalog::{Column, Snapshot, Table};
 use crate::ddl::{Constant, DefaultValue, ExpressionBinder};
 use crate::eval::{Layout, Program};
-use crate::functions::Volatility;
-use crate::ir::{Expr, ExprKind};
+use crate::ir::Expr;
 use crate::session::EvalContext;
 
 /// Evaluates an expression that names no column, as a value of `ty`.
@@ -160,16 +159,6 @@ impl ScalarBinder {
     }
 }
 
-fn is_volatile(expr: &Expr) -> bool {
-    let mut volatile = false;
-    expr.walk(&mut |e| {
-        if let ExprKind::Call { function, .. } = &e.kind {
-            volatile |= function.volatility == Volatility::Volatile;
-        }
-    });
-    volatile
-}
-
 impl ExpressionBinder for ScalarBinder {
     fn bind_default(
         &self,
@@ -219,7 +208,7 @@ impl ExpressionBinder for ScalarBinder {
         let context = self.in_catalog(snapshot);
         let source = context.source.clone();
         let bound = bind_scalar_ast(expression, source, &context, None, Some(("?column?", ty)), ScalarUse::Default)?;
-        if is_volatile(&bound) {
+        if bound.is_volatile() {
             return Ok(DefaultValue::PerRow);
         }
         let value = Program::compile(&bound, &Layout::default())?.run(&[], &[], &self.eval)?;

@@ -16,6 +16,8 @@ pub const MAINTENANCE_DATABASE: u32 = 6;
 pub const BOOTSTRAP_ROLE: u32 = 10;
 /// OID of `public`, in every database, as in Postgres.
 pub const PUBLIC_SCHEMA: u32 = 2200;
+/// The role that PostgreSQL has for whoever owns the database, and its OID: nobody logs in by it.
+pub const DATABASE_OWNER: (u32, &str) = (6171, "pg_database_owner");
 /// OIDs of users' objects start here, as in Postgres.
 pub const FIRST_USER_OID: u32 = 16384;
 /// Name of the first database and of the first role.
@@ -27,6 +29,21 @@ pub const TEMPLATES: &[(u32, &str, &str)] =
 /// What Postgres says of the schema that a new database has, and of the database for maintenance.
 pub const PUBLIC_COMMENT: &str = "standard public schema";
 const MAINTENANCE_COMMENT: &str = "default administrative connection database";
+
+/// The owner of a schema: a database's own `public` belongs to whoever owns the database.
+pub fn schema_owner(catalog: &Snapshot, schema: &Schema) -> u32 {
+    let of_database = catalog.databases.get(&catalog.database).map(|database| database.owner);
+    match schema.oid == PUBLIC_SCHEMA && of_database == Some(schema.owner) {
+        true => DATABASE_OWNER.0,
+        false => schema.owner,
+    }
+}
+
+/// Name of a role, those that are always there among them.
+pub fn role_name(catalog: &Snapshot, oid: u32) -> Option<&str> {
+    let (owner, name) = DATABASE_OWNER;
+    catalog.roles.get(&oid).map(|role| role.name.as_str()).or((oid == owner).then_some(name))
+}
 
 /// Whether a database is one of [`TEMPLATES`].
 pub fn is_template(catalog: &Snapshot, name: &str) -> bool {

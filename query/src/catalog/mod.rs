@@ -16,8 +16,8 @@ pub mod system;
 mod temporary;
 
 pub use bootstrap::{
-    BOOTSTRAP_ROLE, DEFAULT_DATABASE, FIRST_USER_OID, NO_DATABASE, PUBLIC_SCHEMA, TEMPLATES, bootstrap_writes,
-    is_database, is_database_oid, is_template, maintenance_writes,
+    BOOTSTRAP_ROLE, DATABASE_OWNER, DEFAULT_DATABASE, FIRST_USER_OID, NO_DATABASE, PUBLIC_SCHEMA, TEMPLATES,
+    bootstrap_writes, is_database, is_database_oid, is_template, maintenance_writes, role_name, schema_owner,
 };
 pub use descriptor::{
     CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey, Identity, Index,

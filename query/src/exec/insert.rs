@@ -29,6 +29,9 @@ pub struct InsertPlan {
     rules: Arc<TableRules>,
     /// Per row of VALUES, or once over the source's columns.
     values: Vec<Vec<Program>>,
+    /// Which of them, by row and column, are to be tried before anything runs that leaves traces: PostgreSQL computes constants
+    /// when it plans, so that a wrong one draws no value of a sequence.
+    constants: Vec<(usize, usize)>,
     conflict: Option<ConflictPlan>,
     returning: Option<Returns>,
     /// The source locks rows.
@@ -86,7 +89,8 @@ impl InsertPlan {
             InsertSource::Query(rel) => row_locks::locked_tables(rel),
         };
         let (locks, relies_on) = (!locked.is_empty(), with_tables(own, locked));
-        Ok(InsertPlan { insert, rules, values, conflict, returning, locks, relies_on })
+        let constants = constants(&insert.source);
+        Ok(InsertPlan { insert, rules, values, constants, conflict, returning, locks, relies_on })
     }
 
     /// `INSERT INTO table query` for a query whose columns are the table's.
@@ -150,6 +154,9 @@ impl InsertPlan {
         };
         match &self.insert.source {
             InsertSource::Rows(_) => {
+                for (row, column) in &self.constants {
+                    self.values[*row][*column].run(&[], context.params, context.eval)?;
+                }
                 for (at, programs) in self.values.iter().enumerate() {
                     if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
                         breathe(context.eval).await?;
@@ -196,6 +203,22 @@ impl InsertPlan {
         Returns::finish(&self.returning, view, context, &mut changes).await?;
         Ok(changes)
     }
+}
+
+/// The constants of VALUES that are computed, where something else in them leaves traces.
+fn constants(source: &InsertSource) -> Vec<(usize, usize)> {
+    let InsertSource::Rows(rows) = source else { return Vec::new() };
+    let mut constants = Vec::new();
+    let mut leaves_traces = false;
+    for (row, values) in rows.iter().enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            leaves_traces |= value.is_volatile();
+            if value.is_constant() && !value.is_given() {
+                constants.push((row, column));
+            }
+        }
+    }
+    if leaves_traces { constants } else { Vec::new() }
 }
 
 struct InsertRun<'a> {

@@ -3,7 +3,7 @@
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::by_oid;
-use crate::catalog::resolve_temporary;
+use crate::catalog::{DATABASE_OWNER, resolve_temporary, role_name};
 use crate::session::EvalContext;
 
 /// A name as it has to be written in SQL: quoted unless it is plain lower case and no keyword.
@@ -128,7 +128,12 @@ pub fn reg_text(ctx: &EvalContext, ty: PgType, oid: u32) -> String {
                 format!("{}.{quoted}", quote_ident(&schema))
             }
         }),
-        PgType::Regtype => PgType::from_oid(oid).map(PgType::sql_name),
+        PgType::Regtype => match PgType::from_oid(oid) {
+            Some(ty) => Some(ty.sql_name()),
+            // The type of a table's rows has the table's number and name.
+            None if ctx.catalog.tables.contains_key(&oid) => Some(reg_text(ctx, PgType::Regclass, oid)),
+            None => None,
+        },
         PgType::Regproc => by_oid(oid).map(|f| f.name).or_else(|| crate::system::function_name(oid)).map(|name| {
             // One of several is not found by its name.
             let alone = match super::by_name(name).len() {
@@ -138,7 +143,7 @@ pub fn reg_text(ctx: &EvalContext, ty: PgType, oid: u32) -> String {
             if alone { name.to_owned() } else { format!("pg_catalog.{name}") }
         }),
         PgType::Regnamespace => schema_name(ctx, oid).map(|n| quote_ident(&n)),
-        PgType::Regrole => ctx.catalog.roles.get(&oid).map(|r| quote_ident(&r.name)),
+        PgType::Regrole => role_name(&ctx.catalog, oid).map(quote_ident),
         _ => None,
     };
     name.unwrap_or_else(|| oid.to_string())
@@ -151,7 +156,13 @@ pub fn reg_text(ctx: &EvalContext, ty: PgType, oid: u32) -> String {
 pub fn reg_lookup(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Option<u32>> {
     Ok(match ty {
         PgType::Regclass => find_relation(ctx, &split_name(input)?),
-        PgType::Regtype => type_by_name(input).map(PgType::oid),
+        PgType::Regtype => match type_by_name(input) {
+            Some(ty) => Some(ty.oid()),
+            None => {
+                let relation = split_name(input).ok().and_then(|name| find_relation(ctx, &name));
+                relation.filter(|oid| ctx.catalog.tables.contains_key(oid))
+            }
+        },
         PgType::Regproc => {
             let parts = split_name(input)?;
             let name = parts.last().map_or("", String::as_str);
@@ -164,7 +175,8 @@ pub fn reg_lookup(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Option<u
         PgType::Regrole => match split_name(input)?.as_slice() {
             [name] => {
                 let mut roles = ctx.catalog.roles.values();
-                roles.find(|r| r.name == *name).map(|r| r.oid)
+                let (owner, owners) = DATABASE_OWNER;
+                roles.find(|r| r.name == *name).map(|r| r.oid).or((name == owners).then_some(owner))
             }
             _ => None,
         },

@@ -8,7 +8,7 @@ use stratos_types::{ArrayDatum, ColumnType, Datum, Error, ErrorKind, Numeric, Pg
 use super::args::{boolean, int, int4, oid, text, type_of};
 use super::catalog_info as info;
 use super::{ArgType, ReturnType};
-use crate::catalog::{Table, is_database_oid, is_template, is_temporary_name};
+use crate::catalog::{Table, is_database_oid, is_template, is_temporary_name, role_name, temporary_schema_name};
 use crate::session::{EvalContext, RelationSize};
 
 type Types<'a> = &'a [PgType];
@@ -47,6 +47,9 @@ pub fn current_database(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<
 
 /// `current_schema()`
 pub fn current_schema(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
+    if ctx.host.creates_temporary() {
+        return name(temporary_schema_name(ctx.host.backend_pid()));
+    }
     let path = ctx.host.search_path(false);
     let first = path.iter().find(|schema| !is_temporary_name(schema));
     Ok(first.map_or(Datum::Null, |s| Datum::text(s.as_str())))
@@ -56,7 +59,7 @@ pub fn current_schema(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Da
 pub fn current_schemas(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let implicit = boolean(&a[0])?;
     let mut path = ctx.host.search_path(implicit);
-    path.retain(|schema| implicit || !is_temporary_name(schema));
+    path.retain(|schema| implicit || ctx.host.creates_temporary() || !is_temporary_name(schema));
     Ok(Datum::Array(Arc::new(ArrayDatum {
         element: PgType::Name,
         values: path.into_iter().map(Datum::text).collect(),
@@ -101,7 +104,7 @@ pub fn typeof_(_: &EvalContext, types: Types<'_>, _: &[Datum]) -> Result<Datum> 
 }
 
 /// `format_type(oid, typmod)`
-pub fn format_type(_: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
+pub fn format_type(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     if a[0].is_null() {
         return Ok(Datum::Null);
     }
@@ -111,6 +114,9 @@ pub fn format_type(_: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> 
         return name("-");
     }
     let Some(ty) = PgType::from_oid(number) else {
+        if ctx.catalog.tables.contains_key(&number) {
+            return name(info::reg_text(ctx, PgType::Regtype, number));
+        }
         return name("???");
     };
     if let Some(element) = ty.element().filter(|_| typmod >= 0) {
@@ -123,8 +129,8 @@ pub fn format_type(_: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> 
 /// `pg_get_userbyid(oid)`
 pub fn userbyid(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let number = oid(&a[0])?;
-    match ctx.catalog.roles.get(&number) {
-        Some(role) => name(role.name.as_str()),
+    match role_name(&ctx.catalog, number) {
+        Some(role) => name(role),
         None => name(format!("unknown (OID={number})")),
     }
 }

@@ -270,6 +270,17 @@ impl Expr {
         }
     }
 
+    /// Whether it may give another value, or leave other traces, each time.
+    pub fn is_volatile(&self) -> bool {
+        let mut volatile = false;
+        self.walk(&mut |e| {
+            if let ExprKind::Call { function, .. } = &e.kind {
+                volatile |= function.volatility == Volatility::Volatile;
+            }
+        });
+        volatile
+    }
+
     /// The conditions that AND joins in it, in their order.
     pub fn conjuncts(&self) -> Vec<&Expr> {
         match &self.kind {

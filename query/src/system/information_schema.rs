@@ -10,6 +10,7 @@ use super::relations::role_name;
 use super::rows::{Rows, int4, optional_text, text, yes};
 use crate::catalog::{
     BOOTSTRAP_ROLE, Column, ConstraintKind, Index, ReferentialAction, SystemContext, Table, is_temporary_name,
+    schema_owner,
 };
 
 pub(super) fn producer(name: &str) -> Option<Producer> {
@@ -53,7 +54,7 @@ fn enabled_roles(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 
 fn schemata(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     let built_in = ["pg_catalog", "information_schema", "pg_stratos"].map(|name| (name, BOOTSTRAP_ROLE));
-    let own = context.catalog.schemas.values().map(|s| (s.name.as_str(), s.owner));
+    let own = context.catalog.schemas.values().map(|s| (s.name.as_str(), schema_owner(&context.catalog, s)));
     for (name, owner) in built_in.into_iter().chain(own) {
         rows.push([
             ("catalog_name", database(context)),

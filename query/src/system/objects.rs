@@ -5,7 +5,7 @@ use stratos_types::{Datum, PgType, Result};
 use super::deparse;
 use super::rows::{Rows, array, boolean, int2_array, oid, optional_text, text};
 use super::statics::{self, equality};
-use crate::catalog::system::{PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE};
+use crate::catalog::system::{PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE, PG_TYPE};
 use crate::catalog::{
     Constraint, ConstraintKind, PG_CATALOG, ReferentialAction, SystemContext, TEMPLATES, Table, is_template,
 };
@@ -301,6 +301,9 @@ pub(super) fn pg_depend(rows: &mut Rows<'_>, context: &SystemContext) -> Result<
     Ok(())
 }
 
+/// What PostgreSQL says of its types: a type's OID and the comment.
+static TYPE_COMMENTS: &str = include_str!("data/type_comments.tsv");
+
 pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     let mut push = |class: u32, object: u32, column: i16, comment: Option<&str>| {
         if comment.is_some() {
@@ -322,6 +325,9 @@ pub(super) fn pg_description(rows: &mut Rows<'_>, context: &SystemContext) -> Re
         }
     }
     push(PG_NAMESPACE, PG_CATALOG, 0, Some("system catalog schema"));
+    for (ty, comment) in TYPE_COMMENTS.lines().filter_map(|line| line.split_once('\t')) {
+        push(PG_TYPE, ty.parse().unwrap_or_default(), 0, Some(comment));
+    }
     for ((class, object), comment) in &context.catalog.comments {
         if *class != PG_DATABASE && *class != PG_AUTHID {
             push(*class, *object, 0, Some(comment));

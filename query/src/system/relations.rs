@@ -351,7 +351,8 @@ pub(super) fn pg_sequence(rows: &mut Rows<'_>, context: &SystemContext) -> Resul
 
 /// A role's name, as the views show owners.
 pub(super) fn role_name(catalog: &Snapshot, role: u32) -> Datum {
-    catalog.roles.get(&role).map_or_else(|| Datum::text(format!("unknown (OID={role})")), |role| text(&role.name))
+    let name = crate::catalog::role_name(catalog, role);
+    name.map_or_else(|| Datum::text(format!("unknown (OID={role})")), text)
 }
 
 pub(super) fn pg_tables(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {

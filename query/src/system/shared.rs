@@ -4,7 +4,8 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::rows::{Rows, array, boolean, oid, optional_text, text, text_array};
 use crate::catalog::{
-    BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, Schema, SystemContext, TEMPLATES, is_template,
+    BOOTSTRAP_ROLE, DATABASE_OWNER, INFORMATION_SCHEMA, PG_CATALOG, PG_STRATOS, Role, Schema, SystemContext, TEMPLATES,
+    is_template, role_name, schema_owner,
 };
 
 pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
@@ -17,7 +18,7 @@ pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
         rows.push([
             ("oid", oid(schema.oid)),
             ("nspname", text(&schema.name)),
-            ("nspowner", oid(schema.owner)),
+            ("nspowner", oid(schema_owner(&context.catalog, schema))),
             ("nspacl", schema_privileges(context, schema)),
         ]);
     }
@@ -27,10 +28,9 @@ pub(super) fn pg_namespace(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
 /// What a new database of PostgreSQL grants on its schema `public`, and thus what dumps need not say. Other schemas have the
 /// privileges that nobody granted.
 fn schema_privileges(context: &SystemContext, schema: &Schema) -> Datum {
-    let Some(owner) = context.catalog.roles.get(&schema.owner).filter(|_| schema.name == "public") else {
-        return Datum::Null;
-    };
-    let owner = crate::catalog::quote_identifier(&owner.name);
+    let owner = role_name(&context.catalog, schema_owner(&context.catalog, schema));
+    let Some(owner) = owner.filter(|_| schema.name == "public") else { return Datum::Null };
+    let owner = crate::catalog::quote_identifier(owner);
     let granted = [format!("{owner}=UC/{owner}"), format!("=U/{owner}")];
     array(PgType::AclItem, granted.into_iter().map(Datum::text))
 }
@@ -109,6 +109,19 @@ fn push_roles(rows: &mut Rows<'_>, context: &SystemContext, password: impl Fn(&R
             ("rolpassword", password(role)),
         ]);
     }
+    let (number, name) = DATABASE_OWNER;
+    rows.push([
+        ("oid", oid(number)),
+        ("rolname", text(name)),
+        ("rolsuper", boolean(false)),
+        ("rolinherit", boolean(true)),
+        ("rolcreaterole", boolean(false)),
+        ("rolcreatedb", boolean(false)),
+        ("rolcanlogin", boolean(false)),
+        ("rolreplication", boolean(false)),
+        ("rolbypassrls", boolean(false)),
+        ("rolconnlimit", Datum::Int4(-1)),
+    ]);
 }
 
 pub(super) fn pg_authid(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
