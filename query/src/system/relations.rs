@@ -207,6 +207,25 @@ fn attribute(rows: &mut Rows<'_>, column: &Attribute<'_>) {
     ]);
 }
 
+/// The column that a table had by that number: clients that number columns themselves, such as pg_dump, look for no gaps.
+fn dropped_attribute(rows: &mut Rows<'_>, relation: u32, number: i16) {
+    rows.push([
+        ("attrelid", oid(relation)),
+        ("attname", text(&format!("........pg.dropped.{number}........"))),
+        ("atttypid", oid(0)),
+        ("attstattarget", Datum::Int4(0)),
+        ("attlen", Datum::Int2(-1)),
+        ("attnum", Datum::Int2(number)),
+        ("attcacheoff", Datum::Int4(-1)),
+        ("atttypmod", Datum::Int4(-1)),
+        ("attalign", text("i")),
+        ("attstorage", text("x")),
+        ("attidentity", text("")),
+        ("attisdropped", boolean(true)),
+        ("attislocal", boolean(true)),
+    ]);
+}
+
 /// Columns of the system tables do not change; there are some thousands of them.
 static SYSTEM_ATTRIBUTES: LazyLock<Vec<Vec<Datum>>> = LazyLock::new(|| {
     let Some(definition) = definitions::find("pg_catalog", "pg_attribute") else {
@@ -236,6 +255,9 @@ static SYSTEM_ATTRIBUTES: LazyLock<Vec<Vec<Datum>>> = LazyLock::new(|| {
 pub(super) fn pg_attribute(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
     rows.extend(SYSTEM_ATTRIBUTES.iter().cloned());
     for table in context.catalog.tables.values() {
+        for number in (1..table.next_attnum).filter(|number| table.column_index(*number).is_none()) {
+            dropped_attribute(rows, table.oid, number);
+        }
         for column in &table.columns {
             attribute(
                 rows,

@@ -35,3 +35,7 @@ comment on sequence never_used is 'a sequence';
 create table no_columns ();
 create table no_key (a int);
 insert into no_key select g from generate_series(1, 3000) g;
+create table shed (id int primary key, gone text, kept int default 5, gone_too int);
+alter table shed drop column gone;
+alter table shed drop column gone_too;
+insert into shed values (1, 2);
