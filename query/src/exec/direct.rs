@@ -230,7 +230,8 @@ fn comparison<'a>(
 }
 
 impl Access {
-    /// The best access that conditions allow, joined by AND, where the columns of `known` have values already: a unique index fixed wholly, else the most fixed columns. Rows in an order of
+    /// The best access that conditions allow, joined by AND, where the columns of `known` have values already: a unique index fixed
+    /// wholly, else the most fixed columns. Rows in an order of
     /// which only the first are wanted may also be found by an index that has it. None of these: all rows of the table.
     pub(super) fn choose(
         table: &Arc<Table>,
@@ -297,7 +298,9 @@ impl Access {
                 + usize::from(high.is_some())
                 + usize::from(position == 0);
             if best.as_ref().is_none_or(|(other, _)| score > *other) {
-                let tells_all = parts.len() == fixed.len();
+                // A column that stands twice in an index takes but one part.
+                let told: BTreeSet<i16> = index.columns.iter().take(fixed.len()).map(|c| c.attnum).collect();
+                let tells_all = parts.len() == told.len();
                 let table = table.clone();
                 let access = Access { table, index: position, fixed, low, high, single, tells_all, order, all: false };
                 best = Some((score, access));
