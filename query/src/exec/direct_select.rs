@@ -434,8 +434,8 @@ impl DirectSelect {
         params: &[Datum],
         context: &EvalContext,
     ) -> Result<Option<Vec<Vec<Datum>>>> {
-        let limit = count(self.limit.as_ref(), params, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
         let offset = count(self.offset.as_ref(), params, context, ErrorKind::InvalidRowCountInOffset, "OFFSET")?;
+        let limit = count(self.limit.as_ref(), params, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
         let offset = offset.unwrap_or(0);
         let enough = limit.map_or(usize::MAX, |limit| limit.saturating_add(offset));
         let mut rows = match &self.source {

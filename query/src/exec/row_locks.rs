@@ -185,11 +185,11 @@ pub async fn run(context: &mut StatementContext<'_>, rel: &Rel) -> Result<KeptRo
         Rel::With { ctes, body } => (ctes.clone(), body.as_ref()),
         other => (Vec::new(), other),
     };
-    let (input, limit, offset) = match rel {
+    let (input, offset, limit) = match rel {
         Rel::Limit { input, limit, offset } => (
             input.as_ref(),
-            count(limit, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?,
             count(offset, context, ErrorKind::InvalidRowCountInOffset, "OFFSET")?,
+            count(limit, context, ErrorKind::InvalidRowCountInLimit, "LIMIT")?,
         ),
         other => (other, None, None),
     };

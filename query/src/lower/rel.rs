@@ -301,8 +301,8 @@ impl<'a> Lowerer<'a> {
     }
 
     fn limit(&self, input: &Rel, limit: Option<&Expr>, offset: Option<&Expr>) -> Result<LogicalPlan> {
-        let fetch = self.row_count(limit, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
         let skip = self.row_count(offset, ErrorKind::InvalidRowCountInOffset, "OFFSET")?;
+        let fetch = self.row_count(limit, ErrorKind::InvalidRowCountInLimit, "LIMIT")?;
         if let Some(rows) = fetch.and_then(|n| u64::try_from(n.saturating_add(skip.unwrap_or(0))).ok()) {
             self.prefer_order(input, rows.max(1));
         }
