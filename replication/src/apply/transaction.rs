@@ -57,11 +57,13 @@ impl Pending<'_> {
         }
         let mark = self.batch.mark();
         let mut priors = Vec::with_capacity(writes.len());
+        let free = self.is_free_for(attempt.txn, writes)?;
         for write in writes {
-            let refusal = match self.foreign_lock(&write.key, attempt.txn) {
+            let foreign = if free { None } else { self.foreign_lock(&write.key, attempt.txn) };
+            let refusal = match foreign {
                 Some(refusal) => Some(refusal),
                 None => {
-                    let prior = self.supersede(&write.key, commit_ts)?;
+                    let prior = if free { None } else { self.supersede(&write.key, commit_ts)? };
                     priors.push(prior);
                     self.outdated(write, prior, commit_ts)
                 }
@@ -78,6 +80,17 @@ impl Pending<'_> {
             self.set_status(&first.key, attempt.txn, TxnStatus::Committed(commit_ts));
         }
         Ok(CommandResult::Committed { commit_ts })
+    }
+
+    /// Whether a look at once tells of many writes that none of their keys has a version or somebody else's lock. So it is with
+    /// rows that come in the order of their keys, behind all others.
+    fn is_free_for(&self, txn: TxnId, writes: &[Write]) -> Result<bool> {
+        let [first, .., last] = writes else { return Ok(false) };
+        if writes.len() < PIECE_WRITES_MIN {
+            return Ok(false);
+        }
+        let span = Span::new(first.key.clone(), Span::key(&last.key).end);
+        Ok(self.foreign_lock_in(&span, txn).is_none() && self.is_empty_between(&first.key, &last.key)?)
     }
 
     /// The first phase of a commit over several shards.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinHandle;
 
 use super::pins::Pin;
@@ -33,6 +34,8 @@ pub(super) const LOAD_REST_BYTES: usize = LOAD_BYTES / 16;
 /// Writes of one commit of a portion, and their bytes, roughly.
 const PORTION_WRITES_MAX: usize = if cfg!(test) { 16 } else { 8_192 };
 const PORTION_BYTES_MAX: usize = 2 << 20;
+/// Portions that are under way at a time: one is made and logged while another is applied. The commits of others come between them.
+const PORTIONS_IN_FLIGHT_MAX: usize = 2;
 
 /// The ranges of a transaction.
 pub(super) struct Loading {
@@ -86,12 +89,18 @@ impl Loading {
         self.settle().await?;
         let (inner, pin) = (self.inner.clone(), pin.clone());
         self.under_way = Some(tokio::spawn(async move {
-            let mut rest = writes;
-            while !rest.is_empty() {
-                let portion = cut(&mut rest);
-                put(&inner, portion, &pin).await?;
+            let (mut rest, mut putting, mut result) = (writes, FuturesUnordered::new(), Ok(()));
+            loop {
+                // While one is synced and applied, the next ones are made.
+                while result.is_ok() && !rest.is_empty() && putting.len() < PORTIONS_IN_FLIGHT_MAX {
+                    let (inner, pin, portion) = (inner.clone(), pin.clone(), cut(&mut rest));
+                    putting.push(tokio::spawn(async move { put(&inner, portion, &pin).await }));
+                }
+                // Also after an error: nothing may come once the range is given up.
+                let Some(ended) = putting.next().await else { return result };
+                let ended = ended.map_err(|_| Error::ShuttingDown).and_then(|put| put.map(|_| ()));
+                result = result.and(ended);
             }
-            Ok(())
         }));
         Ok(fresh)
     }

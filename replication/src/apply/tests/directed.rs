@@ -347,3 +347,35 @@ fn a_piece_takes_the_place_of_another_transactions() {
     assert!(single.machine.locks().in_span(&everything()).iter().all(|(_, lock)| lock.txn == TxnId(8)));
     single.assert_sound();
 }
+
+/// Whether a look at all of them at once tells that nothing is in the way, or each has to be looked at.
+#[test]
+fn many_writes_meet_what_one_would() {
+    let all = |base| -> Vec<Write> { (1..=4).map(|at| put(&key(1, at), "b", base)).collect() };
+    let lone = |txn, at| commit(txn, 10, vec![put(&key(1, at), "a", 0)], vec![]);
+    let prewrite = |at: u8| {
+        let (primary, writes) = (key(1, at), vec![put(&key(1, at), "a", 0)]);
+        Command::Prewrite { txn: TxnId(7), start_ts: ts(5), primary, writes, checks: vec![] }
+    };
+    // In one group, and with what came before written already.
+    for group in [2, 1] {
+        let run = |first: Command, base| {
+            let mut single = Single::new();
+            let log = [first, commit(2, 20, all(base), vec![])];
+            let answers: Vec<_> = log.chunks(group).flat_map(|group| single.run_in(FIRST, 1, group)).collect();
+            single.assert_sound();
+            (answers[1].clone(), single)
+        };
+        let (answer, single) = run(lone(1, 9), 0);
+        assert_eq!(answer, committed(20));
+        assert_eq!(single.machine.statistics(&key(1, 1)).rows, 5);
+        let (answer, single) = run(lone(1, 3), 0);
+        assert_eq!(answer, conflict(&key(1, 3), ConflictReason::NewerVersion));
+        assert_eq!(single.get(&key(1, 1), 99), None);
+        let (answer, single) = run(lone(1, 3), 10);
+        assert_eq!(answer, committed(20));
+        assert_eq!((single.get(&key(1, 3), 19), single.get(&key(1, 3), 20)), (Some(value("a")), Some(value("b"))));
+        let (answer, _) = run(prewrite(3), 0);
+        assert!(matches!(answer, CommandResult::Locked { key: at, .. } if at == key(1, 3)));
+    }
+}

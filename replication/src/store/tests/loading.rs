@@ -151,6 +151,12 @@ async fn a_key_that_is_written_twice_is_a_conflict() {
         Err(Error::WriteConflict { key }) => assert_eq!(key, row(7)),
         other => panic!("{other:?}"),
     }
+    // What else was on its way is written before the range is given up.
+    drop(transaction);
+    eventually("the range is not dropped", || records(&store) == (0, 1)).await;
+    let left = count(&store, own());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(count(&store, own()), left, "something was written to a range that was given up");
 }
 
 #[tokio::test]
