@@ -27,7 +27,7 @@ fn contains_nulls(table: &Table, column: &str) -> Error {
         .with_column(column)
 }
 
-/// Rows handled between two looks at the cancel switch, and in one transaction of an online build.
+/// Rows handled between two looks at the cancel switch.
 const CHUNK_ROWS: usize = 500;
 const CHUNK_BYTES: usize = 4 << 20;
 

@@ -27,8 +27,11 @@ use crate::session::Host;
 
 /// Most attempts at a chunk of the backfill that keeps colliding with writers.
 const ATTEMPTS_MAX: usize = 1_000;
+/// Rows of a chunk of the backfill, but for the last one: each costs a sync of the log, and keeps the writers of its rows
+/// waiting.
+const CHUNK_ROWS_MIN: usize = 1_500;
 /// Chunks of the backfill that are being committed at a time.
-const COMMITS_MAX: usize = 4;
+const COMMITS_MAX: usize = 2;
 /// How a step holds the table's descriptor, and how the backfill does.
 const ALONE: LockMode = LockMode::Table(TableLockMode::AccessExclusive);
 const AS_WRITER: LockMode = LockMode::Table(TableLockMode::RowExclusive);
@@ -283,14 +286,14 @@ impl Build {
         let index = self.index()?;
         let end = index_span(&self.table, self.table.primary_index()).end;
         let mut cursor = transaction.view().scan(Span { start, end }, Direction::Forward);
-        let (rows, more) = loop {
-            let (rows, more) = next_rows(&mut cursor, &self.table)?;
-            // A step among many deleted rows can be without any, and that is not the end.
-            if !rows.is_empty() || !more {
-                break (rows, more);
-            }
+        let (mut rows, mut more) = next_rows(&mut cursor, &self.table)?;
+        // A step among many deleted rows can be without any, and that is not the end.
+        while rows.len() < CHUNK_ROWS_MIN && more {
             tokio::task::yield_now().await;
-        };
+            let next;
+            (next, more) = next_rows(&mut cursor, &self.table)?;
+            rows.extend(next);
+        }
         drop(cursor);
         let Some(last) = rows.last() else { return Ok(Some(Chunk { transaction, held: Vec::new(), next: None })) };
         // The first key behind the chunk: keys are prefix-free, so nothing lies between a key and the key with a zero behind.
