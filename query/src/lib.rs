@@ -14,6 +14,7 @@ pub mod copy;
 pub mod counters;
 pub mod ddl;
 mod dialect;
+mod encodings;
 pub mod engine;
 pub mod eval;
 pub mod exec;

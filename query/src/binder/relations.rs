@@ -5,6 +5,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::rewrite::{is_word, keyword};
+use super::words::begins_clause;
 
 /// Name of the synthetic function.
 pub(crate) const EXPRESSION_MARKER: &str = "\u{1}expression";
@@ -39,21 +40,8 @@ impl Relations {
         match keyword(token) {
             // `IS DISTINCT FROM`
             Keyword::FROM => self.0 |= lists && out.last().is_none_or(|t| keyword(t) != Keyword::DISTINCT),
-            Keyword::SELECT
-            | Keyword::WHERE
-            | Keyword::GROUP
-            | Keyword::HAVING
-            | Keyword::WINDOW
-            | Keyword::ORDER
-            | Keyword::LIMIT
-            | Keyword::OFFSET
-            | Keyword::FETCH
-            | Keyword::FOR
-            | Keyword::UNION
-            | Keyword::INTERSECT
-            | Keyword::EXCEPT
-            | Keyword::RETURNING
-            | Keyword::SET => self.0 = false,
+            Keyword::SELECT | Keyword::FOR | Keyword::SET => self.0 = false,
+            word if begins_clause(word) => self.0 = false,
             _ => {}
         }
     }

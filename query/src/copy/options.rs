@@ -59,38 +59,6 @@ impl CopyOption {
     }
 }
 
-/// Beginnings of names of encodings that PostgreSQL has, without what is neither letter nor digit.
-const ENCODINGS: &[&str] = &[
-    "abc",
-    "alt",
-    "big5",
-    "euccn",
-    "eucjis2004",
-    "eucjp",
-    "euckr",
-    "euctw",
-    "gb18030",
-    "gbk",
-    "iso8859",
-    "johab",
-    "koi8",
-    "latin",
-    "mskanji",
-    "muleinternal",
-    "shiftjis",
-    "sjis",
-    "sqlascii",
-    "tcvn",
-    "uhc",
-    "vscii",
-    "win",
-];
-
-fn is_encoding(name: &str) -> bool {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    ENCODINGS.iter().any(|known| plain.starts_with(known))
-}
-
 fn names(idents: &[Ident]) -> Vec<String> {
     idents.iter().map(|i| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }).collect()
 }
@@ -185,9 +153,10 @@ impl Written {
             "force_quote" => self.force_quote = names(&option.columns),
             "force_not_null" => self.force_not_null = names(&option.columns),
             "force_null" => self.force_null = names(&option.columns),
-            "encoding" => match value()?.to_lowercase().as_str() {
-                "utf8" | "utf-8" | "unicode" => {}
-                other if is_encoding(other) => {
+            "encoding" => match crate::encodings::plain(value()?).as_str() {
+                "utf8" | "unicode" => {}
+                plain if plain == "sqlascii" || crate::encodings::is_known(plain) => {
+                    let other = value()?.to_lowercase();
                     return Err(Error::unsupported(format_args!("COPY encoding \"{other}\"")));
                 }
                 _ => {

@@ -218,7 +218,15 @@ impl DirectSelect {
         };
         let volatile = crate::lower::is_volatile(rel);
         if let Some((table, columns)) = parts.system {
-            return DirectSelect::of_system(&parts, table, columns, sort, shown, volatile);
+            // The general form would call a volatile function a second time.
+            if volatile {
+                return Ok(None);
+            }
+            return DirectSelect::of_rows(&parts, sort, shown, |output, sort| {
+                let in_order = sort.is_empty() && parts.aggregates.is_none();
+                let system = FromSystem::compile(table, columns, parts.predicate, output)?;
+                Ok(system.map(|(system, layout)| (Source::System(system), layout, in_order)))
+            });
         }
         let Some(from) = parts.from.first() else {
             // What waits must not do so here.
@@ -233,7 +241,16 @@ impl DirectSelect {
             return Ok(Some(DirectSelect { source, output, totals, sort, stops, limit, offset, shown, known, heavy }));
         };
         if parts.from.len() > 1 {
-            return DirectSelect::joined(&parts, sort, shown, volatile);
+            if volatile {
+                return Ok(None);
+            }
+            return DirectSelect::of_rows(&parts, sort, shown, |output, sort| {
+                let of = |table: &JoinTable<'_>| wanted_order(&parts, table, sort);
+                let order = JoinOrder { of: &of, limited: parts.limit.is_some() && parts.aggregates.is_none() };
+                let joined = Joined::compile(&parts.from, parts.predicate, &order, output)?;
+                let in_order = |ordered| ordered && parts.aggregates.is_none();
+                Ok(joined.map(|(joined, layout, ordered)| (Source::Joined(joined), layout, in_order(ordered))))
+            });
         }
         let (order, limited) = match parts.aggregates {
             None => (wanted_order(&parts, from, &sort), parts.limit.is_some()),
@@ -248,54 +265,32 @@ impl DirectSelect {
         if !access.is_single() && volatile {
             return Ok(None);
         }
-        let totals = match parts.aggregates.map(|calls| Totals::compile(calls, parts.output)).transpose()? {
-            Some(None) => return Ok(None),
-            Some(totals) => totals,
-            None => None,
-        };
-        let inputs = parts.aggregates.map(Totals::inputs);
-        let output: Vec<&Expr> = match &inputs {
-            Some(inputs) => inputs.iter().collect(),
-            None => parts.output.iter().map(|(_, expr)| expr).collect(),
-        };
-        let layout = row_layout(from.table, &from.columns);
-        let plain = output.iter().map(|expr| column_index_of(expr, &from.columns)).collect();
-        let mut looked_at = vec![false; from.table.columns.len()];
-        for expr in output.iter().copied().chain(parts.predicate.filter(|_| !access.tells_all())) {
-            expr.walk(&mut |e| {
-                if let Some(slot) = column_index_of(e, &from.columns).and_then(|at| looked_at.get_mut(at)) {
-                    *slot = true;
-                }
-            });
-        }
-        let asked = parts.predicate.filter(|_| !access.tells_all());
-        let filter = asked.map(|predicate| Program::compile(predicate, &layout)).transpose()?;
-        Ok(Some(DirectSelect {
-            output: output.into_iter().map(|expr| Program::compile(expr, &layout)).collect::<Result<_>>()?,
-            source: Source::Table(Box::new(FromTable { access, filter, plain, wanted: looked_at })),
-            stops: in_order,
-            sort: if in_order || totals.is_some() { Vec::new() } else { sort },
-            totals,
-            limit: constant(parts.limit)?,
-            offset: constant(parts.offset)?,
-            shown,
-            known: false,
-            heavy: false,
-        }))
+        DirectSelect::of_rows(&parts, sort, shown, |output, _| {
+            let layout = row_layout(from.table, &from.columns);
+            let plain = output.iter().map(|expr| column_index_of(expr, &from.columns)).collect();
+            let asked = parts.predicate.filter(|_| !access.tells_all());
+            let mut wanted = vec![false; from.table.columns.len()];
+            for expr in output.iter().copied().chain(asked) {
+                expr.walk(&mut |e| {
+                    if let Some(slot) = column_index_of(e, &from.columns).and_then(|at| wanted.get_mut(at)) {
+                        *slot = true;
+                    }
+                });
+            }
+            let filter = asked.map(|predicate| Program::compile(predicate, &layout)).transpose()?;
+            let source = Source::Table(Box::new(FromTable { access, filter, plain, wanted }));
+            Ok(Some((source, layout, in_order)))
+        })
     }
 
-    fn of_system(
+    /// What computes the output, or the aggregates, of the rows that `find` finds. It is given the expressions that are computed of
+    /// each row and the order of the output, and answers where the columns of its rows are, and whether they come in that order.
+    fn of_rows(
         parts: &Parts<'_>,
-        table: &Arc<dyn SystemTable>,
-        columns: &[OutputColumn],
         sort: Vec<SortColumn>,
         shown: Option<Vec<usize>>,
-        volatile: bool,
+        find: impl FnOnce(&[&Expr], &[SortColumn]) -> Result<Option<(Source, Layout, bool)>>,
     ) -> Result<Option<DirectSelect>> {
-        // The general form would call a volatile function a second time.
-        if volatile {
-            return Ok(None);
-        }
         let totals = match parts.aggregates.map(|calls| Totals::compile(calls, parts.output)).transpose()? {
             Some(None) => return Ok(None),
             Some(totals) => totals,
@@ -306,55 +301,12 @@ impl DirectSelect {
             Some(inputs) => inputs.iter().collect(),
             None => parts.output.iter().map(|(_, expr)| expr).collect(),
         };
-        let Some((system, layout)) = FromSystem::compile(table, columns, parts.predicate, &output)? else {
-            return Ok(None);
-        };
+        let Some((source, layout, in_order)) = find(&output, &sort)? else { return Ok(None) };
         let no_columns = Layout::default();
         let constant = |expr: Option<&Expr>| expr.map(|expr| Program::compile(expr, &no_columns)).transpose();
         Ok(Some(DirectSelect {
             output: output.into_iter().map(|expr| Program::compile(expr, &layout)).collect::<Result<_>>()?,
-            source: Source::System(system),
-            stops: sort.is_empty() && totals.is_none(),
-            sort: if totals.is_some() { Vec::new() } else { sort },
-            totals,
-            limit: constant(parts.limit)?,
-            offset: constant(parts.offset)?,
-            shown,
-            known: false,
-            heavy: false,
-        }))
-    }
-
-    fn joined(
-        parts: &Parts<'_>,
-        sort: Vec<SortColumn>,
-        shown: Option<Vec<usize>>,
-        volatile: bool,
-    ) -> Result<Option<DirectSelect>> {
-        if volatile {
-            return Ok(None);
-        }
-        let totals = match parts.aggregates.map(|calls| Totals::compile(calls, parts.output)).transpose()? {
-            Some(None) => return Ok(None),
-            Some(totals) => totals,
-            None => None,
-        };
-        let inputs = parts.aggregates.map(Totals::inputs);
-        let output: Vec<&Expr> = match &inputs {
-            Some(inputs) => inputs.iter().collect(),
-            None => parts.output.iter().map(|(_, expr)| expr).collect(),
-        };
-        let of = |table: &JoinTable<'_>| wanted_order(parts, table, &sort);
-        let order = JoinOrder { of: &of, limited: parts.limit.is_some() && totals.is_none() };
-        let Some((joined, layout, ordered)) = Joined::compile(&parts.from, parts.predicate, &order, &output)? else {
-            return Ok(None);
-        };
-        let in_order = ordered && totals.is_none();
-        let no_columns = Layout::default();
-        let constant = |expr: Option<&Expr>| expr.map(|expr| Program::compile(expr, &no_columns)).transpose();
-        Ok(Some(DirectSelect {
-            output: output.into_iter().map(|expr| Program::compile(expr, &layout)).collect::<Result<_>>()?,
-            source: Source::Joined(joined),
+            source,
             stops: in_order,
             sort: if in_order || totals.is_some() { Vec::new() } else { sort },
             totals,

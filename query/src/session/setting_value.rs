@@ -68,16 +68,14 @@ pub(super) fn canonical(setting: &Setting, value: &str) -> Result<String> {
             Ok(if name.starts_with("lc_") { value.to_owned() } else { word })
         }
         // As in Postgres only letters and digits count: asyncpg says 'utf-8', with the quotes.
-        Takes::Encoding => {
-            match value.replace(|c: char| !c.is_ascii_alphanumeric(), "").to_ascii_lowercase().as_str() {
-                "utf8" | "unicode" => Ok("UTF8".to_owned()),
-                "sqlascii" => Ok("SQL_ASCII".to_owned()),
-                known if POSTGRES_ENCODINGS.contains(&known) => {
-                    Err(Error::unsupported(format_args!("client_encoding {value}")))
-                }
-                _ => Err(invalid(name, value)),
+        Takes::Encoding => match crate::encodings::plain(value).as_str() {
+            "utf8" | "unicode" => Ok("UTF8".to_owned()),
+            "sqlascii" => Ok("SQL_ASCII".to_owned()),
+            known if crate::encodings::is_known(known) => {
+                Err(Error::unsupported(format_args!("client_encoding {value}")))
             }
-        }
+            _ => Err(invalid(name, value)),
+        },
         Takes::Integer => Ok(print_number(number(setting, value)?.round_ties_even(), setting.unit, setting.unit_name)),
         Takes::Real => Ok(print_number(number(setting, value)?, setting.unit, setting.unit_name)),
         Takes::DateStyle => date_style(value, DateStyle::Iso, DateOrder::Mdy),
@@ -92,88 +90,6 @@ pub(super) fn canonical(setting: &Setting, value: &str) -> Result<String> {
         }
     }
 }
-
-/// Encodings that clients of Postgres may have beside UTF-8, as letters and digits (src/common/encnames.c).
-const POSTGRES_ENCODINGS: &[&str] = &[
-    "abc",
-    "alt",
-    "big5",
-    "euccn",
-    "eucjis2004",
-    "eucjp",
-    "euckr",
-    "euctw",
-    "gb18030",
-    "gbk",
-    "iso88591",
-    "iso885910",
-    "iso885913",
-    "iso885914",
-    "iso885915",
-    "iso885916",
-    "iso88592",
-    "iso88593",
-    "iso88594",
-    "iso88595",
-    "iso88596",
-    "iso88597",
-    "iso88598",
-    "iso88599",
-    "johab",
-    "koi8",
-    "koi8r",
-    "koi8u",
-    "latin1",
-    "latin10",
-    "latin2",
-    "latin3",
-    "latin4",
-    "latin5",
-    "latin6",
-    "latin7",
-    "latin8",
-    "latin9",
-    "mskanji",
-    "muleinternal",
-    "shiftjis",
-    "shiftjis2004",
-    "sjis",
-    "tcvn",
-    "tcvn5712",
-    "uhc",
-    "vscii",
-    "win",
-    "win1250",
-    "win1251",
-    "win1252",
-    "win1253",
-    "win1254",
-    "win1255",
-    "win1256",
-    "win1257",
-    "win1258",
-    "win866",
-    "win874",
-    "win932",
-    "win936",
-    "win949",
-    "win950",
-    "windows1250",
-    "windows1251",
-    "windows1252",
-    "windows1253",
-    "windows1254",
-    "windows1255",
-    "windows1256",
-    "windows1257",
-    "windows1258",
-    "windows866",
-    "windows874",
-    "windows932",
-    "windows936",
-    "windows949",
-    "windows950",
-];
 
 /// How a date style prints; what the value leaves open is as given.
 pub(super) fn date_style(value: &str, style: DateStyle, order: DateOrder) -> Result<String> {
