@@ -86,7 +86,7 @@ impl Pending<'_> {
     /// rows that come in the order of their keys, behind all others.
     fn is_free_for(&self, txn: TxnId, writes: &[Write]) -> Result<bool> {
         let [first, .., last] = writes else { return Ok(false) };
-        if writes.len() < PIECE_WRITES_MIN {
+        if writes.len() < PIECE_WRITES_MIN || !writes.is_sorted_by(|a, b| a.key < b.key) {
             return Ok(false);
         }
         let span = Span::new(first.key.clone(), Span::key(&last.key).end);
