@@ -1,4 +1,4 @@
-//! Calls: functions, what looks like one but is syntax, and aggregates.
+//! Calls: functions, and what looks like one but is syntax.
 
 use sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
@@ -7,15 +7,16 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
+use super::Binder;
+use super::aggregate::CallShape;
 use super::composite::bare_row;
 use super::hypothetical::is_hypothetical;
 use super::resolve::{Choice, choose};
-use super::scope::{Place, fold_ident, name_parts, name_span};
+use super::scope::{fold_ident, name_parts, name_span};
 use super::table_function::{PG_EXPANDARRAY, returns_set};
-use super::{Binder, Clause};
 use crate::functions::absent::postgres_has;
-use crate::functions::{Aggregate, AggregateKind, ArgType, CURRENT_SETTING_NOW, Function};
-use crate::ir::{AggregateCall, CaseBranch, Expr, ExprKind, SortKey};
+use crate::functions::{ArgType, CURRENT_SETTING_NOW, Function};
+use crate::ir::{CaseBranch, Expr, ExprKind};
 use stratos_types::cast_kind;
 
 /// Functions that SQL calls without parentheses and the parser takes for columns.
@@ -52,7 +53,8 @@ pub(crate) fn row_items(function: &ast::Function) -> Result<Vec<&ast::Expr>> {
         .collect()
 }
 
-fn types(args: &[Expr]) -> Vec<PgType> {
+/// The types of arguments.
+pub(super) fn types(args: &[Expr]) -> Vec<PgType> {
     args.iter().map(|e| e.ty.ty).collect()
 }
 
@@ -224,18 +226,25 @@ impl Binder<'_> {
                     }
                 }
             }
+            let within = || self.cx.source.word_after(span, "within").map(|(position, _)| position);
+            let twice = match (within_group.is_empty(), distinct, order_by.is_empty()) {
+                (false, true, _) => Some("cannot use DISTINCT with WITHIN GROUP"),
+                (false, _, false) => Some("cannot use multiple ORDER BY clauses with WITHIN GROUP"),
+                _ => None,
+            };
+            if let Some(message) = twice {
+                let error = Error::new(ErrorKind::SyntaxError, message);
+                return Err(match within() {
+                    Some(position) => error.at(position),
+                    None => error,
+                });
+            }
             let shape =
                 CallShape { name: base, span, args, star, distinct, order_by, within_group, filter: filter.as_deref() };
             return match over {
                 Some(over) => self.window_call(&shape, &aggregates, over),
                 None if is_hypothetical(base) && !within_group.is_empty() => self.hypothetical(&shape),
-                None if is_hypothetical(base) && !args.is_empty() => Err(self.at(
-                    Error::new(
-                        ErrorKind::WrongObjectType,
-                        format!("WITHIN GROUP is required for ordered-set aggregate {base}"),
-                    ),
-                    span,
-                )),
+                None if is_hypothetical(base) && !args.is_empty() => Err(self.without_group(&shape)),
                 None if window_only => Err(self.at(
                     Error::new(ErrorKind::WrongObjectType, format!("window function {base} requires an OVER clause")),
                     span,
@@ -479,266 +488,11 @@ impl Binder<'_> {
         }
     }
 
-    /// An aggregate without OVER: a column of the grouping below.
-    fn aggregate_in_query(&mut self, shape: &CallShape<'_>, aggregates: &[&'static Aggregate]) -> Result<Expr> {
-        self.check_aggregate(shape.span)?;
-        let call = self.aggregate_call(shape, aggregates)?;
-        self.aggregate_column(shape.name, call, shape.span)
-    }
-
-    /// 42803 and others where no aggregate may stand.
-    pub(super) fn check_aggregate(&self, span: Span) -> Result<()> {
-        let clause = self.clause();
-        let Some(level) = self.levels.last() else {
-            return Err(Error::unsupported("aggregate here"));
-        };
-        if level.in_aggregate {
-            return Err(
-                self.at(Error::new(ErrorKind::GroupingError, "aggregate function calls cannot be nested"), span)
-            );
-        }
-        if level.recurses {
-            let message = "aggregate functions are not allowed in a recursive query's recursive term";
-            return Err(self.at(Error::new(ErrorKind::InvalidRecursion, message), span));
-        }
-        if !clause.is_some_and(Clause::allows_aggregates) {
-            let place = clause.map_or("this clause", Clause::place);
-            return Err(self.at(
-                Error::new(ErrorKind::GroupingError, format!("aggregate functions are not allowed in {place}")),
-                span,
-            ));
-        }
-        Ok(())
-    }
-
-    /// The column of the grouping below that holds what an aggregate gives.
-    pub(super) fn aggregate_column(&mut self, name: &str, call: AggregateCall, span: Span) -> Result<Expr> {
-        let own: Vec<_> = self
-            .levels
-            .last()
-            .map(|l| l.scope.tables.iter().flat_map(|t| &t.columns).flat_map(|c| c.expr.columns()).collect())
-            .unwrap_or_default();
-        let mentioned: Vec<_> = call.exprs().flat_map(Expr::columns).collect();
-        let mut inner = Vec::new();
-        for expr in call.exprs() {
-            expr.visit(&mut |e| {
-                if let ExprKind::Subquery { query, .. } = &e.kind {
-                    inner.extend(query.output().into_iter().map(|c| c.id));
-                }
-                crate::ir::Walk::Into
-            });
-        }
-        if !mentioned.is_empty()
-            && inner.is_empty()
-            && mentioned.iter().all(|c| !own.contains(c))
-            && self.levels.len() > 1
-        {
-            return Err(self.at(Error::unsupported("aggregate over columns of an outer query only"), span));
-        }
-        let ty = call.ty;
-        if let Some(level) = self.levels.last()
-            && let Some((column, _)) = level.aggregates.iter().find(|(_, a)| a.same(&call))
-        {
-            return Ok(Expr::column(column.id, ty));
-        }
-        let column = self.output(name.to_owned(), ty);
-        let expr = Expr::column(column.id, ty);
-        if let Some(level) = self.levels.last_mut() {
-            level.aggregates.push((column, call));
-        }
-        Ok(expr)
-    }
-
-    /// Resolves an aggregate and its arguments.
-    pub(crate) fn aggregate_call(
-        &mut self,
-        shape: &CallShape<'_>,
-        aggregates: &[&'static Aggregate],
-    ) -> Result<AggregateCall> {
-        let span = shape.span;
-        if shape.star {
-            let found = aggregates.iter().find(|a| a.kind == AggregateKind::CountStar).copied();
-            let Some(aggregate) = found else {
-                return Err(self.undefined_function(shape.name, &[], span));
-            };
-            if shape.distinct {
-                return Err(self.at(Error::new(ErrorKind::SyntaxError, "DISTINCT is not allowed with *"), span));
-            }
-            let filter = self.aggregate_filter(shape.filter)?;
-            return Ok(AggregateCall {
-                aggregate,
-                args: Vec::new(),
-                distinct: false,
-                filter,
-                order_by: Vec::new(),
-                ty: PgType::Int8.into(),
-            });
-        }
-        if shape.args.is_empty() && aggregates.iter().any(|a| a.kind == AggregateKind::CountStar) {
-            return Err(self.parameterless(shape));
-        }
-        let (args, mut order_by) = self.inside_aggregate(|b| {
-            let mut args = Vec::with_capacity(shape.args.len());
-            for arg in shape.args {
-                args.push(b.plain_arg(arg)?);
-            }
-            let keys = if shape.within_group.is_empty() { shape.order_by } else { shape.within_group };
-            let mut order_by = Vec::with_capacity(keys.len());
-            for key in keys {
-                let e = super::query::order_key(key)?;
-                // A subquery is the same only as itself: what is written as an argument is, is that argument.
-                let twin = shape.args.iter().position(
-                    |arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(written)) if written == e),
-                );
-                let expr = match twin.and_then(|at| args.get(at)).filter(|arg| arg.has_subquery()) {
-                    Some(arg) => arg.clone(),
-                    None => b.expr(e)?,
-                };
-                let (descending, nulls_first) = super::query::order_options(key)?;
-                order_by.push(SortKey { expr, descending, nulls_first });
-            }
-            Ok((args, order_by))
-        })?;
-        let ordered_set = !shape.within_group.is_empty();
-        // An ordered-set aggregate's signature has the ordering expressions after the direct arguments.
-        let direct = args.len();
-        let mut all = args;
-        if ordered_set {
-            for (arg, written) in all.iter().zip(shape.args) {
-                self.note_direct(arg, written.span());
-            }
-            all.extend(order_by.iter().map(|k| k.expr.clone()));
-        }
-        let actual = types(&all);
-        if shape.name == "array_agg" {
-            match actual.as_slice() {
-                [PgType::Record] => return Err(self.at(Error::unsupported("array of composite values"), span)),
-                [ty] if ty.element().is_some() => {
-                    return Err(self.at(Error::unsupported("array of more than one dimension"), span));
-                }
-                _ => {}
-            }
-        }
-        let fitting: Vec<&'static Aggregate> = aggregates
-            .iter()
-            .copied()
-            .filter(|a| a.args.len() == all.len() && a.kind != AggregateKind::CountStar)
-            .collect();
-        let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|a| a.args.to_vec()).collect();
-        let aggregate = match choose(&actual, &candidates) {
-            Choice::One(i) => fitting[i],
-            Choice::None => return Err(self.undefined_function(shape.name, &actual, span)),
-            Choice::Ambiguous => return Err(self.ambiguous_function(shape.name, &actual, span)),
-        };
-        let is_ordered_set = matches!(
-            aggregate.kind,
-            AggregateKind::PercentileCont | AggregateKind::PercentileDisc | AggregateKind::Mode
-        );
-        if is_ordered_set && !ordered_set {
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::WrongObjectType,
-                    format!("WITHIN GROUP is required for ordered-set aggregate {}", shape.name),
-                ),
-                span,
-            ));
-        }
-        if ordered_set && !is_ordered_set {
-            return Err(self.at(
-                Error::new(
-                    ErrorKind::WrongObjectType,
-                    format!("{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP", shape.name),
-                ),
-                span,
-            ));
-        }
-        let given = all.clone();
-        let (mut args, ret) = self.settle_args(aggregate.args, aggregate.ret, all, span)?;
-        if ordered_set {
-            let sorted = args.split_off(direct);
-            for (key, expr) in order_by.iter_mut().zip(sorted) {
-                key.expr = expr;
-            }
-        } else {
-            let keys = std::mem::take(&mut order_by);
-            for (at, key) in keys.into_iter().enumerate() {
-                // An argument that was converted to the aggregate's type is ordered as that.
-                let expr = match given.iter().position(|a| a.same(&key.expr)) {
-                    Some(at) => args[at].clone(),
-                    None => self.known(key.expr)?,
-                };
-                if shape.distinct && !args.iter().any(|a| a.same(&expr)) {
-                    return Err(self.at(
-                        Error::new(
-                            ErrorKind::InvalidColumnReference,
-                            "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
-                        ),
-                        shape.order_by.get(at).map_or(span, |written| written.expr.place()),
-                    ));
-                }
-                order_by.push(SortKey { expr, ..key });
-            }
-        }
-        let filter = self.aggregate_filter(shape.filter)?;
-        Ok(AggregateCall { aggregate, args, distinct: shape.distinct, filter, order_by, ty: ret.into() })
-    }
-
-    /// 42809 for `count()`.
-    pub(crate) fn parameterless(&self, shape: &CallShape<'_>) -> Error {
-        let message = format!("{}(*) must be used to call a parameterless aggregate function", shape.name);
-        self.at(Error::new(ErrorKind::WrongObjectType, message), shape.span)
-    }
-
-    pub(super) fn aggregate_filter(&mut self, filter: Option<&ast::Expr>) -> Result<Option<Expr>> {
-        let Some(filter) = filter else {
-            return Ok(None);
-        };
-        let before = self.levels.last().is_some_and(|l| l.in_aggregate);
-        let expr = self.in_clause(Clause::Filter, |b| {
-            if let Some(level) = b.levels.last_mut() {
-                level.in_aggregate = false;
-            }
-            let references = b.levels.last().map_or(0, |l| l.references.len());
-            let expr = b.expr(filter)?;
-            if let Some(level) = b.levels.last_mut() {
-                level.references.truncate(references);
-            }
-            b.boolean(expr, "FILTER", filter.place())
-        });
-        if let Some(level) = self.levels.last_mut() {
-            level.in_aggregate = before;
-        }
-        expr.map(Some)
-    }
-
-    pub(super) fn inside_aggregate<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if let Some(level) = self.levels.last_mut() {
-            level.in_aggregate = true;
-        }
-        let result = f(self);
-        if let Some(level) = self.levels.last_mut() {
-            level.in_aggregate = false;
-        }
-        result
-    }
-
     /// `nextval` of a sequence by OID, for identity columns.
     pub(crate) fn nextval(&mut self, sequence: u32) -> Result<Expr> {
         let arg = Expr::literal(Datum::Oid(sequence), PgType::Regclass);
         self.call_named("nextval", vec![arg], Span::empty())
     }
-}
-
-/// The parts of an aggregate's or window function's call.
-pub(crate) struct CallShape<'s> {
-    pub name: &'s str,
-    pub span: Span,
-    pub args: &'s [FunctionArg],
-    pub star: bool,
-    pub distinct: bool,
-    pub order_by: &'s [ast::OrderByExpr],
-    pub within_group: &'s [ast::OrderByExpr],
-    pub filter: Option<&'s ast::Expr>,
 }
 
 /// The name of a window, folded.

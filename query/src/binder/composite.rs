@@ -74,7 +74,14 @@ impl Binder<'_> {
             [one] => self.column_named(one)?,
             many => self.qualified_column(many)?,
         };
-        for access in rest {
+        while let Some((access, behind)) = rest.split_first() {
+            let subscripts = rest.iter().take_while(|access| matches!(access, AccessExpr::Subscript(_))).count();
+            if subscripts > 1 && value.ty.ty.element().is_some() {
+                value = self.beyond_dimensions(value, &rest[..subscripts], span)?;
+                rest = &rest[subscripts..];
+                continue;
+            }
+            rest = behind;
             value = match access {
                 AccessExpr::Dot(ast::Expr::Identifier(field)) => self.field(value, field, span)?,
                 AccessExpr::Dot(_) => {
@@ -133,6 +140,38 @@ impl Binder<'_> {
             };
         }
         Ok(value)
+    }
+
+    /// More subscripts than an array has dimensions: there is nothing there.
+    fn beyond_dimensions(&mut self, array: Expr, subscripts: &[AccessExpr], span: Span) -> Result<Expr> {
+        let mut bounds = Vec::new();
+        let mut slice = false;
+        for access in subscripts {
+            let AccessExpr::Subscript(subscript) = access else { continue };
+            match subscript {
+                Subscript::Index { index } => bounds.push(self.subscript(index)?),
+                Subscript::Slice { stride: Some(_), .. } => {
+                    return Err(self.at(Error::unsupported("array slice with a stride"), span));
+                }
+                Subscript::Slice { lower_bound, upper_bound, stride: None } => {
+                    slice = true;
+                    for bound in [lower_bound, upper_bound].into_iter().flatten() {
+                        bounds.push(self.subscript(bound)?);
+                    }
+                }
+            }
+        }
+        let typmod = array.ty.typmod;
+        if !slice {
+            return Ok(Self::null(array.ty.ty.element().unwrap_or(array.ty.ty)));
+        }
+        let ty = ColumnType { ty: array.ty.ty, typmod };
+        let missing = [array].into_iter().chain(bounds).map(is_null).collect();
+        let when = Expr { kind: ExprKind::Or(missing), ty: PgType::Bool.into() };
+        let then = Expr { kind: ExprKind::Literal(Datum::Null), ty };
+        let empty = Expr { kind: ExprKind::Array(Vec::new()), ty };
+        let kind = ExprKind::Case { branches: vec![CaseBranch { when, then }], otherwise: Some(Box::new(empty)) };
+        Ok(Expr { kind, ty })
     }
 
     pub(super) fn not_subscriptable(&self, ty: PgType, span: Span) -> Error {

@@ -361,7 +361,7 @@ impl Binder<'_> {
                     }
                     visible.star.clear();
                 }
-                let rel = self.with_scope(visible, Clause::FromFunction, |b| b.query(subquery, true))?;
+                let rel = self.with_scope(visible, Clause::FromSubquery, |b| b.query(subquery, true))?;
                 let item = self.derived(rel, alias)?;
                 Ok((item, *lateral))
             }

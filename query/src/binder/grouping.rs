@@ -24,6 +24,20 @@ pub(crate) struct Group {
     pub sets: Option<Vec<Vec<usize>>>,
 }
 
+impl Group {
+    /// Whether there are grouping sets without some of the keys that an expression mentions.
+    pub fn leaves_out(&self, expr: &Expr) -> bool {
+        let mut mentioned = Vec::new();
+        expr.visit(&mut |e| {
+            let key = self.keys.iter().position(|(_, key)| key.same(e));
+            mentioned.extend(key);
+            if key.is_some() { Walk::Skip } else { Walk::Into }
+        });
+        let sets = self.sets.iter().flatten();
+        sets.into_iter().any(|set| mentioned.iter().any(|key| !set.contains(key)))
+    }
+}
+
 impl Binder<'_> {
     pub(crate) fn group_clause(&mut self, items: &[ast::Expr], targets: &mut [Target]) -> Result<Group> {
         let mut group = Group { keys: Vec::new(), sets: None };
@@ -74,12 +88,14 @@ impl Binder<'_> {
             ast::Expr::GroupingSets(sets) => {
                 let mut all = Vec::new();
                 for set in sets {
-                    if let [inner @ (ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_))] =
-                        set.as_slice()
-                    {
-                        all.extend(self.group_item(inner, targets, group)?);
-                    } else {
-                        all.push(self.group_keys(set, targets, group)?);
+                    match set.as_slice() {
+                        [inner @ (ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_))] => {
+                            all.extend(self.group_item(inner, targets, group)?);
+                        }
+                        [ast::Expr::Function(call)] if let Some(inner) = as_sets(call) => {
+                            all.extend(self.group_item(&inner, targets, group)?);
+                        }
+                        set => all.push(self.group_keys(set, targets, group)?),
                     }
                 }
                 Ok(all)
@@ -285,6 +301,24 @@ impl Binder<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// ROLLUP and CUBE among grouping sets, where the parser takes them for calls.
+fn as_sets(call: &ast::Function) -> Option<ast::Expr> {
+    let [ast::ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return None };
+    let ast::FunctionArguments::List(list) = &call.args else { return None };
+    let part = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Tuple(parts))) => Some(parts.clone()),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Nested(part))) => Some(vec![(**part).clone()]),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(part)) => Some(vec![part.clone()]),
+        _ => None,
+    };
+    let parts = || list.args.iter().map(part).collect::<Option<Vec<_>>>();
+    match (name.quote_style, name.value.to_ascii_lowercase().as_str()) {
+        (None, "rollup") => parts().map(ast::Expr::Rollup),
+        (None, "cube") => parts().map(ast::Expr::Cube),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{CastContext, Datum, Error, ErrorKind, PgType, Result};
 
 use super::Binder;
-use super::call::CallShape;
+use super::aggregate::CallShape;
 use super::expr::not;
 use super::query::{order_key, order_options};
 use super::scope::Place;
@@ -34,17 +34,17 @@ fn any(terms: Vec<Expr>) -> Expr {
     boolean(ExprKind::Or(terms))
 }
 
+/// What the counts of a call have in common.
+struct Counted<'s> {
+    name: &'s str,
+    /// The query that they belong to.
+    level: usize,
+    filter: Option<Expr>,
+}
+
 impl Binder<'_> {
     /// A call of one, as an expression over the counts of the grouping below.
     pub(super) fn hypothetical(&mut self, shape: &CallShape<'_>) -> Result<Expr> {
-        self.check_aggregate(shape.span)?;
-        if shape.distinct {
-            let error = Error::new(ErrorKind::SyntaxError, "cannot use DISTINCT with WITHIN GROUP");
-            return Err(match self.cx.source.word_after(shape.span, "within") {
-                Some((position, _)) => error.at(position),
-                None => error,
-            });
-        }
         let (args, keys) = self.inside_aggregate(|b| {
             let args = shape.args.iter().map(|arg| b.plain_arg(arg)).collect::<Result<Vec<_>>>()?;
             let keys = shape.within_group.iter().map(|key| b.expr(order_key(key)?)).collect::<Result<Vec<_>>>()?;
@@ -61,9 +61,12 @@ impl Binder<'_> {
             );
             return Err(self.at(Error::new(ErrorKind::UndefinedFunction, message).with_hint(hint), shape.span));
         }
+        let filter = self.aggregate_filter(shape.filter)?;
+        let level = self.aggregate_level(&keys.iter().chain(&filter).collect::<Vec<_>>(), shape.span)?;
         for (arg, written) in args.iter().zip(shape.args) {
-            self.note_direct(arg, written.span());
+            self.note_direct(level, arg, written.span())?;
         }
+        let counted = Counted { name: shape.name, level, filter };
         let mut before = boolean(ExprKind::Literal(Datum::Bool(false)));
         let mut through = boolean(ExprKind::Literal(Datum::Bool(true)));
         let mut fields = Vec::with_capacity(keys.len());
@@ -101,17 +104,17 @@ impl Binder<'_> {
         let one = || Expr::literal(Datum::Int8(1), PgType::Int8);
         match shape.name {
             "rank" => {
-                let count = self.counted(shape, None, Some(before))?;
+                let count = self.counted(&counted, None, Some(before))?;
                 self.operator("+", Some(count), one(), place)
             }
             "dense_rank" => {
                 let row = Expr { kind: ExprKind::Row(fields, None), ty: PgType::Record.into() };
-                let count = self.counted(shape, Some(row), Some(before))?;
+                let count = self.counted(&counted, Some(row), Some(before))?;
                 self.operator("+", Some(count), one(), place)
             }
             "percent_rank" => {
-                let rows = self.counted(shape, None, None)?;
-                let count = self.counted(shape, None, Some(before))?;
+                let rows = self.counted(&counted, None, None)?;
+                let count = self.counted(&counted, None, Some(before))?;
                 let ratio = self.ratio(count, rows.clone(), place)?;
                 let zero = Expr::literal(Datum::Int8(0), PgType::Int8);
                 let when = self.operator("=", Some(rows), zero, place)?;
@@ -121,24 +124,12 @@ impl Binder<'_> {
                 Ok(Expr { kind, ty: PgType::Float8.into() })
             }
             _ => {
-                let rows = self.counted(shape, None, None)?;
+                let rows = self.counted(&counted, None, None)?;
                 let rows = self.operator("+", Some(rows), one(), place)?;
-                let count = self.counted(shape, None, Some(through))?;
+                let count = self.counted(&counted, None, Some(through))?;
                 let count = self.operator("+", Some(count), one(), place)?;
                 self.ratio(count, rows, place)
             }
-        }
-    }
-
-    /// Remembers a direct argument, which the grouping has to look at.
-    pub(super) fn note_direct(&mut self, arg: &Expr, place: Span) {
-        let columns = arg.columns();
-        let position = self.position(place);
-        if let (false, Some(level)) = (columns.is_empty(), self.levels.last_mut()) {
-            if let Some(position) = position {
-                level.references.extend(columns.into_iter().map(|column| (column, position)));
-            }
-            level.direct_args.push(arg.clone());
         }
     }
 
@@ -152,11 +143,11 @@ impl Binder<'_> {
     }
 
     /// How many rows of the group there are, or how many different values: those of the call's FILTER, for which a condition holds.
-    fn counted(&mut self, shape: &CallShape<'_>, distinct: Option<Expr>, condition: Option<Expr>) -> Result<Expr> {
+    fn counted(&mut self, of: &Counted<'_>, distinct: Option<Expr>, condition: Option<Expr>) -> Result<Expr> {
         let kind = if distinct.is_some() { AggregateKind::Count } else { AggregateKind::CountStar };
         let aggregate = self.cx.registry.aggregates("count").into_iter().find(|a| a.kind == kind);
         let aggregate = aggregate.ok_or_else(|| Error::internal("no count"))?;
-        let mut terms: Vec<Expr> = self.aggregate_filter(shape.filter)?.into_iter().chain(condition).collect();
+        let mut terms: Vec<Expr> = of.filter.iter().cloned().chain(condition).collect();
         let filter = if terms.len() > 1 { Some(all(terms)) } else { terms.pop() };
         let is_distinct = distinct.is_some();
         let call = AggregateCall {
@@ -167,6 +158,6 @@ impl Binder<'_> {
             order_by: Vec::new(),
             ty: PgType::Int8.into(),
         };
-        self.aggregate_column(shape.name, call, shape.span)
+        Ok(self.aggregate_column(of.level, of.name, call))
     }
 }

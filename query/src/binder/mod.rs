@@ -9,6 +9,7 @@
 //! `call` bind expressions bottom up, leaving literals and parameters of type `unknown` until `coerce` decides them.
 //! Clauses of the AST are taken apart without `..`, so that none is ignored by accident.
 
+mod aggregate;
 mod call;
 mod coerce;
 mod composite;
@@ -107,6 +108,7 @@ pub(crate) enum Clause {
     DistinctOn,
     Values,
     FromFunction,
+    FromSubquery,
     Limit,
     Offset,
     Returning,
@@ -133,6 +135,7 @@ impl Clause {
             Clause::DistinctOn => "DISTINCT ON",
             Clause::Values => "VALUES",
             Clause::FromFunction => "functions in FROM",
+            Clause::FromSubquery => "FROM clause of their own query level",
             Clause::Limit => "LIMIT",
             Clause::Offset => "OFFSET",
             Clause::Returning => "RETURNING",

@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{BinaryOperator, Expr, Statement, VisitMut, VisitorMut};
+use sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectName, Reset, ResetStatement, Statement, VisitMut, VisitorMut};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
@@ -206,6 +206,7 @@ fn extra(first: &Token, text: &str, source: &SourceText, start: usize) -> Result
             Err(error) => Err(placed(error, text, source, start)),
         },
         "set" => set_constraints(text),
+        "reset" => Ok(reset_by_words(text)),
         "copy" => {
             let base = source.position_of_byte(start).map_or(0, |position| position - 1);
             match crate::copy::parse(text, base) {
@@ -234,6 +235,20 @@ fn placed(error: Error, text: &str, source: &SourceText, start: usize) -> Error 
         (Some(_), Some(first)) => error.behind(first - 1),
         _ => error,
     }
+}
+
+/// RESET of a setting that has a name of several words; none for another RESET.
+fn reset_by_words(text: &str) -> Option<Body> {
+    let words: Vec<String> = text.split_ascii_whitespace().skip(1).map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let name = match words.as_slice() {
+        ["time", "zone"] => "timezone",
+        ["session", "authorization"] => "session_authorization",
+        ["transaction", "isolation", "level"] => "transaction_isolation",
+        _ => return None,
+    };
+    let reset = Reset::ConfigurationParameter(ObjectName::from(Ident::new(name)));
+    Some(Body::Sql(Box::new(Statement::Reset(ResetStatement { reset }))))
 }
 
 /// `SET CONSTRAINTS {ALL | name, …} {DEFERRED | IMMEDIATE}`; none for another SET.

@@ -1,20 +1,93 @@
 //! SELECT: from FROM to the select list, in the order of evaluation.
 
+use std::collections::HashSet;
+
 use sqlparser::ast::{self, Distinct, GroupByExpr, SelectFlavor};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Error, ErrorKind, PgType, Result};
 
 use super::query::{Tail, order_key, order_options};
 use super::scope::{Place, fold_ident};
+use super::table_function::SetReturning;
 use super::targets::Target;
 use super::{Binder, Clause, Level};
-use crate::ir::{Expr, OutputColumn, Rel, SortKey};
+use crate::ir::{ColumnId, Expr, OutputColumn, Rel, SortKey};
 
 /// An ordering by a select-list column (an index into the targets).
 pub(crate) struct TargetKey {
     pub target: usize,
     pub descending: bool,
     pub nulls_first: bool,
+}
+
+/// The select list with what is done to its rows.
+struct SelectList {
+    targets: Vec<Target>,
+    /// How many targets are shown; the others are there to be ordered by.
+    visible: usize,
+    order: Vec<TargetKey>,
+    is_distinct: bool,
+    /// The targets of DISTINCT ON with their places.
+    on: Option<(Vec<usize>, Vec<Span>)>,
+    /// The set-returning calls of the targets.
+    sets: Vec<SetReturning>,
+}
+
+/// What is computed only when the rows are in their order.
+struct Late {
+    /// The set-returning calls.
+    sets: bool,
+    /// For each target, whether it is.
+    targets: Vec<bool>,
+}
+
+impl SelectList {
+    /// What is volatile, and set-returning calls where no key of the order has one: as Postgres's `make_sort_input_target`.
+    fn late(&self, ties: bool) -> Late {
+        let possible = !self.order.is_empty() && !self.is_distinct && !ties;
+        let on = self.on.iter().flat_map(|(on, _)| on);
+        let keys: HashSet<usize> = self.order.iter().map(|key| key.target).chain(on.copied()).collect();
+        let of_sets: HashSet<ColumnId> = self.sets.iter().flat_map(|set| &set.columns).map(|c| c.id).collect();
+        let has_set =
+            |target: &Target| !of_sets.is_empty() && target.expr.columns().iter().any(|c| of_sets.contains(c));
+        let keyed = keys.iter().any(|at| has_set(&self.targets[*at]));
+        let sets = possible && !keyed && self.targets.iter().any(has_set);
+        let is_late = |at: usize, target: &Target| {
+            possible && !keys.contains(&at) && (target.expr.is_volatile() || (sets && has_set(target)))
+        };
+        Late { sets, targets: self.targets.iter().enumerate().map(|(at, target)| is_late(at, target)).collect() }
+    }
+}
+
+impl Late {
+    /// Takes what is late out of the columns, and puts what it needs of `input` in its place. Gives all of the columns as they
+    /// are computed then; nothing where none is late.
+    fn split(
+        &self,
+        columns: &mut Vec<(OutputColumn, Expr)>,
+        sets: &[SetReturning],
+        input: &Rel,
+    ) -> Option<Vec<(OutputColumn, Expr)>> {
+        if !self.targets.contains(&true) {
+            return None;
+        }
+        let mut needed: HashSet<ColumnId> = sets.iter().flat_map(|set| &set.args).flat_map(Expr::columns).collect();
+        let mut all = Vec::with_capacity(columns.len());
+        let mut early = Vec::with_capacity(columns.len());
+        for ((column, expr), late) in columns.drain(..).zip(&self.targets) {
+            if *late {
+                needed.extend(expr.columns());
+                all.push((column, expr));
+            } else {
+                all.push((column.clone(), Expr::column(column.id, column.ty)));
+                early.push((column, expr));
+            }
+        }
+        let passed = input.output().into_iter().filter(|column| needed.contains(&column.id));
+        early.extend(passed.map(|column| (column.clone(), Expr::column(column.id, column.ty))));
+        *columns = early;
+        Some(all)
+    }
 }
 
 impl Binder<'_> {
@@ -193,6 +266,10 @@ impl Binder<'_> {
             let groupings = self.place_groupings(&group, groupings)?;
             self.regroup(&mut group, exprs, &rel, &scope, &references)?;
             for mut arg in direct_args {
+                if group.leaves_out(&arg) {
+                    let what = "direct argument of an ordered-set aggregate that not all grouping sets have";
+                    return Err(Error::unsupported(what));
+                }
                 let checked = self.regroup(&mut group, vec![&mut arg], &rel, &scope, &references);
                 checked.map_err(|error| {
                     error.with_detail("Direct arguments of an ordered-set aggregate must use only grouped columns.")
@@ -220,21 +297,14 @@ impl Binder<'_> {
         if !windows.is_empty() {
             rel = Rel::Window { input: Box::new(rel), calls: windows };
         }
-        rel = self.join_sets(rel, sets)?;
-        self.finish_select(rel, targets, visible, order, is_distinct, on, tail)
+        self.finish_select(rel, SelectList { targets, visible, order, is_distinct, on, sets }, tail)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one SELECT")]
-    fn finish_select(
-        &mut self,
-        rel: Rel,
-        targets: Vec<Target>,
-        visible: usize,
-        order: Vec<TargetKey>,
-        is_distinct: bool,
-        on: Option<(Vec<usize>, Vec<Span>)>,
-        tail: &Tail<'_>,
-    ) -> Result<Rel> {
+    fn finish_select(&mut self, mut rel: Rel, list: SelectList, tail: &Tail<'_>) -> Result<Rel> {
+        let late = list.late(tail.ties);
+        let SelectList { targets, visible, order, is_distinct, on, sets } = list;
+        let (late_sets, sets) = if late.sets { (sets, Vec::new()) } else { (Vec::new(), sets) };
+        rel = self.join_sets(rel, sets)?;
         let mut columns: Vec<(OutputColumn, Expr)> = Vec::with_capacity(targets.len());
         for target in targets {
             let mut output = self.output(target.name, target.expr.ty);
@@ -244,14 +314,16 @@ impl Binder<'_> {
         }
         let outputs: Vec<OutputColumn> = columns.iter().map(|(c, _)| c.clone()).collect();
         let column = |i: usize| Expr::column(outputs[i].id, outputs[i].ty);
+        let late_columns = late.split(&mut columns, &late_sets, &rel);
         let mut rel = Rel::Project { input: Box::new(rel), columns };
         let keys: Vec<SortKey> = order
             .iter()
             .map(|k| SortKey { expr: column(k.target), descending: k.descending, nulls_first: k.nulls_first })
             .collect();
+        // Which rows are equal to the last one is said by the keys as they are written.
+        let written = keys.clone();
         if let Some((on, places)) = on {
             // The ORDER BY must begin with the ON expressions, in any order of theirs.
-            let written = keys.clone();
             let mut keys = keys;
             let leading = order.iter().take_while(|k| on.contains(&k.target)).map(|k| k.target).collect::<Vec<_>>();
             let complete = on.iter().all(|t| leading.contains(t));
@@ -273,17 +345,25 @@ impl Binder<'_> {
                 }
             }
             rel = Rel::DistinctOn { input: Box::new(rel), on: on.iter().map(|t| column(*t)).collect(), keys };
-            // Which rows are equal to the last one is said by the keys as they are written.
             if tail.ties {
-                rel = Rel::Sort { input: Box::new(rel), keys: written };
+                rel = Rel::Sort { input: Box::new(rel), keys: written.clone() };
             }
         } else {
             if is_distinct {
                 rel = Rel::Distinct { input: Box::new(rel) };
             }
-            if !keys.is_empty() {
+            if !keys.is_empty() && late_sets.is_empty() {
                 rel = Rel::Sort { input: Box::new(rel), keys };
             }
+        }
+        if let Some(columns) = late_columns {
+            if !late_sets.is_empty() {
+                // What a join gives is in no order.
+                let (joined, numbers) = self.join_numbered_sets(rel, late_sets, true)?;
+                let numbers = numbers.into_iter().map(|expr| SortKey { expr, descending: false, nulls_first: false });
+                rel = Rel::Sort { input: Box::new(joined), keys: written.into_iter().chain(numbers).collect() };
+            }
+            rel = Rel::Project { input: Box::new(rel), columns };
         }
         rel = self.limited(rel, tail)?;
         if outputs.len() > visible {

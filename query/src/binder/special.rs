@@ -389,6 +389,9 @@ impl Binder<'_> {
             return Err(place.map_or(error.clone(), |position| error.at(position)));
         }
         let column = columns.remove(0);
+        if column.ty.ty.element().is_some() {
+            return Err(Error::unsupported("array of more than one dimension"));
+        }
         let ty = column.ty.ty.array().ok_or_else(|| {
             Error::new(ErrorKind::UndefinedObject, format!("could not find array type for data type {}", column.ty.ty))
         })?;
@@ -400,7 +403,7 @@ impl Binder<'_> {
 
     pub(crate) fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Expr> {
         let (rel, _) = self.subquery(query)?;
-        let test = exists(rel);
+        let test = exists(without_values(rel));
         Ok(if negated { not(test) } else { test })
     }
 
@@ -555,6 +558,33 @@ impl Binder<'_> {
         };
         Ok(Expr { kind, ty: PgType::Bool.into() })
     }
+}
+
+/// The rows of a query of which only the number counts: neither are the values of its select list computed nor are they ordered,
+/// as in Postgres's `simplify_EXISTS_query`.
+fn without_values(rel: Rel) -> Rel {
+    match rel {
+        Rel::Sort { input, .. }
+        | Rel::Distinct { input }
+        | Rel::DistinctOn { input, .. }
+        | Rel::Alias { input, .. } => without_values(*input),
+        Rel::Limit { input, limit, offset } => Rel::Limit { input: Box::new(without_values(*input)), limit, offset },
+        Rel::Project { input, columns } => match *input {
+            Rel::Aggregate { ref aggregates, .. } if !aggregates.is_empty() => Rel::Project { input, columns },
+            Rel::Window { .. } => Rel::Project { input, columns },
+            // There is a group where there is a row.
+            Rel::Aggregate { input, group_by, grouping_sets: None, .. } if !group_by.is_empty() => ones(input, columns),
+            _ => ones(input, columns),
+        },
+        other => other,
+    }
+}
+
+fn ones(input: Box<Rel>, columns: Vec<(OutputColumn, Expr)>) -> Rel {
+    let one = || Expr::literal(Datum::Int4(1), PgType::Int4);
+    let first = columns.into_iter().take(1);
+    let columns = first.map(|(column, _)| (OutputColumn { ty: PgType::Int4.into(), ..column }, one())).collect();
+    Rel::Project { input, columns }
 }
 
 fn exists(rel: Rel) -> Expr {

@@ -1,5 +1,7 @@
 //! Set-returning functions: their signatures, and their place in the plan when they stand in a select list.
 
+use std::collections::HashSet;
+
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
@@ -150,6 +152,16 @@ impl Binder<'_> {
                 span,
             ));
         }
+        if level.is_some_and(|l| l.in_window) {
+            return Err(self.at(
+                Error::new(
+                    ErrorKind::FeatureNotSupported,
+                    "window function calls cannot contain set-returning function calls",
+                )
+                .with_hint("You might be able to move the set-returning function into a LATERAL FROM item."),
+                span,
+            ));
+        }
         if !clause.allows_sets() {
             return Err(self.at(
                 Error::new(
@@ -196,39 +208,46 @@ impl Binder<'_> {
     }
 
     /// Joins the set-returning calls of a select list: one call multiplies the rows; several go in step, the shorter
-    /// ones padded with NULLs.
-    pub(crate) fn join_sets(&mut self, input: Rel, mut sets: Vec<SetReturning>) -> Result<Rel> {
-        if sets.is_empty() {
-            return Ok(input);
+    /// ones padded with NULLs. A call whose argument is another call comes after that, in step with those that do so too.
+    pub(crate) fn join_sets(&mut self, input: Rel, sets: Vec<SetReturning>) -> Result<Rel> {
+        self.join_numbered_sets(input, sets, false).map(|(rel, _)| rel)
+    }
+
+    /// As [`Binder::join_sets`], with what the rows that were one before are to be ordered by, where that is asked for.
+    pub(crate) fn join_numbered_sets(
+        &mut self,
+        input: Rel,
+        mut sets: Vec<SetReturning>,
+        numbered: bool,
+    ) -> Result<(Rel, Vec<Expr>)> {
+        let mut rel = input;
+        let mut numbers = Vec::new();
+        while !sets.is_empty() {
+            let open: HashSet<ColumnId> = sets.iter().flat_map(|set| &set.columns).map(|column| column.id).collect();
+            let waits =
+                |set: &SetReturning| set.args.iter().flat_map(Expr::columns).any(|column| open.contains(&column));
+            let (waiting, ready) = sets.into_iter().partition(waits);
+            let (joined, number) = self.join_in_step(rel, ready, numbered)?;
+            rel = joined;
+            numbers.extend(number);
+            sets = waiting;
         }
-        // A call whose argument is another call is joined after it.
-        let nested = sets.iter().any(|s| {
-            s.args.iter().flat_map(Expr::columns).any(|c| sets.iter().flat_map(|o| &o.columns).any(|o| o.id == c))
-        });
-        if nested || sets.len() == 1 {
-            let mut rel = input;
-            for set in sets {
-                rel = Rel::Join {
-                    left: Box::new(rel),
-                    right: Box::new(Rel::TableFunction {
-                        function: set.kind,
-                        args: set.args,
-                        columns: set.columns,
-                        ordinality: false,
-                    }),
-                    kind: JoinKind::Inner,
-                    on: None,
-                    lateral: true,
-                };
-            }
-            return Ok(rel);
+        Ok((rel, numbers))
+    }
+
+    fn join_in_step(&mut self, input: Rel, sets: Vec<SetReturning>, numbered: bool) -> Result<(Rel, Option<Expr>)> {
+        let alone = sets.len() == 1 && !numbered;
+        let mut sets = sets.into_iter();
+        let Some(first) = sets.next() else { return Err(Error::internal("a call in its own arguments")) };
+        if alone {
+            let SetReturning { kind, args, columns } = first;
+            let call = Rel::TableFunction { function: kind, args, columns, ordinality: false };
+            return Ok((lateral(input, call), None));
         }
-        let first = sets.remove(0);
         let (mut step, mut number) = self.numbered(first);
         for set in sets {
             let (other, other_number) = self.numbered(set);
-            let place = None;
-            let on = self.operator("=", Some(number.clone()), other_number.clone(), place)?;
+            let on = self.operator("=", Some(number.clone()), other_number.clone(), None)?;
             step = Rel::Join {
                 left: Box::new(step),
                 right: Box::new(other),
@@ -238,7 +257,7 @@ impl Binder<'_> {
             };
             number = Expr { kind: ExprKind::Coalesce(vec![number, other_number]), ty: PgType::Int8.into() };
         }
-        Ok(Rel::Join { left: Box::new(input), right: Box::new(step), kind: JoinKind::Inner, on: None, lateral: true })
+        Ok((lateral(input, step), Some(number)))
     }
 
     /// Takes the calls that grouping keys are made of, with those in their arguments, out of those of the select list: rows are
@@ -282,4 +301,9 @@ impl Binder<'_> {
     pub(crate) fn function_args(&mut self, args: &[ast::FunctionArg]) -> Result<Vec<Expr>> {
         self.in_clause(super::Clause::FromFunction, |b| args.iter().map(|a| b.plain_arg(a)).collect())
     }
+}
+
+/// For each row of the left what the right gives for it.
+fn lateral(left: Rel, right: Rel) -> Rel {
+    Rel::Join { left: Box::new(left), right: Box::new(right), kind: JoinKind::Inner, on: None, lateral: true }
 }

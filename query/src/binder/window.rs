@@ -3,7 +3,8 @@
 use sqlparser::ast::{self, NamedWindowExpr, Spanned, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType};
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
-use super::call::{CallShape, window_name};
+use super::aggregate::{CallShape, only_where};
+use super::call::window_name;
 use super::resolve::{Choice, choose};
 use super::scope::Place;
 use super::{Binder, Clause};
@@ -192,7 +193,10 @@ impl Binder<'_> {
                 return Err(self.ambiguous_function(shape.name, &actual, shape.span));
             }
         };
-        let (args, ret) = self.settle_args(aggregate.args, aggregate.ret, args, shape.span)?;
+        if aggregate.kind.is_ordered_set() {
+            return Err(self.without_group(shape));
+        }
+        let (mut args, ret) = self.settle_args(aggregate.args, aggregate.ret, args, shape.span)?;
         let filter = match shape.filter {
             None => None,
             Some(filter) => Some(self.in_clause(Clause::Filter, |b| {
@@ -200,6 +204,9 @@ impl Binder<'_> {
                 b.boolean(expr, "FILTER", filter.place())
             })?),
         };
+        if let Some(filter) = &filter {
+            args.iter_mut().for_each(|arg| only_where(filter, arg));
+        }
         Ok(crate::ir::AggregateCall { aggregate, args, distinct: false, filter, order_by: Vec::new(), ty: ret.into() })
     }
 

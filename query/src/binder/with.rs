@@ -230,10 +230,17 @@ fn refuse_tail(binder: &Binder<'_>, query: &ast::Query, span: Span) -> Result<()
         return refuse("ORDER BY", order_by.span());
     }
     match &query.limit_clause {
-        Some(ast::LimitClause::LimitOffset { offset: Some(offset), .. }) => refuse("OFFSET", offset.value.span()),
-        Some(ast::LimitClause::LimitOffset { limit: Some(limit), .. }) => refuse("LIMIT", limit.span()),
-        Some(_) => refuse("LIMIT", span),
-        None if query.fetch.is_some() => refuse("LIMIT", span),
-        None => Ok(()),
+        Some(ast::LimitClause::LimitOffset { offset: Some(offset), .. }) => {
+            return refuse("OFFSET", offset.value.span());
+        }
+        Some(ast::LimitClause::LimitOffset { limit: Some(limit), .. }) => return refuse("LIMIT", limit.span()),
+        Some(_) => return refuse("LIMIT", span),
+        None if query.fetch.is_some() => return refuse("LIMIT", span),
+        None => {}
     }
+    if !query.locks.is_empty() {
+        let message = "FOR UPDATE/SHARE in a recursive query is not implemented";
+        return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 use super::alter_table::Altering;
 use super::constraints::must_agree;
 use super::expressions::parse_expression;
-use super::{Ddl, Job, RewriteColumn, Validation, column_missing, column_type};
+use super::{Ddl, Job, RewriteColumn, RewriteValue, Validation, column_missing, column_type};
 use crate::catalog::{ColumnDefault, ConstraintKind, Sequence, Table};
 
 /// Whether every stored value of the old type is, byte for byte in rows and keys, the same value of the new one.
@@ -176,7 +176,7 @@ impl Ddl<'_, '_> {
                 None => crate::catalog::quote_identifier(&old.name),
             };
             altering.columns.retain(|c| c.attnum != old.attnum);
-            altering.columns.push(RewriteColumn { attnum: old.attnum, expression: Some(expression) });
+            altering.columns.push(RewriteColumn { attnum: old.attnum, value: RewriteValue::Expression(expression) });
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::alter_drop::constraint_missing;
 use super::constraints::{Wanted, wanted_of, wanted_order};
 use super::create_table::column_wishes;
 use super::expressions::{DefaultValue, parse_expression};
-use super::{Ddl, Job, RewriteColumn, TableAction, Validation, display_name, fold};
+use super::{Ddl, Job, RewriteColumn, RewriteValue, TableAction, Validation, display_name, fold};
 use crate::catalog::{Relation, Sequence, Table};
 
 /// A table while the operations of one ALTER TABLE go over it.
@@ -99,14 +99,18 @@ impl Ddl<'_, '_> {
     }
 
     fn finish_altering(&mut self, altering: Altering, jobs_before: usize) -> Result<()> {
-        let Altering { from, mut table, rewrite, columns } = altering;
+        let Altering { from, mut table, rewrite, mut columns } = altering;
         if !rewrite {
             self.editor.put_table(table)?;
             return Ok(());
         }
         table.storage = self.oid()?;
         for column in &mut table.columns {
-            column.missing = None;
+            let missing = column.missing.take();
+            let is_new = from.column_index(column.attnum).is_none();
+            if let (Some(bytes), true) = (missing, is_new) {
+                columns.push(RewriteColumn { attnum: column.attnum, value: RewriteValue::Constant(bytes) });
+            }
         }
         let to = self.editor.put_table(table)?;
         let mut rest = self.jobs.split_off(jobs_before);
@@ -207,7 +211,7 @@ impl Ddl<'_, '_> {
         };
         if per_row {
             altering.rewrite = true;
-            altering.columns.push(RewriteColumn { attnum, expression: None });
+            altering.columns.push(RewriteColumn { attnum, value: RewriteValue::Default });
         } else if not_null && altering.table.columns[position].missing.is_none() {
             self.jobs.push(Job::Validate { table: altering.table.oid, what: Validation::NotNull { attnum } });
         }

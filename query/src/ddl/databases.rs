@@ -286,6 +286,7 @@ impl Ddl<'_, '_> {
 
     pub(super) fn extra(&mut self, extra: &Extra) -> Result<&'static str> {
         match extra {
+            Extra::RenameIndex { name, to } => self.rename_index_if_exists(name, to),
             Extra::AlterSequence { if_exists, name, changes } => self.alter_sequence(name, *if_exists, changes),
             Extra::CreateSchema { schema, elements } => self.create_schema_with(schema, elements),
             Extra::AlterConstraint { if_exists, table, constraint, deferral } => {

@@ -97,12 +97,28 @@ impl Ddl<'_, '_> {
 
     pub(super) fn alter_index(&mut self, name: &ObjectName, operation: &AlterIndexOperation) -> Result<&'static str> {
         let AlterIndexOperation::RenameIndex { index_name } = operation;
+        self.rename_index_named(name, index_name)
+    }
+
+    /// `ALTER INDEX IF EXISTS … RENAME TO …`
+    pub(super) fn rename_index_if_exists(&mut self, name: &ObjectName, to: &ObjectName) -> Result<&'static str> {
+        match self.rename_index_named(name, to) {
+            Err(error) if error.kind() == ErrorKind::UndefinedTable => {
+                self.notice(format!("relation \"{}\" does not exist, skipping", display_name(name)));
+                Ok("ALTER INDEX")
+            }
+            other => other,
+        }
+    }
+
+    /// `ALTER INDEX … RENAME TO …`
+    pub(super) fn rename_index_named(&mut self, name: &ObjectName, to: &ObjectName) -> Result<&'static str> {
         let relation = self.relation(name)?;
         let Relation::Index(table, position) = relation else {
             return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not an index", display_name(name))));
         };
         self.must_own(table.owner, "index", &table.indexes[position].name)?;
-        let new_name = super::single_name(index_name)?;
+        let new_name = super::single_name(to)?;
         self.rename_index(&table, position, &new_name)?;
         Ok("ALTER INDEX")
     }

@@ -128,7 +128,17 @@ pub enum Validation {
 pub struct RewriteColumn {
     /// Attribute number in the new table.
     pub attnum: i16,
-    /// SQL text over the old table's columns, cast to the new type by assignment; none evaluates the new column's default
-    /// (identity: its sequence) for every row.
-    pub expression: Option<String>,
+    /// What it is in each row.
+    pub value: RewriteValue,
+}
+
+/// The values of a column of a new table.
+#[derive(Debug)]
+pub enum RewriteValue {
+    /// SQL text over the old table's columns, cast to the new type by assignment.
+    Expression(String),
+    /// The new column's default (identity: its sequence), evaluated for every row.
+    Default,
+    /// One for all rows, in the stored form of a row's field.
+    Constant(Vec<u8>),
 }

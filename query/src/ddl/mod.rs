@@ -50,7 +50,7 @@ pub use expressions::{
 };
 pub(crate) use expressions::{name_in_string, put_values, sequences_in as sequences_named_in};
 pub use indexes::{abandon_index, advance_index};
-pub use job::{Job, RewriteColumn, Validation};
+pub use job::{Job, RewriteColumn, RewriteValue, Validation};
 pub use parse::{DdlStatement, Extra, parse_extra};
 pub use parse_alter::{IdentityChange, SequenceChange, TableAction};
 pub use types::column_type;

@@ -39,6 +39,13 @@ pub enum Extra {
         /// What.
         changes: Vec<SequenceChange>,
     },
+    /// `ALTER INDEX IF EXISTS … RENAME TO …`
+    RenameIndex {
+        /// Which.
+        name: ObjectName,
+        /// Its new name.
+        to: ObjectName,
+    },
     /// `ALTER TABLE … SPLIT AT VALUES (…), (…)`
     SplitAt {
         /// Which.
@@ -137,6 +144,7 @@ pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
     }
     let second = word(&mut parser)?;
     let parsed = match (first.as_str(), second.as_str()) {
+        ("alter", "index") if accept_words(&mut parser, &["if", "exists"]) => rename_index(&mut parser),
         ("alter", "sequence") => parse_alter::alter_sequence(&mut parser),
         ("alter", "database") => alter_database(&mut parser),
         ("alter", "table") => return alter_table(&mut parser, &source),
@@ -161,6 +169,14 @@ pub fn parse_extra(sql: &str) -> Option<Result<Extra>> {
         _ => return None,
     };
     Some(finish(parsed, &mut parser, &source))
+}
+
+fn rename_index(parser: &mut Parser<'_>) -> Result<Extra, ParserError> {
+    let name = parser.parse_object_name(false)?;
+    if !accept_words(parser, &["rename", "to"]) {
+        return Err(parse_alter::unexpected(parser));
+    }
+    Ok(Extra::RenameIndex { name, to: parser.parse_object_name(false)? })
 }
 
 /// The statement, unless something else follows it. `source` gives its text, for the places of errors.

@@ -74,7 +74,7 @@ fn words_ahead<const N: usize>(parser: &Parser<'_>, from: usize) -> [String; N] 
 }
 
 /// The error whose place is the next token.
-fn unexpected(parser: &Parser<'_>) -> ParserError {
+pub(super) fn unexpected(parser: &Parser<'_>) -> ParserError {
     let next = parser.peek_token();
     ParserError::ParserError(format!("unexpected {}{}", next.token, next.span.start))
 }

@@ -148,6 +148,11 @@ impl Dialect for StratosDialect {
         false
     }
 
+    /// `:=`, the older way to name an argument.
+    fn supports_named_fn_args_with_assignment_operator(&self) -> bool {
+        true
+    }
+
     /// They are read with UESCAPE and pairs of surrogates, which the tokenizer does not know (`binder/unicode.rs`).
     fn supports_unicode_string_literal(&self) -> bool {
         false
@@ -157,7 +162,7 @@ impl Dialect for StratosDialect {
         supports_filter_during_aggregation supports_group_by_expr allow_extract_custom
         allow_extract_single_quotes supports_create_index_with_clause supports_explain_with_utility_options
         supports_listen_notify supports_bitwise_shift_operators supports_comment_on supports_load_extension
-        supports_named_fn_args_with_colon_operator supports_nested_comments supports_string_escape_constant
+        supports_nested_comments supports_string_escape_constant
         supports_numeric_literal_underscores supports_array_typedef_with_brackets supports_geometric_types
         supports_set_names supports_alter_column_type_using supports_notnull_operator supports_interval_options
         supports_insert_table_alias supports_create_table_like_parenthesized

@@ -19,6 +19,7 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>
             Keyword::NoKeyword => name_or_constant(parser),
             Keyword::NAME if is_string(&parser.peek_nth_token_ref(1).token) => Some(typed_constant(parser)),
             Keyword::NOT => Some(not(parser)),
+            Keyword::GROUPING if is_grouping_sets(parser) => Some(grouping_sets(parser)),
             Keyword::OPERATOR if names_operator(parser) => Some(named_operator(parser)),
             _ => None,
         },
@@ -32,6 +33,33 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>
         token if operators::is_other(token) => Some(operator(parser)),
         _ => None,
     }
+}
+
+fn is_grouping_sets(parser: &Parser<'_>) -> bool {
+    let follows = |n: usize, wanted: &dyn Fn(&Token) -> bool| wanted(&parser.peek_nth_token_ref(n).token);
+    follows(1, &|token| matches!(token, Token::Word(word) if word.keyword == Keyword::SETS))
+        && follows(2, &|token| *token == Token::LParen)
+}
+
+/// `GROUPING SETS (…)` among grouping sets; the outermost are read by the parser.
+fn grouping_sets(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    for _ in 0..3 {
+        parser.next_token();
+    }
+    let sets = parser.parse_comma_separated(|parser| {
+        if !parser.consume_token(&Token::LParen) {
+            return Ok(vec![parser.parse_expr()?]);
+        }
+        let set = if parser.peek_token_ref().token == Token::RParen {
+            Vec::new()
+        } else {
+            parser.parse_comma_separated(Parser::parse_expr)?
+        };
+        parser.expect_token(&Token::RParen)?;
+        Ok(set)
+    })?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::GroupingSets(sets))
 }
 
 fn is_string(token: &Token) -> bool {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stratos_replication::{Direction, Error as StoreError, ScanCursor, Span};
+use stratos_types::row::decode_field;
 use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::rules::TableRules;
 use super::{StatementContext, breathe, foreign_keys, stored, violations};
 use crate::binder::{BindContext, ScalarBinder};
 use crate::catalog::{Index, Table};
-use crate::ddl::{RewriteColumn, Validation};
+use crate::ddl::{RewriteColumn, RewriteValue, Validation};
 use crate::eval::{Layout, Program};
 use crate::ir::ColumnId;
 use crate::rows::{
@@ -218,17 +219,20 @@ pub async fn rewrite(
     for column in &to.columns {
         let computed = columns.iter().find(|c| c.attnum == column.attnum);
         sources.push(match computed {
-            Some(RewriteColumn { expression: Some(sql), .. }) => {
+            Some(RewriteColumn { value: RewriteValue::Constant(bytes), .. }) => {
+                Source::Constant(decode_field(column.ty.ty, bytes)?)
+            }
+            Some(RewriteColumn { value: RewriteValue::Expression(sql), .. }) => {
                 let expr = binder.over_columns(sql, from, Some((&column.name, column.ty)))?;
                 Source::Computed(Program::compile(&expr, &layout)?)
             }
-            Some(RewriteColumn { expression: None, .. }) => match binder.column_default(to, column)? {
+            Some(RewriteColumn { value: RewriteValue::Default, .. }) => match binder.column_default(to, column)? {
                 Some(expr) => Source::Computed(Program::compile(&expr, &layout)?),
-                None => Source::Null,
+                None => Source::Constant(Datum::Null),
             },
             None => match from.column_index(column.attnum) {
                 Some(at) => Source::Copied(at),
-                None => Source::Null,
+                None => Source::Constant(Datum::Null),
             },
         });
     }
@@ -246,7 +250,7 @@ pub async fn rewrite(
             let mut values = Vec::with_capacity(sources.len());
             for source in &sources {
                 values.push(match source {
-                    Source::Null => Datum::Null,
+                    Source::Constant(value) => value.clone(),
                     Source::Copied(at) => row.values[*at].clone(),
                     Source::Computed(program) => program.run(&row.values, &[], context.eval)?,
                 });
@@ -281,7 +285,7 @@ pub async fn rewrite(
 }
 
 enum Source {
-    Null,
+    Constant(Datum),
     Copied(usize),
     Computed(Program),
 }

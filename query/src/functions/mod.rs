@@ -180,6 +180,13 @@ pub enum AggregateKind {
     RegrIntercept,
 }
 
+impl AggregateKind {
+    /// Whether it is called with WITHIN GROUP.
+    pub fn is_ordered_set(self) -> bool {
+        matches!(self, AggregateKind::PercentileCont | AggregateKind::PercentileDisc | AggregateKind::Mode)
+    }
+}
+
 /// A binary or prefix operator.
 #[derive(Debug)]
 pub struct Operator {

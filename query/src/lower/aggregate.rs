@@ -19,7 +19,6 @@ use super::udf::literal;
 use super::udf::{RowFunction, RowOp};
 use crate::arrow::{arrow_type, needs_equality_key};
 use crate::functions::AggregateKind;
-use crate::functions::aggregates::is_ordered_set;
 use crate::ir::{AggregateCall, Expr, OutputColumn, Rel};
 
 /// An aggregate as DataFusion calls it.
@@ -245,6 +244,27 @@ impl Lowerer<'_> {
         Ok(lowered)
     }
 
+    /// As [`Lowerer::aggregate_call`], for frames that lose rows: what was added to a sum of floats cannot be taken away again, nor
+    /// what bits and truths were joined with.
+    pub(super) fn sliding_aggregate_call(&self, call: &AggregateCall) -> Result<LoweredAggregate> {
+        let types: Vec<PgType> = call.args.iter().map(|e| e.ty.ty).collect();
+        match (call.aggregate.kind, types.first()) {
+            (AggregateKind::Sum | AggregateKind::Avg, Some(PgType::Float4 | PgType::Float8))
+            | (
+                AggregateKind::BoolAnd
+                | AggregateKind::BoolOr
+                | AggregateKind::BitAnd
+                | AggregateKind::BitOr
+                | AggregateKind::BitXor,
+                _,
+            ) => {
+                let filter = call.filter.as_ref().map(|e| self.expr(e).map(Box::new)).transpose()?;
+                self.collecting(call, types, filter)
+            }
+            _ => self.aggregate_call(call),
+        }
+    }
+
     /// An aggregate that gathers its input and computes at the end.
     fn collecting(
         &self,
@@ -253,7 +273,7 @@ impl Lowerer<'_> {
         filter: Option<Box<DfExpr>>,
     ) -> Result<LoweredAggregate> {
         let mut args = call.args.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
-        if is_ordered_set(call.aggregate.kind) {
+        if call.aggregate.kind.is_ordered_set() {
             // The ordered values are arguments too, after the direct ones.
             for key in &call.order_by {
                 types.push(key.expr.ty.ty);

@@ -95,19 +95,19 @@ impl Lowerer<'_> {
             }
             let depth = 1 + reads.iter().filter_map(|id| known.get(id)).map(CteSource::depth).max().unwrap_or(0);
             // Not all that is known: thousands of them would each hold all of those before it.
-            let env = || Env { bindings: self.env.bindings.clone(), ctes: Arc::new(needed(&known, &reads)) };
+            let env = || self.env.with_ctes(needed(&known, &reads));
             let cte = Arc::new(cte.clone());
             let id = cte.id;
             let source = if cte.recursive.is_some() && scans <= 1 {
                 CteSource::Streamed(cte, env())
             } else if once || cte.recursive.is_some() || depth > INLINE_DEPTH_MAX {
-                CteSource::Shared(Arc::new(SharedRows { env: env(), cte, rows: Arc::default() }))
+                CteSource::Shared(Arc::new(SharedRows { env: env(), cte, rows: Mutex::default() }))
             } else {
                 CteSource::Inline(Arc::new(InPlace { cte, reads, depth }))
             };
             known.insert(id, source);
         }
-        self.with_env(Env { bindings: self.env.bindings.clone(), ctes: Arc::new(known) }).rel(body)
+        self.with_env(self.env.with_ctes(known)).rel(body)
     }
 
     pub(super) fn cte_scan(&self, cte: u32, columns: &[OutputColumn]) -> Result<LogicalPlan> {
@@ -138,7 +138,20 @@ impl Lowerer<'_> {
 pub(crate) struct SharedRows {
     cte: Arc<Cte>,
     env: Env,
-    rows: Arc<OnceCell<Kept>>,
+    /// With the round that they belong to.
+    rows: Mutex<(usize, Arc<OnceCell<Kept>>)>,
+}
+
+impl SharedRows {
+    /// Where the rows are, or will be. Each round of a recursion around has its own.
+    fn cell(&self) -> Arc<OnceCell<Kept>> {
+        let round = self.env.round();
+        let mut rows = self.rows.lock();
+        if rows.0 != round {
+            *rows = (round, Arc::default());
+        }
+        rows.1.clone()
+    }
 }
 
 /// Batches with the memory that is set aside for them.
@@ -159,7 +172,7 @@ impl BatchSource for SharedRows {
     }
 
     fn stream(&self, statement: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        let (cte, env, cell) = (self.cte.clone(), self.env.clone(), self.rows.clone());
+        let (cte, env, cell) = (self.cte.clone(), self.env.clone(), self.cell());
         stream::once(async move {
             let kept = cell
                 .get_or_try_init(|| async {
@@ -208,11 +221,28 @@ impl BatchSource for Streamed {
 
 /// What the rounds of a recursion hand on to each other. One plan reads it in all of them.
 #[derive(Default)]
-pub(crate) struct WorkTable(Mutex<Arc<Vec<RecordBatch>>>);
+pub(crate) struct WorkTable(Mutex<Round>);
+
+#[derive(Default)]
+struct Round {
+    /// Counted from 1.
+    round: usize,
+    rows: Arc<Vec<RecordBatch>>,
+}
 
 impl WorkTable {
     fn rows(&self) -> usize {
-        self.0.lock().iter().map(RecordBatch::num_rows).sum()
+        self.0.lock().rows.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The round that it is for.
+    pub(super) fn round(&self) -> usize {
+        self.0.lock().round
+    }
+
+    fn begin_round(&self, rows: Vec<RecordBatch>) {
+        let mut last = self.0.lock();
+        *last = Round { round: last.round + 1, rows: Arc::new(rows) };
     }
 }
 
@@ -231,7 +261,7 @@ impl BatchSource for Working {
     }
 
     fn stream(&self, _: Arc<StatementContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        replay(self.0.0.lock().clone())
+        replay(self.0.0.lock().rows.clone())
     }
 
     fn rows(&self) -> Option<usize> {
@@ -340,7 +370,7 @@ impl Recursion {
                         return Ok(None);
                     }
                     self.statement.eval.check_canceled()?;
-                    *self.table.0.lock() = Arc::new(working);
+                    self.table.begin_round(working);
                     self.current = Some(self.round(&term).await?);
                     continue;
                 };
@@ -370,7 +400,7 @@ impl Recursion {
                 ..planned
             },
             None => {
-                let env = self.env.define(self.cte.id, CteSource::Working(self.table.clone()));
+                let env = self.env.recursing(self.cte.id, self.table.clone());
                 let prepared = prepare(&self.statement, &env, term, None, 1).await?;
                 Term { plan: prepared.plan, context: prepared.session.task_ctx(), rows, rounds: 1 }
             }

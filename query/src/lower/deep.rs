@@ -15,7 +15,7 @@ use super::tuples::{Equality, equality, is_constant};
 use super::udf::{RowFunction, RowOp, RowProgram};
 use super::walk::Facts;
 use crate::eval::{Layout, Program};
-use crate::functions::Function;
+use crate::functions::{Function, Volatility};
 use crate::ir::{ColumnId, Expr, ExprKind, Quantifier, Walk};
 
 /// Deepest expression that is lowered node by node.
@@ -25,10 +25,22 @@ pub(super) const WIDTH_MAX: usize = 200;
 /// An OR of more terms than this is searched for equalities with one column.
 pub(super) const MERGED_ABOVE: usize = 8;
 
+/// Whether it calls something volatile with nothing but constants (`nextval('s')`). To DataFusion a call of constants is a constant,
+/// whatever is called, and rows are in the order of constants without a sort. One without arguments is none.
+fn is_volatile_of_constants(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Call { function, args } => {
+            function.volatility == Volatility::Volatile && !args.is_empty() && args.iter().all(Expr::is_constant)
+        }
+        _ => false,
+    }
+}
+
 impl Lowerer<'_> {
-    /// The expression as one function, if it is too deep or too long. One with a subquery is lowered in any case.
+    /// The expression as one function, if it is too deep, too long, or something volatile whose arguments are constants. One with a
+    /// subquery is lowered in any case.
     pub(super) fn by_row(&self, expr: &Expr) -> Result<Option<DfExpr>> {
-        if !(too_long(expr) || deeper_than(expr, DEPTH_MAX)) || has_subquery(expr) {
+        if !(too_long(expr) || deeper_than(expr, DEPTH_MAX) || is_volatile_of_constants(expr)) || has_subquery(expr) {
             return Ok(None);
         }
         // It runs with the parameters of its statement, but what is constant in it would be computed for good.

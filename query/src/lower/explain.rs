@@ -60,6 +60,7 @@ fn millis(duration: std::time::Duration) -> f64 {
 const PLUMBING: &[&str] = &[
     "CooperativeExec",
     "CoalesceBatchesExec",
+    "AppendedExec",
     "CoalescePartitionsExec",
     "RepartitionExec",
     "ProjectionExec",

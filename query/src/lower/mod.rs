@@ -81,7 +81,7 @@ pub(crate) use runtime::remove_spilled;
 pub(crate) use tuples::{TupleSet, membership};
 
 use crate::ir::{ColumnId, Rel};
-use cte::CteSource;
+use cte::{CteSource, WorkTable};
 
 /// Whether a relation calls something volatile.
 pub(crate) fn is_volatile(rel: &Rel) -> bool {
@@ -93,6 +93,8 @@ pub(crate) fn is_volatile(rel: &Rel) -> bool {
 pub(crate) struct Env {
     bindings: Arc<HashMap<ColumnId, (PgType, Datum)>>,
     ctes: Arc<HashMap<u32, CteSource>>,
+    /// The recursions whose terms it stands in.
+    recursions: Vec<Arc<WorkTable>>,
 }
 
 impl Env {
@@ -100,13 +102,30 @@ impl Env {
     fn bind(&self, columns: impl IntoIterator<Item = (ColumnId, PgType, Datum)>) -> Env {
         let mut bindings = (*self.bindings).clone();
         bindings.extend(columns.into_iter().map(|(id, ty, value)| (id, (ty, value))));
-        Env { bindings: Arc::new(bindings), ctes: self.ctes.clone() }
+        Env { bindings: Arc::new(bindings), ..self.clone() }
     }
 
-    /// With one more CTE.
-    fn define(&self, cte: u32, source: CteSource) -> Env {
+    /// With other CTEs.
+    fn with_ctes(&self, ctes: HashMap<u32, CteSource>) -> Env {
+        Env { ctes: Arc::new(ctes), ..self.clone() }
+    }
+
+    /// In the term of a recursion.
+    fn recursing(&self, cte: u32, table: Arc<WorkTable>) -> Env {
         let mut ctes = (*self.ctes).clone();
-        ctes.insert(cte, source);
-        Env { bindings: self.bindings.clone(), ctes: Arc::new(ctes) }
+        ctes.insert(cte, CteSource::Working(table.clone()));
+        let mut recursions = self.recursions.clone();
+        recursions.push(table);
+        Env { ctes: Arc::new(ctes), recursions, ..self.clone() }
+    }
+
+    /// Whether it stands in the term of a recursion.
+    fn recurses(&self) -> bool {
+        !self.recursions.is_empty()
+    }
+
+    /// How many rounds these recursions have begun: what is computed once is so for each round.
+    fn round(&self) -> usize {
+        self.recursions.iter().map(|table| table.round()).sum()
     }
 }

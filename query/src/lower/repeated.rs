@@ -59,6 +59,16 @@ impl Repeated {
         &self.outer
     }
 
+    /// Whether it stands in the term of a recursion, of which a plan serves many rounds: it has another value in each.
+    pub fn recurses(&self) -> bool {
+        self.env.recurses()
+    }
+
+    /// The round of the recursions around it.
+    pub fn round(&self) -> usize {
+        self.env.round()
+    }
+
     /// Surroundings in which the outer columns have values.
     pub fn bound(&self, values: &[Datum]) -> Env {
         self.env.bind(self.outer.iter().zip(values).map(|((id, ty), value)| (*id, *ty, value.clone())))

@@ -23,7 +23,7 @@ use stratos_replication::PrefixStatistics;
 use stratos_types::{Datum, Error, Result};
 use tokio::runtime::Handle;
 
-use super::appended::stream_in_order;
+use super::appended::{APPEND, stream_in_order};
 use super::conclusions::{AskedAbove, WithoutDependencies};
 use super::context::{StatementContext, StatementExtension, system_context};
 use super::equivalence::without_equal_expressions;
@@ -261,6 +261,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.insert(0, Arc::new(UNCLAIM));
     let sides_chosen = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
     rules.insert(sides_chosen, Arc::new(LookupJoins));
+    rules.push(Arc::new(APPEND));
     rules.push(Arc::new(ONE_WRITER));
     rules.push(Arc::new(CHARGE_WINDOWS));
     rules

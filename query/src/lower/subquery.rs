@@ -57,7 +57,8 @@ impl SubqueryPlan {
     /// `values`: the left operand if there is one, then the outer columns.
     pub fn eval(&self, statement: &Arc<StatementContext>, values: &[Datum]) -> Result<Datum> {
         if statement.plan_only {
-            return Err(Error::internal("a subquery was evaluated for EXPLAIN"));
+            // Rows of VALUES are computed when they are planned. No value of theirs is shown.
+            return Ok(Datum::Null);
         }
         let (left, outer) = match &self.usage {
             SubqueryUse::Quantified { .. } => (values.first(), &values[1..]),
@@ -88,10 +89,10 @@ impl SubqueryPlan {
     }
 
     fn values(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Arc<Values>> {
-        let key = format!("{outer:?}");
-        if !self.volatile
-            && let Some(found) = self.memo.lock().get(&key)
-        {
+        let key = format!("{} {outer:?}", self.repeated.round());
+        // What refers to nothing outside is computed once, as Postgres does, also if it would be different the next time.
+        let kept = !self.volatile || outer.is_empty();
+        if kept && let Some(found) = self.memo.lock().get(&key) {
             return Ok(found.clone());
         }
         statement.eval.check_canceled()?;
@@ -100,8 +101,13 @@ impl SubqueryPlan {
             None => block_on(stoppable(statement, self.run(statement, outer)))??,
         };
         let result = Arc::new(self.values_of(items));
-        if !self.volatile {
-            self.memo.lock().insert(key, result.clone());
+        if kept {
+            let mut memo = self.memo.lock();
+            // Another thread may have been first.
+            if let Some(found) = memo.get(&key) {
+                return Ok(found.clone());
+            }
+            memo.insert(key, result.clone());
         }
         Ok(result)
     }

@@ -91,7 +91,7 @@ impl RowFunction {
                 functions::Volatility::Volatile => Volatility::Volatile,
             },
             RowOp::Cast { .. } => Volatility::Stable,
-            RowOp::Subquery(plan) if plan.volatile => Volatility::Volatile,
+            RowOp::Subquery(plan) if plan.volatile || plan.repeated.recurses() => Volatility::Volatile,
             RowOp::Program(program) if program.volatile => Volatility::Volatile,
             RowOp::Subquery(_) | RowOp::Program(_) => Volatility::Stable,
             _ => Volatility::Immutable,

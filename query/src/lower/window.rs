@@ -17,7 +17,7 @@ use super::error::error_from;
 use super::expr::{column, column_name, comparable, sortable};
 use super::rel::{Lowerer, project};
 use crate::arrow::{arrow_type, scalar_of};
-use crate::ir::{Expr, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction};
+use crate::ir::{Expr, ExprKind, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction};
 
 impl Lowerer<'_> {
     pub(super) fn window(&self, input: &Rel, calls: &[(OutputColumn, WindowCall)]) -> Result<LogicalPlan> {
@@ -67,7 +67,12 @@ impl Lowerer<'_> {
                 if aggregate.distinct {
                     return Err(Error::unsupported("DISTINCT in a window function"));
                 }
-                let lowered = self.aggregate_call(aggregate)?;
+                let slides =
+                    call.frame.as_ref().is_some_and(|frame| !matches!(frame.start, FrameBound::UnboundedPreceding));
+                let lowered = match slides {
+                    true => self.sliding_aggregate_call(aggregate)?,
+                    false => self.aggregate_call(aggregate)?,
+                };
                 (
                     WindowFunctionDefinition::AggregateUDF(lowered.udf),
                     lowered.args,
@@ -165,7 +170,7 @@ impl Lowerer<'_> {
 
     fn constant_i64(&self, expr: &Expr, function: &str) -> Result<i64> {
         let mut plain = true;
-        expr.walk(&mut |e| plain &= !matches!(e.kind, crate::ir::ExprKind::Column(_)));
+        expr.walk(&mut |e| plain &= !matches!(e.kind, ExprKind::Column(_) | ExprKind::Subquery { .. }));
         if !plain {
             return Err(Error::unsupported(format!("an argument of {function} that differs by row")));
         }

@@ -287,6 +287,16 @@ fn integers(start: i64, stop: i64, step: i64) -> Result<impl Iterator<Item = i64
 }
 
 fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Rows> {
+    for (value, what) in [(&start, "start value"), (&stop, "stop value"), (&step, "step size")] {
+        let wrong = if value.is_nan() {
+            "NaN"
+        } else if value.is_infinite() {
+            "infinity"
+        } else {
+            continue;
+        };
+        return Err(Error::new(ErrorKind::InvalidParameterValue, format!("{what} cannot be {wrong}")));
+    }
     if step.is_zero() {
         return Err(step_is_zero());
     }

@@ -223,18 +223,23 @@ impl Session {
             let message = "SET TRANSACTION [NOT] DEFERRABLE must be called before any query";
             return Err(Error::new(ErrorKind::ActiveSqlTransaction, message));
         }
+        let nested = !block.savepoints.is_empty();
+        let within = |message: &str| Err(Error::new(ErrorKind::ActiveSqlTransaction, message));
+        if nested && wanted.level.is_some_and(|level| level != block.level) {
+            return within("SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction");
+        }
+        if nested && wanted.read_only == Some(false) && block.read_only {
+            return within("cannot set transaction read-write mode inside a read-only transaction");
+        }
+        if nested && wanted.deferrable.is_some() {
+            return within("SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction");
+        }
         let characteristics = wanted.or(block.characteristics());
         let explicit = block.explicit;
-        if block.used {
+        if block.used || nested {
             block.read_only = characteristics.read_only;
             self.show_characteristics();
             return Ok(());
-        }
-        if !block.savepoints.is_empty() {
-            return Err(Error::new(
-                ErrorKind::ActiveSqlTransaction,
-                "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
-            ));
         }
         self.restart_block(characteristics, explicit);
         Ok(())

@@ -31,6 +31,8 @@ pub struct Cursor {
     result: ResultSet,
     /// Rows given so far, where going back is allowed.
     kept: Option<Vec<Vec<Datum>>>,
+    /// Whether it goes back to rows that it has passed.
+    scrolls: bool,
     /// What `kept` is charged for to the memory of queries.
     charge: MemoryReservation,
     /// Number of rows before the current one and the current one itself: 0 is before the first.
@@ -127,6 +129,14 @@ impl Passed {
 }
 
 impl Cursor {
+    /// The rows that it may go back to.
+    ///
+    /// # Errors
+    /// 55000 where it goes forward only.
+    fn passed_rows(&self) -> Result<&Vec<Vec<Datum>>> {
+        self.kept.as_ref().filter(|_| self.scrolls).ok_or_else(not_scrollable)
+    }
+
     fn remember(&mut self, rows: &[Vec<Datum>]) -> Result<()> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         charge(&self.charge, rows)?;
@@ -146,23 +156,34 @@ impl Session {
         name: String,
         text: &str,
         result: ResultSet,
-        scroll: bool,
+        scroll: Option<bool>,
         hold: bool,
     ) -> Result<()> {
         self.refuse_taken_name(&name)?;
         if self.cursors.len() >= CURSORS_MAX {
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, "too many open cursors in this session"));
         }
-        let kept = (scroll || hold).then(Vec::new);
+        let scrolls = scroll.unwrap_or(hold);
+        let kept = (scrolls || hold).then(Vec::new);
         let (number, charge) = (self.portals.next(), self.reservation());
         let formats = Vec::new();
-        let mut cursor =
-            Cursor { result, kept, charge, position: 0, after_last: false, hold, formats, number, outlives: false };
+        let mut cursor = Cursor {
+            result,
+            kept,
+            scrolls,
+            charge,
+            position: 0,
+            after_last: false,
+            hold,
+            formats,
+            number,
+            outlives: false,
+        };
         if hold {
             // It outlives its transaction, so its rows are all computed now.
             while self.pull(&mut cursor, FETCH_CHUNK_ROWS).await?.is_some() {}
         }
-        self.show_cursor(&name, text, hold, scroll || hold);
+        self.show_cursor(&name, text, hold, scrolls);
         self.cursors.insert(name, cursor);
         Ok(())
     }
@@ -267,6 +288,7 @@ impl Session {
             position: usize::try_from(result.given()).unwrap_or(usize::MAX),
             result,
             kept: None,
+            scrolls: false,
             charge: self.reservation(),
             after_last: false,
             hold: false,
@@ -414,9 +436,7 @@ impl Session {
             Movement::Absolute(n) if n >= 0 => {
                 let target = usize::try_from(n).unwrap_or(usize::MAX);
                 if target < cursor.position || (target == cursor.position && cursor.after_last) {
-                    if cursor.kept.is_none() {
-                        return Err(not_scrollable());
-                    }
+                    cursor.passed_rows()?;
                     cursor.position = target;
                     cursor.after_last = false;
                     return passed.take(Self::here(cursor)?);
@@ -429,7 +449,7 @@ impl Session {
             Movement::Absolute(n) => {
                 self.skip(cursor, None).await?;
                 let back = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
-                let total = cursor.kept.as_ref().ok_or_else(not_scrollable)?.len();
+                let total = cursor.passed_rows()?.len();
                 cursor.position = (total + 1).saturating_sub(back);
                 cursor.after_last = false;
                 passed.take(Self::here(cursor)?)
@@ -453,7 +473,7 @@ impl Session {
         if cursor.position == 0 || cursor.after_last {
             return Ok(Vec::new());
         }
-        let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
+        let kept = cursor.passed_rows()?;
         Ok(kept.get(cursor.position - 1).cloned().into_iter().collect())
     }
 
@@ -485,7 +505,7 @@ impl Session {
     }
 
     fn backwards(cursor: &mut Cursor, count: Option<u64>, passed: &mut Passed) -> Result<()> {
-        let kept = cursor.kept.as_ref().ok_or_else(not_scrollable)?;
+        let kept = cursor.passed_rows()?;
         let wanted = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         // The row before the current one, or the last one when the cursor is past the end.
         let mut next = if cursor.after_last { cursor.position } else { cursor.position.saturating_sub(1) };

@@ -164,7 +164,10 @@ impl Session {
                     Reset::ALL => settings.reset_all()?,
                     // Nothing but what it would be reset to can be set.
                     Reset::ConfigurationParameter(name)
-                        if matches!(setting_name(name).as_str(), "role" | "session_authorization") => {}
+                        if matches!(
+                            setting_name(name).to_ascii_lowercase().as_str(),
+                            "role" | "session_authorization"
+                        ) => {}
                     Reset::ConfigurationParameter(name) => settings.reset(&setting_name(name))?,
                 }
                 done("RESET")
@@ -425,7 +428,7 @@ impl Session {
         match self.execute(&inner, planned, params, company).await? {
             StatementResult::Rows(result) => {
                 let text = prepared.parsed.as_ref().map_or("", |parsed| parsed.source.text());
-                self.declare_cursor(fold(name), text, result, declare.scroll == Some(true), hold).await?;
+                self.declare_cursor(fold(name), text, result, declare.scroll, hold).await?;
                 done("DECLARE CURSOR")
             }
             _ => Err(Error::internal("a cursor's query gives no rows")),

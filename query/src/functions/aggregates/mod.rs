@@ -12,7 +12,7 @@ pub use accumulator::{Accumulator, over_rows};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{Aggregate, AggregateKind};
+use super::Aggregate;
 
 static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Aggregate>>> = LazyLock::new(|| {
     let mut map: HashMap<&'static str, Vec<&'static Aggregate>> = HashMap::new();
@@ -30,9 +30,4 @@ pub fn all() -> &'static [Aggregate] {
 /// The aggregates of that name (lower case).
 pub fn by_name(name: &str) -> &'static [&'static Aggregate] {
     BY_NAME.get(name).map_or(&[], Vec::as_slice)
-}
-
-/// Whether the aggregate takes `WITHIN GROUP (ORDER BY …)`.
-pub fn is_ordered_set(kind: AggregateKind) -> bool {
-    matches!(kind, AggregateKind::PercentileCont | AggregateKind::PercentileDisc | AggregateKind::Mode)
 }

@@ -142,7 +142,16 @@ fn edit(a: &str, path: &[&str], action: &Action<'_>, scalar_message: &str) -> Re
     if !matches!(target, Json::Array(_) | Json::Object(_)) {
         return Err(invalid(scalar_message));
     }
-    change(&mut target, path, 0, action)?;
+    let is_empty = match &target {
+        Json::Array(items) => items.is_empty(),
+        Json::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    // Where nothing is there to be changed, no step of the path is looked at.
+    let adds = !matches!(action, Action::Delete | Action::Set { create: false, .. });
+    if adds || !is_empty {
+        change(&mut target, path, 0, action)?;
+    }
     Ok(text_of(&target))
 }
 
