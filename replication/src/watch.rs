@@ -91,6 +91,22 @@ impl SpanWatch {
         Timestamp(self.changed.load(Ordering::Acquire))
     }
 
+    /// Watches the keys up to `end`, too, from now on; not if some of them are watched already, which gives false.
+    pub(crate) fn extend_to(&self, end: &Key) -> bool {
+        let mut spans = self.watches.spans.write();
+        let later = (std::ops::Bound::Excluded(&self.start), std::ops::Bound::Excluded(end));
+        if *end <= self.start || spans.range::<Key, _>(later).next().is_some() {
+            return false;
+        }
+        match spans.get_mut(&self.start) {
+            Some(watched) if watched.end <= *end => {
+                watched.end = end.clone();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Stops watching the keys from `end` on.
     pub fn end_at(&self, end: &Key) {
         let mut spans = self.watches.spans.write();

@@ -19,6 +19,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod voids;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use transaction::Attempt;
 #[cfg(test)]
 pub(crate) use transaction::PIECE_WRITES_MIN;
 pub(crate) use transaction::piece_ends;
+use voids::{KnownVoids, VoidsOf};
 
 /// One shard of the node.
 #[derive(Debug)]
@@ -99,6 +101,7 @@ pub struct StateMachine {
     /// No snapshot below this can be read.
     read_floor: AtomicU64,
     watches: Arc<Watches>,
+    voids: KnownVoids,
     recent: Recent,
 }
 
@@ -137,6 +140,7 @@ impl StateMachine {
             locks: LockTable::default(),
             read_floor: AtomicU64::new(0),
             watches: Arc::default(),
+            voids: KnownVoids::default(),
             recent: Recent::default(),
         };
         machine.remove_unfinished_imports()?;
@@ -434,6 +438,28 @@ impl StateMachine {
     pub fn scan(&self, span: Span, direction: Direction, ts: Timestamp) -> Result<VersionScan> {
         self.check_readable(ts)?;
         Ok(VersionScan::new(span, direction, ts))
+    }
+
+    /// Goes on with a scan; see [`VersionScan::next_chunk`].
+    ///
+    /// # Errors
+    /// The engine cannot read or holds damaged records.
+    pub fn scan_on(
+        &self,
+        scan: &mut VersionScan,
+        rows_max: usize,
+        bytes_max: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<bool> {
+        let engine = self.engine.as_ref();
+        let voids = VoidsOf { voids: &self.voids, engine };
+        scan.next_chunk(engine, &voids, rows_max, bytes_max, visit)
+    }
+
+    /// The keys of a span went away or were replaced wholesale.
+    fn replaced(&self, span: &Span) {
+        self.watches.note_span(span);
+        self.voids.watches().note_span(span);
     }
 
     fn check_readable(&self, ts: Timestamp) -> Result<()> {

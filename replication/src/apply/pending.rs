@@ -50,7 +50,8 @@ pub(crate) struct Pending<'a> {
     series: BTreeMap<String, u64>,
     reserved_until: Option<Timestamp>,
     gc_threshold: Option<Timestamp>,
-    watches: &'a Watches,
+    /// Who is to be told of new versions.
+    watches: [&'a Watches; 2],
     recent: &'a Recent,
 }
 
@@ -85,7 +86,7 @@ impl<'a> Pending<'a> {
             series: BTreeMap::new(),
             reserved_until: None,
             gc_threshold: None,
-            watches: &machine.watches,
+            watches: [&machine.watches, machine.voids.watches()],
             recent: &machine.recent,
         }
     }
@@ -353,8 +354,8 @@ impl<'a> Pending<'a> {
 
     /// After the write, so that whoever begins to watch meanwhile finds the versions.
     fn tell_watches(&self) {
-        if !self.watches.is_empty() {
-            self.versions().for_each(|(key, ts)| self.watches.note(key, ts));
+        for watches in self.watches.into_iter().filter(|watches| !watches.is_empty()) {
+            self.versions().for_each(|(key, ts)| watches.note(key, ts));
         }
     }
 

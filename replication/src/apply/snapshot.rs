@@ -125,9 +125,9 @@ impl StateMachine {
 
         let imported = self.import_chunks(&descriptor, first, source);
         if let Some(shard) = &existing {
-            self.watches.note_span(&shard.state.read().descriptor.span);
+            self.replaced(&shard.state.read().descriptor.span);
         }
-        self.watches.note_span(&descriptor.span);
+        self.replaced(&descriptor.span);
         if let Err(error) = imported {
             self.shards.write().remove(&id);
             self.remove_unfinished_imports()?;

@@ -232,7 +232,7 @@ impl StateMachine {
         }
         put_applied(&mut batch, id, position);
         self.engine.write(&batch)?;
-        self.watches.note_span(span);
+        self.replaced(span);
         state.applied = Some(position);
         self.locks.change(cut);
         self.locks.replace_span(span, Vec::new(), Vec::new());

@@ -17,4 +17,4 @@ mod scan;
 
 pub use read::{Latest, read_at, read_latest};
 pub(crate) use read::{damaged, hex};
-pub use scan::VersionScan;
+pub use scan::{VersionScan, Voids};

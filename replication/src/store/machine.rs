@@ -48,7 +48,7 @@ impl Data for StateMachine {
         if at < self.read_floor() {
             return Err(Error::SnapshotTooOld);
         }
-        scan.next_chunk(self.engine().as_ref(), rows_max, bytes_max, visit)
+        self.scan_on(scan, rows_max, bytes_max, visit)
     }
 
     fn any_locks(&self) -> bool {

@@ -3,6 +3,7 @@ mod grouping;
 mod model;
 mod random;
 mod snapshots;
+mod voids;
 
 use std::path::Path;
 use std::sync::Arc;

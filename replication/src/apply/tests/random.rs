@@ -338,7 +338,7 @@ impl World {
             let mut visit = |key: &[u8], value: &[u8]| {
                 rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
             };
-            let more = scan.next_chunk(self.machine.engine().as_ref(), chunk, 1 << 20, &mut visit).unwrap();
+            let more = self.machine.scan_on(&mut scan, chunk, 1 << 20, &mut visit).unwrap();
             assert!(rows.len() - before <= chunk);
             if !more {
                 return rows;
