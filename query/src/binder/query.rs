@@ -9,7 +9,7 @@ use super::lock_clauses::LOCK_MARKER;
 use super::rewrite::TIES_MARKER;
 use super::scope::{Place, Scope, ScopeColumn, ScopeTable, fold_ident};
 use super::{Binder, Clause, Level};
-use crate::ir::{Expr, ExprKind, OutputColumn, Rel, RowLock, SortKey};
+use crate::ir::{ColumnId, Expr, ExprKind, OutputColumn, Rel, RowLock, SortKey};
 use stratos_types::CastContext;
 
 /// What stands behind the body of a query.
@@ -438,10 +438,14 @@ impl Binder<'_> {
                 skip_locked: matches!(nonblock, Some(NonBlock::SkipLocked)),
             };
             if names.is_empty() {
-                put_lock(rel, None, lock, wording, false)?;
+                put_lock(rel, Locked::All, lock, wording, false)?;
             }
             for (name, span) in names {
-                if !put_lock(rel, Some(&name), lock, wording, false)? {
+                let column = self.levels.last().and_then(|level| {
+                    let table = level.scope.tables.iter().find(|table| table.name == name)?;
+                    table.columns.iter().flat_map(|column| column.expr.columns()).next()
+                });
+                if !put_lock(rel, Locked::Of(&name, column), lock, wording, false)? {
                     return Err(self.at(
                         Error::new(
                             ErrorKind::UndefinedTable,
@@ -456,11 +460,22 @@ impl Binder<'_> {
     }
 }
 
-fn put_lock(rel: &mut Rel, name: Option<&str>, wanted: RowLock, wording: &str, nullable: bool) -> Result<bool> {
+/// The rows that a locking clause means.
+#[derive(Clone, Copy)]
+enum Locked<'n> {
+    /// All.
+    All,
+    /// Those of the table of this name, or of the query in FROM that brings this column.
+    Of(&'n str, Option<ColumnId>),
+}
+
+fn put_lock(rel: &mut Rel, of: Locked<'_>, wanted: RowLock, wording: &str, nullable: bool) -> Result<bool> {
     use crate::ir::JoinKind;
-    match rel {
-        Rel::Scan { alias, lock, .. } => {
-            if name.is_some_and(|n| n != alias) {
+    let refused =
+        |what: &str| Err(Error::new(ErrorKind::FeatureNotSupported, format!("{wording} is not allowed with {what}")));
+    match (rel, of) {
+        (Rel::Scan { alias, lock, .. }, _) => {
+            if matches!(of, Locked::Of(name, _) if name != alias) {
                 return Ok(false);
             }
             if nullable {
@@ -480,21 +495,36 @@ fn put_lock(rel: &mut Rel, name: Option<&str>, wanted: RowLock, wording: &str, n
             });
             Ok(true)
         }
-        Rel::Join { left, right, kind, .. } => {
+        (Rel::Join { left, right, kind, .. }, _) => {
             let (l, r) = match kind {
                 JoinKind::Inner => (false, false),
                 JoinKind::Left => (false, true),
                 JoinKind::Right => (true, false),
                 JoinKind::Full => (true, true),
             };
-            let a = put_lock(left, name, wanted, wording, nullable || l)?;
-            let b = put_lock(right, name, wanted, wording, nullable || r)?;
+            let a = put_lock(left, of, wanted, wording, nullable || l)?;
+            let b = put_lock(right, of, wanted, wording, nullable || r)?;
             Ok(a || b)
         }
-        Rel::Filter { input, .. } => put_lock(input, name, wanted, wording, nullable),
-        Rel::Project { input, .. } | Rel::Alias { input, .. } | Rel::Sort { input, .. } if name.is_none() => {
-            put_lock(input, name, wanted, wording, nullable)
+        (Rel::Filter { input, .. }, _) => put_lock(input, of, wanted, wording, nullable),
+        (query, Locked::Of(_, column)) => {
+            let meant = query.output().iter().any(|output| Some(output.id) == column);
+            if meant {
+                put_lock(query, Locked::All, wanted, wording, nullable)?;
+            }
+            Ok(meant)
         }
+        // What follows stands in queries in FROM.
+        (
+            Rel::Project { input, .. } | Rel::Alias { input, .. } | Rel::Sort { input, .. } | Rel::Limit { input, .. },
+            _,
+        ) => put_lock(input, of, wanted, wording, nullable),
+        (Rel::With { body, .. }, _) => put_lock(body, of, wanted, wording, nullable),
+        (Rel::Distinct { .. } | Rel::DistinctOn { .. }, _) => refused("DISTINCT clause"),
+        (Rel::Aggregate { group_by, .. }, _) if !group_by.is_empty() => refused("GROUP BY clause"),
+        (Rel::Aggregate { .. }, _) => refused("aggregate functions"),
+        (Rel::Window { .. }, _) => refused("window functions"),
+        (Rel::SetOp { .. }, _) => refused("UNION/INTERSECT/EXCEPT"),
         _ => Ok(false),
     }
 }

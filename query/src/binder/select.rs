@@ -193,9 +193,11 @@ impl Binder<'_> {
             Some(Distinct::All | Distinct::Distinct) | None => None,
         };
         let is_distinct = matches!(distinct, Some(Distinct::Distinct));
-        let sorted = !order.is_empty() || is_distinct || on.is_some();
-        for target in &mut targets {
-            if known || sorted {
+        // What rows are ordered or told apart by has a type in any case.
+        let on_targets = on.iter().flat_map(|(on, _)| on.iter().copied());
+        let keys: HashSet<usize> = order.iter().map(|key| key.target).chain(on_targets).collect();
+        for (at, target) in targets.iter_mut().enumerate() {
+            if known || is_distinct || keys.contains(&at) {
                 let taken = target.expr.clone();
                 target.expr = self.known_at(taken, target.span)?;
             }
@@ -248,6 +250,10 @@ impl Binder<'_> {
                 !aggregates.is_empty(),
                 !windows.is_empty(),
             )?;
+            if !sets.is_empty() {
+                let message = "FOR UPDATE is not allowed with set-returning functions in the target list";
+                return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+            }
             self.lock(&mut rel, tail.locks)?;
         }
         if grouped {

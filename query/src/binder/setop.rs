@@ -7,7 +7,7 @@ use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 use super::Binder;
 use super::query::Tail;
 use super::resolve::common_type;
-use crate::ir::{Expr, OutputColumn, Rel, SetOpKind};
+use crate::ir::{ColumnId, Expr, ExprKind, OutputColumn, Rel, SetOpKind};
 
 const NO_TAIL: Tail<'static> = Tail { order_by: Vec::new(), limit: None, offset: None, ties: false, locks: &[] };
 
@@ -118,12 +118,26 @@ impl Binder<'_> {
         Ok(Rel::Project { input: Box::new(rel), columns: projected })
     }
 
+    /// As [`Binder::decide_column`], for a column by its identity: the type that it has then, if it is there.
+    fn decide_named(&mut self, rel: &mut Rel, id: ColumnId, ty: ColumnType, span: Span) -> Result<Option<ColumnType>> {
+        let Some(at) = rel.output().iter().position(|column| column.id == id) else { return Ok(None) };
+        self.decide_column(rel, at, ty, span)?;
+        Ok(rel.output().get(at).map(|column| column.ty))
+    }
+
     fn decide_column(&mut self, rel: &mut Rel, i: usize, ty: ColumnType, span: Span) -> Result<()> {
         match rel {
-            Rel::Project { columns, .. } => {
+            Rel::Project { input, columns } => {
                 let Some((output, expr)) = columns.get_mut(i) else {
                     return Ok(());
                 };
+                if output.ty.ty != PgType::Unknown {
+                    return Ok(());
+                }
+                if let ExprKind::Column(id) = expr.kind {
+                    expr.ty = self.decide_named(input, id, ty, span)?.unwrap_or(expr.ty);
+                    output.ty = expr.ty;
+                }
                 if output.ty.ty == PgType::Unknown {
                     let taken = std::mem::replace(expr, Expr::literal(Datum::Null, PgType::Unknown));
                     *expr = self.implicit(taken, ty.ty, span)?;
@@ -131,7 +145,18 @@ impl Binder<'_> {
                 }
                 Ok(())
             }
-            Rel::Limit { input, .. } | Rel::Filter { input, .. } => self.decide_column(input, i, ty, span),
+            Rel::Alias { input, columns } => {
+                if let Some((output, id)) = columns.get_mut(i)
+                    && output.ty.ty == PgType::Unknown
+                {
+                    output.ty = self.decide_named(input, *id, ty, span)?.unwrap_or(output.ty);
+                }
+                Ok(())
+            }
+            Rel::Limit { input, .. }
+            | Rel::Filter { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::DistinctOn { input, .. } => self.decide_column(input, i, ty, span),
             Rel::With { body, .. } => self.decide_column(body, i, ty, span),
             Rel::SetOp { left, right, columns, .. } => {
                 if columns.get(i).is_some_and(|c| c.ty.ty == PgType::Unknown) {

@@ -77,6 +77,22 @@ enum Place {
     Source,
 }
 
+/// Whether what a relation gives out are rows of its inputs, to which the keys of these can be added ([`Rewrite`]).
+fn carries_keys(rel: &Rel) -> bool {
+    matches!(
+        rel,
+        Rel::Scan { .. }
+            | Rel::Filter { .. }
+            | Rel::Window { .. }
+            | Rel::Sort { .. }
+            | Rel::Project { .. }
+            | Rel::Alias { .. }
+            | Rel::Join { .. }
+            | Rel::Limit { .. }
+            | Rel::With { .. }
+    )
+}
+
 type Settled<'f> = std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>;
 
 /// `ctes`: the settled definitions that the relation may name.
@@ -101,6 +117,12 @@ fn settle_rel<'f>(
         }
         for expr in rel.exprs_mut() {
             settle_expr(context, expr, ctes).await?;
+        }
+        if place == Place::Locking && !carries_keys(rel) {
+            for input in rel.inputs_mut().into_iter().filter(|input| !locked_tables(input).is_empty()) {
+                *input = rows_of(context, input, ctes).await?;
+            }
+            return Ok(());
         }
         if let Rel::With { ctes: defined, body } = rel {
             let mut known = ctes.to_vec();

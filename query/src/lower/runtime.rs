@@ -184,6 +184,15 @@ impl QueryRuntime {
     pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
         let (partitions, batch_rows) =
             if statement.frugal { (FRUGAL_PARTITIONS, self.0.frugal_batch_rows) } else { (partitions, BATCH_ROWS) };
+        self.session_of_batches(statement, partitions, batch_rows)
+    }
+
+    fn session_of_batches(
+        &self,
+        statement: &Arc<StatementContext>,
+        partitions: usize,
+        batch_rows: usize,
+    ) -> SessionState {
         let mut config = SessionConfig::new()
             .with_batch_size(batch_rows)
             .with_target_partitions(partitions)
@@ -306,6 +315,23 @@ impl Prepared {
     }
 }
 
+/// Whether something volatile is computed of rows as they come, until a LIMIT has enough of them.
+fn stops_volatile(rel: &Rel) -> bool {
+    let here = || matches!(rel, Rel::Limit { limit: Some(_), .. }) && rel.inputs().into_iter().any(streams_volatile);
+    here() || rel.inputs().into_iter().any(stops_volatile)
+}
+
+fn streams_volatile(rel: &Rel) -> bool {
+    match rel {
+        Rel::Filter { input, predicate } => predicate.is_volatile() || streams_volatile(input),
+        Rel::Project { input, columns } => {
+            columns.iter().any(|(_, expr)| expr.is_volatile()) || streams_volatile(input)
+        }
+        Rel::Alias { input, .. } | Rel::Limit { input, .. } => streams_volatile(input),
+        _ => false,
+    }
+}
+
 /// Plans a relation down to operators.
 pub(crate) async fn prepare(
     statement: &Arc<StatementContext>,
@@ -314,7 +340,11 @@ pub(crate) async fn prepare(
     template: Option<&PlanTemplate>,
     partitions: usize,
 ) -> Result<Prepared> {
-    let session = statement.runtime.session(statement, partitions);
+    let session = match stops_volatile(rel) {
+        // Row by row: what no row is asked for is not done.
+        true => statement.runtime.session_of_batches(statement, 1, 1),
+        false => statement.runtime.session(statement, partitions),
+    };
     let kept = match template {
         Some(template) => template.plan(statement, rel, &session)?,
         None => None,

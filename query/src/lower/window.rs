@@ -214,6 +214,15 @@ impl Lowerer<'_> {
             (Following(ScalarValue::UInt64(Some(from))), Following(ScalarValue::UInt64(Some(to)))) => from > to,
             _ => false,
         };
+        let range_ends_first = match (&start, &end) {
+            (Preceding(from), Preceding(to)) => from < to,
+            (Following(from), Following(to)) => from > to,
+            _ => false,
+        };
+        if units == WindowFrameUnits::Range && range_ends_first {
+            // Rows with NULL as their key have a frame nevertheless: each other.
+            return Err(Error::unsupported("RANGE between offsets of which the second comes before the first"));
+        }
         Ok((!ends_first).then(|| DfFrame::new_bounds(units, start, end)))
     }
 

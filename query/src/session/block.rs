@@ -71,7 +71,8 @@ impl Session {
         match &mut self.block {
             Some(block) if block.explicit => {
                 self.warning(ErrorKind::ActiveSqlTransaction, "there is already a transaction in progress");
-                Ok(())
+                // What it asks for counts nevertheless.
+                self.set_transaction(wanted)
             }
             // An implicit transaction that has done something becomes the block, as in Postgres.
             Some(block) if block.used => {

@@ -562,6 +562,11 @@ fn refuse_cursor(
         ast::LockType::Share => "FOR SHARE",
         ast::LockType::Update => "FOR UPDATE",
     };
+    if declare.hold == Some(true) {
+        let message = format!("DECLARE CURSOR WITH HOLD ... {strength} is not supported");
+        let error = Error::new(ErrorKind::FeatureNotSupported, message);
+        return Err(error.with_detail("Holdable cursors must be READ ONLY."));
+    }
     if declare.scroll == Some(true) {
         let message = format!("DECLARE SCROLL CURSOR ... {strength} is not supported");
         let error = Error::new(ErrorKind::FeatureNotSupported, message);
