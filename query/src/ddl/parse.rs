@@ -1,10 +1,12 @@
 //! DDL statements of Postgres that sqlparser does not know, read from its tokens.
 
-use sqlparser::ast::{Expr, Ident, ObjectName, Owner, Statement};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Ident, ObjectName, Owner, Query, Statement, Value, visit_expressions};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
-use stratos_types::{Error, ErrorKind, Result};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::constraints::{Deferral, deferral};
 use super::parse_alter::{self, SequenceChange, TableAction};
@@ -21,9 +23,44 @@ pub enum DdlStatement {
 }
 
 impl DdlStatement {
+    /// The query of CREATE TABLE AS.
+    fn query(&self) -> Option<&Query> {
+        match self {
+            DdlStatement::Sql(sql) => match sql.as_ref() {
+                Statement::CreateTable(create) => create.query.as_deref(),
+                _ => None,
+            },
+            DdlStatement::Extra(_) => None,
+        }
+    }
+
     /// Whether it is CREATE TABLE AS.
     pub fn is_create_as(&self) -> bool {
-        matches!(self, DdlStatement::Sql(sql) if matches!(sql.as_ref(), Statement::CreateTable(create) if create.query.is_some()))
+        self.query().is_some()
+    }
+
+    /// The query of CREATE TABLE AS, if it has parameters.
+    pub fn query_with_parameters(&self) -> Option<&Query> {
+        let is_parameter = |e: &Expr| matches!(e, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)));
+        self.query().filter(|query| {
+            let found = visit_expressions(*query, |e| match is_parameter(e) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            });
+            found.is_break()
+        })
+    }
+
+    /// The same with values for the parameters of the query.
+    pub fn with_values(&self, types: &[PgType], values: &[Datum]) -> DdlStatement {
+        let mut filled = self.clone();
+        if let DdlStatement::Sql(sql) = &mut filled
+            && let Statement::CreateTable(create) = sql.as_mut()
+            && let Some(query) = &mut create.query
+        {
+            super::put_values(query, types, values);
+        }
+        filled
     }
 }
 

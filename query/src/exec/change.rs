@@ -7,7 +7,7 @@ use bytes::Bytes;
 use stratos_replication::LockMode;
 use stratos_types::{Datum, Error, Result};
 
-use super::dml::{Assignments, SOURCE_CHUNK_ROWS, columns_as, is_true, source_rows, with_tables};
+use super::dml::{Assignments, SOURCE_CHUNK_ROWS, columns_as, is_true, rows_by_key, source_rows, with_tables};
 use super::foreign_keys::{Departed, after_departure};
 use super::returning::Returns;
 use super::rules::TableRules;
@@ -158,8 +158,15 @@ impl ChangePlan {
         let mut departed = Vec::new();
         // A join may give the same target row several times; the first one counts.
         let mut seen: HashSet<Bytes> = HashSet::new();
-        let mut source = source_rows(context, source).await?;
-        while let Some(rows) = source.next_rows(SOURCE_CHUNK_ROWS).await? {
+        // What was locked has become constants.
+        let mut found = if self.locks { rows_by_key(context, source)? } else { None };
+        let mut stream = if found.is_none() { Some(source_rows(context, source).await?) } else { None };
+        loop {
+            let rows = match &mut stream {
+                Some(stream) => stream.next_rows(SOURCE_CHUNK_ROWS).await?,
+                None => found.take(),
+            };
+            let Some(rows) = rows else { break };
             for row in rows {
                 let key = self.key_of(&row)?;
                 if !self.places.other_positions.is_empty() && !seen.insert(key.clone()) {
@@ -171,7 +178,7 @@ impl ChangePlan {
             }
             breathe(context.eval).await?;
         }
-        drop(source);
+        drop(stream);
         if !self.rules.incoming.is_empty() {
             after_departure(context, &self.rules, departed).await?;
         }

@@ -78,6 +78,15 @@ pub(super) async fn source_rows(context: &mut StatementContext<'_>, rel: &Rel) -
     Box::pin(crate::lower::execute(rel, context.params, view, context.eval, context.engine.runtime())).await
 }
 
+/// The rows of such a query where they need no plan and are not many.
+///
+/// # Errors
+/// The query's.
+pub(super) fn rows_by_key(context: &mut StatementContext<'_>, rel: &Rel) -> Result<Option<Vec<Vec<Datum>>>> {
+    let view = Arc::new(context.transaction.view());
+    crate::lower::rows_by_key(rel, context.params, view, context.eval, context.engine.runtime())
+}
+
 /// Tables by OID, with some more.
 pub(super) fn with_tables(tables: &[Arc<Table>], more: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
     let mut all: Vec<Arc<Table>> = tables.iter().cloned().chain(more).collect();

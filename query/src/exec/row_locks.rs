@@ -11,18 +11,22 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use stratos_replication::{LockOutcome, WaitPolicy};
-use stratos_types::{Datum, Error, ErrorKind, Result};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
 use super::{StatementContext, breathe, stored};
 use crate::catalog::Table;
 use crate::eval::{Layout, Program};
-use crate::ir::{ColumnId, Cte, Expr, ExprKind, OutputColumn, ROW_ID_NAME, Rel, RowLock, ScanColumn, Walk};
+use crate::ir::{
+    ColumnId, Cte, Expr, ExprKind, OutputColumn, Quantifier, ROW_ID_NAME, Rel, RowLock, ScanColumn, SubqueryKind, Walk,
+};
 use crate::result::KeptRows;
 
 /// How often a statement looks again because rows changed under it.
 const ATTEMPTS_MAX: usize = 1_000;
 /// Rows taken from the query at once.
 const CHUNK_ROWS: usize = 128;
+/// Rows that somebody else has locked, and that are passed over before a plan is made.
+const PASSED_MAX: usize = 64;
 
 /// A locked table of the query.
 struct Target {
@@ -152,12 +156,34 @@ fn settle_expr<'f>(context: &'f mut StatementContext<'_>, expr: &'f mut Expr, ct
             && !locked_tables(query).is_empty()
         {
             *query = Arc::new(rows_of(context, query, ctes).await?);
+            put_values(expr);
         }
         for child in expr.children_mut() {
             settle_expr(context, child, ctes).await?;
         }
         Ok(())
     })
+}
+
+/// The values of a query that has run, in the place of the query: an index finds rows by them.
+fn put_values(expr: &mut Expr) {
+    let ty = expr.ty;
+    let ExprKind::Subquery { kind, query } = &mut expr.kind else { return };
+    let Rel::Values { rows, .. } = query.as_ref() else { return };
+    let first = |row: &Vec<Expr>| row.first().cloned();
+    let kind = match (kind, rows.as_slice()) {
+        (SubqueryKind::Scalar, []) => ExprKind::Literal(Datum::Null),
+        (SubqueryKind::Scalar, [row]) => match first(row) {
+            Some(value) => value.kind,
+            None => return,
+        },
+        (SubqueryKind::Quantified { quantifier: Quantifier::Any, operator, left }, [_, ..]) if operator.name == "=" => {
+            let Some(list) = rows.iter().map(first).collect() else { return };
+            ExprKind::InList { equals: operator, arg: left.clone(), list }
+        }
+        _ => return,
+    };
+    *expr = Expr { kind, ty };
 }
 
 /// Runs a query that locks rows; its rows as a relation.
@@ -255,17 +281,57 @@ async fn attempt(
     positions: &[Vec<Option<usize>>],
     wanted: usize,
 ) -> Result<Option<KeptRows>> {
+    let mut locking = Locking { targets, positions, wanted, locked: KeptRows::default(), changed_any: false };
+    let some = wanted.saturating_add(PASSED_MAX);
+    let few = if wanted <= CHUNK_ROWS { Some(first_rows(rel, some)) } else { None };
+    if let Some(rows) = super::dml::rows_by_key(context, few.as_ref().unwrap_or(rel))? {
+        let all = few.is_none() || rows.len() < some;
+        locking.lock(context, rows).await?;
+        if all || locking.is_done() {
+            return Ok(locking.end());
+        }
+        // Too many were passed over. Those that are locked stay so.
+        locking.locked = KeptRows::default();
+    }
     let mut stream = super::dml::source_rows(context, rel).await?;
-    let mut locked = KeptRows::default();
-    let mut changed_any = false;
-    while locked.len() < wanted {
+    while !locking.is_done() {
         let Some(rows) = stream.next_rows(CHUNK_ROWS).await? else { break };
+        locking.lock(context, rows).await?;
+    }
+    Ok(locking.end())
+}
+
+/// The first rows of a relation.
+fn first_rows(rel: &Rel, count: usize) -> Rel {
+    let limit = Expr::literal(Datum::Int8(i64::try_from(count).unwrap_or(i64::MAX)), PgType::Int8);
+    Rel::Limit { input: Box::new(rel.clone()), limit: Some(limit), offset: None }
+}
+
+/// Rows that are locked as they come.
+struct Locking<'t> {
+    targets: &'t [Target],
+    positions: &'t [Vec<Option<usize>>],
+    wanted: usize,
+    locked: KeptRows,
+    changed_any: bool,
+}
+
+impl Locking<'_> {
+    fn is_done(&self) -> bool {
+        self.locked.len() >= self.wanted
+    }
+
+    fn end(self) -> Option<KeptRows> {
+        (!self.changed_any).then_some(self.locked)
+    }
+
+    async fn lock(&mut self, context: &mut StatementContext<'_>, rows: Vec<Vec<Datum>>) -> Result<()> {
         for row in rows {
-            if locked.len() >= wanted {
+            if self.is_done() {
                 break;
             }
             let mut keep = true;
-            for (target, positions) in targets.iter().zip(positions) {
+            for (target, positions) in self.targets.iter().zip(self.positions) {
                 let Some(key) = key_of(&target.table, &row, positions)? else { continue };
                 let wait = match target.lock {
                     RowLock { nowait: true, .. } => WaitPolicy::NoWait,
@@ -285,19 +351,18 @@ async fn attempt(
                     })?;
                 match outcome {
                     LockOutcome::Skipped => keep = false,
-                    LockOutcome::Granted { changed, .. } => changed_any |= changed,
+                    LockOutcome::Granted { changed, .. } => self.changed_any |= changed,
                 }
                 if !keep {
                     break;
                 }
             }
             if keep {
-                locked.push(row, context.engine.runtime())?;
+                self.locked.push(row, context.engine.runtime())?;
             }
         }
-        breathe(context.eval).await?;
+        breathe(context.eval).await
     }
-    Ok((!changed_any).then_some(locked))
 }
 
 /// The key of a target's row; none where an outer join gave none.

@@ -1,13 +1,17 @@
 //! What runs again and again for different values of outer columns, as a program over keys and rows: the latest row of each
 //! group, the number of rows below a value. Nothing is planned for each of them (see `exec::direct_select`).
 
+use std::sync::Arc;
+
 use stratos_types::{Datum, PgType, Result};
 
-use super::Env;
 use super::context::StatementContext;
+use super::{Env, QueryRuntime};
+
 use crate::exec::direct_select::DirectSelect;
 use crate::ir::{ColumnId, ExprKind, Rel, Walk};
-use crate::session::DIRECT_QUERIES;
+use crate::scan::RowSource;
+use crate::session::{DIRECT_QUERIES, EvalContext};
 
 /// A relation whose outer columns are parameters behind the statement's own.
 pub(super) struct ByKey(DirectSelect);
@@ -53,5 +57,23 @@ impl ByKey {
         let Some(view) = statement.source.view() else { return Ok(None) };
         let params: Vec<Datum> = statement.params.iter().chain(values).cloned().collect();
         self.0.run(view, &statement.runtime, &params, &statement.eval)
+    }
+}
+
+/// The rows of a relation that needs no plan, and has no more than should be held at once.
+///
+/// # Errors
+/// As [`DirectSelect::run`].
+pub fn rows_by_key(
+    rel: &Rel,
+    params: &[Datum],
+    source: Arc<dyn RowSource>,
+    eval: &EvalContext,
+    runtime: &QueryRuntime,
+) -> Result<Option<Vec<Vec<Datum>>>> {
+    let statement = super::statement(params, source, eval, runtime, false);
+    match ByKey::compile(&statement, &Env::default(), &[], rel) {
+        Some(program) => program.rows(&statement, &[]),
+        None => Ok(None),
     }
 }

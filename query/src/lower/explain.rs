@@ -22,10 +22,16 @@ use crate::ir::Rel;
 use crate::scan::ScanExec;
 
 /// What EXPLAIN was asked to show.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct ExplainOptions {
-    /// Run the statement and show rows and times.
+    /// Run the statement and show rows.
     pub analyze: bool,
+    /// Show how many rows are expected.
+    pub costs: bool,
+    /// With `analyze`, show the times of operators.
+    pub timing: bool,
+    /// With `analyze`, show the time of the whole.
+    pub summary: bool,
 }
 
 /// The plan of a relation, a line each. With `analyze` the relation is run to its end.
@@ -47,7 +53,9 @@ pub async fn explain(rel: &Rel, statement: &Arc<StatementContext>, options: Expl
     node(&plan, 0, options, &Names::of(rel), &mut lines);
     if options.analyze {
         lines.push(format!("Planning Time: {:.3} ms", millis(planned)));
-        lines.push(format!("Execution Time: {:.3} ms", millis(executed)));
+        if options.summary {
+            lines.push(format!("Execution Time: {:.3} ms", millis(executed)));
+        }
     }
     Ok(lines)
 }
@@ -99,14 +107,14 @@ fn node(plan: &Arc<dyn ExecutionPlan>, depth: usize, options: ExplainOptions, na
     } else {
         (format!("{}->  ", " ".repeat(depth * 6 - 4)), " ".repeat(depth * 6 + 2))
     };
-    if let Some(rows) = expected(&shown) {
+    if let Some(rows) = expected(&shown).filter(|_| options.costs) {
         let _ = write!(line, "  (rows={rows})");
     }
     if options.analyze
         && let Some(metrics) = plan.metrics()
     {
         let rows = metrics.output_rows().unwrap_or(0);
-        match elapsed(plan, 0) {
+        match elapsed(plan, 0).filter(|_| options.timing) {
             Some(nanos) => {
                 let _ = write!(line, " (actual time={:.3} rows={rows})", nanos as f64 / 1e6);
             }

@@ -67,6 +67,7 @@ use std::sync::Arc;
 
 use stratos_types::{Datum, PgType};
 
+pub use by_key::rows_by_key;
 pub use context::StatementContext;
 pub use error::{error_from, to_datafusion};
 pub use explain::{ExplainOptions, explain};

@@ -179,6 +179,8 @@ impl Session {
                     if self.ensure_block().read_only {
                         return Err(read_only(&crate::binder::command_name(own)));
                     }
+                    let filled = (!params.is_empty()).then(|| ddl.with_values(&planned.params, &params));
+                    let ddl = filled.as_ref().unwrap_or(ddl);
                     return Box::pin(self.run_schema_change(ddl, whole, company)).await;
                 }
                 Action::Utility(body) => {

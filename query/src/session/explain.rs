@@ -19,6 +19,16 @@ use crate::result::{ResultSet, StatementResult};
 struct Wanted {
     analyze: bool,
     json: bool,
+    costs: bool,
+    timing: bool,
+    summary: bool,
+}
+
+impl Wanted {
+    /// What is shown of a plan that runs or does not.
+    fn options(&self, analyze: bool) -> ExplainOptions {
+        ExplainOptions { analyze, costs: self.costs, timing: self.timing, summary: self.summary }
+    }
 }
 
 /// Whether the name of a format is JSON.
@@ -80,7 +90,7 @@ fn wanted<'s>(statement: &'s Statement, source: Option<&SourceText>) -> Result<(
         Some(AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format)) => Some(format.to_string()),
     };
     let json = format.map_or(Ok(false), |format| is_json(&format))?;
-    let mut wanted = Wanted { analyze: *analyze, json };
+    let mut wanted = Wanted { analyze: *analyze, json, costs: true, timing: true, summary: true };
     let mut timing = false;
     let mut wal = false;
     for option in options.iter().flatten() {
@@ -90,11 +100,16 @@ fn wanted<'s>(statement: &'s Statement, source: Option<&SourceText>) -> Result<(
         };
         match option.name.value.to_lowercase().as_str() {
             "analyze" => wanted.analyze = is_on(option)?,
-            // They add or leave out numbers that this EXPLAIN does not print.
-            "costs" | "summary" | "verbose" => {
+            "costs" => wanted.costs = is_on(option)?,
+            "summary" => wanted.summary = is_on(option)?,
+            // It adds what this EXPLAIN does not print.
+            "verbose" => {
                 is_on(option)?;
             }
-            "timing" => timing = is_on(option)?,
+            "timing" => {
+                timing = is_on(option)?;
+                wanted.timing = timing;
+            }
             "wal" => wal = is_on(option)?,
             "format" => {
                 let format = option.arg.as_ref().map(ToString::to_string);
@@ -154,21 +169,21 @@ impl Session {
         let mut above = None;
         let mut lines = match &planned.action {
             Action::Direct { general: Some(plan), .. } if by_planner => {
-                self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?
+                self.explain_rel(&plan.query.rel, &params, wanted.options(wanted.analyze)).await?
             }
             Action::Direct { program, .. } => program.describe(),
-            Action::Query(plan) => self.explain_rel(&plan.query.rel, &params, wanted.analyze).await?,
+            Action::Query(plan) => self.explain_rel(&plan.query.rel, &params, wanted.options(wanted.analyze)).await?,
             Action::Insert(plan) => {
                 above = Some(format!("Insert on {}", plan.rules().table.name));
                 match plan.source() {
-                    Some(source) => self.explain_rel(source, &params, false).await?,
+                    Some(source) => self.explain_rel(source, &params, wanted.options(false)).await?,
                     None => Vec::new(),
                 }
             }
             Action::Change { tag, direct: Some(direct), .. } => vec![by_key(&capitalised(tag), direct.access())],
             Action::Change { tag, plan, .. } => {
                 above = Some(format!("{} on {}", capitalised(tag), plan.rules().table.name));
-                self.explain_rel(plan.source(), &params, false).await?
+                self.explain_rel(plan.source(), &params, wanted.options(false)).await?
             }
             Action::SchemaChange(change) if change.is_create_as() => {
                 return Err(Error::unsupported("EXPLAIN of CREATE TABLE AS"));
@@ -197,9 +212,12 @@ impl Session {
             }
             let millis = started.elapsed().as_secs_f64() * 1e3;
             if let (Some(rows), Some(first)) = (rows, lines.first_mut()) {
-                first.push_str(&format!(" (actual time={millis:.3} rows={rows})"));
+                let time = if wanted.timing { format!("time={millis:.3} ") } else { String::new() };
+                first.push_str(&format!(" (actual {time}rows={rows})"));
             }
-            lines.push(format!("Execution Time: {millis:.3} ms"));
+            if wanted.summary {
+                lines.push(format!("Execution Time: {millis:.3} ms"));
+            }
         }
         let ty = if wanted.json { PgType::Json } else { PgType::Text };
         let column = OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: ty.into(), origin: None };
@@ -213,7 +231,7 @@ impl Session {
         Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new([column]), "EXPLAIN", rows)))
     }
 
-    async fn explain_rel(&mut self, rel: &Rel, params: &[Datum], analyze: bool) -> Result<Vec<String>> {
+    async fn explain_rel(&mut self, rel: &Rel, params: &[Datum], options: ExplainOptions) -> Result<Vec<String>> {
         let catalog = self.current_catalog()?;
         let eval = self.eval_context(&catalog);
         let engine = self.engine.clone();
@@ -221,8 +239,8 @@ impl Session {
         block.used = true;
         stored(block.store.begin_statement())?;
         let view = Arc::new(block.store.view());
-        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), !analyze);
-        let lines = crate::lower::explain(rel, &statement, ExplainOptions { analyze }).await;
+        let statement = crate::lower::statement(params, view, &eval, engine.runtime(), !options.analyze);
+        let lines = crate::lower::explain(rel, &statement, options).await;
         block.store.finish_statement(true);
         lines
     }

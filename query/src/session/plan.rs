@@ -278,12 +278,22 @@ pub fn plan_statement(
         }
         Body::Sql(statement) => statement,
     };
+    let context = || {
+        let source = Some(parsed.source.clone());
+        BindContext { format: format.clone(), ..BindContext::of(catalog, path.to_vec(), source) }
+    };
     if ddl::is_ddl(statement) {
         let ddl = DdlStatement::Sql(statement.clone());
-        return Ok(without_rows(Action::SchemaChange(Box::new(ddl)), catalog));
+        let params = match ddl.query_with_parameters().filter(|_| !without_params) {
+            Some(query) => {
+                binder::bind(&sqlparser::ast::Statement::Query(Box::new(query.clone())), &context(), declared)?.params
+            }
+            None => Vec::new(),
+        };
+        let planned = without_rows(Action::SchemaChange(Box::new(ddl)), catalog);
+        return Ok(Planned { params: params.into(), ..planned });
     }
-    let context =
-        BindContext { format: format.clone(), ..BindContext::of(catalog, path.to_vec(), Some(parsed.source.clone())) };
+    let context = context();
     if !binder::is_bound(statement) {
         let output = super::utility::output_of(statement);
         let action = Action::Utility(Box::new(parsed.body.clone()));
