@@ -293,3 +293,41 @@ async fn changes_at_random_leave_no_orphans() {
     let checked = run(["check", "--data", data.to_str().unwrap()]);
     assert!(checked.status.success(), "{checked:?}");
 }
+
+/// Schema changes do not wait for readers. What a serializable transaction has read must not get out of its sight by that: two
+/// such transactions that each read what the other writes are not both committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_change_hides_no_write_from_a_serializable_reader() {
+    let node = Node::start();
+    for change in [
+        "ALTER TABLE x ALTER v TYPE bigint",
+        "ALTER TABLE x ADD COLUMN r int DEFAULT (random() * 10)::int",
+        "ALTER TABLE x DROP CONSTRAINT x_pkey",
+        "DROP INDEX x_g",
+        "CREATE TABLE z AS SELECT * FROM x; DROP TABLE x; ALTER TABLE z RENAME TO x",
+        "TRUNCATE x; INSERT INTO x SELECT n, 0, n FROM generate_series(1, 5) n",
+        "SELECT 1",
+    ] {
+        let [reader, other, schema] =
+            [node.server().connect().await, node.server().connect().await, node.server().connect().await];
+        let setup =
+            "DROP TABLE IF EXISTS x, y; CREATE TABLE x (id int PRIMARY KEY, v int, g int); CREATE INDEX x_g ON x (g);
+            CREATE TABLE y (id int PRIMARY KEY, v int); INSERT INTO x SELECT n, 0, n FROM generate_series(1, 5) n;
+            INSERT INTO y SELECT n, 0 FROM generate_series(1, 5) n";
+        schema.batch_execute(setup).await.unwrap();
+        reader
+            .batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(v) FROM x; SELECT * FROM x WHERE g = 77")
+            .await
+            .unwrap();
+        schema.batch_execute(change).await.unwrap();
+        let write =
+            "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(v) FROM y; UPDATE x SET v = 1, g = 77 WHERE id = 3; COMMIT";
+        other.batch_execute(write).await.unwrap();
+        let second = reader.batch_execute("UPDATE y SET v = 1 WHERE id = 3; COMMIT").await;
+        assert_eq!(second.map_err(|error| sqlstate(&error)), Err("40001".to_owned()), "{change}");
+        // Who only reads has a place in the order in any case.
+        reader.batch_execute("ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(v) FROM x").await.unwrap();
+        schema.batch_execute("ALTER TABLE y ADD COLUMN more int").await.unwrap();
+        reader.batch_execute("COMMIT").await.unwrap();
+    }
+}

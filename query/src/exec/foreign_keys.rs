@@ -555,7 +555,7 @@ impl Round<'_> {
         next: &mut Vec<Departed>,
     ) -> Result<Vec<Bytes>> {
         let Incoming { key, child, .. } = self.incoming;
-        let rows = self.lock_children(context).await?;
+        let rows = self.lock_children(context, action).await?;
         let mut writer = TableWriter::cascading(self.child_rules);
         for (departure, rows) in self.departures.iter().zip(rows) {
             let replacement = match (action, &departure.new) {
@@ -603,8 +603,12 @@ impl Round<'_> {
         Ok(values)
     }
 
-    /// The children of each departure, locked.
-    async fn lock_children(&self, context: &mut StatementContext<'_>) -> Result<Vec<Vec<StoredRow>>> {
+    /// The children of each departure, locked for what the action does to them.
+    async fn lock_children(
+        &self,
+        context: &mut StatementContext<'_>,
+        action: ReferentialAction,
+    ) -> Result<Vec<Vec<StoredRow>>> {
         let writer = TableWriter::new(self.child_rules);
         for _ in 0..SEARCHES_MAX {
             let children = self.search(context)?;
@@ -612,11 +616,16 @@ impl Round<'_> {
             let mut all = Vec::with_capacity(children.keys.len());
             for (departure, keys) in self.departures.iter().zip(&children.keys) {
                 let mut rows = Vec::with_capacity(keys.len());
+                // Whoever refers to a child that only changes need not wait, unless its own key does.
+                let mode = match (action, &departure.new) {
+                    (ReferentialAction::Cascade, None) => LockMode::Update,
+                    _ => LockMode::NoKeyUpdate,
+                };
                 for (at, key) in keys.iter().enumerate() {
                     if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
                         breathe(context.eval).await?;
                     }
-                    let child = writer.lock(context, key, LockMode::Update).await?;
+                    let child = writer.lock(context, key, mode).await?;
                     changed |= child.version > children.at;
                     if let Some(values) = child.row
                         && self.refers(&values, departure)?

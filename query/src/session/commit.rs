@@ -1,5 +1,6 @@
 //! How a session's transaction starts, commits and rolls back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,9 +9,10 @@ use stratos_types::{Error, Result};
 
 use super::session::Session;
 use super::transaction::{Block, Characteristics};
-use crate::catalog::Snapshot;
+use crate::catalog::{Snapshot, Table};
 use crate::exec::deferred::{self, Deferred};
 use crate::exec::{StatementContext, store_error, stored, violations};
+use crate::rows::storage_of;
 
 impl Session {
     /// An error happened: the transaction block, if there is one, has failed. It is undone at once, as far as its youngest
@@ -147,6 +149,10 @@ impl Session {
             self.rollback_block().await;
             return Err(error);
         }
+        if let Err(error) = Box::pin(self.hold_what_was_read()).await {
+            self.rollback_block().await;
+            return Err(error);
+        }
         let Some(block) = self.block.take() else { return Ok(()) };
         self.forget_transaction();
         self.show_characteristics();
@@ -178,6 +184,33 @@ impl Session {
             self.publish_catalog();
         }
         result
+    }
+
+    /// The tables that a serializable transaction has read, when it has written something, until it is committed. What it read is
+    /// known by where it is stored: a schema change that stores a table elsewhere would take later writes out of its sight.
+    ///
+    /// # Errors
+    /// 40001 where such a table has another definition by now; deadlocks, cancellation.
+    async fn hold_what_was_read(&mut self) -> Result<()> {
+        let Some(block) = self.block.as_ref().filter(|block| !block.failed && block.store.has_writes()) else {
+            return Ok(());
+        };
+        // A transaction that changes the schema itself fails when others have.
+        let (None, Some(catalog)) = (&block.catalog, &block.catalog_then) else { return Ok(()) };
+        let read: HashSet<(u32, u32)> =
+            block.store.read_prefixes().iter().filter_map(|prefix| storage_of(prefix)).collect();
+        if read.is_empty() {
+            return Ok(());
+        }
+        let was_read = |table: &&Arc<Table>| read.contains(&(table.database, table.storage));
+        let mut tables: Vec<Arc<Table>> = catalog.tables.values().filter(was_read).cloned().collect();
+        tables.sort_by_key(|table| table.oid);
+        let shared = self.shared.clone();
+        let deadline = *shared.deadline.lock();
+        match shared.cancel.guard(deadline, self.hold_tables(&tables, |_| false)).await? {
+            true => Ok(()),
+            false => Err(store_error(stratos_replication::Error::SerializationFailure)),
+        }
     }
 
     /// Carries out deferred checks: those that SET CONSTRAINTS no longer defers, or all of them. They may wait for other

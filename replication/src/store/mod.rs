@@ -95,6 +95,8 @@ pub(crate) struct Inner {
     /// One change of the shards' ranges at a time.
     reshaping: tokio::sync::Mutex<()>,
     reserving: tokio::sync::Mutex<()>,
+    /// Held while the shards' ranges are looked at and taken over.
+    rerouting: Mutex<()>,
     oracle: Oracle,
     locks: LockTable,
     pins: Arc<Pins>,
@@ -157,6 +159,8 @@ impl Inner {
     /// Takes over the shards' ranges as the engine has them now.
     async fn refresh_routing(&self) -> Result<()> {
         let now = self.now().await?;
+        // An older list must not come after a newer one: it would not have the newest shards.
+        let _in_order = self.rerouting.lock();
         self.routing.replace(self.data.descriptors(), now);
         Ok(())
     }
@@ -218,6 +222,7 @@ impl Store {
             routing,
             reshaping: tokio::sync::Mutex::default(),
             reserving: tokio::sync::Mutex::default(),
+            rerouting: Mutex::default(),
             oracle,
             locks: LockTable::default(),
             pins: Arc::default(),

@@ -1,6 +1,6 @@
 //! A transaction as a session drives it: statements, savepoints, row locks and buffered writes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -534,6 +534,12 @@ impl Transaction {
     pub fn check_unchanged(&mut self, span: Span) {
         self.rely_on_snapshot();
         self.checks.push(Check::SpanUnchanged { span, base: self.read_ts });
+    }
+
+    /// The prefixes by which rows are counted ([`crate::api::statistics_prefix`]) of all that a serializable transaction has read.
+    pub fn read_prefixes(&self) -> BTreeSet<Key> {
+        let prefix = |span: Span| Key::copy_from_slice(crate::api::statistics_prefix(&span.start));
+        self.reads.iter().flat_map(|reads| reads.lock().spans().map(prefix).collect::<Vec<_>>()).collect()
     }
 
     /// Tells a serializable transaction that it depends on the span; nothing otherwise. Reads through views record themselves.

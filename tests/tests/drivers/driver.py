@@ -69,6 +69,8 @@ def statements(conn):
     with conn.pipeline():
         cursors = [conn.execute("SELECT %s::int + 1", (i,)) for i in range(50)]
         assert [c.fetchone()[0] for c in cursors] == list(range(1, 51))
+    conn.execute("CREATE TEMP TABLE py_made AS SELECT %s::int AS n, %s AS t", (5, "x"))
+    assert conn.execute("SELECT n, t FROM py_made").fetchall() == [(5, "x")]
     conn.execute("DEALLOCATE ALL")
 
 
