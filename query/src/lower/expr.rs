@@ -48,6 +48,15 @@ fn equality_key(expr: DfExpr, ty: PgType) -> DfExpr {
     RowFunction::call(RowOp::EqualityKey, vec![ty], ty, vec![expr])
 }
 
+/// A comparison with a constant on its right. The optimizer takes `a = 2` and `2 = a` for conditions that exclude each other.
+fn column_first(left: DfExpr, op: Operator, right: DfExpr) -> (DfExpr, Operator, DfExpr) {
+    let constant = |e: &DfExpr| e.column_refs().is_empty() && !e.is_volatile();
+    match op.swap() {
+        Some(mirrored) if constant(&left) && !constant(&right) => (right, mirrored, left),
+        _ => (left, op, right),
+    }
+}
+
 fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
     DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
@@ -227,6 +236,7 @@ impl Lowerer<'_> {
             && ret == PgType::Bool
             && let Some((l, op, r)) = self.comparison(function, left, right)?
         {
+            let (l, op, r) = column_first(l, op, r);
             return Ok(binary(l, op, r));
         }
         let refs: Vec<&Expr> = args.iter().collect();

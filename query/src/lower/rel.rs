@@ -293,8 +293,9 @@ impl<'a> Lowerer<'a> {
 
     pub(super) fn sort_keys(&self, keys: &[SortKey]) -> Result<Vec<SortExpr>> {
         let mut sorts = Vec::with_capacity(keys.len());
-        for k in keys {
-            let key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, false);
+        for (at, k) in keys.iter().enumerate() {
+            // Values that are equal in another form are peers to the keys that follow.
+            let key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, at + 1 < keys.len());
             sorts.push(key.sort(!k.descending, k.nulls_first));
         }
         Ok(sorts)
