@@ -260,7 +260,7 @@ impl<'a, R: ColumnSource + ?Sized> Evaluator<'a, R> {
                 for field in fields {
                     values.push((field.ty.ty, self.value(field, depth)?.into_owned()));
                 }
-                Ok(Datum::record(values, names.clone()))
+                Datum::row(values, names.clone())
             }
             ExprKind::Subquery { .. } => Err(Error::internal("a subquery cannot be evaluated row by row")),
             ExprKind::Literal(_) | ExprKind::Column(_) | ExprKind::Param(_) | ExprKind::Call { .. } => {

@@ -236,7 +236,7 @@ impl RowOp {
                 _ => Datum::Null,
             },
             RowOp::Row(names) => {
-                Datum::record(types.iter().copied().zip(values.iter().cloned()).collect(), names.clone())
+                Datum::row(types.iter().copied().zip(values.iter().cloned()).collect(), names.clone())?
             }
             RowOp::Extremum { greatest, less } => {
                 let mut best = Datum::Null;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Numeric, PgType};
+use crate::{Error, ErrorKind, Numeric, PgType, Result};
 
 /// `interval`: months, days and microseconds apart, as in Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -101,6 +101,20 @@ pub struct ArrayDatum {
     pub values: Vec<Datum>,
 }
 
+/// Most bytes that a composite value may have as text.
+pub const RECORD_TEXT_BYTES_MAX: u64 = 256 << 20;
+
+/// Takes what fields may have as text from the bytes that are left, where each byte is written so many times.
+fn take_text(fields: &[(PgType, Datum)], times: u64, left: &mut u64) -> Option<()> {
+    for (_, value) in fields {
+        match value {
+            Datum::Record(inner) => take_text(inner, times.checked_mul(2)?, left)?,
+            other => *left = left.checked_sub(times.checked_mul(other.size_bytes() as u64)?)?,
+        }
+    }
+    Some(())
+}
+
 impl Datum {
     /// Whether it is NULL.
     pub fn is_null(&self) -> bool {
@@ -115,6 +129,21 @@ impl Datum {
     /// A composite value.
     pub fn record(fields: Vec<(PgType, Datum)>, names: Option<FieldNames>) -> Datum {
         Datum::Record(Arc::new(RecordDatum { fields, names }))
+    }
+
+    /// A composite value that is made by a statement. As text each level doubles the quotes of the levels inside, so that what
+    /// nests some thirty levels deep could not be written any more.
+    ///
+    /// # Errors
+    /// 54000 where the text might be longer than [`RECORD_TEXT_BYTES_MAX`].
+    pub fn row(fields: Vec<(PgType, Datum)>, names: Option<FieldNames>) -> Result<Datum> {
+        let mut left = RECORD_TEXT_BYTES_MAX;
+        match take_text(&fields, 1, &mut left) {
+            Some(()) => Ok(Datum::record(fields, names)),
+            None => {
+                Err(Error::new(ErrorKind::ProgramLimitExceeded, "a composite value is too large, or nests too deeply"))
+            }
+        }
     }
 
     /// The string inside, for the string-like types and json.
@@ -136,5 +165,29 @@ impl Datum {
                 Datum::Record(fields) => fields.iter().map(|(_, d)| d.size_bytes()).sum(),
                 _ => 0,
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_whose_text_would_be_endless_is_refused() {
+        let nested = |levels: usize| {
+            let one = Ok(Datum::Int4(1));
+            (0..levels).fold(one, |inner: Result<Datum>, _| {
+                inner.and_then(|inner| Datum::row(vec![(PgType::Record, inner)], None))
+            })
+        };
+        assert!(nested(20).is_ok());
+        assert_eq!(nested(100).map_err(|error| error.kind()), Err(ErrorKind::ProgramLimitExceeded));
+        // Also where it is wide rather than deep.
+        let mut wide = Ok(Datum::Int4(1));
+        for _ in 0..30 {
+            wide =
+                wide.and_then(|inner| Datum::row(vec![(PgType::Record, inner.clone()), (PgType::Record, inner)], None));
+        }
+        assert_eq!(wide.map_err(|error| error.kind()), Err(ErrorKind::ProgramLimitExceeded));
     }
 }
