@@ -41,26 +41,36 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
         Some(&slot.value)
     }
 
-    /// Keeps a value, in place of the key's earlier one or, when full, of one that was not used lately.
-    pub fn insert(&mut self, key: K, value: V) {
+    /// Keeps a value, in place of the key's earlier one or, when full, of one that was not used lately, and gives that one back.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let slot = Slot { key: key.clone(), value, used: false };
         if let Some(place) = self.places.get(&key) {
-            self.slots[*place] = slot;
-            return;
+            return Some(std::mem::replace(&mut self.slots[*place], slot).value);
         }
-        if self.slots.len() < self.max {
-            self.places.insert(key, self.slots.len());
-            self.slots.push(slot);
-            return;
+        let gone = if self.slots.len() < self.max { None } else { self.pop() };
+        self.places.insert(key, self.slots.len());
+        self.slots.push(slot);
+        gone
+    }
+
+    /// Takes out a value that was not used lately.
+    pub fn pop(&mut self) -> Option<V> {
+        if self.slots.is_empty() {
+            return None;
         }
+        self.hand %= self.slots.len();
         // Ends within one round and a step: the hand takes away every mark that it passes.
         while std::mem::take(&mut self.slots[self.hand].used) {
-            self.hand = (self.hand + 1) % self.max;
+            self.hand = (self.hand + 1) % self.slots.len();
         }
-        let gone = std::mem::replace(&mut self.slots[self.hand], slot);
+        // The last one comes into its place, behind the hand.
+        let gone = self.slots.swap_remove(self.hand);
         self.places.remove(&gone.key);
-        self.places.insert(key, self.hand);
-        self.hand = (self.hand + 1) % self.max;
+        if let Some(moved) = self.slots.get(self.hand) {
+            self.places.insert(moved.key.clone(), self.hand);
+            self.hand += 1;
+        }
+        Some(gone.value)
     }
 }
 
@@ -96,10 +106,24 @@ mod tests {
     }
 
     #[test]
+    fn all_can_be_taken_out() {
+        let mut cache = Cache::new(5);
+        for n in 0..5 {
+            cache.insert(n, n);
+        }
+        cache.get(&2);
+        let gone: Vec<i32> = std::iter::from_fn(|| cache.pop()).collect();
+        assert_eq!(gone.last(), Some(&2), "what was used goes last: {gone:?}");
+        assert_eq!((gone.len(), cache.places.len()), (5, 0));
+        cache.insert(7, 7);
+        assert_eq!(cache.get(&7), Some(&7));
+    }
+
+    #[test]
     fn a_key_has_one_value() {
         let mut cache = Cache::new(2);
-        cache.insert("a".to_owned(), 1);
-        cache.insert("a".to_owned(), 2);
+        assert_eq!(cache.insert("a".to_owned(), 1), None);
+        assert_eq!(cache.insert("a".to_owned(), 2), Some(1));
         assert_eq!(cache.get("a"), Some(&2));
         assert_eq!(cache.slots.len(), 1);
     }

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Case, InList};
 use datafusion::logical_expr::{Expr as DfExpr, Operator, cast as native_cast};
-use parking_lot::Mutex;
 use stratos_types::{ColumnType, Datum, Error, PgType, Result, TypeCategory};
 
 use super::deep::{merge_equalities, pinned};
 use super::kernel;
 use super::rel::Lowerer;
 use super::repeated::Repeated;
-use super::subquery::{MEMO_ENTRIES_MAX, SubqueryPlan, SubqueryUse};
+use super::subquery::{SubqueryPlan, SubqueryUse};
 use super::template::open_parameter;
 use super::udf::{RowFunction, RowOp, literal};
 use super::walk::Facts;
 use crate::arrow::{arrow_type, needs_equality_key};
-use crate::cache::Cache;
 use crate::fit::{End, Fit, fit, is_moment};
 use crate::functions::{Function, Kernel, Volatility};
 use crate::ir::{ColumnId, Expr, ExprKind, Rel, SubqueryKind};
@@ -206,13 +204,8 @@ impl Lowerer<'_> {
                 for (id, ty) in &outer {
                     args.push(self.expr(&Expr::column(*id, (*ty).into()))?);
                 }
-                let plan = SubqueryPlan {
-                    usage,
-                    query: query.clone(),
-                    repeated: Repeated::new(self.env.clone(), outer),
-                    volatile: facts.volatile,
-                    memo: Mutex::new(Cache::new(MEMO_ENTRIES_MAX)),
-                };
+                let repeated = Repeated::new(self.env.clone(), outer);
+                let plan = SubqueryPlan::new(usage, query.clone(), repeated, facts.volatile, self.statement);
                 RowFunction::call(RowOp::Subquery(Arc::new(plan)), types, ty, args)
             }
         })

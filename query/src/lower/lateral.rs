@@ -29,20 +29,18 @@ use stratos_types::{Datum, Error, PgType, Result};
 use super::context::{StatementContext, statement_of};
 use super::error::{error_from, to_datafusion};
 use super::expr::column_name;
+use super::memo::Memo;
 use super::operators::{shown_by_name, with_an_input};
 use super::rel::Lowerer;
 use super::repeated::Repeated;
 use super::runtime::BATCH_ROWS;
 use super::walk::Facts;
 use crate::arrow::{array_of, arrow_type, datum_at};
-use crate::cache::Cache;
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel};
 use crate::scan::FunctionRows;
 
 /// Right sides remembered per partition.
 const MEMO_ENTRIES_MAX: usize = 1024;
-/// Rows of a right side that is worth remembering.
-const MEMO_ROWS_MAX: usize = 4096;
 
 /// What a lateral join does.
 struct Spec {
@@ -228,7 +226,7 @@ impl ExecutionPlan for LateralExec {
             spec: self.spec.clone(),
             statement,
             names,
-            memo: Cache::new(MEMO_ENTRIES_MAX),
+            memo: Memo::new(MEMO_ENTRIES_MAX, context.memory_pool()),
             held: MemoryConsumer::new("LateralJoin").register(context.memory_pool()),
             current: None,
             ready: VecDeque::new(),
@@ -253,7 +251,7 @@ struct Run {
     spec: Arc<Spec>,
     statement: Arc<StatementContext>,
     names: HashMap<String, usize>,
-    memo: Cache<String, Arc<RightSide>>,
+    memo: Memo<RightSide>,
     /// Reserves nothing itself: what is held of right sides and results is reserved beside it.
     held: MemoryReservation,
     /// The left batch in work, and its next row.
@@ -321,7 +319,7 @@ fn outer_values(spec: &Spec, names: &HashMap<String, usize>, batch: &RecordBatch
 /// The rows that belong to a row of the left, with the memory that is set aside for them.
 struct RightSide {
     batches: Vec<RecordBatch>,
-    _memory: MemoryReservation,
+    memory: MemoryReservation,
 }
 
 /// Sets memory aside for what is of a batch: buffers may be others' too.
@@ -345,14 +343,14 @@ async fn right_side(
     statement: &Arc<StatementContext>,
     spec: &Spec,
     outer: Vec<Datum>,
-    memo: &mut Cache<String, Arc<RightSide>>,
+    memo: &mut Memo<RightSide>,
     held: &MemoryReservation,
 ) -> Result<Arc<RightSide>> {
     let key = format!("{outer:?}");
     if !spec.volatile
         && let Some(found) = memo.get(&key)
     {
-        return Ok(found.clone());
+        return Ok(found);
     }
     statement.eval.check_canceled()?;
     let memory = held.new_empty();
@@ -379,10 +377,9 @@ async fn right_side(
             batches.push(batch);
         }
     }
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let right = Arc::new(RightSide { batches, _memory: memory });
-    if !spec.volatile && rows <= MEMO_ROWS_MAX {
-        memo.insert(key, right.clone());
+    let right = Arc::new(RightSide { batches, memory });
+    if !spec.volatile {
+        memo.insert(key, right.clone(), right.memory.size());
     }
     Ok(right)
 }

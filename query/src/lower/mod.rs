@@ -9,7 +9,7 @@
 //! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `deep`: expressions that are kept from DataFusion · `quantified`, `tuples`: `= ANY` of an array, and pairs, as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
-//! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once, `by_key` none · `unnest`, `decorrelate`: what does not after all
+//! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once, `by_key` none, their results in a `memo` · `unnest`, `decorrelate`: what does not after all
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
 //! - `operators`: what our operators of physical plans have in common
 //! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first · `unclaimed`: what rows are not ordered by
@@ -38,6 +38,7 @@ mod kernel;
 mod lateral;
 mod lookup_join;
 mod lookup_rule;
+mod memo;
 mod narrow;
 mod null_safe;
 mod offsets;

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::Operator;
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -16,16 +17,18 @@ use super::context::StatementContext;
 use super::error::error_from;
 use super::interrupt::stoppable;
 use super::kernel;
+use super::memo::Memo;
+use super::pool::kept_rows;
 use super::repeated::Repeated;
 use super::runtime::block_on;
 use super::udf::quantified;
 use crate::arrow::datum_at;
-use crate::cache::Cache;
 use crate::functions::Function;
 use crate::ir::{Quantifier, Rel};
 
-/// Results remembered per subquery.
-pub(super) const MEMO_ENTRIES_MAX: usize = 16_384;
+/// Results remembered per subquery, and what a value costs in the set of them beside its bytes.
+const MEMO_ENTRIES_MAX: usize = 16_384;
+const SET_ENTRY_BYTES: usize = 48;
 
 /// How the values of a subquery become one value.
 #[derive(Clone)]
@@ -42,18 +45,51 @@ pub(crate) struct SubqueryPlan {
     pub query: Arc<Rel>,
     pub repeated: Repeated,
     pub volatile: bool,
-    pub memo: Mutex<Cache<String, Arc<Values>>>,
+    memo: Mutex<Memo<Values>>,
+    /// What is computed once, in a round of the recursions around it.
+    once: Mutex<Option<(usize, Arc<Values>)>>,
+    /// Reserves nothing itself: values are reserved beside it.
+    held: MemoryReservation,
 }
 
 /// What a subquery gave for one set of outer values.
-pub(crate) struct Values {
-    items: Vec<Datum>,
-    /// For `= ANY` and `<> ALL`: the key encodings of the values that are not NULL.
-    set: Option<HashSet<Vec<u8>>>,
+struct Values {
+    content: Content,
     has_null: bool,
+    memory: MemoryReservation,
+}
+
+/// As they are asked for.
+enum Content {
+    Items(Vec<Datum>),
+    /// For `= ANY` and, of `every` one, `<> ALL`: the key encodings of the values that are not NULL.
+    Set {
+        values: HashSet<Vec<u8>>,
+        every: bool,
+    },
 }
 
 impl SubqueryPlan {
+    /// A subquery, and what runs it.
+    pub fn new(
+        usage: SubqueryUse,
+        query: Arc<Rel>,
+        repeated: Repeated,
+        volatile: bool,
+        statement: &StatementContext,
+    ) -> Self {
+        let pool = statement.runtime.memory_pool();
+        SubqueryPlan {
+            usage,
+            query,
+            repeated,
+            volatile,
+            memo: Mutex::new(Memo::new(MEMO_ENTRIES_MAX, pool)),
+            once: Mutex::default(),
+            held: kept_rows(pool),
+        }
+    }
+
     /// `values`: the left operand if there is one, then the outer columns.
     pub fn eval(&self, statement: &Arc<StatementContext>, values: &[Datum]) -> Result<Datum> {
         if statement.plan_only {
@@ -65,54 +101,79 @@ impl SubqueryPlan {
             _ => (None, values),
         };
         let result = self.values(statement, outer)?;
-        Ok(match &self.usage {
-            SubqueryUse::Scalar => result.items.first().cloned().unwrap_or(Datum::Null),
-            SubqueryUse::Exists => Datum::Bool(!result.items.is_empty()),
-            SubqueryUse::Array(element) => {
-                Datum::Array(Arc::new(ArrayDatum { element: *element, values: result.items.clone() }))
+        Ok(match (&self.usage, &result.content) {
+            (SubqueryUse::Scalar, Content::Items(items)) => items.first().cloned().unwrap_or(Datum::Null),
+            (SubqueryUse::Exists, Content::Items(items)) => Datum::Bool(!items.is_empty()),
+            (SubqueryUse::Array(element), Content::Items(items)) => {
+                Datum::Array(Arc::new(ArrayDatum { element: *element, values: items.clone() }))
             }
-            SubqueryUse::Quantified { quantifier, operator, left: left_type, right } => {
+            (SubqueryUse::Quantified { quantifier, operator, left: left_type, right }, Content::Items(items)) => {
                 let left = left.unwrap_or(&Datum::Null);
-                if let Some(set) = &result.set {
-                    let every = *quantifier == Quantifier::All;
-                    return Ok(match result.items.is_empty() {
-                        true => Datum::Bool(every),
-                        false if left.is_null() => Datum::Null,
-                        false if set.contains(&encoded(*left_type, left)) => Datum::Bool(!every),
-                        false if result.has_null => Datum::Null,
-                        false => Datum::Bool(every),
-                    });
-                }
-                quantified(&statement.eval, *quantifier, operator, *left_type, left, *right, &result.items)?
+                quantified(&statement.eval, *quantifier, operator, *left_type, left, *right, items)?
             }
+            (SubqueryUse::Quantified { left: left_type, .. }, Content::Set { values, every }) => {
+                let left = left.unwrap_or(&Datum::Null);
+                if values.is_empty() && !result.has_null {
+                    Datum::Bool(*every)
+                } else if left.is_null() {
+                    Datum::Null
+                } else if values.contains(&encoded(*left_type, left)) {
+                    Datum::Bool(!every)
+                } else if result.has_null {
+                    Datum::Null
+                } else {
+                    Datum::Bool(*every)
+                }
+            }
+            (_, Content::Set { .. }) => return Err(Error::internal("a set of values that are not compared")),
         })
     }
 
     fn values(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Arc<Values>> {
-        let key = format!("{} {outer:?}", self.repeated.round());
+        let round = self.repeated.round();
         // What refers to nothing outside is computed once, as Postgres does, also if it would be different the next time.
-        let kept = !self.volatile || outer.is_empty();
-        if kept && let Some(found) = self.memo.lock().get(&key) {
-            return Ok(found.clone());
-        }
-        statement.eval.check_canceled()?;
-        let items = match self.repeated.rows_by_key(statement, &self.query, outer)? {
-            Some(rows) => self.items_of(rows)?,
-            None => block_on(stoppable(statement, self.run(statement, outer)))??,
-        };
-        let result = Arc::new(self.values_of(items));
-        if kept {
-            let mut memo = self.memo.lock();
-            // Another thread may have been first.
-            if let Some(found) = memo.get(&key) {
+        if outer.is_empty() {
+            if let Some((of, found)) = &*self.once.lock()
+                && *of == round
+            {
                 return Ok(found.clone());
             }
-            memo.insert(key, result.clone());
+            let result = self.computed(statement, outer)?;
+            let mut once = self.once.lock();
+            return Ok(match &*once {
+                // Another thread was first.
+                Some((of, found)) if *of == round => found.clone(),
+                _ => once.insert((round, result)).1.clone(),
+            });
         }
+        if self.volatile {
+            return self.computed(statement, outer);
+        }
+        let key = format!("{round} {outer:?}");
+        if let Some(found) = self.memo.lock().get(&key) {
+            return Ok(found);
+        }
+        let result = self.computed(statement, outer)?;
+        self.memo.lock().insert(key, result.clone(), result.memory.size());
         Ok(result)
     }
 
-    async fn run(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Vec<Datum>> {
+    fn computed(&self, statement: &Arc<StatementContext>, outer: &[Datum]) -> Result<Arc<Values>> {
+        statement.eval.check_canceled()?;
+        let memory = self.held.new_empty();
+        let items = match self.repeated.rows_by_key(statement, &self.query, outer)? {
+            Some(rows) => self.items_of(rows, &memory)?,
+            None => block_on(stoppable(statement, self.run(statement, outer, &memory)))??,
+        };
+        self.values_of(items, memory).map(Arc::new)
+    }
+
+    async fn run(
+        &self,
+        statement: &Arc<StatementContext>,
+        outer: &[Datum],
+        memory: &MemoryReservation,
+    ) -> Result<Vec<Datum>> {
         let ty = self.query.output().first().map(|c| c.ty.ty);
         let mut stream = self.repeated.start(statement, &self.query, outer).await?;
         let mut items = Vec::new();
@@ -127,9 +188,11 @@ impl SubqueryPlan {
                 }
                 _ => {
                     let Some(ty) = ty else { return Err(without_columns()) };
+                    let before = items.len();
                     for row in 0..batch.num_rows() {
                         items.push(datum_at(batch.column(0), row, ty)?);
                     }
+                    reserve(memory, &items[before..])?;
                     self.check_number(&items)?;
                 }
             }
@@ -138,12 +201,13 @@ impl SubqueryPlan {
     }
 
     /// The same of rows that are there already.
-    fn items_of(&self, rows: Vec<Vec<Datum>>) -> Result<Vec<Datum>> {
+    fn items_of(&self, rows: Vec<Vec<Datum>>, memory: &MemoryReservation) -> Result<Vec<Datum>> {
         if let SubqueryUse::Exists = self.usage {
             return Ok(rows.first().map(|_| Datum::Bool(true)).into_iter().collect());
         }
         let first = |row: Vec<Datum>| row.into_iter().next().ok_or_else(without_columns);
         let items = rows.into_iter().map(first).collect::<Result<Vec<_>>>()?;
+        reserve(memory, &items)?;
         self.check_number(&items)?;
         Ok(items)
     }
@@ -157,19 +221,28 @@ impl SubqueryPlan {
         Ok(())
     }
 
-    fn values_of(&self, items: Vec<Datum>) -> Values {
+    fn values_of(&self, items: Vec<Datum>, memory: MemoryReservation) -> Result<Values> {
         let has_null = items.iter().any(Datum::is_null);
-        let set = match &self.usage {
+        let content = match &self.usage {
             SubqueryUse::Quantified { quantifier, operator, left, right }
                 if (left == right || is_integer(*left) && is_integer(*right))
                     && kernel::comparison(operator) == Some(decisive(*quantifier)) =>
             {
-                Some(items.iter().filter(|v| !v.is_null()).map(|v| encoded(*right, v)).collect())
+                let values: HashSet<Vec<u8>> =
+                    items.iter().filter(|v| !v.is_null()).map(|v| encoded(*right, v)).collect();
+                let bytes = values.iter().map(|v| v.capacity() + SET_ENTRY_BYTES).sum();
+                memory.try_resize(bytes).map_err(error_from)?;
+                Content::Set { values, every: *quantifier == Quantifier::All }
             }
-            _ => None,
+            _ => Content::Items(items),
         };
-        Values { items, set, has_null }
+        Ok(Values { content, has_null, memory })
     }
+}
+
+/// Sets memory aside for values.
+fn reserve(memory: &MemoryReservation, items: &[Datum]) -> Result<()> {
+    memory.try_grow(items.iter().map(Datum::size_bytes).sum()).map_err(error_from)
 }
 
 fn without_columns() -> Error {

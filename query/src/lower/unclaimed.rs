@@ -5,8 +5,10 @@ use std::sync::Arc;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{JoinType, Result as DfResult, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::union::UnionExec;
@@ -26,6 +28,9 @@ use super::operators::{EachOperator, shown_by_name, with_an_input};
 ///   out of the merge of the parts as well (`SELECT 5, NULL UNION ALL SELECT c, 0 FROM t ORDER BY 2 DESC, 1 LIMIT 3` would be
 ///   the first rows by the other column alone). And where a sort goes below the union, and a part is in order because a key is
 ///   computed of constants, DataFusion no longer sees that the whole is, and refuses its own plan.
+/// - *Conditions that fix what is computed of a column* (`lower(t) = 'x'`, and `n = 2` of a numeric, which compares its equality
+///   key): a sort by the same value is left out. When a projection is then taken into an operator below, which passes the column
+///   on and not the value, DataFusion forgets that the value is constant, and refuses its own plan.
 pub(super) const UNCLAIM: EachOperator = EachOperator { name: "unclaim", rewrite: unclaim };
 
 fn unclaim(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
@@ -36,6 +41,11 @@ fn unclaim(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn Executi
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         let hides = !aggregate.group_expr().is_single() && (claims(&plan) || plan.output_ordering().is_some());
         return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
+    }
+    if plan.downcast_ref::<FilterExec>().is_some() {
+        let constants = plan.equivalence_properties().constants();
+        let hides = constants.iter().any(|constant| is_computed(&constant.expr));
+        return Ok(if hides { Transformed::yes(UnclaimedExec::of_columns(plan)) } else { Transformed::no(plan) });
     }
     let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         *join.join_type()
@@ -65,8 +75,25 @@ fn claims(plan: &Arc<dyn ExecutionPlan>) -> bool {
     !plan.equivalence_properties().eq_group().is_empty()
 }
 
+fn is_computed(value: &Arc<dyn PhysicalExpr>) -> bool {
+    !is_column(value) && value.downcast_ref::<Literal>().is_none()
+}
+
+fn is_column(value: &Arc<dyn PhysicalExpr>) -> bool {
+    value.downcast_ref::<Column>().is_some()
+}
+
 fn unclaimed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-    Arc::new(UnclaimedExec::new(plan, false))
+    Arc::new(UnclaimedExec::new(plan, Said::Nothing))
+}
+
+/// What is said of rows.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Nothing,
+    /// Their order, and which columns are constant.
+    OfColumns,
+    Everything,
 }
 
 /// Rows of whose order and constants nothing is said, or nothing is asked. It stays in the plan: a sort looks again when it begins
@@ -74,16 +101,16 @@ fn unclaimed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 #[derive(Debug)]
 pub(super) struct UnclaimedExec {
     input: Arc<dyn ExecutionPlan>,
-    /// What is known of the rows is said; that they have another order is not asked for below.
-    said: bool,
+    said: Said,
     properties: Arc<PlanProperties>,
 }
 
 impl UnclaimedExec {
-    fn new(input: Arc<dyn ExecutionPlan>, said: bool) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, said: Said) -> Self {
         let known = match said {
-            true => input.equivalence_properties().clone(),
-            false => EquivalenceProperties::new(input.schema()),
+            Said::Nothing => EquivalenceProperties::new(input.schema()),
+            Said::OfColumns => known_of_columns(&input),
+            Said::Everything => input.equivalence_properties().clone(),
         };
         let properties = PlanProperties::new(
             known,
@@ -96,8 +123,23 @@ impl UnclaimedExec {
 
     /// Rows that are sorted anew above, if they must have another order, not before they come here.
     pub fn settled(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(UnclaimedExec::new(input, true))
+        Arc::new(UnclaimedExec::new(input, Said::Everything))
     }
+
+    fn of_columns(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Arc::new(UnclaimedExec::new(input, Said::OfColumns))
+    }
+}
+
+fn known_of_columns(input: &Arc<dyn ExecutionPlan>) -> EquivalenceProperties {
+    let whole = input.equivalence_properties();
+    let mut known = EquivalenceProperties::new_with_orderings(input.schema(), whole.oeq_class().iter().cloned());
+    let constants = whole.constants().into_iter().filter(|constant| is_column(&constant.expr));
+    // It only looks whether what is known says so already.
+    if let Err(e) = known.add_constants(constants) {
+        tracing::debug!("constants of {} are not known: {e}", input.name());
+    }
+    known
 }
 
 shown_by_name!(UnclaimedExec);
