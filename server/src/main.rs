@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 /// Statements allocate in small pieces, and what one thread allocates another often frees: glibc's allocator is slow at both.
+/// Not in huge pages (its feature `no_thp`): each thread's heap would take at least one, two megabytes, for every idle shard.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
