@@ -30,7 +30,8 @@ use super::operators::{EachOperator, shown_by_name, with_an_input};
 ///   computed of constants, DataFusion no longer sees that the whole is, and refuses its own plan.
 /// - *Conditions that fix what is computed of a column* (`lower(t) = 'x'`, and `n = 2` of a numeric, which compares its equality
 ///   key): a sort by the same value is left out. When a projection is then taken into an operator below, which passes the column
-///   on and not the value, DataFusion forgets that the value is constant, and refuses its own plan.
+///   on and not the value, DataFusion forgets that the value is constant, and refuses its own plan. The same where a column is known
+///   to be constant without its value being named (`i2 = 3::bigint`, from bounds): the right side of a join forgets it.
 pub(super) const UNCLAIM: EachOperator = EachOperator { name: "unclaim", rewrite: unclaim };
 
 fn unclaim(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
@@ -43,8 +44,9 @@ fn unclaim(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn Executi
         return Ok(if hides { Transformed::yes(unclaimed(plan)) } else { Transformed::no(plan) });
     }
     if plan.downcast_ref::<FilterExec>().is_some() {
-        let constants = plan.equivalence_properties().constants();
-        let hides = constants.iter().any(|constant| is_computed(&constant.expr));
+        let known = plan.equivalence_properties();
+        let computed = known.eq_group().iter().flat_map(|class| class.iter()).any(is_computed);
+        let hides = computed || known.constants().iter().any(|constant| !has_literal(known, &constant.expr));
         return Ok(if hides { Transformed::yes(UnclaimedExec::of_columns(plan)) } else { Transformed::no(plan) });
     }
     let kind = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
@@ -75,12 +77,21 @@ fn claims(plan: &Arc<dyn ExecutionPlan>) -> bool {
     !plan.equivalence_properties().eq_group().is_empty()
 }
 
-fn is_computed(value: &Arc<dyn PhysicalExpr>) -> bool {
-    !is_column(value) && value.downcast_ref::<Literal>().is_none()
+fn is_literal(value: &Arc<dyn PhysicalExpr>) -> bool {
+    value.downcast_ref::<Literal>().is_some()
 }
 
 fn is_column(value: &Arc<dyn PhysicalExpr>) -> bool {
     value.downcast_ref::<Column>().is_some()
+}
+
+fn is_computed(value: &Arc<dyn PhysicalExpr>) -> bool {
+    !is_column(value) && !is_literal(value)
+}
+
+/// Whether a value is known to be equal to a constant that is named.
+fn has_literal(known: &EquivalenceProperties, value: &Arc<dyn PhysicalExpr>) -> bool {
+    known.eq_group().get_equivalence_class(value).is_some_and(|class| class.iter().any(is_literal))
 }
 
 fn unclaimed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
@@ -91,7 +102,7 @@ fn unclaimed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 #[derive(Debug, Clone, Copy)]
 enum Said {
     Nothing,
-    /// Their order, and which columns are constant.
+    /// Their order, and which columns are equal, to each other or to a constant.
     OfColumns,
     Everything,
 }
@@ -134,10 +145,15 @@ impl UnclaimedExec {
 fn known_of_columns(input: &Arc<dyn ExecutionPlan>) -> EquivalenceProperties {
     let whole = input.equivalence_properties();
     let mut known = EquivalenceProperties::new_with_orderings(input.schema(), whole.oeq_class().iter().cloned());
-    let constants = whole.constants().into_iter().filter(|constant| is_column(&constant.expr));
-    // It only looks whether what is known says so already.
-    if let Err(e) = known.add_constants(constants) {
-        tracing::debug!("constants of {} are not known: {e}", input.name());
+    for class in whole.eq_group().iter() {
+        let mut equal = class.iter().filter(|value| !is_computed(value));
+        let Some(first) = equal.next() else { continue };
+        for other in equal {
+            // It fails where an order that follows from this cannot be found: less is said then.
+            if let Err(e) = known.add_equal_conditions(first.clone(), other.clone()) {
+                tracing::debug!("what is equal in {} is not known: {e}", input.name());
+            }
+        }
     }
     known
 }
