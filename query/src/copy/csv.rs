@@ -15,7 +15,7 @@ pub struct CsvField {
 }
 
 /// The record at the front of `data`; none when the rest of it has not arrived. `resume` is where the last search stopped,
-/// with whether it was inside quotes. `whole`: nothing comes behind the data.
+/// with whether it was inside quotes, or where the error is. `whole`: nothing comes behind the data.
 ///
 /// # Errors
 /// 22P04 where a record ends otherwise than those before it.
@@ -41,6 +41,7 @@ pub fn record(
             quoted = !quoted;
         } else if matches!(byte, b'\n' | b'\r') && !quoted {
             let is_last = &data[..at] == END_MARKER;
+            *resume = (at, false);
             match ends.at(data, at, whole) {
                 Ended::Open => break,
                 Ended::Otherwise if is_last && !ends.are_both() => return Err(other_marker()),

@@ -3,10 +3,11 @@
 //! - [`options`]: what the statement asks for
 //! - [`text`], [`csv`], [`binary`]: the three formats, a record at a time
 //! - [`lines`]: where lines of the first two end
-//! - [`run`]: COPY FROM STDIN and COPY TO STDOUT of a session; [`out`]: rows in these formats
+//! - [`run`]: COPY FROM STDIN and COPY TO STDOUT of a session; [`incoming`]: rows that come, [`out`]: rows that go, in these formats
 
 pub mod binary;
 pub mod csv;
+mod incoming;
 pub mod lines;
 pub mod options;
 mod out;
@@ -14,6 +15,6 @@ mod parse;
 mod run;
 pub mod text;
 
+pub use incoming::CopyIn;
 pub use out::CopyOut;
 pub use parse::{CopySource, CopyStatement, parse};
-pub use run::CopyIn;

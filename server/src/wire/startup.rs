@@ -31,6 +31,8 @@ const STARTUP_BYTES_MAX: usize = 10_000;
 const AUTHENTICATION_BYTES_MAX: usize = 65_535;
 /// The version of the protocol.
 const PROTOCOL_MAJOR: u16 = 3;
+/// The newest version of it that is spoken here, 3.0, as a startup message has it.
+const PROTOCOL_NEWEST: i32 = (PROTOCOL_MAJOR as i32) << 16;
 /// Negotiations of TLS or GSS encryption that one connection may ask for.
 const NEGOTIATIONS_MAX: usize = 3;
 
@@ -201,7 +203,8 @@ async fn establish(
     let mut parameters = startup.parameters;
     let unknown: Vec<String> = parameters.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
     if startup.protocol_number_minor > 0 || !unknown.is_empty() {
-        connection.put(&PgWireBackendMessage::NegotiateProtocolVersion(NegotiateProtocolVersion::new(0, unknown)))?;
+        let negotiate = NegotiateProtocolVersion::new(PROTOCOL_NEWEST, unknown);
+        connection.put(&PgWireBackendMessage::NegotiateProtocolVersion(negotiate))?;
     }
     let user = parameters.remove("user").filter(|user| !user.is_empty()).ok_or_else(|| {
         ConnectionError::Fatal(Error::new(

@@ -198,9 +198,81 @@ pub fn line_ends(server: &Server) {
             "1,\"x\ry\"\r2,\"x\ny\"\rx,b\r",
             "22P02|invalid input syntax for type integer: \"x\"|COPY le, line 4, column a: \"x\"",
         ),
+        // Quoted line ends before it are lines too.
+        (
+            "COPY le FROM STDIN CSV",
+            "1,\"a\nb\nc\"\n2,\"a\nb\"\r\n",
+            "22P04|unquoted carriage return found in data|COPY le, line 3",
+        ),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,a\n2,\"a\nb\nc\"\r\n",
+            "22P04|unquoted carriage return found in data|COPY le, line 4",
+        ),
+        (
+            "COPY le FROM STDIN CSV",
+            "1,a\r\n2,\"a\r\nb\r\nc\"\n",
+            "22P04|unquoted newline found in data|COPY le, line 4",
+        ),
     ] {
         for bytes in [1, 3, 100] {
             let said = copy_in_pieces(&mut frames, sql, data.as_bytes(), bytes);
+            assert_eq!(said, expected, "{sql} {data:?} in pieces of {bytes}");
+        }
+    }
+}
+
+/// The first line is looked at where it is a header, also where there is none.
+pub fn headers(server: &Server) {
+    let mut frames = Frames::connect(server);
+    let create = "DROP TABLE IF EXISTS h1, h2; CREATE TABLE h1 (a text); CREATE TABLE h2 (a int, b text)";
+    assert!(frames.kinds(&query(create)).ends_with("CCCZI"));
+    let missing = "22P04|wrong number of fields in header line: got 1, expected 2|COPY h2, line 1: \"\"";
+    let mismatch = "22P04|column name mismatch in header line field 1: got";
+    for (sql, data, expected) in [
+        ("COPY h2 FROM STDIN (HEADER)", &b""[..], "COPY 0"),
+        ("COPY h2 FROM STDIN (HEADER match)", b"", missing),
+        ("COPY h2 FROM STDIN (HEADER match)", b"\\.\n", missing),
+        ("COPY h2 FROM STDIN (FORMAT csv, HEADER match)", b"", missing),
+        ("COPY h2 FROM STDIN (FORMAT csv, HEADER match)", b"\\.\n", missing),
+        ("COPY h2 FROM STDIN (HEADER match)", b"a\tb\\.\n", "COPY 0"),
+        ("COPY h2 FROM STDIN (HEADER match)", b"a\tb\n\\.\n", "COPY 0"),
+        ("COPY h2 FROM STDIN (HEADER match)", b"a\tb", "COPY 0"),
+        ("COPY h1 FROM STDIN (HEADER match)", b"", &format!("{mismatch} \"\", expected \"a\"|COPY h1, line 1: \"\"")),
+        (
+            "COPY h1 FROM STDIN (FORMAT csv, HEADER match)",
+            b"",
+            &format!("{mismatch} null value (\"\"), expected \"a\"|COPY h1, line 1: \"\""),
+        ),
+        (
+            "COPY h1 FROM STDIN (FORMAT csv, NULL 'x', HEADER match)",
+            b"",
+            &format!("{mismatch} \"\", expected \"a\"|COPY h1, line 1: \"\""),
+        ),
+        // Nobody reads it, but it is text.
+        (
+            "COPY h2 FROM STDIN (HEADER)",
+            b"a\tb\xff\n1\tb\n",
+            "22021|invalid byte sequence for encoding \"UTF8\": 0xff|COPY h2, line 1",
+        ),
+        (
+            "COPY h2 FROM STDIN (HEADER)",
+            b"a\tb\0\n1\tb\n",
+            "22021|invalid byte sequence for encoding \"UTF8\": 0x00|COPY h2, line 1",
+        ),
+        (
+            "COPY h2 FROM STDIN (HEADER match)",
+            b"a\tb\xff\n1\tb\n",
+            "22021|invalid byte sequence for encoding \"UTF8\": 0xff|COPY h2, line 1",
+        ),
+        (
+            "COPY h2 FROM STDIN (FORMAT csv, HEADER)",
+            b"a,b\xc3\x28\n1,b\n",
+            "22021|invalid byte sequence for encoding \"UTF8\": 0xc3 0x28|COPY h2, line 1",
+        ),
+    ] {
+        for bytes in [1, 100] {
+            let said = copy_in_pieces(&mut frames, sql, data, bytes);
             assert_eq!(said, expected, "{sql} {data:?} in pieces of {bytes}");
         }
     }

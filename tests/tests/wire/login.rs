@@ -46,6 +46,22 @@ pub fn startup(server: &Server) {
     }
 }
 
+/// A client that asks for a newer version or for options of the protocol is told what is spoken here.
+pub fn versions(server: &Server) {
+    for (version, options, expected) in [
+        (3 << 16 | 2, "", &[0, 3, 0, 0, 0, 0, 0, 0][..]),
+        (3 << 16 | 2, "_pq_.bar\0y\0_pq_.foo\0x\0", b"\0\x03\0\0\0\0\0\x02_pq_.bar\0_pq_.foo\0"),
+        (3 << 16, "_pq_.foo\0x\0", b"\0\x03\0\0\0\0\0\x01_pq_.foo\0"),
+    ] {
+        let mut frames = Frames::raw(server);
+        let body = format!("user\0{}\0database\0{}\0{options}\0", server.user, server.database);
+        frames.send(&packet(version, body.as_bytes()));
+        let negotiation = frames.message().unwrap();
+        assert_eq!((negotiation.kind, &negotiation.body[..]), ('v', expected));
+        assert!(frames.until_ready().iter().all(|message| message.kind != 'E'));
+    }
+}
+
 /// Somebody without a password learns nothing of the roles, and takes no memory.
 #[test]
 fn strangers() {

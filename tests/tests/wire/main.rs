@@ -26,7 +26,7 @@ fn a_node_and_its_clients() {
     let server = node.server().clone();
     let mut failed = Vec::new();
     type Part = (&'static str, fn(&Server));
-    let parts: [Part; 22] = [
+    let parts: [Part; 24] = [
         ("pipelining", pipelines::pipelining),
         ("shapes", portals::shapes),
         ("portals", portals::portals),
@@ -35,8 +35,10 @@ fn a_node_and_its_clients() {
         ("implicit", implicit::implicit),
         ("privileges", privileges::privileges),
         ("startup", login::startup),
+        ("versions", login::versions),
         ("copies", copies::copies),
         ("line_ends", copies::line_ends),
+        ("headers", copies::headers),
         ("row_limits", pipelines::row_limits),
         ("answered_at_each_sync", pipelines::answered_at_each_sync),
         ("silent_until_asked", pipelines::silent_until_asked),
@@ -71,7 +73,7 @@ fn a_node_and_its_clients() {
 #[test]
 fn postgres_agrees() {
     let postgres = Postgres::start();
-    let parts: [fn(&Server); 17] = [
+    let parts: [fn(&Server); 19] = [
         pipelines::pipelining,
         portals::shapes,
         portals::portals,
@@ -80,8 +82,10 @@ fn postgres_agrees() {
         implicit::implicit,
         privileges::privileges,
         login::startup,
+        login::versions,
         copies::copies,
         copies::line_ends,
+        copies::headers,
         pipelines::row_limits,
         pipelines::answered_at_each_sync,
         pipelines::silent_until_asked,
