@@ -73,7 +73,7 @@ pub use cursor_statement::{CursorMove, Movement};
 pub(crate) use escapes::tokens as written_tokens;
 pub(crate) use expr::undefined_collation;
 pub use maintenance::Maintenance;
-pub(crate) use operator::symbol as operator_symbol;
+pub(crate) use operator::{negated_number, prefix_symbol, symbol as operator_symbol};
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
 pub(crate) use parse::{near as near_token, parser_error, rewritten_tokens, too_complex};
 pub(crate) use refused::{command_name, refusal};

@@ -61,6 +61,25 @@ fn signed_number(expr: &ast::Expr, signs: usize) -> Option<String> {
     }
 }
 
+/// The number that a minus sign makes of its operand, which the sign belongs to: -2147483648 is an int4.
+pub(crate) fn negated_number(operand: &ast::Expr) -> Option<String> {
+    let number = signed_number(operand, 0)?;
+    Some(number.strip_prefix('-').map_or_else(|| format!("-{number}"), str::to_owned))
+}
+
+/// The symbol by which an operator before its operand is registered; none for NOT, which is none, and for those of others.
+pub(crate) fn prefix_symbol(op: UnaryOperator) -> Option<&'static str> {
+    Some(match op {
+        UnaryOperator::Minus => "-",
+        UnaryOperator::Plus => "+",
+        UnaryOperator::BitwiseNot => "~",
+        UnaryOperator::PGAbs => "@",
+        UnaryOperator::PGSquareRoot => "|/",
+        UnaryOperator::PGCubeRoot => "||/",
+        _ => return None,
+    })
+}
+
 impl Binder<'_> {
     /// A chain of ANDs or ORs, flattened.
     pub(super) fn logic(&mut self, e: &ast::Expr, and: bool) -> Result<Expr> {
@@ -151,27 +170,17 @@ impl Binder<'_> {
 
     pub(super) fn unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
         let span = inner.place();
-        let symbol = match op {
-            UnaryOperator::Not => {
-                let expr = self.expr(inner)?;
-                let expr = self.boolean(expr, "NOT", span)?;
-                return Ok(not(expr));
-            }
-            UnaryOperator::Minus => {
-                // The sign belongs to the constant: -2147483648 is an int4.
-                if let Some(constant) = signed_number(inner, 0) {
-                    let opposite = constant.strip_prefix('-').map_or_else(|| format!("-{constant}"), str::to_owned);
-                    return self.number(&opposite, span);
-                }
-                "-"
-            }
-            UnaryOperator::Plus => "+",
-            UnaryOperator::BitwiseNot => "~",
-            UnaryOperator::PGAbs => "@",
-            UnaryOperator::PGSquareRoot => "|/",
-            UnaryOperator::PGCubeRoot => "||/",
-            other => return Err(Error::unsupported(format!("operator {other}"))),
-        };
+        if op == UnaryOperator::Not {
+            let expr = self.expr(inner)?;
+            let expr = self.boolean(expr, "NOT", span)?;
+            return Ok(not(expr));
+        }
+        if op == UnaryOperator::Minus
+            && let Some(number) = negated_number(inner)
+        {
+            return self.number(&number, span);
+        }
+        let symbol = prefix_symbol(op).ok_or_else(|| Error::unsupported(format!("operator {op}")))?;
         let place = self.cx.source.symbol_before(span, symbol);
         let expr = self.expr(inner)?;
         self.operator(symbol, None, expr, place)

@@ -9,7 +9,9 @@ use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, FormatOptions, PgType, Result};
 
 use super::deparse::relation_name;
-use crate::binder::{Binder, column_type, fold_ident, name_parts, operator_symbol, string_of};
+use crate::binder::{
+    Binder, column_type, fold_ident, name_parts, negated_number, operator_symbol, prefix_symbol, string_of,
+};
 use crate::catalog::{Snapshot, Table, quote_identifier};
 use crate::dialect::SYMMETRIC;
 use crate::functions::ArgType;
@@ -463,27 +465,15 @@ impl Builder<'_> {
     }
 
     fn prefixed(&mut self, op: UnaryOperator, operand: &Ast) -> Result<Node> {
-        let symbol = match op {
-            UnaryOperator::Not => return Ok(condition(Kind::Not(Box::new(self.boolean(operand)?)))),
-            UnaryOperator::Minus => {
-                let mut inner = operand;
-                while let Ast::Nested(next) = inner {
-                    inner = next;
-                }
-                if let Ast::Value(value) = inner
-                    && let Value::Number(text, _) = &value.value
-                {
-                    return Ok(number(&format!("-{text}")));
-                }
-                "-"
-            }
-            UnaryOperator::Plus => "+",
-            UnaryOperator::BitwiseNot => "~",
-            UnaryOperator::PGAbs => "@",
-            UnaryOperator::PGSquareRoot => "|/",
-            UnaryOperator::PGCubeRoot => "||/",
-            _ => return Err(unsupported()),
-        };
+        if op == UnaryOperator::Not {
+            return Ok(condition(Kind::Not(Box::new(self.boolean(operand)?))));
+        }
+        if op == UnaryOperator::Minus
+            && let Some(text) = negated_number(operand)
+        {
+            return Ok(number(&text));
+        }
+        let symbol = prefix_symbol(op).ok_or_else(unsupported)?;
         let operand = self.node(operand)?;
         self.operator(symbol, None, operand)
     }
@@ -686,11 +676,9 @@ fn fields(expression: &Ast) -> Option<&[Ast]> {
 /// A number, which is of the first type that holds it.
 fn number(text: &str) -> Node {
     let text: String = text.chars().filter(|c| *c != '_').collect();
-    if text.parse::<i32>().is_ok() {
-        return node(Kind::Constant(Some(text)), PgType::Int4);
-    }
-    if text.parse::<i64>().is_ok() {
-        return node(Kind::Constant(Some(text)), PgType::Int8);
+    if let Ok(value) = text.parse::<i64>() {
+        let ty = if i32::try_from(value).is_ok() { PgType::Int4 } else { PgType::Int8 };
+        return node(Kind::Constant(Some(value.to_string())), ty);
     }
     let format = FormatOptions::default();
     let value = Datum::from_text(PgType::Numeric.into(), &text, &format);
