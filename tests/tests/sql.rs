@@ -146,6 +146,7 @@ fn postgres_answers_as_the_files_say() {
 fn stratos_answers_as_postgres() {
     let node = Node::start();
     report(&failures(node.server(), ""));
+    assert!(!node.log().contains("panicked"), "{}", node.log());
 }
 
 /// What is answered row by row where it is little must be the same by the planner.
@@ -153,4 +154,5 @@ fn stratos_answers_as_postgres() {
 fn the_planner_answers_as_postgres() {
     let node = Node::start();
     report(&failures(node.server(), "SET stratos.direct_queries = off"));
+    assert!(!node.log().contains("panicked"), "{}", node.log());
 }

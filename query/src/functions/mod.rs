@@ -28,6 +28,7 @@ mod normal_forms;
 pub mod operators;
 pub mod pattern;
 mod privileges;
+pub mod ranges;
 mod registry;
 mod system;
 mod table;

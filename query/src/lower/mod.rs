@@ -6,7 +6,7 @@
 //! plan, once per different row of outer values.
 //!
 //! - [`execute`]: statement in, batches out · [`explain()`]: the plan in words
-//! - `expr`, `rel`, `aggregate`, `window`: the translation · `udf`, `kernel`: what functions do to columns
+//! - `expr`, `rel`, `aggregate`, `window`: the translation · `ranges`: frames of windows that are ours to find · `udf`, `kernel`: what functions do to columns
 //! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `deep`: expressions that are kept from DataFusion · `quantified`, `tuples`: `= ANY` of an array, and pairs, as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once, `by_key` none, their results in a `memo` · `unnest`, `decorrelate`: what does not after all
@@ -47,6 +47,7 @@ pub(crate) mod operators;
 mod ordered;
 mod pool;
 mod quantified;
+mod ranges;
 mod rel;
 mod repeated;
 mod runtime;

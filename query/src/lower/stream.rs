@@ -66,7 +66,9 @@ impl RowStream {
                             break fallback.start().await;
                         }
                         (batch, _) => {
-                            if batches.send(batch).await.is_err() {
+                            // Operators that have failed are in no state to go on.
+                            let ends = batch.is_err();
+                            if batches.send(batch).await.is_err() || ends {
                                 return;
                             }
                         }

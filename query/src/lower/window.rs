@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, row_number};
 use datafusion::logical_expr::expr::{WindowFunction as DfWindowFunction, WindowFunctionParams};
@@ -11,10 +11,11 @@ use datafusion::logical_expr::{
     Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame as DfFrame, WindowFrameBound, WindowFrameUnits,
     WindowFunctionDefinition, WindowUDF, cast as native_cast, ident, lit,
 };
-use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::error::error_from;
 use super::expr::{column, column_name, comparable, sortable};
+use super::ranges::{End, Evaluated, RangeFunction};
 use super::rel::{Lowerer, project};
 use crate::arrow::{arrow_type, scalar_of};
 use crate::ir::{Expr, ExprKind, FrameBound, FrameUnits, OutputColumn, Rel, WindowCall, WindowFrame, WindowFunction};
@@ -50,19 +51,11 @@ impl Lowerer<'_> {
         let mut order_by = Vec::new();
         for k in &call.order_by {
             // Peers are equal values, so the order too must go by what equality looks at.
-            let mut key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, true);
-            // Offsets may be of a wider type.
-            if let (true, Some(wide)) = (moves_keys(call.frame.as_ref()), moved_as(k.expr.ty.ty)) {
-                key = native_cast(key, arrow_type(wide));
-            }
+            let key = sortable(self.expr(&k.expr)?, k.expr.ty.ty, true);
             order_by.push(key.sort(!k.descending, k.nulls_first));
         }
         order_by.iter_mut().for_each(|key| computed.take(self, &mut key.expr));
-        let frame = match &call.frame {
-            Some(frame) => self.frame(frame, call)?,
-            None => Some(DfFrame::new((!order_by.is_empty()).then_some(false))),
-        };
-        let (fun, mut args, mut filter, distinct, cast) = match &call.function {
+        let (mut fun, mut args, mut filter, distinct, cast) = match &call.function {
             WindowFunction::Aggregate(aggregate) => {
                 if aggregate.distinct {
                     return Err(Error::unsupported("DISTINCT in a window function"));
@@ -90,21 +83,29 @@ impl Lowerer<'_> {
                 (WindowFunctionDefinition::WindowUDF(udf), args, None, false, native)
             }
         };
-        // No row is in a frame that ends before it begins.
-        let frame = match frame {
-            Some(frame) => frame,
-            None => {
-                match &call.function {
-                    WindowFunction::Aggregate(_) => filter = Some(Box::new(lit(false))),
-                    WindowFunction::Builtin { name: "first_value" | "last_value" | "nth_value", .. } => {
-                        if let Some(value) = args.first_mut() {
-                            *value = DfExpr::Literal(scalar_of(call.ty.ty, &Datum::Null)?, None);
-                        }
-                    }
-                    WindowFunction::Builtin { .. } => {}
-                }
-                DfFrame::new(None)
+        let by_order = DfFrame::new((!order_by.is_empty()).then_some(false));
+        let frame = match &call.frame {
+            None => by_order,
+            Some(frame) if moves_keys(frame) => {
+                self.over_range(frame, call, (&mut fun, &mut args, &mut filter))?;
+                by_order
             }
+            Some(frame) => match self.frame(frame)? {
+                Some(frame) => frame,
+                // No row is in a frame that ends before it begins.
+                None => {
+                    match &call.function {
+                        WindowFunction::Aggregate(_) => filter = Some(Box::new(lit(false))),
+                        WindowFunction::Builtin { name: "first_value" | "last_value" | "nth_value", .. } => {
+                            if let Some(value) = args.first_mut() {
+                                *value = DfExpr::Literal(scalar_of(call.ty.ty, &Datum::Null)?, None);
+                            }
+                        }
+                        WindowFunction::Builtin { .. } => {}
+                    }
+                    DfFrame::new(None)
+                }
+            },
         };
         let expr = DfExpr::WindowFunction(Box::new(DfWindowFunction {
             fun,
@@ -155,17 +156,23 @@ impl Lowerer<'_> {
             "first_value" => (nth_value::first_value_udwf(), lowered),
             "last_value" => (nth_value::last_value_udwf(), lowered),
             "nth_value" => {
-                let n = self.constant_i64(&args[1], "nth_value")?;
-                if n <= 0 {
-                    return Err(Error::new(
-                        ErrorKind::InvalidArgumentForNthValue,
-                        "argument of nth_value must be greater than zero",
-                    ));
-                }
+                let n = i64::try_from(self.nth(args)?).unwrap_or(i64::MAX);
                 (nth_value::nth_value_udwf(), vec![lowered[0].clone(), int8(n)])
             }
             other => return Err(Error::unsupported(format!("window function {other}"))),
         })
+    }
+
+    /// Which row of the frame `nth_value` asks for.
+    fn nth(&self, args: &[Expr]) -> Result<u64> {
+        let n = args.get(1).ok_or_else(|| Error::internal("nth_value without a number"))?;
+        match u64::try_from(self.constant_i64(n, "nth_value")?) {
+            Ok(n) if n > 0 => Ok(n),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgumentForNthValue,
+                "argument of nth_value must be greater than zero",
+            )),
+        }
     }
 
     fn constant_i64(&self, expr: &Expr, function: &str) -> Result<i64> {
@@ -182,29 +189,70 @@ impl Lowerer<'_> {
         }
     }
 
-    /// The frame; none for one of rows or groups that ends before it begins.
-    fn frame(&self, frame: &WindowFrame, call: &WindowCall) -> Result<Option<DfFrame>> {
-        let units = match frame.units {
-            FrameUnits::Rows => WindowFrameUnits::Rows,
-            FrameUnits::Range => WindowFrameUnits::Range,
-            FrameUnits::Groups => WindowFrameUnits::Groups,
+    /// Puts a function that finds the RANGE frames itself in the place of one that looks at them.
+    fn over_range(
+        &self,
+        frame: &WindowFrame,
+        call: &WindowCall,
+        (fun, args, filter): (&mut WindowFunctionDefinition, &mut Vec<DfExpr>, &mut Option<Box<DfExpr>>),
+    ) -> Result<()> {
+        let end = |bound: &FrameBound, which: &str| {
+            Ok(match bound {
+                FrameBound::UnboundedPreceding | FrameBound::UnboundedFollowing => End::Unbounded,
+                FrameBound::CurrentRow => End::CurrentRow,
+                FrameBound::Preceding(e) => End::Preceding(self.frame_offset(e, which)?),
+                FrameBound::Following(e) => End::Following(self.frame_offset(e, which)?),
+            })
         };
-        let key = call.order_by.first().map(|k| k.expr.ty.ty);
-        let null = match frame.units {
-            FrameUnits::Range => ScalarValue::Null,
-            _ => ScalarValue::UInt64(None),
+        let (start, end) = (end(&frame.start, "starting")?, end(&frame.end, "ending")?);
+        let evaluated = match (&call.function, &*fun) {
+            (WindowFunction::Aggregate(_), WindowFunctionDefinition::AggregateUDF(udf)) => {
+                Evaluated::Aggregate(udf.clone())
+            }
+            (WindowFunction::Builtin { name: "first_value", .. }, _) => Evaluated::First,
+            (WindowFunction::Builtin { name: "last_value", .. }, _) => Evaluated::Last,
+            (WindowFunction::Builtin { name: "nth_value", args: given }, _) => {
+                args.truncate(1);
+                Evaluated::Nth(self.nth(given)?)
+            }
+            _ => return Ok(()),
         };
-        let bound = |bound: &FrameBound, name: &str| -> Result<WindowFrameBound> {
+        let [key] = call.order_by.as_slice() else {
+            return Err(Error::internal("a RANGE frame with an offset and not one key"));
+        };
+        args.push(self.expr(&key.expr)?);
+        let filtered = filter.take().map(|condition| args.push(*condition)).is_some();
+        self.tie_to_execution();
+        let name = format!("{}_range_{start:?}_{end:?}", fun.name());
+        *fun = WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::new_from_impl(RangeFunction {
+            statement: self.statement.clone(),
+            evaluated,
+            key: key.expr.ty.ty,
+            descending: key.descending,
+            nulls_first: key.nulls_first,
+            start,
+            end,
+            filtered,
+            name,
+            signature: RangeFunction::any_arguments(),
+        })));
+        Ok(())
+    }
+
+    /// The frame; none for one that ends before it begins.
+    fn frame(&self, frame: &WindowFrame) -> Result<Option<DfFrame>> {
+        let (units, null) = match frame.units {
+            FrameUnits::Rows => (WindowFrameUnits::Rows, ScalarValue::UInt64(None)),
+            FrameUnits::Groups => (WindowFrameUnits::Groups, ScalarValue::UInt64(None)),
+            FrameUnits::Range => (WindowFrameUnits::Range, ScalarValue::Null),
+        };
+        let bound = |bound: &FrameBound, which: &str| -> Result<WindowFrameBound> {
             Ok(match bound {
                 FrameBound::UnboundedPreceding => WindowFrameBound::Preceding(null.clone()),
                 FrameBound::UnboundedFollowing => WindowFrameBound::Following(null.clone()),
                 FrameBound::CurrentRow => WindowFrameBound::CurrentRow,
-                FrameBound::Preceding(e) => {
-                    WindowFrameBound::Preceding(self.frame_offset(e, frame.units, key, name)?)
-                }
-                FrameBound::Following(e) => {
-                    WindowFrameBound::Following(self.frame_offset(e, frame.units, key, name)?)
-                }
+                FrameBound::Preceding(e) => WindowFrameBound::Preceding(self.row_offset(e, which)?),
+                FrameBound::Following(e) => WindowFrameBound::Following(self.row_offset(e, which)?),
             })
         };
         let (start, end) = (bound(&frame.start, "starting")?, bound(&frame.end, "ending")?);
@@ -214,85 +262,36 @@ impl Lowerer<'_> {
             (Following(ScalarValue::UInt64(Some(from))), Following(ScalarValue::UInt64(Some(to)))) => from > to,
             _ => false,
         };
-        let range_ends_first = match (&start, &end) {
-            (Preceding(from), Preceding(to)) => from < to,
-            (Following(from), Following(to)) => from > to,
-            _ => false,
-        };
-        if units == WindowFrameUnits::Range && range_ends_first {
-            // Rows with NULL as their key have a frame nevertheless: each other.
-            return Err(Error::unsupported("RANGE between offsets of which the second comes before the first"));
-        }
         Ok((!ends_first).then(|| DfFrame::new_bounds(units, start, end)))
     }
 
-    fn frame_offset(&self, expr: &Expr, units: FrameUnits, key: Option<PgType>, which: &str) -> Result<ScalarValue> {
-        let value = self.constant(expr)?;
-        let negative = || {
-            let message = match units {
-                FrameUnits::Range => "invalid preceding or following size in window function".to_owned(),
-                _ => format!("frame {which} offset must not be negative"),
-            };
+    /// A number of rows or groups.
+    fn row_offset(&self, expr: &Expr, which: &str) -> Result<ScalarValue> {
+        let Datum::Int8(number) = self.frame_offset(expr, which)? else {
+            return Err(Error::internal("frame offset is no integer"));
+        };
+        let number = u64::try_from(number).map_err(|_| {
+            let message = format!("frame {which} offset must not be negative");
             Error::new(ErrorKind::InvalidPrecedingOrFollowingSize, message)
-        };
-        let number = match &value {
+        })?;
+        Ok(ScalarValue::UInt64(Some(number)))
+    }
+
+    fn frame_offset(&self, expr: &Expr, which: &str) -> Result<Datum> {
+        match self.constant(expr)? {
             Datum::Null => {
-                return Err(Error::new(
-                    ErrorKind::NullValueNotAllowed,
-                    format!("frame {which} offset must not be null"),
-                ));
+                let message = format!("frame {which} offset must not be null");
+                Err(Error::new(ErrorKind::NullValueNotAllowed, message))
             }
-            Datum::Int2(n) => Some(i64::from(*n)),
-            Datum::Int4(n) => Some(i64::from(*n)),
-            Datum::Int8(n) => Some(*n),
-            _ => None,
-        };
-        if units != FrameUnits::Range {
-            let number = number.ok_or_else(|| Error::internal("frame offset is no integer"))?;
-            return Ok(ScalarValue::UInt64(Some(u64::try_from(number).map_err(|_| negative())?)));
-        }
-        let below_zero = match &value {
-            Datum::Float8(v) => v.is_nan() || *v < 0.0,
-            Datum::Interval(i) => {
-                (i128::from(i.months) * 30 + i128::from(i.days)) * MICROS_PER_DAY + i128::from(i.micros) < 0
-            }
-            _ => number.is_some_and(|n| n < 0),
-        };
-        if below_zero {
-            return Err(negative());
-        }
-        match (key, &value, number) {
-            // No two keys are further apart.
-            (Some(PgType::Int2 | PgType::Int4), _, Some(n)) => Ok(ScalarValue::Int64(Some(n.min(1 << 32)))),
-            (Some(PgType::Int8), _, Some(n)) => Ok(ScalarValue::Int64(Some(n))),
-            (Some(PgType::Float4 | PgType::Float8), Datum::Float8(v), _) => Ok(ScalarValue::Float64(Some(*v))),
-            (Some(PgType::Timestamp | PgType::TimestampTz | PgType::Date), Datum::Interval(i), _) => {
-                Ok(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(
-                    i.months,
-                    i.days,
-                    i.micros.checked_mul(NANOS_PER_MICRO).ok_or_else(|| Error::out_of_range("interval"))?,
-                ))))
-            }
-            _ => Err(Error::unsupported("RANGE with an offset for this type")),
+            value => Ok(value),
         }
     }
 }
 
 /// Whether the frame's ends are computed from the key that rows are ordered by.
-fn moves_keys(frame: Option<&WindowFrame>) -> bool {
-    frame.is_some_and(|frame| {
-        let offset = |bound: &FrameBound| matches!(bound, FrameBound::Preceding(_) | FrameBound::Following(_));
-        frame.units == FrameUnits::Range && (offset(&frame.start) || offset(&frame.end))
-    })
-}
-
-/// The type that keys of another one are moved as.
-fn moved_as(key: PgType) -> Option<PgType> {
-    match key {
-        PgType::Int2 | PgType::Int4 => Some(PgType::Int8),
-        PgType::Float4 => Some(PgType::Float8),
-        _ => None,
-    }
+fn moves_keys(frame: &WindowFrame) -> bool {
+    let offset = |bound: &FrameBound| matches!(bound, FrameBound::Preceding(_) | FrameBound::Following(_));
+    frame.units == FrameUnits::Range && (offset(&frame.start) || offset(&frame.end))
 }
 
 /// What windows are divided and sorted by, as columns that are computed below them. Where a condition makes such a key a
@@ -325,9 +324,6 @@ impl KeyColumns {
         project(plan, exprs)
     }
 }
-
-const NANOS_PER_MICRO: i64 = 1000;
-const MICROS_PER_DAY: i128 = 86_400_000_000;
 
 fn int8(n: i64) -> DfExpr {
     DfExpr::Literal(ScalarValue::Int64(Some(n)), None)
