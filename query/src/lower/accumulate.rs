@@ -19,6 +19,7 @@ use stratos_types::{Datum, Numeric, NumericSum, PgType, Result, key};
 use super::aggregate::result_type;
 use super::context::StatementContext;
 use super::error::to_datafusion;
+use super::floats::{Floats, SingleFloats};
 use crate::arrow::{ColumnBuilder, array_of, datum_at, list_field, scalar_of};
 use crate::functions::{Aggregate, AggregateKind};
 
@@ -29,6 +30,8 @@ pub(crate) enum Strategy {
     Integers,
     /// Sum and count of numerics.
     Numerics,
+    /// Sum, count and squares of floats, which come as float8.
+    Floats,
     /// All input rows.
     Collect,
 }
@@ -39,6 +42,7 @@ impl Strategy {
         match ty {
             PgType::Int2 | PgType::Int4 | PgType::Int8 => Some(Strategy::Integers),
             PgType::Numeric => Some(Strategy::Numerics),
+            PgType::Float4 | PgType::Float8 => Some(Strategy::Floats),
             _ => None,
         }
     }
@@ -175,6 +179,7 @@ impl AggregateUDFImpl for PgAggregate {
             Strategy::Numerics => {
                 vec![field("sum", DataType::Binary), field("count", DataType::Int64)]
             }
+            Strategy::Floats => ["count", "sum", "squares"].map(|part| field(part, DataType::Float64)).into(),
             Strategy::Collect => self
                 .args
                 .iter()
@@ -187,7 +192,8 @@ impl AggregateUDFImpl for PgAggregate {
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         Ok(match self.strategy {
             Strategy::Collect => Box::new(self.collector()?),
-            _ => Box::new(Single { groups: self.groups() }),
+            Strategy::Floats => Box::new(SingleFloats::new(self.floats())),
+            Strategy::Integers | Strategy::Numerics => Box::new(Single { groups: self.groups() }),
         })
     }
 
@@ -196,11 +202,18 @@ impl AggregateUDFImpl for PgAggregate {
     }
 
     fn create_groups_accumulator(&self, _: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(self.groups()))
+        Ok(match self.strategy {
+            Strategy::Floats => Box::new(self.floats()),
+            _ => Box::new(self.groups()),
+        })
     }
 }
 
 impl PgAggregate {
+    fn floats(&self) -> Floats {
+        Floats::new(self.is_average(), self.ret)
+    }
+
     fn groups(&self) -> Sums {
         Sums {
             input: self.args.first().copied().unwrap_or(PgType::Int8),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
-use datafusion::functions_aggregate::{average, bit_and_or_xor, bool_and_or, count, first_last, min_max, sum};
+use datafusion::functions_aggregate::{bit_and_or_xor, bool_and_or, count, first_last, min_max, sum};
 use datafusion::logical_expr::expr::{AggregateFunction, Case};
 use datafusion::logical_expr::{
     AggregateUDF, Expr as DfExpr, GroupingSet, LogicalPlan, LogicalPlanBuilder, cast as native_cast, ident, lit,
@@ -208,19 +208,6 @@ impl Lowerer<'_> {
             (K::Sum, Some(PgType::Int2 | PgType::Int4)) => {
                 native(sum::sum_udaf(), native_cast(arg()?, DataType::Int64), call.distinct, None)
             }
-            (K::Sum, Some(ty @ (PgType::Float4 | PgType::Float8))) => {
-                let arg = if call.distinct { comparable(arg()?, ty) } else { arg()? };
-                native(
-                    sum::sum_udaf(),
-                    native_cast(arg, DataType::Float64),
-                    call.distinct,
-                    (ty == PgType::Float4).then_some(DataType::Float32),
-                )
-            }
-            (K::Avg, Some(ty @ (PgType::Float4 | PgType::Float8))) if !call.distinct => {
-                let arg = if ty == PgType::Float4 { native_cast(arg()?, DataType::Float64) } else { arg()? };
-                native(average::avg_udaf(), arg, false, None)
-            }
             (K::Min | K::Max, Some(ty)) if plain_order(ty) => {
                 let udf = if kind == K::Min { min_max::min_udaf() } else { min_max::max_udaf() };
                 // A NaN with a sign is no less than others; a zero keeps its own.
@@ -237,7 +224,11 @@ impl Lowerer<'_> {
             (K::Sum | K::Avg, Some(ty)) if !call.distinct && Strategy::fast(ty).is_some() => {
                 let strategy = Strategy::fast(ty).ok_or_else(|| Error::internal("no fast sum for this type"))?;
                 let udf = PgAggregate::new(None, call.aggregate, strategy, types, ret, Vec::new(), false);
-                native(Arc::new(AggregateUDF::new_from_impl(udf)), arg()?, false, None)
+                let arg = match strategy {
+                    Strategy::Floats => native_cast(arg()?, DataType::Float64),
+                    _ => arg()?,
+                };
+                native(Arc::new(AggregateUDF::new_from_impl(udf)), arg, false, None)
             }
             _ => return self.collecting(call, types, filter),
         };

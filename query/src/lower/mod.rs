@@ -30,6 +30,7 @@ mod estimate;
 mod explain;
 mod explain_text;
 mod expr;
+mod floats;
 mod frugal;
 mod guard;
 mod interrupt;

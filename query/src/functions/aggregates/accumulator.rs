@@ -7,7 +7,7 @@ use stratos_types::{ArrayDatum, Datum, Error, ErrorKind, Interval, Numeric, Nume
 
 use super::super::args::{boolean, float, int, numeric};
 use super::super::{Aggregate, AggregateKind as K};
-use super::statistics::{Moments, NumericMoments};
+use super::statistics::{FloatMoments, Moments, NumericMoments, float4_sum, float8_sum};
 use crate::eval;
 use crate::functions::compare;
 use crate::session::EvalContext;
@@ -31,6 +31,7 @@ enum State {
     Float4(Option<f32>),
     Float8(Option<f64>),
     Intervals(Option<Interval>, i64),
+    FloatMoments(FloatMoments),
     Moments(Moments),
     NumericMoments(NumericMoments),
     /// min, max, bool_and, bool_or, bit_*: the value so far
@@ -87,17 +88,14 @@ impl Accumulator {
                 PgType::Interval => State::Intervals(None, 0),
                 _ => return Err(Error::internal(format_args!("no sum of {first}"))),
             },
-            K::Avg if is_float => State::Moments(Moments::default()),
+            K::Avg if is_float => State::FloatMoments(FloatMoments::default()),
             K::Avg if first == PgType::Interval => State::Intervals(None, 0),
             K::Avg => State::Numerics(NumericSum::default(), 0),
             K::VarPop | K::VarSamp | K::StddevPop | K::StddevSamp if !is_float => {
                 State::NumericMoments(NumericMoments::default())
             }
-            K::VarPop
-            | K::VarSamp
-            | K::StddevPop
-            | K::StddevSamp
-            | K::Corr
+            K::VarPop | K::VarSamp | K::StddevPop | K::StddevSamp => State::FloatMoments(FloatMoments::default()),
+            K::Corr
             | K::CovarPop
             | K::CovarSamp
             | K::RegrCount
@@ -169,22 +167,18 @@ impl Accumulator {
             }
             State::Float4(sum) => {
                 if let Datum::Float4(v) = value {
-                    let total = sum.map_or(*v, |s| s + v);
-                    let infinite_input = v.is_infinite() || sum.is_some_and(f32::is_infinite);
-                    if total.is_infinite() && !infinite_input {
-                        return Err(overflow());
-                    }
-                    *sum = Some(total);
+                    *sum = Some(match *sum {
+                        Some(sum) => float4_sum(sum, *v)?,
+                        None => *v,
+                    });
                 }
             }
             State::Float8(sum) => {
                 let v = float(value)?;
-                let total = sum.map_or(v, |s| s + v);
-                let infinite_input = v.is_infinite() || sum.is_some_and(f64::is_infinite);
-                if total.is_infinite() && !infinite_input {
-                    return Err(overflow());
-                }
-                *sum = Some(total);
+                *sum = Some(match *sum {
+                    Some(sum) => float8_sum(sum, v)?,
+                    None => v,
+                });
             }
             State::Intervals(sum, n) => {
                 if let Datum::Interval(v) = value {
@@ -195,8 +189,8 @@ impl Accumulator {
                     *n += 1;
                 }
             }
+            State::FloatMoments(moments) => moments.add(float(value)?)?,
             State::Moments(moments) => match args {
-                [x] => moments.add(float(x)?, 0.0)?,
                 // The dependent variable comes first.
                 [_, x] if x.is_null() => {}
                 [..] if kind == K::RegrCount => moments.n += 1.0,
@@ -243,9 +237,18 @@ impl Accumulator {
                 a.merge(&b)?;
                 *n += m;
             }
-            (State::Float4(a), State::Float4(Some(b))) => *a = Some(a.unwrap_or(0.0) + b),
-            (State::Float8(a), State::Float8(Some(b))) => *a = Some(a.unwrap_or(0.0) + b),
-            (State::Float4(_), State::Float4(None)) | (State::Float8(_), State::Float8(None)) => {}
+            (State::Float4(a), State::Float4(b)) => {
+                *a = match (*a, b) {
+                    (Some(a), Some(b)) => Some(float4_sum(a, b)?),
+                    (a, b) => a.or(b),
+                }
+            }
+            (State::Float8(a), State::Float8(b)) => {
+                *a = match (*a, b) {
+                    (Some(a), Some(b)) => Some(float8_sum(a, b)?),
+                    (a, b) => a.or(b),
+                }
+            }
             (State::Intervals(a, n), State::Intervals(b, m)) => {
                 *a = match (*a, b) {
                     (Some(a), Some(b)) => Some(interval_add(a, b)?),
@@ -253,7 +256,8 @@ impl Accumulator {
                 };
                 *n += m;
             }
-            (State::Moments(a), State::Moments(b)) => a.merge(&b),
+            (State::FloatMoments(a), State::FloatMoments(b)) => a.merge(&b)?,
+            (State::Moments(a), State::Moments(b)) => a.merge(&b)?,
             (State::NumericMoments(a), State::NumericMoments(b)) => a.merge(&b)?,
             (State::Single(_), State::Single(value)) => {
                 if !value.is_null() {
@@ -295,6 +299,7 @@ impl Accumulator {
                 K::Avg => interval_div(*sum, *n as f64)?,
                 _ => *sum,
             }),
+            State::FloatMoments(moments) => moments.finish(self.kind),
             State::Moments(moments) => moments.finish(self.kind),
             State::NumericMoments(moments) => moments.finish(self.kind)?,
             State::Single(value) => value.clone(),
@@ -348,10 +353,6 @@ impl Accumulator {
             (_, None) => Ok(Datum::Null),
         }
     }
-}
-
-fn overflow() -> Error {
-    Error::new(ErrorKind::NumericValueOutOfRange, "value out of range: overflow")
 }
 
 fn array_of(element: PgType, values: Vec<Datum>) -> Result<Datum> {

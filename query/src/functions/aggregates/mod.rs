@@ -8,6 +8,7 @@ mod statistics;
 mod table;
 
 pub use accumulator::{Accumulator, over_rows};
+pub use statistics::{FloatMoments, float4_sum, float8_sum};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -8,7 +8,98 @@ fn overflow() -> Error {
     Error::new(ErrorKind::NumericValueOutOfRange, "value out of range: overflow")
 }
 
-/// Youngs and Cramer's running sums over one or two float variables, as Postgres's `float8_regr_accum` keeps them.
+/// What finite numbers make is finite.
+fn checked(result: f64, operands: [f64; 2]) -> Result<f64> {
+    if result.is_infinite() && !operands.iter().any(|v| v.is_infinite()) {
+        return Err(overflow());
+    }
+    Ok(result)
+}
+
+/// The sum of two float8.
+///
+/// # Errors
+/// 22003 where there is none for finite numbers.
+pub fn float8_sum(a: f64, b: f64) -> Result<f64> {
+    checked(a + b, [a, b])
+}
+
+/// The sum of two float4.
+///
+/// # Errors
+/// As [`float8_sum`].
+pub fn float4_sum(a: f32, b: f32) -> Result<f32> {
+    Ok(checked(f64::from(a + b), [f64::from(a), f64::from(b)])? as f32)
+}
+
+/// Youngs and Cramer's running sums over one float variable, as Postgres's `float8_accum` keeps them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FloatMoments {
+    /// How many values.
+    pub n: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// Sum of the squares of the differences from the mean.
+    pub squares: f64,
+}
+
+impl FloatMoments {
+    /// # Errors
+    /// 22003 when a sum of finite values is infinite.
+    pub fn add(&mut self, x: f64) -> Result<()> {
+        let (old_n, old_sum) = (self.n, self.sum);
+        self.n += 1.0;
+        self.sum += x;
+        if old_n > 0.0 {
+            let off = x * self.n - self.sum;
+            self.squares += off * off / (self.n * old_n);
+            if self.sum.is_infinite() || self.squares.is_infinite() {
+                checked(f64::INFINITY, [old_sum, x])?;
+                self.squares = f64::NAN;
+            }
+        } else if !x.is_finite() {
+            self.squares = f64::NAN;
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// As [`FloatMoments::add`].
+    pub fn merge(&mut self, other: &FloatMoments) -> Result<()> {
+        if other.n == 0.0 {
+            return Ok(());
+        }
+        if self.n == 0.0 {
+            *self = *other;
+            return Ok(());
+        }
+        let n = self.n + other.n;
+        let off = self.sum / self.n - other.sum / other.n;
+        let squares = self.squares + other.squares + self.n * other.n * off * off / n;
+        self.squares = checked(squares, [self.squares, other.squares])?;
+        self.sum = float8_sum(self.sum, other.sum)?;
+        self.n = n;
+        Ok(())
+    }
+
+    /// The aggregate's value; NULL where it is undefined.
+    pub fn finish(&self, kind: K) -> Datum {
+        let (n, needed) = match kind {
+            K::VarSamp | K::StddevSamp => (self.n - 1.0, 2.0),
+            _ => (self.n, 1.0),
+        };
+        if self.n < needed {
+            return Datum::Null;
+        }
+        Datum::Float8(match kind {
+            K::VarPop | K::VarSamp => self.squares / n,
+            K::StddevPop | K::StddevSamp => (self.squares / n).sqrt(),
+            _ => self.sum / n,
+        })
+    }
+}
+
+/// Youngs and Cramer's running sums over two float variables, as Postgres's `float8_regr_accum` keeps them.
 #[derive(Debug, Clone, Default)]
 pub struct Moments {
     pub n: f64,
@@ -57,31 +148,35 @@ impl Moments {
         Ok(())
     }
 
-    pub fn merge(&mut self, other: &Moments) {
+    /// # Errors
+    /// As [`Moments::add`].
+    pub fn merge(&mut self, other: &Moments) -> Result<()> {
         if other.n == 0.0 {
-            return;
+            return Ok(());
         }
         if self.n == 0.0 {
             *self = other.clone();
-            return;
+            return Ok(());
         }
         let n = self.n + other.n;
         let dx = self.sx / self.n - other.sx / other.n;
         let dy = self.sy / self.n - other.sy / other.n;
-        let weight = self.n * other.n / n;
-        self.sxx += other.sxx + weight * dx * dx;
-        self.syy += other.syy + weight * dy * dy;
-        self.sxy += other.sxy + weight * dx * dy;
-        self.sx += other.sx;
-        self.sy += other.sy;
+        let weight = self.n * other.n;
+        let joined = |a: f64, b: f64, product: f64| checked(a + b + product / n, [a, b]);
+        self.sxx = joined(self.sxx, other.sxx, weight * dx * dx)?;
+        self.syy = joined(self.syy, other.syy, weight * dy * dy)?;
+        self.sxy = joined(self.sxy, other.sxy, weight * dx * dy)?;
+        self.sx = float8_sum(self.sx, other.sx)?;
+        self.sy = float8_sum(self.sy, other.sy)?;
         self.n = n;
+        Ok(())
     }
 
-    /// The aggregate's value; NULL where it is undefined. For one variable, it is `x`.
+    /// The aggregate's value; NULL where it is undefined.
     pub fn finish(&self, kind: K) -> Datum {
         let (n, needed) = match kind {
             K::RegrCount => return Datum::Int8(self.n as i64),
-            K::VarSamp | K::StddevSamp | K::CovarSamp => (self.n - 1.0, 2.0),
+            K::CovarSamp => (self.n - 1.0, 2.0),
             _ => (self.n, 1.0),
         };
         if self.n < needed {
@@ -89,10 +184,8 @@ impl Moments {
         }
         let flat_x = self.sxx == 0.0;
         let value = match kind {
-            K::Avg | K::RegrAvgX => self.sx / n,
+            K::RegrAvgX => self.sx / n,
             K::RegrAvgY => self.sy / n,
-            K::VarPop | K::VarSamp => self.sxx / n,
-            K::StddevPop | K::StddevSamp => (self.sxx / n).sqrt(),
             K::CovarPop | K::CovarSamp => self.sxy / n,
             K::RegrSxx => self.sxx,
             K::RegrSyy => self.syy,
