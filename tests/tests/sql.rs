@@ -156,3 +156,10 @@ fn the_planner_answers_as_postgres() {
     report(&failures(node.server(), "SET stratos.direct_queries = off"));
     assert!(!node.log().contains("panicked"), "{}", node.log());
 }
+
+/// Aggregates that keep their rows are computed in two ways: by hashing, and by sorting once memory is short.
+#[test]
+fn sorted_groups_answer_as_postgres() {
+    let node = Node::start();
+    report(&failures(node.server(), "SET enable_hashagg = off; SET stratos.direct_queries = off"));
+}

@@ -1,5 +1,7 @@
 //! Datums to columns.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -163,20 +165,57 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a value of the column's type, or NULL.
-    ///
     /// # Errors
-    /// Internal, when the value is not of the column's type; 54000 when the column gets too large.
-    pub fn push(&mut self, value: &Datum) -> Result<()> {
+    /// 54000 when no further value can be counted.
+    fn check_room(&self) -> Result<()> {
         let held = match &self.inner {
             Inner::Text(b) => b.values_slice().len(),
             Inner::Binary(b) => b.values_slice().len(),
+            Inner::List { items, .. } => items.len(),
             _ => 0,
         };
         if held > COLUMN_BYTES_MAX {
             let message = format!("the values of {} rows exceed {} MB", self.len(), COLUMN_BYTES_MAX >> 20);
             return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
         }
+        Ok(())
+    }
+
+    /// Appends a further part of a text, of bytes or of an array to a value that [`ColumnBuilder::close`] ends: no other copy of
+    /// the whole value is needed.
+    ///
+    /// # Errors
+    /// As [`ColumnBuilder::push`]'s.
+    pub fn push_part(&mut self, part: &Datum) -> Result<()> {
+        self.check_room()?;
+        let written = match (&mut self.inner, part) {
+            (Inner::List { items, .. }, item) => return items.push(item),
+            (Inner::Text(b), Datum::Text(v)) => b.write_str(v).is_ok(),
+            (Inner::Binary(b), Datum::Bytea(v)) => b.write_all(v).is_ok(),
+            _ => false,
+        };
+        if written { Ok(()) } else { Err(Error::internal(format!("{part:?} as a part of a {}", self.ty))) }
+    }
+
+    /// Ends a value of so many parts.
+    pub fn close(&mut self, parts: usize) {
+        match &mut self.inner {
+            Inner::Text(b) => b.append_value(""),
+            Inner::Binary(b) => b.append_value(b""),
+            Inner::List { lengths, nulls, .. } => {
+                lengths.push(parts);
+                nulls.append_non_null();
+            }
+            _ => {}
+        }
+    }
+
+    /// Appends a value of the column's type, or NULL.
+    ///
+    /// # Errors
+    /// Internal, when the value is not of the column's type; 54000 when the column gets too large.
+    pub fn push(&mut self, value: &Datum) -> Result<()> {
+        self.check_room()?;
         match (&mut self.inner, value) {
             (_, Datum::Null) => self.push_null(),
             (Inner::Bool(b), Datum::Bool(v)) => b.append_value(*v),

@@ -14,7 +14,7 @@ use stratos_types::PgType;
 
 pub use build::{ColumnBuilder, array_of, scalar_of};
 pub use read::{ColumnReader, datum_at, datum_of_scalar, rows_of};
-pub(crate) use record::order_key as record_order_key;
+pub(crate) use record::{decode as decode_record, encode as encode_record, order_key as record_order_key};
 
 /// The Arrow type that stands for a Postgres type inside a query.
 pub fn arrow_type(ty: PgType) -> DataType {

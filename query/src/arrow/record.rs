@@ -22,7 +22,7 @@ fn broken() -> Error {
     Error::internal("bytes that are no composite value")
 }
 
-pub(super) fn encode(record: &Arc<RecordDatum>) -> Result<Vec<u8>> {
+pub(crate) fn encode(record: &Arc<RecordDatum>) -> Result<Vec<u8>> {
     let value = Datum::Record(record.clone());
     let mut out = Vec::new();
     key::encode_column(&mut out, PgType::Record, &value, false, false);
@@ -115,7 +115,7 @@ fn take_u16(bytes: &mut &[u8]) -> Result<u16> {
     Ok(u16::from_le_bytes(*head))
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Datum> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Datum> {
     // Grouping may hand back an order key alone, whose forms are lost: it is no value to show.
     let (_, mut rest) = split(bytes).ok_or_else(broken)?;
     let names = read_names(&mut rest, 0)?;

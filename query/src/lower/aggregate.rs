@@ -63,6 +63,9 @@ impl Lowerer<'_> {
         {
             return Ok(plan);
         }
+        if aggregates.iter().any(|(_, call)| gathers(call)) && self.statement.groups_by_sorting() {
+            return self.sorted_groups(input, group_by, grouping_sets, aggregates, groupings);
+        }
         let mut plan = self.rel(input)?;
         if aggregates.iter().any(|(_, call)| shows_order(call)) {
             plan = keep_order(plan);
@@ -300,8 +303,21 @@ impl Lowerer<'_> {
     }
 }
 
+/// Whether an aggregate keeps its rows, or what is different in them, as long as they are grouped by hashing.
+pub(super) fn gathers(call: &AggregateCall) -> bool {
+    use AggregateKind as K;
+    let first = call.args.first().map(|e| e.ty.ty);
+    call.distinct
+        || match (call.aggregate.kind, first) {
+            (K::CountStar | K::Count | K::BoolAnd | K::BoolOr | K::BitAnd | K::BitOr, _) => false,
+            (K::Sum | K::Avg, Some(ty)) => Strategy::fast(ty).is_none(),
+            (K::Min | K::Max, Some(ty)) => !plain_order(ty),
+            _ => true,
+        }
+}
+
 /// Whether the result depends on the order of the input, with no ORDER BY of its own.
-fn shows_order(call: &AggregateCall) -> bool {
+pub(super) fn shows_order(call: &AggregateCall) -> bool {
     use AggregateKind as K;
     call.order_by.is_empty()
         && matches!(call.aggregate.kind, K::StringAgg | K::ArrayAgg | K::JsonAgg | K::JsonObjectAgg)
@@ -312,7 +328,7 @@ const SORT_ROWS_MAX: usize = 1 << 48;
 
 /// Keeps the sorting of a subquery below an aggregate: the optimizer drops sorts that nothing asks for, except limited
 /// ones, but `string_agg(x) FROM (… ORDER BY …)` is how many write their order.
-fn keep_order(plan: LogicalPlan) -> LogicalPlan {
+pub(super) fn keep_order(plan: LogicalPlan) -> LogicalPlan {
     match plan {
         LogicalPlan::Sort(mut sort) => {
             sort.fetch = sort.fetch.or(Some(SORT_ROWS_MAX));

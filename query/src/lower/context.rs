@@ -59,6 +59,12 @@ impl StatementContext {
         }
     }
 
+    /// Whether aggregates that keep their rows are to be computed by sorting, which goes to disk, rather than by hashing, which is
+    /// faster.
+    pub(crate) fn groups_by_sorting(&self) -> bool {
+        self.frugal || self.eval.host.setting("enable_hashagg").is_some_and(|value| value == "off")
+    }
+
     /// Live rows of a table and their bytes, roughly.
     pub(crate) fn statistics(&self, table: &Table) -> PrefixStatistics {
         self.source.statistics(table).unwrap_or_else(|| self.runtime.statistics(table))

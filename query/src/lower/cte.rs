@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -22,12 +21,13 @@ use super::Env;
 use super::context::StatementContext;
 use super::error::error_from;
 use super::expr::{column, column_name};
+use super::materialized::{Materialized, replay};
 use super::rel::{Lowerer, project};
 use super::runtime::{prepare, run_nested};
 use super::walk::Facts;
 use crate::arrow::datum_at;
 use crate::ir::{Cte, OutputColumn, Rel};
-use crate::scan::{BatchSource, SourceTable};
+use crate::scan::{BatchSource, SourceTable, schema_of};
 
 /// What a scan of a CTE reads.
 #[derive(Clone)]
@@ -139,12 +139,12 @@ pub(crate) struct SharedRows {
     cte: Arc<Cte>,
     env: Env,
     /// With the round that they belong to.
-    rows: Mutex<(usize, Arc<OnceCell<Kept>>)>,
+    rows: Mutex<(usize, Arc<OnceCell<Materialized>>)>,
 }
 
 impl SharedRows {
     /// Where the rows are, or will be. Each round of a recursion around has its own.
-    fn cell(&self) -> Arc<OnceCell<Kept>> {
+    fn cell(&self) -> Arc<OnceCell<Materialized>> {
         let round = self.env.round();
         let mut rows = self.rows.lock();
         if rows.0 != round {
@@ -152,12 +152,6 @@ impl SharedRows {
         }
         rows.1.clone()
     }
-}
-
-/// Batches with the memory that is set aside for them.
-struct Kept {
-    batches: Arc<Vec<RecordBatch>>,
-    _memory: MemoryReservation,
 }
 
 impl fmt::Debug for SharedRows {
@@ -181,7 +175,7 @@ impl BatchSource for SharedRows {
                     computed.await.map_err(|_| Error::internal("the computation of a CTE was given up"))?
                 })
                 .await?;
-            Ok::<_, Error>(replay(kept.batches.clone()))
+            Ok::<_, Error>(kept.read())
         })
         .try_flatten()
         .boxed()
@@ -189,15 +183,10 @@ impl BatchSource for SharedRows {
 }
 
 /// Computes a CTE.
-async fn keep(cte: Arc<Cte>, env: Env, statement: Arc<StatementContext>) -> Result<Kept> {
-    let memory = MemoryConsumer::new(format!("CTE {}", cte.name)).register(statement.runtime.memory_pool());
-    let mut out = Vec::new();
-    let mut batches = compute(cte, env, statement);
-    while let Some(batch) = batches.try_next().await? {
-        memory.try_grow(batch.get_array_memory_size()).map_err(error_from)?;
-        out.push(batch);
-    }
-    Ok(Kept { batches: Arc::new(out), _memory: memory })
+async fn keep(cte: Arc<Cte>, env: Env, statement: Arc<StatementContext>) -> Result<Materialized> {
+    let schema = schema_of(&cte.columns);
+    let rows = compute(cte, env, statement.clone());
+    Materialized::of(rows, schema, &statement).await
 }
 
 /// A recursive CTE that is read once.
@@ -267,11 +256,6 @@ impl BatchSource for Working {
     fn rows(&self) -> Option<usize> {
         Some(self.0.rows())
     }
-}
-
-fn replay(batches: Arc<Vec<RecordBatch>>) -> BoxStream<'static, Result<RecordBatch>> {
-    let count = batches.len();
-    stream::iter((0..count).map(move |i| Ok(batches[i].clone()))).boxed()
 }
 
 /// How often each CTE is read by those behind it and by the query.

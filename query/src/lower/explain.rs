@@ -17,6 +17,7 @@ use super::context::StatementContext;
 use super::explain_text::Names;
 use super::lookup_join::LookupJoinExec;
 use super::runtime::prepare_top;
+use super::sorted_groups::SortedGroupsExec;
 use super::stream::RowStream;
 use crate::ir::Rel;
 use crate::scan::ScanExec;
@@ -219,6 +220,14 @@ fn title(plan: &Arc<dyn ExecutionPlan>, names: &Names, details: &mut Vec<String>
         }
         details.push(format!("Group Key: {}", keys.join(", ")));
         return format!("{mode}HashAggregate");
+    }
+    if let Some(groups) = any.downcast_ref::<SortedGroupsExec>() {
+        let sets = groups.keys().unwrap_or_default();
+        for keys in sets.iter().filter(|keys| !keys.is_empty()) {
+            let keys: Vec<String> = keys.iter().map(|key| names.key(key, groups.input())).collect();
+            details.push(format!("Group Key: {}", keys.join(", ")));
+        }
+        return if details.is_empty() { "Aggregate" } else { "GroupAggregate" }.to_owned();
     }
     if let Some(sort) = any.downcast_ref::<SortExec>() {
         details.push(format!("Sort Key: {}", names.ordering(sort.expr(), sort.input())));

@@ -10,6 +10,7 @@
 //! - [`PlanTemplate`]: plans that are kept for the next execution
 //! - `deep`: expressions that are kept from DataFusion · `quantified`, `tuples`: `= ANY` of an array, and pairs, as a list · `conclusions`: what it must not conclude · `interrupt`: planning on threads of its own
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once, `by_key` none, their results in a `memo` · `unnest`, `decorrelate`: what does not after all
+//! - `sorted_groups`: aggregates over sorted rows, `fold` one of them, `sorter` and `records` how rows get there · `materialized`: rows that are read several times
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
 //! - `operators`: what our operators of physical plans have in common
 //! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first · `unclaimed`: what rows are not ordered by
@@ -31,6 +32,7 @@ mod explain;
 mod explain_text;
 mod expr;
 mod floats;
+mod fold;
 mod frugal;
 mod guard;
 mod interrupt;
@@ -39,6 +41,7 @@ mod kernel;
 mod lateral;
 mod lookup_join;
 mod lookup_rule;
+mod materialized;
 mod memo;
 mod narrow;
 mod null_safe;
@@ -49,9 +52,12 @@ mod ordered;
 mod pool;
 mod quantified;
 mod ranges;
+mod records;
 mod rel;
 mod repeated;
 mod runtime;
+mod sorted_groups;
+mod sorter;
 mod stream;
 mod subquery;
 mod template;

@@ -3,20 +3,22 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SpillFile};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::SpillMetrics;
+use datafusion::physical_plan::{ExecutionPlan, SpillManager};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use stratos_replication::PrefixStatistics;
@@ -39,6 +41,7 @@ use super::offsets::ORDERED_OFFSETS;
 use super::one_writer::ONE_WRITER;
 use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
+use super::sorted_groups::{SortedGroupsPlanner, has_gathering};
 use super::stream::RowStream;
 use super::unclaimed::UNCLAIM;
 use super::{Env, Lowerer, PlanTemplate};
@@ -181,6 +184,19 @@ impl QueryRuntime {
         &self.0.env.memory_pool
     }
 
+    /// A file for what a query has no memory for; it goes with what is given here.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn spill_file(&self, purpose: &str) -> Result<Arc<dyn SpillFile>> {
+        self.0.env.disk_manager.create_tmp_file(purpose).map_err(error_from)
+    }
+
+    /// What writes batches with these columns to such files, and reads them.
+    pub(super) fn spills(&self, metrics: SpillMetrics, schema: SchemaRef) -> SpillManager {
+        SpillManager::new(self.0.env.clone(), metrics, schema)
+    }
+
     pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
         let (partitions, batch_rows) =
             if statement.frugal { (FRUGAL_PARTITIONS, self.0.frugal_batch_rows) } else { (partitions, BATCH_ROWS) };
@@ -289,7 +305,7 @@ impl QueryPlanner for Planner {
         let keyed = null_safe_keys(plan)?;
         let plan = keyed.as_ref().unwrap_or(plan);
         let separate = without_equal_expressions(plan)?;
-        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LateralPlanner)])
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LateralPlanner), Arc::new(SortedGroupsPlanner)])
             .create_physical_plan(separate.as_ref().unwrap_or(plan), session)
             .await
     }
@@ -345,7 +361,10 @@ pub(crate) async fn prepare(
         true => statement.runtime.session_of_batches(statement, 1, 1),
         false => statement.runtime.session(statement, partitions),
     };
+    let sorts = || has_gathering(rel) && statement.groups_by_sorting();
     let kept = match template {
+        // Kept plans group by hashing.
+        Some(_) if sorts() => None,
         Some(template) => template.plan(statement, rel, &session)?,
         None => None,
     };

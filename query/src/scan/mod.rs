@@ -16,7 +16,7 @@ mod spans;
 mod stored;
 mod system;
 
-pub(crate) use batches::{BatchSource, SourceTable, schema_of};
+pub(crate) use batches::{BatchSource, SourceTable, rename, schema_of};
 pub use exec::ScanExec;
 pub(crate) use functions::{FunctionRows, function_table};
 pub(crate) use keyed::{KeyPath, ROWS_PER_KEY};

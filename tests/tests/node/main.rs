@@ -11,6 +11,7 @@ mod metrics;
 mod pgbench;
 mod schema;
 mod sequences;
+mod spilled;
 mod splits;
 mod start;
 mod stop;

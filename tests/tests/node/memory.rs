@@ -12,7 +12,7 @@ const SETTINGS: &str = "query_memory_mb = 16";
 const ROWS: u32 = 200_000;
 
 /// Files of queries that went to disk.
-fn spilled(data: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn spilled(data: &Path) -> Vec<std::path::PathBuf> {
     fn walk(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() { walk(&entry, found) } else { found.push(entry) }

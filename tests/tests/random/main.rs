@@ -363,6 +363,10 @@ fn random_statements() {
             break;
         }
         let mut pair = Pair { ours: Peer::connect(node.server()), theirs: Peer::connect(postgres.server()) };
+        if seed % 2 == 0 {
+            // Aggregates that keep their rows have a second way.
+            pair.ours.simple("set enable_hashagg = off");
+        }
         run(&mut pair, seed, rest.min(STATEMENTS_PER_SEED), &mut tally);
     }
     let failed: usize = tally.failed.values().sum();

@@ -460,37 +460,68 @@ fn most_frequent(ctx: &EvalContext, values: &[Datum]) -> Result<Datum> {
 }
 
 fn percentile(kind: K, fraction: &Datum, values: &[Datum]) -> Result<Datum> {
-    if fraction.is_null() {
-        return Ok(Datum::Null);
+    match Rank::of(kind, fraction, values.len())? {
+        Some(rank) => rank.between(&values[rank.low], &values[rank.high]),
+        None => Ok(Datum::Null),
     }
-    let p = match fraction {
-        Datum::Numeric(_) => numeric(fraction)?.to_f64()?,
-        other => float(other)?,
-    };
-    if !(0.0..=1.0).contains(&p) {
-        return Err(Error::new(
-            ErrorKind::NumericValueOutOfRange,
-            format!("percentile value {} is not between 0 and 1", stratos_types::float8_text(p, 0)),
-        ));
-    }
-    let n = values.len() as f64;
-    if kind == K::PercentileDisc {
-        let row = (p * n).ceil().max(1.0) as usize - 1;
-        return Ok(values[row.min(values.len() - 1)].clone());
-    }
-    let position = p * (n - 1.0);
-    let (low, high) = (position.floor() as usize, position.ceil() as usize);
-    if low == high {
-        return Ok(values[low].clone());
-    }
-    let part = position - low as f64;
-    match (&values[low], &values[high]) {
-        (Datum::Float8(a), Datum::Float8(b)) => Ok(Datum::Float8(a + (b - a) * part)),
-        (Datum::Interval(a), Datum::Interval(b)) => {
-            use stratos_types::datetime::interval::{interval_mul, interval_sub};
-            let step = interval_mul(interval_sub(*b, *a)?, part)?;
-            Ok(Datum::Interval(interval_add(*a, step)?))
+}
+
+/// Which of the values in order a percentile is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rank {
+    /// The position of the one before it, or its own.
+    pub low: usize,
+    /// The position of the one behind it.
+    pub high: usize,
+    /// How far it is from the one to the other.
+    part: f64,
+}
+
+impl Rank {
+    /// For `rows` values, at least one; none for the fraction NULL.
+    ///
+    /// # Errors
+    /// 22003 for a fraction that is none.
+    pub fn of(kind: K, fraction: &Datum, rows: usize) -> Result<Option<Rank>> {
+        if fraction.is_null() {
+            return Ok(None);
         }
-        _ => Err(Error::internal("percentile_cont over another type")),
+        let p = match fraction {
+            Datum::Numeric(_) => numeric(fraction)?.to_f64()?,
+            other => float(other)?,
+        };
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::new(
+                ErrorKind::NumericValueOutOfRange,
+                format!("percentile value {} is not between 0 and 1", stratos_types::float8_text(p, 0)),
+            ));
+        }
+        let n = rows as f64;
+        if kind == K::PercentileDisc {
+            let at = ((p * n).ceil().max(1.0) as usize - 1).min(rows.saturating_sub(1));
+            return Ok(Some(Rank { low: at, high: at, part: 0.0 }));
+        }
+        let position = p * (n - 1.0);
+        let (low, high) = (position.floor() as usize, position.ceil() as usize);
+        Ok(Some(Rank { low, high, part: position - low as f64 }))
+    }
+
+    /// The percentile, of the values at its positions.
+    ///
+    /// # Errors
+    /// 22003 where intervals overflow; internal for types without a way from one to the other.
+    pub fn between(self, low: &Datum, high: &Datum) -> Result<Datum> {
+        if self.low == self.high {
+            return Ok(low.clone());
+        }
+        match (low, high) {
+            (Datum::Float8(a), Datum::Float8(b)) => Ok(Datum::Float8(a + (b - a) * self.part)),
+            (Datum::Interval(a), Datum::Interval(b)) => {
+                use stratos_types::datetime::interval::{interval_mul, interval_sub};
+                let step = interval_mul(interval_sub(*b, *a)?, self.part)?;
+                Ok(Datum::Interval(interval_add(*a, step)?))
+            }
+            _ => Err(Error::internal("percentile_cont over another type")),
+        }
     }
 }

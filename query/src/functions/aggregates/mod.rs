@@ -7,7 +7,7 @@ mod accumulator;
 mod statistics;
 mod table;
 
-pub use accumulator::{Accumulator, over_rows};
+pub use accumulator::{Accumulator, Rank, over_rows};
 pub use statistics::{FloatMoments, float4_sum, float8_sum};
 
 use std::collections::HashMap;
