@@ -158,6 +158,17 @@ fn plans_are_shown_in_the_statements_words() {
     let shown = server.sql("EXPLAIN ANALYZE SELECT * FROM note WHERE id = 1");
     let first = shown.lines().next().unwrap_or_default();
     assert!(first.contains("(actual time=") && first.ends_with(" rows=1)"), "{shown}");
+    // Of statements that carry a query it is the query, and nothing of it runs.
+    let plan = server.sql("EXPLAIN SELECT * FROM note n, other o WHERE n.n < o.id");
+    for carrier in ["DECLARE c CURSOR FOR", "CREATE TABLE made AS", "CREATE TABLE IF NOT EXISTS made AS"] {
+        let shown = server.sql(&format!("EXPLAIN {carrier} SELECT * FROM note n, other o WHERE n.n < o.id"));
+        assert_eq!(shown, plan, "{carrier}");
+    }
+    assert_eq!(
+        server.sql("SELECT to_regclass('made') IS NULL, (SELECT count(*) FROM pg_cursors WHERE name = 'c')"),
+        "t|0"
+    );
+    assert_eq!(server.sql("EXPLAIN CREATE TABLE IF NOT EXISTS note AS SELECT 1"), "");
     // Nothing of how plans are made inside, whatever the statement.
     for statement in [
         "SELECT * FROM note n, other o WHERE n.n < o.id",

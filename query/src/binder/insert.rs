@@ -11,7 +11,7 @@ use stratos_types::{Error, ErrorKind, Result};
 use super::elements::Target;
 use super::parse::{parse_expr, parse_expr_at};
 use super::query::is_default;
-use super::rewrite::{OVERRIDING_MARKER, PREDICATE_MARKER};
+use super::rewrite::{INDEXED_MARKER, OVERRIDING_MARKER, PREDICATE_MARKER};
 use super::scope::{Place, Scope, ScopeTable, fold_ident, name_parts, name_span};
 use super::setop::column_span;
 use super::{Binder, Clause, Level};
@@ -427,12 +427,23 @@ impl Binder<'_> {
             }
             Some(ConflictTarget::Columns(columns)) => {
                 let mut wanted: Vec<i16> = Vec::with_capacity(columns.len());
+                // No index is on an expression.
+                let mut of_expression = false;
                 for ident in columns {
                     if let Some(predicate) = ident.value.strip_prefix(PREDICATE_MARKER) {
                         self.conflict_predicate(predicate, ident.span, target)?;
                         continue;
                     }
-                    let name = fold_ident(ident);
+                    let name = match ident.value.strip_prefix(INDEXED_MARKER) {
+                        None => fold_ident(ident),
+                        Some(expression) => match self.conflict_expression(expression, ident.span, target)? {
+                            Some(column) => column,
+                            None => {
+                                of_expression = true;
+                                continue;
+                            }
+                        },
+                    };
                     let i = table.column_named(&name).ok_or_else(|| {
                         let error = Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"));
                         // Postgres points to the beginning of the list.
@@ -455,9 +466,9 @@ impl Binder<'_> {
                         index.is_key() && index.oid != 0 && index.state == IndexState::Public && own == wanted
                     })
                     .collect();
-                if let Some(index) = found.iter().find(|index| index.deferrable.is_some()) {
+                if let Some(index) = found.iter().find(|index| index.deferrable.is_some() && !of_expression) {
                     Err(no_arbiter(table, index))
-                } else if found.is_empty() {
+                } else if found.is_empty() || of_expression {
                     Err(Error::new(
                         ErrorKind::InvalidColumnReference,
                         "there is no unique or exclusion constraint matching the ON CONFLICT specification",
@@ -494,9 +505,27 @@ impl Binder<'_> {
     /// whatever it says; but it must mean something.
     fn conflict_predicate(&mut self, text: &str, place: Span, target: &ScopeTable) -> Result<()> {
         let (predicate, _) = parse_expr_at(text, place)?;
+        self.conflict_operand(&predicate, target)
+    }
+
+    /// The column that an expression in ON CONFLICT's target is; none where it is something else that means something.
+    fn conflict_expression(&mut self, text: &str, place: Span, target: &ScopeTable) -> Result<Option<String>> {
+        let (expression, _) = parse_expr_at(text, place)?;
+        let mut inner = &expression;
+        while let ast::Expr::Nested(next) = inner {
+            inner = next;
+        }
+        self.conflict_operand(inner, target)?;
+        Ok(match inner {
+            ast::Expr::Identifier(ident) => Some(fold_ident(ident)),
+            _ => None,
+        })
+    }
+
+    fn conflict_operand(&mut self, expression: &ast::Expr, target: &ScopeTable) -> Result<()> {
         let level = Level { scope: Scope::of(target.clone()), clause: Some(Clause::Where), ..Level::default() };
         self.levels.push(level);
-        let bound = self.expr(&predicate);
+        let bound = self.expr(expression);
         self.levels.pop();
         bound.map(|_| ())
     }

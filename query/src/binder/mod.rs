@@ -53,6 +53,7 @@ mod table_function;
 mod tablespace;
 mod targets;
 mod ties;
+mod type_forms;
 mod types;
 mod unicode;
 mod window;
@@ -82,7 +83,7 @@ pub use source::SourceText;
 pub(crate) use stored::string_of;
 pub use stored::{ScalarBinder, eval_constant, eval_parameter};
 pub use types::column_type;
-pub(crate) use types::missing as missing_type;
+pub(crate) use types::{is_nchar, missing as missing_type};
 
 use crate::catalog::Table;
 use crate::ir::{AggregateCall, BoundStatement, ColumnId, Expr, OutputColumn, Query, StatementKind, WindowCall};

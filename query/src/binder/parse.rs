@@ -88,6 +88,7 @@ impl ParsedStatement {
 fn tokens_of(source: &SourceText) -> Result<(Vec<TokenWithSpan>, bool)> {
     let tokens = super::escapes::tokens(source)?;
     check_numbers(&tokens, source)?;
+    source.note_long_names(&tokens);
     let empty = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(w) if w.quote_style == Some('"') && w.value.is_empty());
     if let Some(name) = tokens.iter().find(empty) {
         let error = syntax("zero-length delimited identifier at or near \"\"\"\"".into());

@@ -152,7 +152,7 @@ fn groups(out: &[TokenWithSpan]) -> bool {
 }
 
 /// Where the parenthesis was opened that was closed last.
-fn opening(out: &[TokenWithSpan]) -> Option<usize> {
+pub(super) fn opening(out: &[TokenWithSpan]) -> Option<usize> {
     let mut depth = 0usize;
     for (at, token) in out.iter().enumerate().rev() {
         match token.token {

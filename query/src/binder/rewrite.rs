@@ -16,6 +16,7 @@ use super::source::SourceText;
 use super::spaces::without_space;
 use super::statement_forms::statement_form;
 use super::tablespace::settle_tablespaces;
+use super::type_forms::type_form;
 use super::words::settle_words;
 
 /// Text of the synthetic hint comment that carries `OVERRIDING … VALUE`.
@@ -24,6 +25,8 @@ pub(crate) const OVERRIDING_MARKER: &str = "\u{1}overriding ";
 pub(crate) const STAR_MARKER: &str = "\u{1}star";
 /// Beginning of the synthetic column name that carries the predicate of `ON CONFLICT (…) WHERE`.
 pub(crate) const PREDICATE_MARKER: &str = "\u{1}where ";
+/// Beginning of the synthetic column name that carries an expression in the list of ON CONFLICT.
+pub(crate) const INDEXED_MARKER: &str = "\u{1}indexed ";
 /// Beginning of the synthetic name in a USING list that carries the list's alias.
 pub(crate) const JOIN_ALIAS_MARKER: &str = "\u{1}as ";
 /// Synthetic first item of GROUP BY that stands for DISTINCT.
@@ -249,6 +252,9 @@ impl<'s> Rewriting<'s> {
         if used.is_none() {
             self.no_call(ahead)?;
             used = statement_form(self, ahead)?;
+        }
+        if used.is_none() {
+            used = type_form(self, ahead);
         }
         if used.is_none() {
             used = query_form(self, ahead)?;

@@ -13,19 +13,23 @@ use crate::catalog::Table;
 use crate::ir::{ColumnId, Expr, ExprKind};
 
 /// Longest identifier, bytes; longer ones are cut, as Postgres does.
-const MAX_IDENT_BYTES: usize = 63;
+pub(super) const MAX_IDENT_BYTES: usize = 63;
 
 /// An identifier as it counts: folded to lower case unless quoted, cut to 63 bytes.
 pub fn fold_ident(ident: &Ident) -> String {
-    let mut name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
-    if name.len() > MAX_IDENT_BYTES {
-        let mut end = MAX_IDENT_BYTES;
-        while !name.is_char_boundary(end) {
-            end -= 1;
-        }
-        name.truncate(end);
-    }
+    let mut name = folded(&ident.value, ident.quote_style);
+    name.truncate(cut(&name).len());
     name
+}
+
+/// An identifier in lower case, unless it is quoted.
+pub(super) fn folded(name: &str, quote: Option<char>) -> String {
+    if quote.is_some() { name.to_owned() } else { name.to_ascii_lowercase() }
+}
+
+/// As much of a name as counts.
+pub(super) fn cut(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_IDENT_BYTES)]
 }
 
 /// The identifiers of a dotted name, folded.

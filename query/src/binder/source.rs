@@ -1,6 +1,10 @@
 //! The text of a statement and places in it: errors carry positions in characters, the parser speaks in lines and columns.
 
-use sqlparser::tokenizer::{Location, Span};
+use std::sync::OnceLock;
+
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
+
+use super::scope::{MAX_IDENT_BYTES, cut, folded};
 
 /// Characters between two places whose byte offset is kept.
 const STRIDE_CHARS: usize = 64;
@@ -14,6 +18,8 @@ pub struct SourceText {
     lines: Vec<usize>,
     /// Byte offset of every [`STRIDE_CHARS`]th character; empty where every character is one byte.
     marks: Vec<usize>,
+    /// See [`SourceText::long_names`].
+    long_names: OnceLock<Vec<String>>,
 }
 
 impl SourceText {
@@ -26,7 +32,25 @@ impl SourceText {
         } else {
             text.char_indices().map(|(byte, _)| byte).step_by(STRIDE_CHARS).collect()
         };
-        SourceText { text: text.to_owned(), lines, marks }
+        SourceText { text: text.to_owned(), lines, marks, long_names: OnceLock::new() }
+    }
+
+    /// The identifiers in it that are cut, once it was parsed: as they fold, and what is left of them.
+    pub fn long_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.long_names.get().into_iter().flatten().map(|name| (name.as_str(), cut(name)))
+    }
+
+    /// What the tokens say of [`SourceText::long_names`].
+    pub(super) fn note_long_names(&self, tokens: &[TokenWithSpan]) {
+        let long = |token: &TokenWithSpan| match &token.token {
+            Token::Word(word) if word.value.len() > MAX_IDENT_BYTES => Some(folded(&word.value, word.quote_style)),
+            _ => None,
+        };
+        let names: Vec<String> = tokens.iter().filter_map(long).collect();
+        if !names.is_empty() {
+            // A text has the same names whenever it is read.
+            self.long_names.get_or_init(|| names);
+        }
     }
 
     /// The text.

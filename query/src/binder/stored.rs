@@ -119,6 +119,8 @@ impl ScalarBinder {
         let mut constants = Vec::new();
         for (span, text, ty) in binder.strings.take().unwrap_or_default().0 {
             let Some(ty) = ty.filter(|ty| is_time(ty.ty)) else { continue };
+            // The precision is a cast of its own, behind the constant; only that of an interval is the constant's.
+            let ty = if ty.ty == PgType::Interval { ty } else { ty.ty.into() };
             let read = binder.cast(Expr::literal(Datum::text(text.as_str()), PgType::Unknown), ty, span)?;
             let value = Program::compile(&read, &Layout::default())?.run(&[], &[], &self.eval)?;
             constants.push(Constant { span, text, ty, value: value.to_text(ty.ty, &FormatOptions::default()) });

@@ -22,6 +22,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, ColumnType)], key: bool) -> Tab
             attnum: i16::try_from(i + 1).unwrap(),
             name: (*name).to_owned(),
             ty: *ty,
+            collation: None,
             not_null: false,
             default: None,
             identity: None,

@@ -209,6 +209,14 @@ fn interval(fields: Option<&IntervalFields>, precision: Option<u64>) -> Result<C
     Ok(ColumnType { ty: PgType::Interval, typmod: (range << 16) | precision })
 }
 
+/// Whether it is the grammar's other word for `character`.
+pub(crate) fn is_nchar(name: &ObjectName) -> bool {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(word)] => word.quote_style.is_none() && word.value.eq_ignore_ascii_case("nchar"),
+        _ => false,
+    }
+}
+
 fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
     let mut parts = Vec::new();
     for part in &name.0 {
@@ -233,6 +241,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
     }
     let ty = if last.quote_style.is_some() && own == "char" {
         PgType::Char
+    } else if is_nchar(name) {
+        PgType::Bpchar
     } else {
         PgType::from_name(&own).ok_or_else(|| missing(&own))?
     };
@@ -241,7 +251,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
         .map(|m| m.parse().map_err(|_| invalid(format!("invalid type modifier: {m}"))))
         .collect::<Result<_>>()?;
     match (ty, numbers.as_slice()) {
-        (PgType::Bpchar, []) if schema.is_none() && own == "char" => character(PgType::Bpchar, None, Some(1)),
+        (PgType::Bpchar, []) if schema.is_none() && matches!(own.as_str(), "char" | "nchar") => {
+            character(PgType::Bpchar, None, Some(1))
+        }
         (ty, []) => Ok(ty.into()),
         (PgType::Varchar | PgType::Bpchar, [n]) => {
             character(ty, Some(CharacterLength::IntegerLength { length: *n, unit: None }), None)

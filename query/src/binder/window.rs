@@ -5,6 +5,7 @@ use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
 use super::aggregate::{CallShape, only_where};
 use super::call::window_name;
+use super::hypothetical::is_hypothetical;
 use super::resolve::{Choice, choose};
 use super::scope::Place;
 use super::{Binder, Clause};
@@ -76,12 +77,12 @@ impl Binder<'_> {
                 span,
             ));
         }
-        if level.in_window {
-            return windowing(self, "window function calls cannot be nested".into());
-        }
         if !clause.is_some_and(Clause::allows_windows) {
             let place = clause.map_or("this clause", Clause::place);
             return windowing(self, format!("window functions are not allowed in {place}"));
+        }
+        if level.in_window {
+            return windowing(self, "window function calls cannot be nested".into());
         }
         if shape.distinct {
             return Err(self.at(
@@ -226,7 +227,10 @@ impl Binder<'_> {
             SIGNATURES.iter().filter(|s| s.name == shape.name && s.args.len() == args.len()).collect();
         let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|s| s.args.to_vec()).collect();
         let Choice::One(chosen) = choose(&actual, &candidates) else {
-            return Err(self.undefined_function(shape.name, &actual, shape.span));
+            return Err(match is_hypothetical(shape.name) && !args.is_empty() {
+                true => self.without_group(shape),
+                false => self.undefined_function(shape.name, &actual, shape.span),
+            });
         };
         let signature = fitting[chosen];
         let places: Vec<Span> = shape.args.iter().map(Spanned::span).collect();

@@ -102,6 +102,9 @@ pub struct Column {
     /// Type.
     #[serde(with = "column_type")]
     pub ty: ColumnType,
+    /// `COLLATE`: `pg_collation.oid`, none for the type's own. All order by bytes; the name is what is kept.
+    #[serde(default)]
+    pub collation: Option<u32>,
     /// `NOT NULL`.
     pub not_null: bool,
     /// `DEFAULT`.
@@ -113,6 +116,11 @@ pub struct Column {
     /// `COMMENT ON`.
     pub comment: Option<String>,
 }
+
+/// The collations by name and `pg_collation.oid`: text is always ordered by bytes, which is what these three are called.
+pub const COLLATIONS: [(&str, u32); 3] = [("default", DEFAULT_COLLATION), ("C", 950), ("POSIX", 951)];
+/// The collation that types have of themselves.
+pub const DEFAULT_COLLATION: u32 = 100;
 
 /// A column's default: its text, as `pg_get_expr` prints it, bound anew at use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

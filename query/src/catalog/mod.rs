@@ -20,8 +20,9 @@ pub use bootstrap::{
     bootstrap_writes, is_database, is_database_oid, is_template, maintenance_writes, role_name, schema_owner,
 };
 pub use descriptor::{
-    CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, Database, ForeignKey, Identity, Index,
-    IndexColumn, IndexState, OnCommit, ReferentialAction, Role, Schema, Sequence, Table, deferral_clause,
+    COLLATIONS, CheckConstraint, Column, ColumnDefault, Constraint, ConstraintKind, DEFAULT_COLLATION, Database,
+    ForeignKey, Identity, Index, IndexColumn, IndexState, OnCommit, ReferentialAction, Role, Schema, Sequence, Table,
+    deferral_clause,
 };
 pub use editor::{Change, SnapshotEditor};
 pub use loader::{CatalogReader, OidPool, SnapshotCache, Visit, load_snapshot, read_version};

@@ -142,6 +142,7 @@ impl Ddl<'_, '_> {
         }
         let in_place = using.is_none() && widens(old.ty, new_type);
         altering.table.columns[position].ty = new_type;
+        altering.table.columns[position].collation = None;
         if !in_place {
             self.check_keys_again(&altering.table, old.attnum)?;
         }

@@ -12,7 +12,9 @@ use super::constraints::{
 use super::like::like_clause;
 use super::{Ddl, Job, column_type, fold};
 use crate::binder::{NAME_ONLY, data_wanted};
-use crate::catalog::{Column, ColumnDefault, Identity, OnCommit, Table, choose_relation_name};
+use crate::catalog::{
+    COLLATIONS, Column, ColumnDefault, DEFAULT_COLLATION, Identity, OnCommit, Table, choose_relation_name,
+};
 
 /// Most columns of a table, as in Postgres (MaxHeapAttributeNumber).
 pub(crate) const COLUMNS_MAX: usize = 1600;
@@ -40,6 +42,8 @@ pub(crate) struct ColumnWishes<'a> {
     pub default: Option<&'a Expr>,
     pub serial: bool,
     pub identity: Option<(bool, &'a [SequenceOptions])>,
+    /// Of `pg_collation`.
+    pub collation: Option<u32>,
     pub constraints: Vec<(Option<&'a Ident>, Wanted<'a>)>,
 }
 
@@ -116,15 +120,12 @@ pub(super) fn column_wishes<'a>(ddl: &Ddl<'_, '_>, definition: &'a ColumnDef, ta
             ColumnOption::Generated { .. } => return Err(Error::unsupported("generated column")),
             ColumnOption::Collation(name) => {
                 let collation = super::display_name(name);
-                // Text is always ordered by bytes, which is what these three are called.
-                if !matches!(collation.to_lowercase().trim_start_matches("pg_catalog."), "c" | "posix" | "default") {
-                    return Err(ddl.at_clause(
-                        crate::binder::undefined_collation(&collation),
-                        &definition.name,
-                        &["collate"],
-                        0,
-                    ));
-                }
+                let wanted = collation.to_lowercase();
+                let wanted = wanted.trim_start_matches("pg_catalog.");
+                let known = COLLATIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, oid)| *oid);
+                wishes.collation = Some(known.ok_or_else(|| {
+                    ddl.at_clause(crate::binder::undefined_collation(&collation), &definition.name, &["collate"], 0)
+                })?);
             }
             other => return Err(Error::unsupported(format!("column option {other}"))),
         }
@@ -306,8 +307,7 @@ impl Ddl<'_, '_> {
             None => column_type(&definition.data_type).map_err(|error| self.type_error(error, definition))?,
         };
         must_be_storable(&name, ty.ty)?;
-        let collated = definition.options.iter().any(|option| matches!(option.option, ColumnOption::Collation(_)));
-        if collated && !ty.ty.is_string() && !ty.ty.element().is_some_and(PgType::is_string) {
+        if wishes.collation.is_some() && !ty.ty.is_string() && !ty.ty.element().is_some_and(PgType::is_string) {
             let message = format!("collations are not supported by type {}", ty.ty);
             let error = Error::new(ErrorKind::DatatypeMismatch, message);
             return Err(self.at_clause(error, &definition.name, &["collate"], 0));
@@ -315,6 +315,7 @@ impl Ddl<'_, '_> {
         let position = push_column(table, name.clone(), ty)?;
         let attnum = table.columns[position].attnum;
         table.columns[position].not_null = wishes.not_null == Some(true);
+        table.columns[position].collation = wishes.collation.filter(|collation| *collation != DEFAULT_COLLATION);
         if let Some(expression) = wishes.default
             && let Some(sql) = self.default_text(&name, ty, expression)?
         {
@@ -420,23 +421,7 @@ impl Ddl<'_, '_> {
                     },
                     other => other.to_string(),
                 };
-                match written.parse::<i64>().ok() {
-                    Some(10..=100) => {}
-                    Some(other) => {
-                        return Err(Error::new(
-                            ErrorKind::InvalidParameterValue,
-                            format!("value {other} out of bounds for option \"fillfactor\""),
-                        )
-                        .with_detail("Valid values are between \"10\" and \"100\"."));
-                    }
-                    None => {
-                        return Err(Error::new(
-                            ErrorKind::InvalidParameterValue,
-                            format!("invalid value for integer option \"fillfactor\": {written}"),
-                        ));
-                    }
-                }
-                Ok(())
+                check_fill_factor(&written)
             }
             "oids" if value.to_string().eq_ignore_ascii_case("false") => Ok(()),
             name if POSTGRES_PARAMETERS.iter().any(|known| name.strip_prefix(known).is_some()) => {
@@ -444,6 +429,17 @@ impl Ddl<'_, '_> {
             }
             name => Err(Error::new(ErrorKind::InvalidParameterValue, format!("unrecognized parameter \"{name}\""))),
         }
+    }
+}
+
+/// 22023 unless it is a fill factor.
+pub(crate) fn check_fill_factor(written: &str) -> Result<()> {
+    let wrong = |message: String| Error::new(ErrorKind::InvalidParameterValue, message);
+    match written.parse::<i64>().ok() {
+        Some(10..=100) => Ok(()),
+        Some(other) => Err(wrong(format!("value {other} out of bounds for option \"fillfactor\""))
+            .with_detail("Valid values are between \"10\" and \"100\".")),
+        None => Err(wrong(format!("invalid value for integer option \"fillfactor\": {written}"))),
     }
 }
 
@@ -489,6 +485,7 @@ pub(crate) fn push_column(table: &mut Table, name: String, ty: ColumnType) -> Re
         attnum,
         name,
         ty,
+        collation: None,
         not_null: false,
         default: None,
         identity: None,

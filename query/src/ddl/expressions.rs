@@ -258,7 +258,13 @@ pub(super) fn freeze(expression: &mut Expr, constants: &[Constant]) {
     let _: ControlFlow<()> = visit_expressions_mut(expression, |e| {
         let frozen = match e {
             Expr::Value(value) => find(value).map(typed),
-            Expr::TypedString(ast::TypedString { value, .. }) => find(value).map(typed),
+            Expr::TypedString(ast::TypedString { value, data_type, .. }) => find(value).map(|constant| {
+                let (value, ty) = typed(constant);
+                match column_type(data_type) {
+                    Ok(written) if written != ty && ty.ty != PgType::Interval => (cast_to(value, data_type), written),
+                    _ => (value, ty),
+                }
+            }),
             // The type that was written around the constant is the value's own.
             Expr::Cast { expr, data_type, .. } => put
                 .iter()
@@ -341,10 +347,14 @@ fn string_literal(text: &str) -> Expr {
 
 /// `'text'::data_type`
 fn typed_literal(text: &str, data_type: DataType) -> Expr {
+    cast_to(string_literal(text), &data_type)
+}
+
+fn cast_to(expr: Expr, data_type: &DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::DoubleColon,
-        expr: Box::new(string_literal(text)),
-        data_type,
+        expr: Box::new(expr),
+        data_type: data_type.clone(),
         array: false,
         format: None,
     }

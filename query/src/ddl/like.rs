@@ -91,6 +91,7 @@ impl Ddl<'_, '_> {
         for column in &source.columns {
             let position = push_column(table, column.name.clone(), column.ty)?;
             table.columns[position].not_null = column.not_null;
+            table.columns[position].collation = column.collation;
             if including.defaults
                 && let Some(default) = &column.default
             {

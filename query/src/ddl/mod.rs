@@ -45,6 +45,7 @@ use crate::catalog::{
 
 pub use absent::{AbsentKind, DropAbsent};
 pub(crate) use constraints::must_be_indexable;
+pub(crate) use create_table::check_fill_factor;
 pub use expressions::{
     Constant, DefaultValue, ExpressionBinder, Syntactic, mentioned_columns, parse_expression, rename_columns_in,
 };

@@ -4,7 +4,7 @@ use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInf
 use stratos_types::datetime::interval::interval_fields_typmod;
 use stratos_types::{ColumnType, Error, ErrorKind, PgType, Result};
 
-use crate::binder::missing_type as missing;
+use crate::binder::{is_nchar, missing_type as missing};
 
 /// Longest `varchar(n)` and `char(n)` (Postgres's MaxAttrSize).
 const CHARACTERS_MAX: u64 = 10_485_760;
@@ -182,7 +182,10 @@ fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<Col
     if quoted_char {
         return Ok(PgType::Char.into());
     }
-    let ty = PgType::from_name(&type_name).ok_or_else(|| missing(&type_name))?;
+    let ty = match is_nchar(name) {
+        true => PgType::Bpchar,
+        false => PgType::from_name(&type_name).ok_or_else(|| missing(&type_name))?,
+    };
     if matches!(ty, PgType::Unknown | PgType::Record | PgType::Void) {
         return Err(missing(&type_name));
     }
@@ -192,6 +195,7 @@ fn custom(name: &sqlparser::ast::ObjectName, arguments: &[String]) -> Result<Col
         })?;
     let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
     match (ty, modifiers.as_slice()) {
+        (PgType::Bpchar, []) if is_nchar(name) => characters(ty, None, 5),
         (PgType::Bpchar, []) => Ok(ColumnType { ty, typmod: -1 }),
         (_, []) => Ok(ty.into()),
         (PgType::Varchar | PgType::Bpchar, [n]) => {

@@ -123,6 +123,10 @@ pub fn format_type(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum
         let element = ColumnType { ty: element, typmod };
         return name(format!("{element}[]"));
     }
+    // Where a modifier is asked for and there is none, `character` would be read as one of a length of 1.
+    if ty == PgType::Bpchar && typmod < 0 && !a[1].is_null() {
+        return name("bpchar");
+    }
     name(ColumnType { ty, typmod }.to_string())
 }
 

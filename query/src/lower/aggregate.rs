@@ -37,9 +37,9 @@ fn key_is_no_value(ty: PgType) -> bool {
 }
 
 /// The aggregate that gives a group of equal values the one to show: the first, as in Postgres. Where all look the same
-/// (numerics of one scale), any of them, for which there is a faster one.
+/// (numerics of one scale, characters of one length), any of them, for which there is a faster one.
 pub(super) fn representative(ty: ColumnType) -> Arc<AggregateUDF> {
-    let all_alike = ty.ty == PgType::Bpchar || ty.ty == PgType::Numeric && ty.typmod >= 0;
+    let all_alike = matches!(ty.ty, PgType::Bpchar | PgType::Numeric) && ty.typmod >= 0;
     if !all_alike {
         return first_last::first_value_udaf();
     }

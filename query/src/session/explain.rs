@@ -1,5 +1,6 @@
 //! EXPLAIN: how a statement is carried out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlparser::ast::{AnalyzeFormatKind, Expr as AstExpr, Statement, UtilityOption};
@@ -8,7 +9,7 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use super::plan::{Action, Planned, Prepared};
 use super::session::Session;
 use super::transaction::Company;
-use crate::binder::SourceText;
+use crate::binder::{SourceText, data_wanted, name_parts};
 use crate::exec::direct::Access;
 use crate::exec::stored;
 use crate::ir::{ColumnId, OutputColumn, Rel};
@@ -155,7 +156,10 @@ impl Session {
                 found
             }
             inner => {
-                let inner = self.carried_statement(prepared, outer, inner);
+                let Some(inner) = self.explained(inner, &wanted)? else {
+                    return Ok(StatementResult::Rows(shown(&wanted, Vec::new())));
+                };
+                let inner = self.carried_statement(prepared, outer, &inner);
                 let Some(planned) = self.plan(&inner).await? else { return Ok(StatementResult::Empty) };
                 (inner, planned, params)
             }
@@ -184,9 +188,6 @@ impl Session {
             Action::Change { tag, plan, .. } => {
                 above = Some(format!("{} on {}", capitalised(tag), plan.rules().table.name));
                 self.explain_rel(plan.source(), &params, wanted.options(false)).await?
-            }
-            Action::SchemaChange(change) if change.is_create_as() => {
-                return Err(Error::unsupported("EXPLAIN of CREATE TABLE AS"));
             }
             Action::SchemaChange(_) | Action::Utility(_) => {
                 return Err(Error::new(
@@ -219,16 +220,46 @@ impl Session {
                 lines.push(format!("Execution Time: {millis:.3} ms"));
             }
         }
-        let ty = if wanted.json { PgType::Json } else { PgType::Text };
-        let column = OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: ty.into(), origin: None };
         if wanted.json {
             lines = vec![super::explain_json::document(above.as_deref(), &lines)];
         } else if let Some(above) = above {
             let rest = lines.split_off(below);
             lines = [above].into_iter().chain(lines.into_iter().map(|line| format!("  {line}"))).chain(rest).collect();
         }
-        let rows = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();
-        Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new([column]), "EXPLAIN", rows)))
+        Ok(StatementResult::Rows(shown(&wanted, lines)))
+    }
+
+    /// What is planned for a statement: of DECLARE and CREATE TABLE AS it is their query. None where nothing would run, because
+    /// the table is there.
+    fn explained<'s>(&mut self, statement: &'s Statement, wanted: &Wanted) -> Result<Option<Cow<'s, Statement>>> {
+        match statement {
+            Statement::Declare { .. } => Ok(super::utility::carried(statement)),
+            Statement::CreateTable(create) if let Some(query) = &create.query => {
+                if wanted.analyze {
+                    return Err(Error::unsupported("EXPLAIN ANALYZE of CREATE TABLE AS"));
+                }
+                let parts = name_parts(&create.name)?;
+                let (schema, name) = match parts.as_slice() {
+                    [schema, name] => (Some(schema.as_str()), name),
+                    [name] => (None, name),
+                    _ => return Err(Error::internal("a table's name of many parts")),
+                };
+                let catalog = self.current_catalog()?;
+                let path = self.eval_context(&catalog).host.search_path(false);
+                let first = path.get(..1).unwrap_or_default();
+                if catalog.find_relation(schema, name, first).is_some() {
+                    let exists = format!("relation \"{name}\" already exists");
+                    if !create.if_not_exists {
+                        return Err(Error::new(ErrorKind::DuplicateTable, exists));
+                    }
+                    self.warning(ErrorKind::DuplicateTable, format!("{exists}, skipping"));
+                    return Ok(None);
+                }
+                let query = data_wanted(query).0;
+                Ok(Some(Cow::Owned(Statement::Query(Box::new(query.clone())))))
+            }
+            other => Ok(Some(Cow::Borrowed(other))),
+        }
     }
 
     async fn explain_rel(&mut self, rel: &Rel, params: &[Datum], options: ExplainOptions) -> Result<Vec<String>> {
@@ -244,6 +275,14 @@ impl Session {
         block.store.finish_statement(true);
         lines
     }
+}
+
+/// The lines of a plan as rows.
+fn shown(wanted: &Wanted, lines: Vec<String>) -> ResultSet {
+    let ty = if wanted.json { PgType::Json } else { PgType::Text };
+    let column = OutputColumn { id: ColumnId(0), name: "QUERY PLAN".to_owned(), ty: ty.into(), origin: None };
+    let rows = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();
+    ResultSet::from_rows(Arc::new([column]), "EXPLAIN", rows)
 }
 
 fn capitalised(tag: &str) -> String {

@@ -178,6 +178,14 @@ impl Session {
         self.notices.truncate(kept);
     }
 
+    /// Identifiers that are cut, which a client might not expect.
+    fn tell_of_long_names(&mut self, statements: &[binder::ParsedStatement]) {
+        let Some(source) = statements.first().map(|parsed| &parsed.source) else { return };
+        for (name, cut) in source.long_names() {
+            self.warning(ErrorKind::NameTooLong, format!("identifier \"{name}\" will be truncated to \"{cut}\""));
+        }
+    }
+
     pub(super) fn warning(&mut self, kind: ErrorKind, message: impl Into<String>) {
         self.notice(Notice { kind: Some(kind), message: message.into(), detail: None });
     }
@@ -330,6 +338,7 @@ impl Session {
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let statements = shared.guarded(parse_text(&self.engine, sql)).await?;
+        self.tell_of_long_names(&statements);
         let prepared = |parsed| {
             let mut prepared = Prepared::new(Some(parsed), Vec::new());
             prepared.without_params = true;
@@ -360,6 +369,7 @@ impl Session {
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let mut statements = shared.guarded(parse_text(&self.engine, sql)).await?;
+        self.tell_of_long_names(&statements);
         if statements.len() > 1 {
             return Err(Error::new(
                 ErrorKind::SyntaxError,

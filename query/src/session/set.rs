@@ -9,6 +9,7 @@ use sqlparser::ast::{
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::block::{Modes, modes};
+use super::context::Host;
 use super::session::Session;
 use super::setting_table::takes_names;
 use super::setting_value::quote_if_needed;
@@ -120,6 +121,9 @@ fn literal(value: &Value) -> Result<String> {
 pub(super) const TRANSACTION_SETTINGS: [&str; 3] =
     ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
 
+/// Has no value of its own to show or to go back to.
+pub(super) const SEED: &str = "seed";
+
 impl Session {
     pub(super) fn set(&mut self, set: &Set, text: &str, company: Company) -> Result<StatementResult> {
         match set {
@@ -181,8 +185,18 @@ impl Session {
     }
 
     fn warn_of_local(&mut self, company: Company) {
+        self.warn_outside_block("SET LOCAL", company);
+    }
+
+    /// RESET of what only a transaction block has.
+    pub(super) fn warn_of_reset(&mut self, company: Company) {
+        self.warn_outside_block("RESET TRANSACTION", company);
+    }
+
+    fn warn_outside_block(&mut self, statement: &str, company: Company) {
         if company != Company::String && self.block.as_ref().is_none_or(|b| !b.explicit) {
-            self.warning(ErrorKind::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+            let message = format!("{statement} can only be used in transaction blocks");
+            self.warning(ErrorKind::NoActiveSqlTransaction, message);
         }
     }
 
@@ -226,6 +240,12 @@ impl Session {
         if let Some(company) = local {
             self.warn_of_local(company);
         }
+        if lower == SEED {
+            return match value {
+                None => Ok(()),
+                Some(value) => self.seed(&value),
+            };
+        }
         // Taken back when the transaction is.
         self.ensure_block();
         let mut settings = self.shared.settings.lock();
@@ -234,6 +254,18 @@ impl Session {
             Some(value) if local.is_some() => settings.set_local(name, &value),
             Some(value) => settings.set(name, &value),
         }
+    }
+
+    /// SET SEED, which is `setseed`.
+    fn seed(&mut self, value: &str) -> Result<()> {
+        let wrong = |message: String| Error::new(ErrorKind::InvalidParameterValue, message);
+        let seed: f64 =
+            value.trim().parse().map_err(|_| wrong(format!("invalid value for parameter \"seed\": \"{value}\"")))?;
+        if !(-1.0..=1.0).contains(&seed) {
+            return Err(wrong(format!("{value} is outside the valid range for parameter \"seed\" (-1 .. 1)")));
+        }
+        self.shared.seed_random(seed);
+        Ok(())
     }
 
     pub(super) fn show(&mut self, name: &str) -> Result<StatementResult> {
@@ -247,6 +279,7 @@ impl Session {
             return Ok(StatementResult::Rows(ResultSet::from_rows(Arc::new(columns), "SHOW", rows)));
         }
         let value = match name {
+            SEED => "unavailable".to_owned(),
             name if TRANSACTION_SETTINGS.contains(&name) => {
                 let block = self.block.as_ref().map(|block| block.characteristics());
                 let characteristics = block.unwrap_or_else(|| self.shared.settings.lock().characteristics());

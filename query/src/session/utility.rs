@@ -11,7 +11,7 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use super::block::modes;
 use super::plan::{Planned, Prepared};
 use super::session::Session;
-use super::set::{setting_name, show_name, shown_as};
+use super::set::{SEED, setting_name, show_name, shown_as};
 use super::transaction::Company;
 pub(super) use crate::binder::fold_ident as fold;
 use crate::binder::{self, Body, CursorMove, Maintenance, ParsedStatement};
@@ -157,6 +157,11 @@ impl Session {
                 self.set(set, text, company)
             }
             Statement::Reset(reset) => {
+                if let Reset::ConfigurationParameter(name) = &reset.reset
+                    && setting_name(name).eq_ignore_ascii_case("transaction_isolation")
+                {
+                    self.warn_of_reset(company);
+                }
                 // Taken back when the transaction is.
                 self.ensure_block();
                 let mut settings = self.shared.settings.lock();
@@ -166,7 +171,7 @@ impl Session {
                     Reset::ConfigurationParameter(name)
                         if matches!(
                             setting_name(name).to_ascii_lowercase().as_str(),
-                            "role" | "session_authorization"
+                            "role" | "session_authorization" | SEED
                         ) => {}
                     Reset::ConfigurationParameter(name) => settings.reset(&setting_name(name))?,
                 }

@@ -8,9 +8,10 @@ use super::definitions::{self, Producer};
 use super::deparse;
 use super::relations::role_name;
 use super::rows::{Rows, int4, optional_text, text, yes};
+use super::statics::type_facts;
 use crate::catalog::{
-    BOOTSTRAP_ROLE, Column, ConstraintKind, Index, ReferentialAction, SystemContext, Table, is_temporary_name,
-    schema_owner,
+    BOOTSTRAP_ROLE, COLLATIONS, Column, ConstraintKind, DEFAULT_COLLATION, Index, ReferentialAction, SystemContext,
+    Table, is_temporary_name, schema_owner,
 };
 
 pub(super) fn producer(name: &str) -> Option<Producer> {
@@ -232,7 +233,15 @@ fn push_column(rows: &mut Rows<'_>, context: &SystemContext, facts: &ColumnFacts
     let sequence = identity.and_then(|i| catalog.sequences.get(&i.sequence));
     let number =
         |get: fn(&crate::catalog::Sequence) -> i64| sequence.map_or(Datum::Null, |s| Datum::text(get(s).to_string()));
+    let own = facts.column.and_then(|column| column.collation);
+    let collation = own.or_else(|| type_facts(facts.ty.ty).map(|facts| facts.collation));
+    let collation = collation.filter(|collation| *collation != DEFAULT_COLLATION);
+    let collation = COLLATIONS.iter().find(|(_, oid)| Some(*oid) == collation).map(|(name, _)| *name);
+    let of_collation = |value: Datum| if collation.is_some() { value } else { Datum::Null };
     rows.push([
+        ("collation_catalog", of_collation(database(context))),
+        ("collation_schema", of_collation(text("pg_catalog"))),
+        ("collation_name", collation.map_or(Datum::Null, text)),
         ("table_catalog", database(context)),
         ("table_schema", text(facts.schema)),
         ("table_name", text(facts.table)),
@@ -551,7 +560,7 @@ fn character_sets(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
 }
 
 fn collations(rows: &mut Rows<'_>, context: &SystemContext) -> Result<()> {
-    for name in ["default", "C", "POSIX"] {
+    for (name, _) in COLLATIONS {
         rows.push([
             ("collation_catalog", database(context)),
             ("collation_schema", text("pg_catalog")),

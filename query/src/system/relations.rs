@@ -177,6 +177,8 @@ struct Attribute<'a> {
     has_default: bool,
     has_missing: bool,
     identity: &'a str,
+    /// Where it is not the type's.
+    collation: Option<u32>,
 }
 
 fn attribute(rows: &mut Rows<'_>, column: &Attribute<'_>) {
@@ -203,7 +205,7 @@ fn attribute(rows: &mut Rows<'_>, column: &Attribute<'_>) {
         ("atthasmissing", boolean(column.has_missing)),
         ("attidentity", text(column.identity)),
         ("attislocal", boolean(true)),
-        ("attcollation", oid(facts.map_or(0, |facts| facts.collation))),
+        ("attcollation", oid(column.collation.unwrap_or_else(|| facts.map_or(0, |facts| facts.collation)))),
     ]);
 }
 
@@ -245,6 +247,7 @@ static SYSTEM_ATTRIBUTES: LazyLock<Vec<Vec<Datum>>> = LazyLock::new(|| {
                     has_default: false,
                     has_missing: false,
                     identity: "",
+                    collation: None,
                 },
             );
         }
@@ -274,6 +277,7 @@ pub(super) fn pg_attribute(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
                         Some(_) => "d",
                         None => "",
                     },
+                    collation: column.collation,
                 },
             );
         }
@@ -293,6 +297,7 @@ pub(super) fn pg_attribute(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
                         has_default: false,
                         has_missing: false,
                         identity: "",
+                        collation: table.columns[column].collation,
                     },
                 );
             }
@@ -311,6 +316,7 @@ pub(super) fn pg_attribute(rows: &mut Rows<'_>, context: &SystemContext) -> Resu
                     has_default: false,
                     has_missing: false,
                     identity: "",
+                    collation: None,
                 },
             );
         }
@@ -337,7 +343,10 @@ pub(super) fn pg_index(rows: &mut Rows<'_>, context: &SystemContext) -> Result<(
                 ("indkey", int2_array(index.columns.iter().map(|c| c.attnum))),
                 (
                     "indcollation",
-                    oid_array(index.columns.iter().map(|c| type_facts(type_of(c.attnum)).map_or(0, |f| f.collation))),
+                    oid_array(index.columns.iter().map(|c| {
+                        let own = table.column_index(c.attnum).and_then(|i| table.columns[i].collation);
+                        own.unwrap_or_else(|| type_facts(type_of(c.attnum)).map_or(0, |f| f.collation))
+                    })),
                 ),
                 (
                     "indclass",

@@ -66,6 +66,29 @@ pub fn implicit(server: &Server) {
     let declared = [piped("SELECT 1"), piped("DECLARE c CURSOR FOR SELECT 1"), sync()].concat();
     assert_eq!(frames.kinds(&declared), "12DC12E(25P01)ZI");
 
+    // Names that are cut, and what has nothing to go back to.
+    let long = format!("Aé{}", "b".repeat(70));
+    let cut = |name: &str| format!("identifier \"{name}\" will be truncated to \"{}\"", &name[..63]);
+    let folded = long.replace('A', "a");
+    for (sql, expected) in [
+        (format!("SELECT 1 AS {long}, 2 AS \"{long}\""), vec![("42622", cut(&folded)), ("42622", cut(&long))]),
+        (format!("SELECT '{long}' AS {}", "c".repeat(63)), vec![]),
+        (
+            "RESET TRANSACTION ISOLATION LEVEL".to_owned(),
+            vec![("25P01", "RESET TRANSACTION can only be used in transaction blocks".to_owned())],
+        ),
+        ("BEGIN; RESET TRANSACTION ISOLATION LEVEL; COMMIT".to_owned(), vec![]),
+    ] {
+        frames.send(&query(&sql));
+        let said = frames.until_ready();
+        let said = said.iter().filter(|m| m.kind == 'N').filter_map(|m| Some((m.field(b'C')?, m.field(b'M')?)));
+        let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code.to_owned(), text)).collect();
+        assert_eq!(said.collect::<Vec<_>>(), expected, "{sql}");
+    }
+    frames.send(&[parse("", &format!("SELECT 1 AS {long}")), sync()].concat());
+    let said: Vec<_> = frames.until_ready().iter().filter_map(|m| m.field(b'C').filter(|_| m.kind == 'N')).collect();
+    assert_eq!(said, ["42622"]);
+
     // Notices that the client does not want.
     let mut notices = |level: &str| -> Vec<String> {
         frames.kinds(&query(&format!("SET client_min_messages = {level}")));
