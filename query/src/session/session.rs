@@ -179,8 +179,8 @@ impl Session {
     }
 
     /// Identifiers that are cut, which a client might not expect.
-    fn tell_of_long_names(&mut self, statements: &[binder::ParsedStatement]) {
-        let Some(source) = statements.first().map(|parsed| &parsed.source) else { return };
+    fn tell_of_long_names(&mut self, parsed: Option<&binder::ParsedStatement>) {
+        let Some(source) = parsed.map(|parsed| &parsed.source) else { return };
         for (name, cut) in source.long_names() {
             self.warning(ErrorKind::NameTooLong, format!("identifier \"{name}\" will be truncated to \"{cut}\""));
         }
@@ -338,7 +338,7 @@ impl Session {
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let statements = shared.guarded(parse_text(&self.engine, sql)).await?;
-        self.tell_of_long_names(&statements);
+        self.tell_of_long_names(statements.first());
         let prepared = |parsed| {
             let mut prepared = Prepared::new(Some(parsed), Vec::new());
             prepared.without_params = true;
@@ -362,6 +362,7 @@ impl Session {
         if let Some(known) = self.reusable(sql, &declared)? {
             self.begin_shown(known.shown().clone());
             self.refuse_if_failed(&known)?;
+            self.tell_of_long_names(known.parsed.as_deref());
             let prepared = if name.is_empty() { known } else { Arc::new(known.again()) };
             self.shared.prepared.lock().insert(name.to_owned(), prepared);
             return Ok(());
@@ -369,7 +370,7 @@ impl Session {
         self.begin_statement(sql);
         let shared = self.shared.clone();
         let mut statements = shared.guarded(parse_text(&self.engine, sql)).await?;
-        self.tell_of_long_names(&statements);
+        self.tell_of_long_names(statements.first());
         if statements.len() > 1 {
             return Err(Error::new(
                 ErrorKind::SyntaxError,

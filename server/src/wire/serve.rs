@@ -186,6 +186,7 @@ impl Client {
             Message::Query(sql) => Box::pin(self.simple_query(sql)).await?,
             Message::Parse { name, sql, types } => {
                 let result = Box::pin(self.parse(name, sql, &types)).await;
+                self.tell_notices()?;
                 self.answer(result, Bare::ParseComplete).await?;
             }
             Message::Close(object) => {

@@ -85,9 +85,10 @@ pub fn implicit(server: &Server) {
         let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code.to_owned(), text)).collect();
         assert_eq!(said.collect::<Vec<_>>(), expected, "{sql}");
     }
-    frames.send(&[parse("", &format!("SELECT 1 AS {long}")), sync()].concat());
-    let said: Vec<_> = frames.until_ready().iter().filter_map(|m| m.field(b'C').filter(|_| m.kind == 'N')).collect();
-    assert_eq!(said, ["42622"]);
+    for _ in 0..3 {
+        frames.send(&[parse("", &format!("SELECT 1 AS {long}")), sync()].concat());
+        assert_eq!(frames.until_ready().iter().map(|message| message.kind).collect::<String>(), "N1Z");
+    }
 
     // Notices that the client does not want.
     let mut notices = |level: &str| -> Vec<String> {
