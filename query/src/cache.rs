@@ -48,6 +48,10 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
             return Some(std::mem::replace(&mut self.slots[*place], slot).value);
         }
         let gone = if self.slots.len() < self.max { None } else { self.pop() };
+        // The turn of the one that comes is the last, or it would be the next to go.
+        if gone.is_some() && self.hand == self.slots.len() {
+            self.hand += 1;
+        }
         self.places.insert(key, self.slots.len());
         self.slots.push(slot);
         gone
