@@ -76,38 +76,54 @@ pub fn query(sql: &str) -> Vec<u8> {
 
 /// `Parse` without declared parameter types.
 pub fn parse(name: &str, sql: &str) -> Vec<u8> {
-    frame(b'P', &[text(name), text(sql), vec![0, 0]].concat())
+    parse_typed(name, sql, &[])
+}
+
+/// `Parse` with OIDs of parameter types; 0 leaves one open.
+pub fn parse_typed(name: &str, sql: &str, types: &[u32]) -> Vec<u8> {
+    let mut body = [text(name), text(sql)].concat();
+    body.extend(u16::try_from(types.len()).unwrap().to_be_bytes());
+    body.extend(types.iter().flat_map(|oid| oid.to_be_bytes()));
+    frame(b'P', &body)
 }
 
 /// `Bind` with parameters in text and results in text.
 pub fn bind(portal: &str, statement: &str, parameters: &[&str]) -> Vec<u8> {
-    let mut body = [text(portal), text(statement), vec![0, 0]].concat();
-    body.extend(u16::try_from(parameters.len()).unwrap().to_be_bytes());
-    for parameter in parameters {
-        body.extend(i32::try_from(parameter.len()).unwrap().to_be_bytes());
-        body.extend(parameter.as_bytes());
-    }
-    body.extend([0, 0]);
-    frame(b'B', &body)
+    let parameters: Vec<_> = parameters.iter().map(|value| Some(value.as_bytes())).collect();
+    bind_values(portal, statement, &[], &parameters, &[])
 }
 
 /// `Bind` with parameters in binary and results in text.
 pub fn bind_binary(portal: &str, statement: &str, parameters: &[&[u8]]) -> Vec<u8> {
-    let mut body = [text(portal), text(statement), vec![0, 1, 0, 1]].concat();
-    body.extend(u16::try_from(parameters.len()).unwrap().to_be_bytes());
-    for parameter in parameters {
-        body.extend(i32::try_from(parameter.len()).unwrap().to_be_bytes());
-        body.extend(*parameter);
-    }
-    body.extend([0, 0]);
-    frame(b'B', &body)
+    let parameters: Vec<_> = parameters.iter().map(|value| Some(*value)).collect();
+    bind_values(portal, statement, &[1], &parameters, &[])
 }
 
 /// `Bind` without parameters, with formats of the results.
 pub fn bind_formats(portal: &str, statement: &str, formats: &[u16]) -> Vec<u8> {
-    let mut body = [text(portal), text(statement), vec![0, 0, 0, 0]].concat();
-    body.extend(u16::try_from(formats.len()).unwrap().to_be_bytes());
-    body.extend(formats.iter().flat_map(|format| format.to_be_bytes()));
+    bind_values(portal, statement, &[], &[], formats)
+}
+
+/// `Bind` with formats of parameters, their values (none is NULL) and formats of results.
+pub fn bind_values(
+    portal: &str,
+    statement: &str,
+    formats: &[u16],
+    parameters: &[Option<&[u8]>],
+    results: &[u16],
+) -> Vec<u8> {
+    let list = |formats: &[u16]| {
+        let count = u16::try_from(formats.len()).unwrap();
+        [count].iter().chain(formats).flat_map(|code| code.to_be_bytes()).collect::<Vec<u8>>()
+    };
+    let mut body = [text(portal), text(statement), list(formats)].concat();
+    body.extend(u16::try_from(parameters.len()).unwrap().to_be_bytes());
+    for parameter in parameters {
+        let length = parameter.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+        body.extend(length.to_be_bytes());
+        body.extend(parameter.unwrap_or_default());
+    }
+    body.extend(list(results));
     frame(b'B', &body)
 }
 

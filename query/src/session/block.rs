@@ -4,7 +4,7 @@ use sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, Transacti
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::session::Session;
-use super::transaction::{Characteristics, Level, NamedSavepoint, SAVEPOINTS_MAX};
+use super::transaction::{Characteristics, Company, Level, NamedSavepoint, SAVEPOINTS_MAX};
 use super::utility::done;
 use crate::result::StatementResult;
 
@@ -66,6 +66,11 @@ fn read_write_too_late() -> Error {
     Error::new(ErrorKind::ActiveSqlTransaction, "transaction read-write mode must be set before any query")
 }
 
+fn no_block(statement: &str) -> Error {
+    let message = format!("{statement} can only be used in transaction blocks");
+    Error::new(ErrorKind::NoActiveSqlTransaction, message)
+}
+
 impl Session {
     pub(super) fn begin(&mut self, wanted: Modes) -> Result<()> {
         match &mut self.block {
@@ -102,6 +107,7 @@ impl Session {
         }
         let Some(block) = &self.block else {
             self.warning(ErrorKind::NoActiveSqlTransaction, "there is no transaction in progress");
+            self.end_cursors();
             return done("COMMIT");
         };
         let (failed, characteristics) = (block.failed, block.characteristics());
@@ -136,13 +142,20 @@ impl Session {
         done("ROLLBACK")
     }
 
+    /// Whether a statement shares its transaction with those that come before and after it.
+    pub(super) fn shares_block(&self, company: Company) -> bool {
+        company == Company::String || self.block.as_ref().is_some_and(|block| block.explicit)
+    }
+
+    /// 25P01 for a statement that would have effects only on its own transaction.
+    pub(super) fn require_block(&self, statement: &str, company: Company) -> Result<()> {
+        if self.shares_block(company) { Ok(()) } else { Err(no_block(statement)) }
+    }
+
     pub(super) fn explicit_block(&mut self, statement: &str) -> Result<&mut super::transaction::Block> {
         match &mut self.block {
             Some(block) if block.explicit => Ok(block),
-            _ => Err(Error::new(
-                ErrorKind::NoActiveSqlTransaction,
-                format!("{statement} can only be used in transaction blocks"),
-            )),
+            _ => Err(no_block(statement)),
         }
     }
 

@@ -49,7 +49,7 @@ impl Session {
         company: Company,
     ) -> Result<StatementResult> {
         const STATEMENT: &str = "SET CONSTRAINTS";
-        if company != Company::String && self.block.as_ref().is_none_or(|block| !block.explicit) {
+        if !self.shares_block(company) {
             self.warning(ErrorKind::NoActiveSqlTransaction, "SET CONSTRAINTS can only be used in transaction blocks");
         }
         let wanted = match names {

@@ -149,6 +149,11 @@ fn to_rows(block: &RowBlock, types: &[stratos_types::PgType]) -> Result<Vec<Vec<
     (0..block.len()).map(|row| types.iter().enumerate().map(|(at, ty)| block.datum(row, at, *ty)).collect()).collect()
 }
 
+/// 55000 for a portal that is running, or has run and gave no rows.
+pub fn cannot_run(name: &str) -> Error {
+    Error::new(ErrorKind::ObjectNotInPrerequisiteState, format!("portal \"{name}\" cannot be run"))
+}
+
 impl Session {
     /// `text` is the statement by which it is declared.
     pub(super) async fn declare_cursor(
@@ -208,7 +213,11 @@ impl Session {
         }
     }
 
-    fn refuse_taken_name(&self, name: &str) -> Result<()> {
+    /// 42P03 where a portal or a cursor has the name.
+    ///
+    /// # Errors
+    /// This one.
+    pub fn refuse_taken_name(&self, name: &str) -> Result<()> {
         if self.cursors.contains_key(name) || self.portals.open.contains_key(name) {
             return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
         }
@@ -264,7 +273,11 @@ impl Session {
         if self.cursors.contains_key(name) {
             return Ok(());
         }
-        let Some((mut portal, number)) = self.take_portal(name) else { return Err(Session::cursor_missing(name)) };
+        let Some((mut portal, number)) = self.take_portal(name) else {
+            // One that is there runs this very statement.
+            let running = self.portals.open.contains_key(name);
+            return Err(if running { cannot_run(name) } else { Session::cursor_missing(name) });
+        };
         let result = match std::mem::replace(&mut portal.state, PortalState::Done) {
             PortalState::Open(result) => Ok(*result),
             PortalState::Bound if portal.columns.is_some() => {
@@ -273,8 +286,7 @@ impl Session {
             }
             state => {
                 portal.state = state;
-                let message = format!("portal \"{name}\" cannot be run");
-                Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message))
+                Err(cannot_run(name))
             }
         };
         let result = match result {

@@ -44,7 +44,7 @@ mod utility;
 
 pub(crate) use advisory::wait_facts;
 pub use context::{EvalContext, Host, RelationSize};
-pub use cursor::{Portal, PortalState};
+pub use cursor::{Portal, PortalState, cannot_run};
 #[cfg(test)]
 pub(crate) use no_session::NoSession;
 pub use plan::{CHANGED_RESULT, Planned, Prepared};

@@ -140,6 +140,14 @@ impl Planned {
 }
 
 impl Prepared {
+    /// How many parameters the statement has, once it was planned.
+    pub fn parameters(&self) -> Option<usize> {
+        match &self.parsed {
+            None => Some(0),
+            Some(_) => self.shape.get().map(|shape| shape.params.len()),
+        }
+    }
+
     /// A statement that has not been planned.
     pub fn new(parsed: Option<ParsedStatement>, declared: Vec<Option<PgType>>) -> Prepared {
         Prepared {

@@ -352,20 +352,13 @@ impl Session {
     /// # Errors
     /// 42601, 42P05, and what planning the statement gives.
     pub async fn prepare(&mut self, name: &str, sql: &str, declared: Vec<Option<PgType>>) -> Result<()> {
-        if !name.is_empty() && self.shared.prepared.lock().contains_key(name) {
-            return Err(Error::new(
-                ErrorKind::DuplicatePreparedStatement,
-                format!("prepared statement \"{name}\" already exists"),
-            ));
-        }
         self.refuse_too_many_prepared()?;
         if let Some(known) = self.reusable(sql, &declared)? {
             self.begin_shown(known.shown().clone());
             self.refuse_if_failed(&known)?;
             self.tell_of_long_names(known.parsed.as_deref());
             let prepared = if name.is_empty() { known } else { Arc::new(known.again()) };
-            self.shared.prepared.lock().insert(name.to_owned(), prepared);
-            return Ok(());
+            return self.keep_prepared(name, prepared);
         }
         self.begin_statement(sql);
         let shared = self.shared.clone();
@@ -382,7 +375,19 @@ impl Session {
         if self.plan(&prepared).await?.is_some_and(|planned| !planned.changes_schema()) {
             self.reuse.note(sql, &prepared);
         }
-        self.shared.prepared.lock().insert(name.to_owned(), prepared);
+        self.keep_prepared(name, prepared)
+    }
+
+    /// Keeps what was prepared, and has no fault of its own.
+    fn keep_prepared(&self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
+        let mut kept = self.shared.prepared.lock();
+        if !name.is_empty() && kept.contains_key(name) {
+            return Err(Error::new(
+                ErrorKind::DuplicatePreparedStatement,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        kept.insert(name.to_owned(), prepared);
         Ok(())
     }
 
@@ -551,6 +556,17 @@ impl Session {
         match &self.block {
             Some(block) if block.failed && !ends_block => Err(failed_block()),
             _ => Ok(()),
+        }
+    }
+
+    /// As [`Session::refuse_if_failed`], for Bind, where Postgres refuses what says nothing, too.
+    ///
+    /// # Errors
+    /// That.
+    pub fn refuse_bind_if_failed(&self, prepared: &Prepared) -> Result<()> {
+        match &self.block {
+            Some(block) if block.failed && prepared.parsed.is_none() => Err(failed_block()),
+            _ => self.refuse_if_failed(prepared),
         }
     }
 

@@ -194,7 +194,7 @@ impl Session {
     }
 
     fn warn_outside_block(&mut self, statement: &str, company: Company) {
-        if company != Company::String && self.block.as_ref().is_none_or(|b| !b.explicit) {
+        if !self.shares_block(company) {
             let message = format!("{statement} can only be used in transaction blocks");
             self.warning(ErrorKind::NoActiveSqlTransaction, message);
         }

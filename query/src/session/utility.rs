@@ -191,7 +191,8 @@ impl Session {
             Statement::Deallocate { name, .. } => {
                 let name = fold(name);
                 if name == "all" {
-                    self.shared.prepared.lock().clear();
+                    // The unnamed one is the protocol's, which SQL has no name for.
+                    self.shared.prepared.lock().retain(|name, _| name.is_empty());
                     return done("DEALLOCATE ALL");
                 }
                 self.prepared(&name)?;
@@ -213,7 +214,7 @@ impl Session {
             Statement::UNLISTEN { .. } => done("UNLISTEN"),
             Statement::Discard { object_type } => self.discard(object_type, company).await,
             Statement::Explain { .. } => Box::pin(self.explain(prepared, planned, statement, params)).await,
-            Statement::Lock(lock) => Box::pin(self.lock_tables(lock)).await,
+            Statement::Lock(lock) => Box::pin(self.lock_tables(lock, company)).await,
             other => Err(binder::refusal(&other.to_string())),
         }
     }
@@ -421,11 +422,8 @@ impl Session {
         }
         refuse_cursor(declare, query, prepared.parsed.as_ref().map(|parsed| parsed.source.as_ref()), name)?;
         let hold = declare.hold == Some(true);
-        if !hold && company != Company::String && self.block.as_ref().is_none_or(|b| !b.explicit) {
-            return Err(Error::new(
-                ErrorKind::NoActiveSqlTransaction,
-                "DECLARE CURSOR can only be used in transaction blocks",
-            ));
+        if !hold {
+            self.require_block("DECLARE CURSOR", company)?;
         }
         let statement = Statement::Query(query.clone());
         let inner = self.carried_statement(prepared, planned, &statement);
@@ -486,8 +484,8 @@ impl Session {
         }
     }
 
-    async fn lock_tables(&mut self, lock: &ast::Lock) -> Result<StatementResult> {
-        self.explicit_block("LOCK TABLE")?;
+    async fn lock_tables(&mut self, lock: &ast::Lock, company: Company) -> Result<StatementResult> {
+        self.require_block("LOCK TABLE", company)?;
         // Readers take no table locks here: who keeps them out keeps out only those who say ACCESS SHARE.
         let mode = match lock.lock_mode {
             Some(ast::LockTableMode::AccessShare) => TableLockMode::AccessShare,

@@ -31,6 +31,10 @@ pub(super) struct Sabotage {
     pub(super) blind_writes: bool,
     /// A client acknowledges a commit without waiting for the watermark.
     pub(super) early_acknowledgement: bool,
+    /// A shard leaves out a write of a commit that has several.
+    pub(super) lost_write: bool,
+    /// A shard answers a commit when it is proposed: applying it may refuse it.
+    pub(super) answer_before_apply: bool,
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -141,4 +145,16 @@ fn snapshots_beyond_the_watermark_are_caught() {
 fn early_acknowledgements_are_caught() {
     let sabotage = Sabotage { early_acknowledgement: true, ..Default::default() };
     must_be_caught(Isolation::ReadCommitted, sabotage, "acknowledged");
+}
+
+#[test]
+fn commits_by_half_are_caught() {
+    let sabotage = Sabotage { lost_write: true, ..Default::default() };
+    must_be_caught(Isolation::ReadCommitted, sabotage, "half or twice applied");
+}
+
+#[test]
+fn acknowledged_commits_that_are_not_there_are_caught() {
+    let sabotage = Sabotage { answer_before_apply: true, ..Default::default() };
+    must_be_caught(Isolation::RepeatableRead, sabotage, "an acknowledged commit is lost");
 }

@@ -174,10 +174,19 @@ impl ShardProcess {
             network.send(To::Oracle, Message::Finish(at));
             return self.ask_ticket(number, txn, primary, network);
         }
-        let Some(Commit { request, txn, writes, checks }) = self.commits.remove(&number) else { return };
+        let Some(Commit { request, txn, mut writes, checks }) = self.commits.remove(&number) else { return };
+        if self.sabotage.lost_write && writes.len() > 1 {
+            writes.pop();
+        }
         let checks = if self.sabotage.rules.skip_validation { Vec::new() } else { checks };
         let command = Command::Commit { txn, start_ts: Timestamp(at.0 - 1), commit_ts: at, writes, checks };
-        self.propose(command, Some(Waiter::Client(request)), Some(at), true, network);
+        let waiter = if self.sabotage.answer_before_apply {
+            reply(network, request, Body::Result(CommandResult::Committed { commit_ts: at }));
+            None
+        } else {
+            Some(Waiter::Client(request))
+        };
+        self.propose(command, waiter, Some(at), true, network);
     }
 
     fn propose(

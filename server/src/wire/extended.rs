@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stratos_query::eval::from_text;
 use stratos_query::result::{ResultSet, StatementResult};
-use stratos_query::session::{Company, Portal, PortalState, Prepared, StatementDescription};
+use stratos_query::session::{Company, Portal, PortalState, Prepared, StatementDescription, cannot_run};
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
@@ -84,19 +84,25 @@ impl Client {
     pub(super) async fn bind(&mut self, bind: Bind<'_>) -> Result<()> {
         let statement = bind.statement;
         let prepared = self.session.prepared(statement)?;
-        self.session.refuse_if_failed(&prepared)?;
-        let StatementDescription { params: types, columns } = self.session.describe(&prepared).await?;
-        if types.len() != bind.parameters.len() {
-            return Err(Error::new(
-                ErrorKind::ProtocolViolation,
+        let given = bind.parameters.len();
+        Formats::check_parameters(&bind.parameter_formats, given)?;
+        let check_number = |required: usize| {
+            let wrong = || {
                 format!(
-                    "bind message supplies {} parameters, but prepared statement \"{statement}\" requires {}",
-                    bind.parameters.len(),
-                    types.len()
-                ),
-            ));
+                    "bind message supplies {given} parameters, but prepared statement \"{statement}\" requires {required}"
+                )
+            };
+            if given == required { Ok(()) } else { Err(Error::new(ErrorKind::ProtocolViolation, wrong())) }
+        };
+        if let Some(required) = prepared.parameters() {
+            check_number(required)?;
         }
-        Formats::check_parameters(&bind.parameter_formats, types.len())?;
+        self.session.refuse_bind_if_failed(&prepared)?;
+        let StatementDescription { params: types, columns } = self.session.describe(&prepared).await?;
+        check_number(types.len())?;
+        if !bind.portal.is_empty() {
+            self.session.refuse_taken_name(bind.portal)?;
+        }
         let param_formats = Formats::from_codes(&bind.parameter_formats)?;
         let options = self.session.format_options();
         let names = self.session.names_for(types.iter().copied())?;
@@ -244,9 +250,8 @@ impl Client {
                 result
             }
             PortalState::Done => {
-                let cannot =
-                    Error::new(ErrorKind::ObjectNotInPrerequisiteState, format!("portal \"{name}\" cannot be run"));
-                return Ok(Err(self.session.refuse_if_failed(&portal.prepared).err().unwrap_or(cannot)));
+                let refused = self.session.refuse_if_failed(&portal.prepared).err();
+                return Ok(Err(refused.unwrap_or_else(|| cannot_run(name))));
             }
             PortalState::Bound => {
                 let params = std::mem::take(&mut portal.params);

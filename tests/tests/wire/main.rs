@@ -14,6 +14,7 @@ mod negotiation;
 mod pipelines;
 mod portals;
 mod privileges;
+mod sequences;
 mod stopping;
 
 use stratos_tests::client::Server;
