@@ -193,8 +193,15 @@ impl AggregateUDFImpl for PgAggregate {
         Ok(match self.strategy {
             Strategy::Collect => Box::new(self.collector()?),
             Strategy::Floats => Box::new(SingleFloats::new(self.floats())),
-            Strategy::Integers | Strategy::Numerics => Box::new(Single { groups: self.groups() }),
+            Strategy::Integers | Strategy::Numerics => Box::new(Single { groups: self.groups(), scales: None }),
         })
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        match self.strategy {
+            Strategy::Numerics => Ok(Box::new(Single { groups: self.groups(), scales: Some(Vec::new()) })),
+            _ => self.accumulator(args),
+        }
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs<'_>) -> bool {
@@ -327,12 +334,17 @@ impl Sums {
         }
     }
 
-    fn result(&self, group: usize) -> Result<Datum> {
+    /// The result of a group, whose values have so many digits after the point, if that is known.
+    fn result(&self, group: usize, scale: Option<usize>) -> Result<Datum> {
         let count = self.counts[group];
         if count == 0 {
             return Ok(Datum::Null);
         }
         let sum = if self.exact { self.numerics[group].finish()? } else { Numeric::from(self.integers[group]) };
+        let sum = match scale.and_then(|scale| i32::try_from(scale).ok()) {
+            Some(scale) => sum.round(scale)?,
+            None => sum,
+        };
         finish(sum, count, self.average, self.ret)
     }
 }
@@ -421,12 +433,23 @@ impl GroupsAccumulator for Sums {
 #[derive(Debug)]
 struct Single {
     groups: Sums,
+    /// How many values in the frame have so many digits after the point: the sum has as many as the one with the most.
+    scales: Option<Vec<i64>>,
 }
 
 impl Single {
     fn apply(&mut self, values: &[ArrayRef], sign: i64) -> DfResult<()> {
         self.groups.grow(1);
         let zeros = vec![0; values[0].len()];
+        if let Some(scales) = &mut self.scales {
+            for value in values[0].as_binary::<i32>().iter().flatten() {
+                let value = Numeric::from_sortable(value).map_err(to_datafusion)?;
+                if let Some(scale) = value.scale().map(usize::from) {
+                    scales.resize(scales.len().max(scale + 1), 0);
+                    scales[scale] += sign;
+                }
+            }
+        }
         self.groups.add(&values[0], &zeros, None, sign)
     }
 }
@@ -446,7 +469,8 @@ impl Accumulator for Single {
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
         self.groups.grow(1);
-        let value = self.groups.result(0).map_err(to_datafusion)?;
+        let scale = self.scales.as_ref().and_then(|scales| scales.iter().rposition(|count| *count > 0));
+        let value = self.groups.result(0, scale).map_err(to_datafusion)?;
         scalar_of(self.groups.ret, &value).map_err(to_datafusion)
     }
 

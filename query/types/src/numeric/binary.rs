@@ -194,7 +194,7 @@ impl Numeric {
         let word = |i: usize| -> Result<u16> {
             match bytes.get(2 * i..2 * i + 2) {
                 Some([a, b]) => Ok(u16::from_be_bytes([*a, *b])),
-                _ => Err(Error::new(ErrorKind::InvalidBinaryRepresentation, "insufficient data left in message")),
+                _ => Err(Error::new(ErrorKind::ProtocolViolation, "insufficient data left in message")),
             }
         };
         let (groups, weight, sign, scale) = (word(0)?, i64::from(word(1)? as i16), word(2)?, word(3)?);
