@@ -1,9 +1,9 @@
 //! Aggregates over rows that come one after another, in the order that they need: little is kept, and what is kept is charged.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::metrics::SpillMetrics;
 use stratos_types::{ArrayDatum, Datum, Error, PgType, Result, key};
 
@@ -19,8 +19,32 @@ use crate::session::EvalContext;
 
 /// How much more memory a column may take than its values, because it grows by doubling.
 const GROWTH: usize = 2;
+/// A state that is no larger is not charged.
+const SMALL_STATE_BYTES: usize = 1024;
 /// What a value of fixed width, or the end of another one, takes in a column, at most.
 const FIXED_BYTES: usize = 8;
+
+/// What is charged for the values of a grouping. It is no party to the memory before there is something: until then those
+/// below have a larger share.
+#[derive(Clone)]
+pub(super) struct Charge {
+    pool: Arc<dyn MemoryPool>,
+    /// One party for all that belongs together.
+    party: Arc<OnceLock<MemoryReservation>>,
+}
+
+impl Charge {
+    pub fn new(pool: &Arc<dyn MemoryPool>) -> Charge {
+        Charge { pool: pool.clone(), party: Arc::default() }
+    }
+
+    /// Sets aside so many bytes for one of them.
+    pub fn grow(&self, held: &mut Option<MemoryReservation>, bytes: usize) -> Result<()> {
+        let register = || MemoryConsumer::new("values of aggregates").register(&self.pool);
+        let held = held.get_or_insert_with(|| self.party.get_or_init(register).new_empty());
+        held.try_grow(bytes).map_err(error_from)
+    }
+}
 
 /// One aggregate of a grouping. Columns are those of the grouping's input.
 pub(super) struct Call {
@@ -62,10 +86,10 @@ pub(super) struct Running {
     /// The direct argument of an ordered-set aggregate.
     direct: Option<Datum>,
     fold: Fold,
-    memory: MemoryReservation,
-    /// Bytes of it for the group's state, and for values in the output.
-    state_bytes: usize,
-    output_bytes: usize,
+    charge: Charge,
+    /// For the group's state, and for values in the output.
+    state: Option<MemoryReservation>,
+    output: Option<MemoryReservation>,
     key: Vec<u8>,
     row: Vec<Datum>,
     codec: RowCodec,
@@ -76,7 +100,7 @@ impl Running {
     pub fn new(
         call: Arc<Call>,
         statement: &Arc<StatementContext>,
-        memory: MemoryReservation,
+        charge: Charge,
         spills: SpillMetrics,
     ) -> Result<Running> {
         let fold = Fold::new(&call)?;
@@ -87,9 +111,9 @@ impl Running {
             sorter: None,
             direct: None,
             fold,
-            memory,
-            state_bytes: 0,
-            output_bytes: 0,
+            charge,
+            state: None,
+            output: None,
             key: Vec::new(),
             row: Vec::new(),
             codec,
@@ -152,7 +176,7 @@ impl Running {
         }
         let fold = std::mem::replace(&mut self.fold, Fold::new(&self.call)?);
         let value = fold.finish(&self.statement.eval, &self.call, self.direct.take().as_ref())?;
-        self.memory.shrink(std::mem::take(&mut self.state_bytes));
+        self.state = None;
         match value {
             Folded::Value(value) => {
                 self.charge_output(column_bytes(&value))?;
@@ -167,19 +191,16 @@ impl Running {
 
     /// The output was handed on.
     pub fn forget_output(&mut self) {
-        self.memory.shrink(std::mem::take(&mut self.output_bytes));
+        self.output = None;
     }
 
     /// Bytes of the values in the output, roughly.
     pub fn output_bytes(&self) -> usize {
-        self.output_bytes
+        self.output.as_ref().map_or(0, MemoryReservation::size)
     }
 
     fn charge_output(&mut self, bytes: usize) -> Result<()> {
-        let bytes = GROWTH * bytes;
-        self.memory.try_grow(bytes).map_err(error_from)?;
-        self.output_bytes += bytes;
-        Ok(())
+        self.charge.grow(&mut self.output, GROWTH * bytes)
     }
 
     /// Adds the row that is at hand.
@@ -207,9 +228,10 @@ impl Running {
             Fold::State(state) => {
                 state.update(&self.statement.eval, &row)?;
                 let bytes = state.size_bytes();
-                if bytes > self.state_bytes {
-                    self.memory.try_grow(bytes - self.state_bytes).map_err(error_from)?;
-                    self.state_bytes = bytes;
+                let charged = self.state.as_ref().map_or(SMALL_STATE_BYTES, MemoryReservation::size);
+                if bytes > charged {
+                    let before = self.state.as_ref().map_or(0, MemoryReservation::size);
+                    self.charge.grow(&mut self.state, bytes - before)?;
                 }
             }
             Fold::Ranks(ranks) => ranks.add(row.last()),

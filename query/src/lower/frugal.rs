@@ -11,7 +11,7 @@ use super::Env;
 use super::context::StatementContext;
 use super::lookup_join::LookupJoinExec;
 use super::runtime::{FRUGAL_PARTITIONS, prepare};
-use super::sorted_groups::has_gathering;
+use super::sorted_groups::keeps_rows;
 use crate::ir::Rel;
 
 /// A second attempt at a statement.
@@ -21,14 +21,14 @@ pub(super) struct Fallback {
 }
 
 impl Fallback {
-    /// For plans that can do with less: of several parts, or with joins or aggregates that keep rows in memory.
+    /// For plans that can do with less: of several parts, or with joins, aggregates or subqueries that keep rows in memory.
     pub fn of(
         plan: &Arc<dyn ExecutionPlan>,
         partitions: usize,
         rel: &Rel,
         statement: &Arc<StatementContext>,
     ) -> Option<Self> {
-        (partitions > 1 || has_hash_join(plan) || has_gathering(rel))
+        (partitions > 1 || has_hash_join(plan) || keeps_rows(rel))
             .then(|| Fallback { rel: rel.clone(), statement: statement.clone() })
     }
 

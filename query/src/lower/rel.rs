@@ -475,9 +475,13 @@ impl<'a> Lowerer<'a> {
         let mut rest = Vec::new();
         let mut joins = Vec::new();
         for e in &super::unnest::asked(predicate) {
-            match self.as_join(e)? {
-                Some(join) => joins.push(join),
-                None => rest.push(e.clone()),
+            if let Some(join) = self.as_join(e)? {
+                joins.push(join);
+            } else if let Some((join, besides)) = self.as_antijoin(e)? {
+                joins.push(join);
+                rest.push(besides);
+            } else {
+                rest.push(e.clone());
             }
         }
         if let Some(mut e) = and(rest) {

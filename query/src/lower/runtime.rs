@@ -41,7 +41,7 @@ use super::offsets::ORDERED_OFFSETS;
 use super::one_writer::ONE_WRITER;
 use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
-use super::sorted_groups::{SortedGroupsPlanner, has_gathering};
+use super::sorted_groups::{SortedGroupsPlanner, keeps_rows};
 use super::stream::RowStream;
 use super::unclaimed::UNCLAIM;
 use super::{Env, Lowerer, PlanTemplate};
@@ -361,7 +361,7 @@ pub(crate) async fn prepare(
         true => statement.runtime.session_of_batches(statement, 1, 1),
         false => statement.runtime.session(statement, partitions),
     };
-    let sorts = || has_gathering(rel) && statement.groups_by_sorting();
+    let sorts = || keeps_rows(rel) && statement.groups_by_sorting();
     let kept = match template {
         // Kept plans group by hashing.
         Some(_) if sorts() => None,

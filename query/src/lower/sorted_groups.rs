@@ -15,7 +15,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, internal_err};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr as DfExpr, Extension, InvariantLevel, LogicalPlan, UserDefinedLogicalNode};
@@ -34,13 +34,13 @@ use super::aggregate::{gathers, keep_order, shows_order};
 use super::context::{StatementContext, statement_of};
 use super::error::{error_from, to_datafusion};
 use super::expr::column_name;
-use super::fold::{Call, Running, column_bytes};
+use super::fold::{Call, Charge, Running, column_bytes};
 use super::operators::{shown_by_name, with_an_input};
 use super::records::RowCodec;
 use super::rel::{Lowerer, project};
 use super::sorter::Sorter;
 use crate::arrow::{ColumnBuilder, ColumnReader, arrow_type};
-use crate::ir::{AggregateCall, Expr, ExprKind, OutputColumn, Rel};
+use crate::ir::{AggregateCall, Expr, ExprKind, OutputColumn, Rel, SubqueryKind};
 
 /// Bytes of values after which a batch of the output is handed on.
 const OUTPUT_BYTES: usize = 1 << 20;
@@ -61,18 +61,22 @@ struct Spec {
     groupings: Vec<Vec<usize>>,
 }
 
-/// Whether a relation has something to compute that this is for.
-pub(super) fn has_gathering(rel: &Rel) -> bool {
+/// Whether a relation has aggregates of the kind that this is for, or other values that are kept in memory unless there is little.
+pub(super) fn keeps_rows(rel: &Rel) -> bool {
     let here = match rel {
         Rel::Aggregate { aggregates, .. } => aggregates.iter().any(|(_, call)| gathers(call)),
         _ => false,
     };
     let below = |e: &Expr| {
         let mut found = false;
-        e.walk(&mut |e| found = found || matches!(&e.kind, ExprKind::Subquery { query, .. } if has_gathering(query)));
+        e.walk(&mut |e| {
+            if let ExprKind::Subquery { kind, query } = &e.kind {
+                found = found || matches!(kind, SubqueryKind::Quantified { .. }) || keeps_rows(query);
+            }
+        });
         found
     };
-    here || rel.inputs().into_iter().any(has_gathering) || rel.exprs().into_iter().any(below)
+    here || rel.inputs().into_iter().any(keeps_rows) || rel.exprs().into_iter().any(below)
 }
 
 impl Lowerer<'_> {
@@ -354,7 +358,8 @@ struct Grouping {
     keys: Vec<ColumnBuilder>,
     groupings: Vec<ColumnBuilder>,
     /// Charged for the values of the keys in the output.
-    memory: MemoryReservation,
+    charge: Charge,
+    held: Option<MemoryReservation>,
     /// The group that is being read: its set, and its key behind the number of the set.
     group: Option<Vec<u8>>,
     /// The first row of the group behind it, which waits until there is room in the output.
@@ -381,11 +386,11 @@ impl Grouping {
         schema: SchemaRef,
         spills: SpillMetrics,
     ) -> Result<Grouping> {
-        let memory = MemoryConsumer::new("values of aggregates").register(statement.runtime.memory_pool());
+        let charge = Charge::new(statement.runtime.memory_pool());
         // Without keys there is one group, whatever comes.
         let one_group = matches!(spec.sets.as_slice(), [set] if set.is_empty());
         let running =
-            spec.calls.iter().map(|call| Running::new(call.clone(), &statement, memory.new_empty(), spills.clone()));
+            spec.calls.iter().map(|call| Running::new(call.clone(), &statement, charge.clone(), spills.clone()));
         Ok(Grouping {
             running: running.collect::<Result<_>>()?,
             sorter: (!one_group).then(|| Sorter::new(&statement, "sorted groups", spills)),
@@ -393,7 +398,8 @@ impl Grouping {
             values: spec.calls.iter().map(|call| ColumnBuilder::new(call.ret, 0)).collect(),
             keys: spec.types[..spec.keys].iter().map(|ty| ColumnBuilder::new(*ty, 0)).collect(),
             groupings: spec.groupings.iter().map(|_| ColumnBuilder::new(PgType::Int4, 0)).collect(),
-            memory,
+            charge,
+            held: None,
             group: None,
             waiting: None,
             set: 0,
@@ -506,7 +512,7 @@ impl Grouping {
         let set = &self.spec.sets[number];
         for (column, out) in self.keys.iter_mut().enumerate() {
             let value = if set.contains(&column) { &self.row[column] } else { &Datum::Null };
-            self.memory.try_grow(column_bytes(value)).map_err(error_from)?;
+            self.charge.grow(&mut self.held, column_bytes(value))?;
             out.push(value)?;
         }
         for (keys, out) in self.spec.groupings.iter().zip(&mut self.groupings) {
@@ -529,7 +535,8 @@ impl Grouping {
     }
 
     fn is_full(&self) -> bool {
-        let bytes = self.memory.size() + self.running.iter().map(Running::output_bytes).sum::<usize>();
+        let bytes = self.held.as_ref().map_or(0, MemoryReservation::size)
+            + self.running.iter().map(Running::output_bytes).sum::<usize>();
         self.rows >= OUTPUT_ROWS || bytes >= OUTPUT_BYTES
     }
 
@@ -542,7 +549,7 @@ impl Grouping {
         let builders = self.keys.iter_mut().chain(&mut self.values).chain(&mut self.groupings);
         let columns = builders.map(ColumnBuilder::finish).collect();
         self.running.iter_mut().for_each(Running::forget_output);
-        self.memory.free();
+        self.held = None;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map(Some)

@@ -9,7 +9,9 @@ use super::{QueryRuntime, StatementContext, execute_in};
 use crate::arrow::rows_of;
 use crate::engine::EngineOptions;
 use crate::functions::{ArgType, Function, Kernel, ReturnType, Volatility};
-use crate::ir::{ColumnId, Cte, Expr, ExprKind, JoinKind, OutputColumn, Rel, SortKey, SubqueryKind, TableFunctionKind};
+use crate::ir::{
+    ColumnId, Cte, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SortKey, SubqueryKind, TableFunctionKind,
+};
 use crate::scan::MemorySource;
 use crate::session::{EvalContext, NoSession};
 
@@ -100,6 +102,11 @@ fn sorted(input: Rel, id: u32) -> Rel {
 }
 
 async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
+    run_with(rel, false).await
+}
+
+/// `frugal`: with the plan that little memory is for.
+async fn run_with(rel: &Rel, frugal: bool) -> Result<Vec<Vec<i64>>> {
     let dir = tempfile::tempdir().unwrap();
     let runtime = QueryRuntime::new(&EngineOptions::new(dir.path()), None)?;
     let statement = Arc::new(StatementContext {
@@ -109,7 +116,7 @@ async fn run(rel: &Rel) -> Result<Vec<Vec<i64>>> {
         system: OnceLock::new(),
         runtime,
         plan_only: false,
-        frugal: false,
+        frugal,
     });
     let mut stream = execute_in(rel, None, &statement).await?;
     let types: Vec<PgType> = rel.output().iter().map(|c| c.ty.ty).collect();
@@ -219,4 +226,28 @@ async fn an_endless_recursion_ends_with_its_limit() {
         offset: None,
     };
     assert_eq!(run(&rel).await.unwrap(), [[1], [2], [3], [4]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_in_with_little_memory() {
+    let values = |id: u32, values: &[Option<i64>]| Rel::Values {
+        columns: vec![out(id)],
+        rows: values.iter().map(|v| vec![v.map_or(Expr::literal(Datum::Null, PgType::Int8), int)]).collect(),
+    };
+    let left = [Some(1), Some(2), None];
+    for (right, expected) in [
+        (vec![], vec![[1], [2], [i64::MIN]]),
+        (vec![Some(2), Some(3)], vec![[1]]),
+        (vec![Some(3)], vec![[1], [2]]),
+        (vec![Some(3), None], vec![]),
+        (vec![None], vec![]),
+    ] {
+        let kind = SubqueryKind::Quantified { quantifier: Quantifier::Any, operator: &EQ, left: Box::new(col(1)) };
+        let member = subquery(kind, values(2, &right), PgType::Bool);
+        let not = Expr { kind: ExprKind::Not(Box::new(member)), ty: PgType::Bool.into() };
+        let rel = sorted(filter(values(1, &left), not), 1);
+        for frugal in [false, true] {
+            assert_eq!(run_with(&rel, frugal).await.unwrap(), expected, "{right:?}, {frugal}");
+        }
+    }
 }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::logical_expr::Expr as DfExpr;
+use datafusion::logical_expr::{Expr as DfExpr, Operator};
 use stratos_types::{Datum, PgType, Result};
 
 use super::decorrelate::equality;
 use super::expr::rel_may_fail;
+use super::kernel;
 use super::rel::{ConditionJoin, Lowerer, and};
 use super::walk::Facts;
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Quantifier, Rel, SubqueryKind};
@@ -114,6 +115,41 @@ impl Lowerer<'_> {
             on.push(if anti { DfExpr::IsNotFalse(Box::new(equal)) } else { equal });
         }
         Ok(Some(ConditionJoin { right: self.rel(&inner)?, anti, on }))
+    }
+}
+
+impl Lowerer<'_> {
+    /// With little memory: the antijoin of `NOT IN` and a subquery that refers to nothing outside, and what must be true besides. In
+    /// the usual case its values are a set in memory, which is faster.
+    pub(super) fn as_antijoin(&self, condition: &Expr) -> Result<Option<(ConditionJoin, Expr)>> {
+        let ExprKind::Not(inner) = &condition.kind else { return Ok(None) };
+        let ExprKind::Subquery {
+            kind: SubqueryKind::Quantified { quantifier: Quantifier::Any, operator, left },
+            query,
+        } = &inner.kind
+        else {
+            return Ok(None);
+        };
+        let facts = Facts::of(query);
+        let refers_outside = facts.free().iter().any(|(id, _)| !self.is_given(*id));
+        let equality = kernel::comparison(operator) == Some(Operator::Eq);
+        let Some(item) = query.output().into_iter().next().filter(|_| {
+            self.statement.frugal && equality && !facts.volatile && !refers_outside && !left.has_subquery()
+        }) else {
+            return Ok(None);
+        };
+        let bool_of = |kind: ExprKind| Expr { kind, ty: PgType::Bool.into() };
+        let not = |e: Expr| bool_of(ExprKind::Not(Box::new(e)));
+        let is_null = |e: Expr| bool_of(ExprKind::IsNull(Box::new(e)));
+        let none_in = |rel: Rel| not(bool_of(ExprKind::Subquery { kind: SubqueryKind::Exists, query: rel.into() }));
+        let value = Expr::column(item.id, item.ty);
+        let nulls = Rel::Filter { input: Box::new(Rel::clone(query)), predicate: is_null(value.clone()) };
+        // Nothing is in what is empty. Otherwise a NULL on either side leaves it open.
+        let decided = bool_of(ExprKind::And(vec![not(is_null((**left).clone())), none_in(nulls)]));
+        let besides = bool_of(ExprKind::Or(vec![none_in(Rel::clone(query)), decided]));
+        let equal = ExprKind::Call { function: operator, args: vec![(**left).clone(), value] };
+        let on = vec![self.expr(&bool_of(equal))?];
+        Ok(Some((ConditionJoin { right: self.rel(query)?, anti: true, on }, besides)))
     }
 }
 

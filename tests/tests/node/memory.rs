@@ -53,6 +53,19 @@ async fn more_data_than_memory() {
         ("SELECT count(*), count(o.note) FROM large l LEFT JOIN other o ON l.note = o.note", vec![&all, &all]),
         ("SELECT count(*) FROM large l WHERE EXISTS (SELECT 1 FROM other o WHERE o.note = l.note)", vec![&all]),
         ("SELECT count(*) FROM large l WHERE note NOT IN (SELECT note FROM other WHERE note IS NOT NULL)", vec!["0"]),
+        ("SELECT count(*) FROM large WHERE note || '.' NOT IN (SELECT note FROM other)", vec![&all]),
+        (
+            "SELECT count(*) FROM large WHERE note || '.' NOT IN (SELECT nullif(note, repeat('x', id)) FROM other)",
+            vec![&all],
+        ),
+        (
+            "SELECT count(*) FROM large WHERE note || '.' NOT IN (SELECT CASE WHEN id <> 7 THEN note END FROM other)",
+            vec!["0"],
+        ),
+        (
+            "SELECT count(*) FROM large WHERE CASE WHEN id <> 7 THEN note || '.' END NOT IN (SELECT note FROM other)",
+            vec!["199999"],
+        ),
         ("SELECT count(*) FROM (SELECT note FROM large UNION SELECT note FROM other) u", vec![&all]),
     ];
     for (sql, expected) in queries {
