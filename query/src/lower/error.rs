@@ -42,7 +42,7 @@ fn find(error: &DataFusionError, depth: usize) -> Option<Error> {
             let kind = if message.contains("disk") { ErrorKind::DiskFull } else { ErrorKind::OutOfMemory };
             Some(Error::new(kind, "out of memory").with_detail(message.lines().next().unwrap_or_default()))
         }
-        DataFusionError::IoError(inner) => Some(from_io(inner)),
+        DataFusionError::IoError(inner) => Some(from_io(inner, depth)),
         DataFusionError::NotImplemented(what) => Some(Error::unsupported(what)),
         _ => None,
     }
@@ -63,12 +63,17 @@ fn from_arrow(error: &ArrowError, depth: usize) -> Option<Error> {
         ArrowError::ExternalError(inner) => from_any(inner.as_ref(), depth + 1),
         ArrowError::DivideByZero => Some(Error::division_by_zero()),
         ArrowError::ArithmeticOverflow(_) => Some(Error::out_of_range("value")),
-        ArrowError::IoError(_, inner) => Some(from_io(inner)),
+        ArrowError::IoError(_, inner) => Some(from_io(inner, depth)),
         _ => None,
     }
 }
 
-fn from_io(error: &std::io::Error) -> Error {
+fn from_io(error: &std::io::Error, depth: usize) -> Error {
+    // What writes to the disk wraps the disk's own error.
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<DataFusionError>());
+    if let Some(inner) = inner.and_then(|inner| find(inner, depth + 1)) {
+        return inner;
+    }
     let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::DiskFull } else { ErrorKind::IoError };
     Error::new(kind, format!("could not spill to disk: {error}"))
 }
@@ -97,6 +102,15 @@ mod tests {
             (error.kind(), error.message()),
             (ErrorKind::InternalError, "internal error: the plan of the statement is inconsistent")
         );
+    }
+
+    #[test]
+    fn a_full_disk_is_53100_however_deep_inside() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let wrapped = std::io::Error::other(DataFusionError::IoError(full));
+        let error =
+            error_from(DataFusionError::ArrowError(Box::new(ArrowError::IoError("writing".to_owned(), wrapped)), None));
+        assert_eq!(error.kind(), ErrorKind::DiskFull);
     }
 
     #[test]
