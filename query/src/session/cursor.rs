@@ -63,6 +63,19 @@ pub struct Portal {
     pub state: PortalState,
 }
 
+impl Portal {
+    /// One that has nothing to run.
+    pub fn of_nothing() -> Portal {
+        Portal {
+            prepared: Arc::new(Prepared::new(None, Vec::new())),
+            params: Vec::new(),
+            result_formats: Vec::new(),
+            columns: None,
+            state: PortalState::Bound,
+        }
+    }
+}
+
 /// See [`Portal`].
 pub enum PortalState {
     /// It has not run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stratos_query::eval::from_text;
 use stratos_query::result::{ResultSet, StatementResult};
 use stratos_query::session::{Company, Portal, PortalState, Prepared, StatementDescription, cannot_run};
-use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result, utf8};
+use stratos_types::{Datum, Error, ErrorKind, PgType, Result, utf8};
 
 use super::connection::ConnectionError;
 use super::copy::CopyState;
@@ -103,29 +103,38 @@ impl Client {
         if !bind.portal.is_empty() {
             self.session.refuse_taken_name(bind.portal)?;
         }
-        let param_formats = Formats::from_codes(&bind.parameter_formats)?;
+        let checked = self.values(&bind, &types).and_then(|params| match &columns {
+            Some(columns) => Formats::check_columns(&bind.result_formats, columns.len()).map(|()| params),
+            None => Ok(params),
+        });
+        let name = bind.portal.to_owned();
+        match checked {
+            Ok(params) => {
+                let (result_formats, state) = (bind.result_formats, PortalState::Bound);
+                self.session.open_portal(name, Portal { prepared, params, result_formats, columns, state })
+            }
+            Err(error) => {
+                // As Postgres does, it leaves one that runs nothing, in the place of an earlier one.
+                self.session.open_portal(name, Portal::of_nothing())?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The values of a statement's parameters.
+    fn values(&mut self, bind: &Bind<'_>, types: &[PgType]) -> Result<Vec<Datum>> {
+        let formats = Formats::from_codes(&bind.parameter_formats)?;
         let options = self.session.format_options();
         let names = self.session.names_for(types.iter().copied())?;
-        let mut params = Vec::with_capacity(types.len());
-        for (at, (value, ty)) in bind.parameters.iter().zip(types.iter()).enumerate() {
-            params.push(match (value, param_formats.of(at)) {
-                (None, _) => Datum::Null,
-                (Some(bytes), Format::Binary) => Datum::from_binary_parameter(*ty, bytes, at + 1)?,
-                (Some(bytes), Format::Text) => {
-                    let (ty, text) = (ColumnType::from(*ty), utf8(bytes)?);
-                    match &names {
-                        Some(names) => from_text(names, ty, text)?,
-                        None => Datum::from_text(ty, text, &options)?,
-                    }
-                }
-            });
-        }
-        let result_formats = bind.result_formats;
-        if let Some(columns) = &columns {
-            Formats::check_columns(&result_formats, columns.len())?;
-        }
-        let name = bind.portal.to_owned();
-        self.session.open_portal(name, Portal { prepared, params, result_formats, columns, state: PortalState::Bound })
+        let value = |at: usize, ty: PgType, bytes: &[u8]| match formats.of(at) {
+            Format::Binary => Datum::from_binary_parameter(ty, bytes, at + 1),
+            Format::Text => match (&names, utf8(bytes)?) {
+                (Some(names), text) => from_text(names, ty.into(), text),
+                (None, text) => Datum::from_text(ty.into(), text, &options),
+            },
+        };
+        let given = bind.parameters.iter().zip(types).enumerate();
+        given.map(|(at, (bytes, ty))| bytes.map_or(Ok(Datum::Null), |bytes| value(at, *ty, bytes))).collect()
     }
 
     /// Types of a statement's parameters and columns. In a failed block only what gives no rows is described, as nothing looks
