@@ -118,7 +118,7 @@ pub(super) fn statement_form(at: &mut Rewriting<'_>, ahead: Ahead<'_>) -> Result
             at.open();
             Some(2 + length)
         }
-        Keyword::SESSION if previous == Keyword::RESET && next == Keyword::AUTHORIZATION => {
+        Keyword::SESSION if matches!(previous, Keyword::RESET | Keyword::SHOW) && next == Keyword::AUTHORIZATION => {
             at.out.push(word("session_authorization", Keyword::NoKeyword, false, span));
             Some(2)
         }

@@ -20,8 +20,24 @@ pub(crate) struct Target {
     pub span: Span,
 }
 
+/// Columns of a result; Postgres's `MaxTupleAttributeNumber`.
+const TARGETS_MAX: usize = 1664;
+
 impl Binder<'_> {
+    /// The columns of a select list.
+    ///
+    /// # Errors
+    /// 54011 for too many, and those of their expressions.
     pub(crate) fn targets(&mut self, items: &[SelectItem]) -> Result<Vec<Target>> {
+        let targets = self.all_targets(items)?;
+        if targets.len() > TARGETS_MAX {
+            let message = format!("target lists can have at most {TARGETS_MAX} entries");
+            return Err(Error::new(ErrorKind::TooManyColumns, message));
+        }
+        Ok(targets)
+    }
+
+    fn all_targets(&mut self, items: &[SelectItem]) -> Result<Vec<Target>> {
         let mut targets = Vec::with_capacity(items.len());
         for item in items {
             match item {

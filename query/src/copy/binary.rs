@@ -13,6 +13,8 @@ use stratos_types::{Error, ErrorKind, Result};
 pub const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Flags that a reader must understand to go on; we understand none of them.
 const CRITICAL_FLAGS: u32 = 0xffff_0000;
+/// The one that said before Postgres 12 that rows have OIDs.
+const WITH_OIDS: u32 = 1 << 16;
 
 /// The header that we write.
 pub fn header() -> Vec<u8> {
@@ -40,11 +42,27 @@ pub fn header_length(data: &[u8]) -> Result<Option<usize>> {
         return Err(malformed("COPY file signature not recognized"));
     }
     let (Some(flags), Some(extension)) = (number(data, 11), number(data, 15)) else { return Ok(None) };
+    if flags & WITH_OIDS != 0 {
+        return Err(malformed("invalid COPY file header (WITH OIDS)"));
+    }
+    if extension.cast_signed() < 0 {
+        return Err(malformed("invalid COPY file header (missing length)"));
+    }
     if flags & CRITICAL_FLAGS != 0 {
         return Err(malformed("unrecognized critical flags in COPY file header"));
     }
     let length = 19usize.saturating_add(extension as usize);
     Ok((data.len() >= length).then_some(length))
+}
+
+/// 22P04 for a header that has not all arrived, and never will.
+pub fn header_cut_off(data: &[u8]) -> Error {
+    malformed(match data.len() {
+        0..11 => "COPY file signature not recognized",
+        11..15 => "invalid COPY file header (missing flags)",
+        15..19 => "invalid COPY file header (missing length)",
+        _ => "invalid COPY file header (wrong length)",
+    })
 }
 
 fn number(data: &[u8], at: usize) -> Option<u32> {

@@ -62,7 +62,7 @@ impl CopyIn {
         self.columns.len()
     }
 
-    /// Adds data from the client, for [`Session::copy_in_work`] to work on.
+    /// Adds data from the client, for [`crate::session::Session::copy_in_work`] to work on.
     ///
     /// # Errors
     /// 54000 for a record beyond the limit, 53200 where there is no memory for it.
@@ -115,6 +115,11 @@ impl CopyIn {
             Some(line) => error.with_context(format!("{place}: \"{}\"", excerpt(&String::from_utf8_lossy(line)))),
             None => error.with_context(place),
         }
+    }
+
+    /// The binary format's header has not come as a whole.
+    pub(super) fn lacks_header(&self) -> bool {
+        self.is_binary() && self.header_pending
     }
 
     /// The last row of the binary format is not there as a whole.

@@ -51,16 +51,27 @@ pub struct CopyOptions {
 }
 
 impl CopyOption {
+    /// One that stands outside a list.
+    pub fn plain(name: &str, value: &str) -> CopyOption {
+        CopyOption { name: name.to_owned(), value: Some(value.to_owned()), columns: Vec::new(), place: None }
+    }
+
+    /// The columns that it names.
+    fn names(&self) -> Result<Vec<String>> {
+        if self.columns.is_empty() {
+            let message = format!("argument to option \"{}\" must be a list of column names", self.name);
+            return Err(self.at(Error::new(ErrorKind::InvalidParameterValue, message)));
+        }
+        let name = |i: &Ident| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() };
+        Ok(self.columns.iter().map(name).collect())
+    }
+
     fn at(&self, error: Error) -> Error {
         match self.place {
             Some(position) => error.at(position),
             None => error,
         }
     }
-}
-
-fn names(idents: &[Ident]) -> Vec<String> {
-    idents.iter().map(|i| if i.quote_style.is_some() { i.value.clone() } else { i.value.to_lowercase() }).collect()
 }
 
 fn one_byte(value: &str, option: &str) -> Result<u8> {
@@ -150,9 +161,9 @@ impl Written {
             }
             "quote" => self.quote = Some(one_byte(value()?, "quote")?),
             "escape" => self.escape = Some(one_byte(value()?, "escape")?),
-            "force_quote" => self.force_quote = names(&option.columns),
-            "force_not_null" => self.force_not_null = names(&option.columns),
-            "force_null" => self.force_null = names(&option.columns),
+            "force_quote" => self.force_quote = option.names()?,
+            "force_not_null" => self.force_not_null = option.names()?,
+            "force_null" => self.force_null = option.names()?,
             "encoding" => match crate::encodings::plain(value()?).as_str() {
                 "utf8" | "unicode" => {}
                 plain if plain == "sqlascii" || crate::encodings::is_known(plain) => {

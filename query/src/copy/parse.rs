@@ -86,12 +86,14 @@ pub fn parse(text: &str, base: usize) -> Result<CopyStatement> {
         Parser::new(&dialect).try_with_sql(text).map_err(|e| Error::new(ErrorKind::SyntaxError, e.to_string()))?;
     let parser = &mut parser;
     parser.next_token();
-    take_word(parser, &["binary"]);
+    let binary = take_word(parser, &["binary"]).is_some();
     if parser.peek_token_ref().token == Token::LParen {
+        if binary {
+            return Err(near(parser, source));
+        }
         // A query is written as queries are.
         *parser = Parser::new(&dialect).with_tokens_with_locations(rewritten_tokens(source)?);
         parser.next_token();
-        take_word(parser, &["binary"]);
     }
     let source_of = if parser.consume_token(&Token::LParen) {
         let query = parser.parse_query();
@@ -126,8 +128,17 @@ pub fn parse(text: &str, base: usize) -> Result<CopyStatement> {
             }
         }
     };
+    // Both of before Postgres 9.0, and for tables only.
+    let mut options: Vec<CopyOption> = binary.then(|| CopyOption::plain("format", "binary")).into_iter().collect();
+    let of_table = matches!(source_of, CopySource::Table { .. });
+    let using = of_table && take_word(parser, &["using"]).is_some();
+    if of_table && take_word(parser, &["delimiters"]).is_some() {
+        options.push(CopyOption::plain("delimiter", &string(parser, source)?));
+    } else if using {
+        return Err(near(parser, source));
+    }
     let with = take_word(parser, &["with"]).is_some();
-    let options = if parser.consume_token(&Token::LParen) {
+    let further = if parser.consume_token(&Token::LParen) {
         let options = listed(parser, source, base)?;
         parser.expect_token(&Token::RParen).map_err(|e| parser_error(source, &e, parser))?;
         options
@@ -138,6 +149,7 @@ pub fn parse(text: &str, base: usize) -> Result<CopyStatement> {
         }
         options
     };
+    options.extend(further);
     let behind = parser.peek_token();
     if take_word(parser, &["where"]).is_some() {
         if to {
@@ -205,6 +217,17 @@ fn listed(parser: &mut Parser<'_>, source: &SourceText, base: usize) -> Result<V
     }
 }
 
+/// The next token, which must be a string.
+fn string(parser: &mut Parser<'_>, source: &SourceText) -> Result<String> {
+    match parser.next_token().token {
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => Ok(text),
+        _ => {
+            parser.prev_token();
+            Err(near(parser, source))
+        }
+    }
+}
+
 /// The form of before Postgres 9.0: words without commas.
 fn legacy(parser: &mut Parser<'_>, source: &SourceText) -> Result<Vec<CopyOption>> {
     let mut options = Vec::new();
@@ -216,19 +239,7 @@ fn legacy(parser: &mut Parser<'_>, source: &SourceText) -> Result<Vec<CopyOption
     };
     while let Some(word) = take_word(
         parser,
-        &[
-            "binary",
-            "csv",
-            "freeze",
-            "header",
-            "delimiter",
-            "delimiters",
-            "null",
-            "quote",
-            "escape",
-            "encoding",
-            "force",
-        ],
+        &["binary", "csv", "freeze", "header", "delimiter", "null", "quote", "escape", "encoding", "force"],
     ) {
         match word.as_str() {
             "binary" | "csv" => options.push(option("format", Some(word), Vec::new())),
@@ -254,16 +265,7 @@ fn legacy(parser: &mut Parser<'_>, source: &SourceText) -> Result<Vec<CopyOption
             }
             _ => {
                 take_word(parser, &["as"]);
-                let name = if word == "delimiters" { "delimiter" } else { &word };
-                match parser.next_token().token {
-                    Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => {
-                        options.push(option(name, Some(text), Vec::new()));
-                    }
-                    _ => {
-                        parser.prev_token();
-                        return Err(near(parser, source));
-                    }
-                }
+                options.push(CopyOption::plain(&word, &string(parser, source)?));
             }
         }
     }

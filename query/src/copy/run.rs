@@ -302,6 +302,9 @@ impl Session {
         buffer.shrink_to(UNCOUNTED_BYTES_MAX);
         copy.buffer = buffer;
         result?;
+        if last && copy.lacks_header() {
+            return Err(binary::header_cut_off(&copy.buffer));
+        }
         // Half a number of fields is none.
         if last && copy.buffer.len() > 1 {
             return Err(copy.cut_off());

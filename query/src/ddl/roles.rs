@@ -28,6 +28,12 @@ fn string(expression: &Expr) -> Option<&str> {
     }
 }
 
+/// Whether a text is what Postgres takes for an MD5 hash: `md5` and 32 hexadecimal digits.
+fn is_md5_hash(text: &str) -> bool {
+    let digits = text.strip_prefix("md5").unwrap_or_default();
+    digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 impl Ddl<'_, '_> {
     fn may_manage_roles(&self, what: &str) -> Result<()> {
         let role = self.role()?;
@@ -51,9 +57,13 @@ impl Ddl<'_, '_> {
                 let text = string(expression).ok_or_else(|| {
                     Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{expression}\""))
                 })?;
-                // A verifier is taken as it is, so that dumps of roles can be read back.
-                if text.starts_with("SCRAM-SHA-256$") {
+                // A verifier is taken as it is, so that dumps of roles can be read back. What is none is a password.
+                if crate::scram::parse(text).is_some() {
                     return Ok(Some(text.to_owned()));
+                }
+                // As a password it would let in whoever has read the hash.
+                if is_md5_hash(text) {
+                    return Err(Error::unsupported("MD5 hash of a password"));
                 }
                 if text.is_empty() {
                     return Ok(None);

@@ -475,6 +475,14 @@ fn schemas_and_databases() {
 fn roles_and_ownership() {
     let mut db = Db::new();
     db.ok("create user u1 with password 'x'");
+    // A hash that could be used as the password is none; what only begins like a verifier is one.
+    let hash = format!("md5{}", "0123456789abcdef".repeat(2));
+    db.fails(
+        &format!("create user hashed password '{hash}'"),
+        ErrorKind::FeatureNotSupported,
+        "MD5 hash of a password is not supported",
+    );
+    db.ok("create user almost password 'SCRAM-SHA-256$4096:AAAA'");
     let u1 = db.snapshot().role_named("u1").unwrap().clone();
     assert!(u1.login && !u1.superuser);
     assert_eq!(u1.verifier.as_deref(), Some("verifier of x"));

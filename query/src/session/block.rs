@@ -77,7 +77,7 @@ impl Session {
             Some(block) if block.explicit => {
                 self.warning(ErrorKind::ActiveSqlTransaction, "there is already a transaction in progress");
                 // What it asks for counts nevertheless.
-                self.set_transaction(wanted)
+                self.set_transaction(wanted, Company::None)
             }
             // An implicit transaction that has done something becomes the block, as in Postgres.
             Some(block) if block.used => {
@@ -221,8 +221,8 @@ impl Session {
         self.publish_catalog();
     }
 
-    pub(super) fn set_transaction(&mut self, wanted: Modes) -> Result<()> {
-        if self.block.is_none() {
+    pub(super) fn set_transaction(&mut self, wanted: Modes, company: Company) -> Result<()> {
+        if self.block.is_none() && !self.shares_block(company) {
             self.warning(ErrorKind::NoActiveSqlTransaction, "SET TRANSACTION can only be used in transaction blocks");
             return Ok(());
         }

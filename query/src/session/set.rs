@@ -133,7 +133,11 @@ impl Session {
                 }
                 let local = matches!(scope, Some(ContextModifier::Local));
                 let name = setting_name(variable);
-                self.assign(&name, setting_value(&name, values)?, local.then_some(company))?;
+                let (value, lower) = (setting_value(&name, values)?, name.to_ascii_lowercase());
+                match TRANSACTION_SETTINGS.contains(&lower.as_str()) {
+                    true => self.assign_to_transaction(&lower, value, company)?,
+                    false => self.assign(&name, value, local.then_some(company))?,
+                }
             }
             Set::SetTimeZone { local, value } => {
                 let value = setting_value("TimeZone", std::slice::from_ref(value))?;
@@ -158,7 +162,7 @@ impl Session {
                 }
             }
             Set::SetTransaction { modes: wanted, snapshot: None, session: false } => {
-                self.set_transaction(modes(wanted, text)?)?;
+                self.set_transaction(modes(wanted, text)?, company)?;
             }
             Set::SetRole {
                 context_modifier: scope @ (None | Some(ContextModifier::Local | ContextModifier::Session)),
@@ -211,32 +215,31 @@ impl Session {
         Err(Error::unsupported(format_args!("{statement} to another role")))
     }
 
+    /// `SET transaction_isolation` and its like.
+    fn assign_to_transaction(&mut self, lower: &str, value: Option<String>, company: Company) -> Result<()> {
+        let value = value.ok_or_else(|| {
+            Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset"))
+        })?;
+        let mut wanted = Modes::default();
+        if lower == "transaction_isolation" {
+            let mut scratch = super::Settings::default();
+            scratch.set("default_transaction_isolation", &value)?;
+            wanted.level = Some(Level::named(&scratch.show("default_transaction_isolation")?));
+        } else {
+            let parsed = super::setting_value::parse_bool(&value).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidParameterValue, format!("parameter \"{lower}\" requires a Boolean value"))
+            })?;
+            match lower {
+                "transaction_read_only" => wanted.read_only = Some(parsed),
+                _ => wanted.deferrable = Some(parsed),
+            }
+        }
+        self.set_transaction(wanted, company)
+    }
+
     /// `local` says that it is SET LOCAL, and in what company.
     fn assign(&mut self, name: &str, value: Option<String>, local: Option<Company>) -> Result<()> {
         let lower = name.to_ascii_lowercase();
-        if TRANSACTION_SETTINGS.contains(&lower.as_str()) {
-            let value = value.ok_or_else(|| {
-                Error::new(ErrorKind::CantChangeRuntimeParam, format!("parameter \"{lower}\" cannot be reset"))
-            })?;
-            let mut wanted = Modes::default();
-            if lower == "transaction_isolation" {
-                let mut scratch = super::Settings::default();
-                scratch.set("default_transaction_isolation", &value)?;
-                wanted.level = Some(Level::named(&scratch.show("default_transaction_isolation")?));
-            } else {
-                let parsed = super::setting_value::parse_bool(&value).ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::InvalidParameterValue,
-                        format!("parameter \"{lower}\" requires a Boolean value"),
-                    )
-                })?;
-                match lower.as_str() {
-                    "transaction_read_only" => wanted.read_only = Some(parsed),
-                    _ => wanted.deferrable = Some(parsed),
-                }
-            }
-            return self.set_transaction(wanted);
-        }
         if let Some(company) = local {
             self.warn_of_local(company);
         }

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 /// What values a setting takes.
 pub(super) enum Takes {
     Text,
+    /// Of what is not printable ASCII a question mark stays.
+    Ascii,
     Bool,
     /// One of the setting's words.
     Word,
@@ -82,7 +84,7 @@ const LOCALES: fn() -> Takes = || Takes::OneOf(&["c", "posix", "c.utf-8", "c.utf
 
 #[rustfmt::skip]
 static OWN: &[Own] = &[
-    reported("application_name", None, || Takes::Text),
+    reported("application_name", None, || Takes::Ascii),
     own("bytea_output", None, || Takes::Word),
     // There are no functions whose bodies could be checked.
     own("check_function_bodies", None, || Takes::Bool),

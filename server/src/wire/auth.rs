@@ -67,6 +67,9 @@ pub async fn authenticate(engine: &Engine, connection: &mut Connection, user: &s
     }
     let first = std::str::from_utf8(first).map_err(|_| malformed())?;
     let client = ClientFirst::parse(first).ok_or_else(malformed)?;
+    if let Some(unsupported) = client.unsupported() {
+        return Err(ConnectionError::Fatal(Error::new(ErrorKind::FeatureNotSupported, unsupported)));
+    }
 
     let nonce = format!("{}{}", client.nonce, BASE64_STANDARD.encode(rand::random::<[u8; NONCE_BYTES]>()));
     let server_first = format!("r={nonce},s={},i={}", BASE64_STANDARD.encode(&verifier.salt), verifier.iterations);
@@ -114,6 +117,17 @@ impl ClientFirst<'_> {
         let nonce = bare.split(',').find_map(|part| part.strip_prefix("r="))?;
         (!nonce.is_empty()).then_some(ClientFirst { header, bare, nonce })
     }
+
+    /// What the message asks for that is not done: RFC 5802 wants it refused rather than passed over.
+    fn unsupported(&self) -> Option<&'static str> {
+        if self.bare.starts_with("m=") {
+            Some("client requires an unsupported SCRAM extension")
+        } else if self.header.split(',').nth(1).is_some_and(|identity| !identity.is_empty()) {
+            Some("client uses authorization identity, but it is not supported")
+        } else {
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +140,9 @@ mod tests {
         assert_eq!((first.header, first.bare, first.nonce), ("n,,", "n=,r=abc", "abc"));
         assert!(ClientFirst::parse("p=tls-unique,,n=,r=abc").is_none());
         assert!(ClientFirst::parse("garbage").is_none());
+        assert_eq!(first.unsupported(), None);
+        for other in ["n,a=other,n=,r=abc", "n,,m=more,n=,r=abc"] {
+            assert!(ClientFirst::parse(other).unwrap().unsupported().is_some(), "{other}");
+        }
     }
 }

@@ -58,6 +58,12 @@ pub fn copies(server: &Server) {
             "",
             "0A000|set-returning functions are not allowed in COPY FROM WHERE conditions||26",
         ),
+        (
+            "COPY ct FROM STDIN (FORMAT csv, FORCE_NULL a)",
+            "",
+            "22023|argument to option \"force_null\" must be a list of column names||33",
+        ),
+        ("COPY BINARY (SELECT 1) TO STDOUT", "", "42601|syntax error at or near \"(\"||13"),
         ("COPY ct FROM STDIN WHERE a", "", "42804|argument of WHERE must be type boolean, not type integer||26"),
         ("COPY ct FROM STDIN WHERE d = 1", "", "42703|column \"d\" does not exist||26"),
         ("COPY ct TO STDOUT WHERE a = 1", "", "42601|WHERE clause not allowed with COPY TO||19"),
@@ -125,10 +131,31 @@ fn binary(frames: &mut Frames) {
             "22P03|incorrect binary data format|COPY ct, line 1, column a",
         ),
         ([&header[..], &good, &good[..7]].concat(), "22P04|unexpected EOF in COPY data|COPY ct, line 2, column a"),
+        (Vec::new(), "22P04|COPY file signature not recognized"),
+        (header[..10].to_vec(), "22P04|COPY file signature not recognized"),
+        (header[..12].to_vec(), "22P04|invalid COPY file header (missing flags)"),
+        ([&header[..11], &[0, 1, 0, 0, 0, 0, 0, 0]].concat(), "22P04|invalid COPY file header (WITH OIDS)"),
+        ([&header[..15], &[255; 4]].concat(), "22P04|invalid COPY file header (missing length)"),
+        ([&header[..15], &[0, 0, 0, 9, 1]].concat(), "22P04|invalid COPY file header (wrong length)"),
         ([&header[..], &good, &[0, 2]].concat(), "22P04|row field count is 2, expected 1|COPY ct, line 2"),
     ] {
         assert_eq!(copy(frames, COPY, &data), expected, "{data:?}");
     }
+    // As it was written before Postgres 9.0.
+    let rows = [&header[..], &good, &end].concat();
+    assert_eq!(copy(frames, "COPY BINARY ct (a) FROM STDIN", &rows), "COPY 1");
+    assert_eq!(
+        copy(frames, "COPY BINARY ct (a) FROM STDIN (FORMAT text)", &rows),
+        "42601|conflicting or redundant options||32"
+    );
+    frames.send(&query("COPY BINARY ct (a) TO STDOUT"));
+    let sent = frames.until_ready();
+    assert_eq!((sent[0].kind, sent[0].body[0]), ('H', 1), "{sent:?}");
+    assert!(sent.iter().any(|message| message.kind == 'd' && message.body.starts_with(b"PGCOPY\n")), "{sent:?}");
+    frames.send(&query("COPY ct (a, c) TO STDOUT USING DELIMITERS '|'"));
+    let sent = frames.until_ready();
+    assert!(sent.iter().any(|message| message.kind == 'd' && message.body.contains(&b'|')), "{sent:?}");
+    assert_eq!(frames.kinds(&query("COPY (SELECT 1) TO STDOUT DELIMITERS '|'")), "E(42601)ZI");
 }
 
 /// The first line decides how lines end, and the end marker is one only where it stands alone.

@@ -34,6 +34,9 @@ pub fn implicit(server: &Server) {
     let failing = query("SELECT set_config('application_name', 'b', false); SELECT 1/0");
     assert_eq!(run(&mut frames, &failing, "CEZ"), "");
     assert_eq!(run(&mut frames, &query(&format!("{set}; BEGIN; COMMIT")), "CCCZ"), "a");
+    for read_only in ["SET transaction_read_only = on", "SET TRANSACTION READ ONLY"] {
+        assert_eq!(frames.kinds(&query(&format!("{read_only}; CREATE TABLE refused (a int)"))), "CE(25006)ZI");
+    }
     assert_eq!(run(&mut frames, &query("RESET application_name; SELECT 1/0"), "CEZ"), "a");
     assert_eq!(run(&mut frames, &[piped("SET application_name = 'b'"), sync()].concat(), "12CZ"), "b");
     assert_eq!(run(&mut frames, &query("SET application_name = 'c'; SELECT 1"), "CCZ"), "c");

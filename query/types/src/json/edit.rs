@@ -1,6 +1,6 @@
 //! Changing jsonb: `||`, `-`, `#-`, `jsonb_set`, `jsonb_insert`, assignment to a part.
 
-use super::parse::{Json, MAX_DEPTH, parse, sort_members};
+use super::parse::{Escapes, Json, MAX_DEPTH, parse, sort_members};
 use super::{invalid, position, text_of};
 use crate::{Error, ErrorKind, Result};
 
@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 /// # Errors
 /// Text that is no jsonb.
 pub fn concat(a: &str, b: &str) -> Result<String> {
-    let joined = match (parse(a, true)?, parse(b, true)?) {
+    let joined = match (parse(a, Escapes::Text)?, parse(b, Escapes::Text)?) {
         (Json::Object(mut a), Json::Object(b)) => {
             a.extend(b);
             sort_members(&mut a);
@@ -46,7 +46,7 @@ pub fn delete_key(a: &str, key: &str) -> Result<String> {
 /// # Errors
 /// 22023 from a scalar.
 pub fn delete_keys(a: &str, keys: &[&str]) -> Result<String> {
-    let kept = match parse(a, true)? {
+    let kept = match parse(a, Escapes::Text)? {
         Json::Object(mut members) => {
             members.retain(|(k, _)| !keys.contains(&k.as_str()));
             Json::Object(members)
@@ -65,7 +65,7 @@ pub fn delete_keys(a: &str, keys: &[&str]) -> Result<String> {
 /// # Errors
 /// 22023 from a scalar or an object.
 pub fn delete_index(a: &str, index: i32) -> Result<String> {
-    match parse(a, true)? {
+    match parse(a, Escapes::Text)? {
         Json::Array(mut items) => {
             if let Some(at) = position(index, items.len()) {
                 items.remove(at);
@@ -138,7 +138,7 @@ fn change(target: &mut Json, path: &[&str], depth: usize, action: &Action<'_>) -
 }
 
 fn edit(a: &str, path: &[&str], action: &Action<'_>, scalar_message: &str) -> Result<String> {
-    let mut target = parse(a, true)?;
+    let mut target = parse(a, Escapes::Text)?;
     if !matches!(target, Json::Array(_) | Json::Object(_)) {
         return Err(invalid(scalar_message));
     }
@@ -168,7 +168,7 @@ pub fn delete_path(a: &str, path: &[&str]) -> Result<String> {
 /// # Errors
 /// 22023 for a scalar, 22P02 for a step into an array that is no integer.
 pub fn set(a: &str, path: &[&str], value: &str, create: bool) -> Result<String> {
-    let value = &parse(value, true)?;
+    let value = &parse(value, Escapes::Text)?;
     edit(a, path, &Action::Set { value, create }, "cannot set path in scalar")
 }
 
@@ -177,7 +177,7 @@ pub fn set(a: &str, path: &[&str], value: &str, create: bool) -> Result<String> 
 /// # Errors
 /// As [`set`]; 22023 for a key that exists.
 pub fn insert(a: &str, path: &[&str], value: &str, after: bool) -> Result<String> {
-    let value = &parse(value, true)?;
+    let value = &parse(value, Escapes::Text)?;
     edit(a, path, &Action::Insert { value, after }, "cannot set path in scalar")
 }
 
@@ -265,8 +265,8 @@ pub fn assign(target: &str, path: &[&str], value: &str) -> Result<String> {
     if path.len() > MAX_DEPTH as usize {
         return Err(Error::new(ErrorKind::StatementTooComplex, "a path with too many steps"));
     }
-    let value = parse(value, true)?;
-    let mut target = parse(target, true)?;
+    let value = parse(value, Escapes::Text)?;
+    let mut target = parse(target, Escapes::Text)?;
     put(&mut target, path, 0, &value)?;
     Ok(text_of(&target))
 }

@@ -10,7 +10,7 @@ mod parse;
 use std::cmp::Ordering;
 
 use crate::{Error, ErrorKind, Numeric, Result, key};
-use parse::{Json, Scanner, parse};
+use parse::{Escapes, Json, Scanner, parse};
 
 pub use build::{build_array, build_object, to_json, to_json_lines, to_jsonb};
 pub use edit::{assign, concat, delete_index, delete_key, delete_keys, delete_path, insert, set};
@@ -20,7 +20,7 @@ pub use edit::{assign, concat, delete_index, delete_key, delete_keys, delete_pat
 /// # Errors
 /// 22P02; 54001 when nested too deeply.
 pub fn validate(text: &str) -> Result<()> {
-    parse(text, false).map(|_| ())
+    parse(text, Escapes::Checked).map(|_| ())
 }
 
 /// The canonical text of jsonb.
@@ -28,7 +28,7 @@ pub fn validate(text: &str) -> Result<()> {
 /// # Errors
 /// As [`validate`]; 22P05 for `\u0000`; 22003 for numbers beyond numeric.
 pub fn canonicalize(text: &str) -> Result<String> {
-    Ok(text_of(&parse(text, true)?.canonical()?))
+    Ok(text_of(&parse(text, Escapes::Text)?.canonical()?))
 }
 
 fn text_of(value: &Json) -> String {
@@ -58,7 +58,7 @@ pub fn write_string(out: &mut String, text: &str) {
 
 /// The exact texts of the members of an object; `None` when it is none.
 fn members(text: &str) -> Result<Option<Vec<(String, &str)>>> {
-    let mut s = Scanner::new(text, false);
+    let mut s = Scanner::new(text, Escapes::Read);
     s.blanks();
     if !s.eat(b'{') {
         return Ok(None);
@@ -79,7 +79,7 @@ fn members(text: &str) -> Result<Option<Vec<(String, &str)>>> {
 
 /// The exact texts of the elements of an array; `None` when it is none.
 fn items(text: &str) -> Result<Option<Vec<&str>>> {
-    let mut s = Scanner::new(text, false);
+    let mut s = Scanner::new(text, Escapes::Read);
     s.blanks();
     if !s.eat(b'[') {
         return Ok(None);
@@ -150,7 +150,7 @@ pub fn as_text(member: &str) -> Result<Option<String>> {
         return Ok(None);
     }
     if member.starts_with('"') {
-        return Scanner::new(member, true).string().map(Some);
+        return Scanner::new(member, Escapes::Text).string().map(Some);
     }
     Ok(Some(member.to_owned()))
 }
@@ -175,7 +175,7 @@ fn holds(a: &Json, b: &Json, top: bool) -> bool {
 /// # Errors
 /// Not of valid text.
 pub fn contains(a: &str, b: &str) -> Result<bool> {
-    Ok(holds(&parse(a, true)?, &parse(b, true)?, true))
+    Ok(holds(&parse(a, Escapes::Text)?, &parse(b, Escapes::Text)?, true))
 }
 
 /// `jsonb ? text`: a key of an object, or a string element of an array.
@@ -183,7 +183,7 @@ pub fn contains(a: &str, b: &str) -> Result<bool> {
 /// # Errors
 /// Not of valid text.
 pub fn exists(a: &str, key: &str) -> Result<bool> {
-    Ok(match parse(a, true)? {
+    Ok(match parse(a, Escapes::Text)? {
         Json::Object(members) => members.iter().any(|(k, _)| k == key),
         Json::Array(items) => items.iter().any(|v| matches!(v, Json::String(s) if s == key)),
         Json::String(s) => s == key,
@@ -300,7 +300,7 @@ fn order(a: &Json, b: &Json) -> Ordering {
 /// # Errors
 /// Not of valid text.
 pub fn compare(a: &str, b: &str) -> Result<Ordering> {
-    let (a, b) = (parse(a, true)?, parse(b, true)?);
+    let (a, b) = (parse(a, Escapes::Text)?, parse(b, Escapes::Text)?);
     let empty = |v: &Json| matches!(v, Json::Array(items) if items.is_empty());
     // Postgres compares an empty array at the top as less than anything.
     Ok(match (empty(&a), empty(&b)) {
@@ -354,7 +354,7 @@ pub(crate) fn write_key(text: &str, out: &mut Vec<u8>) {
             }
         }
     }
-    match parse(text, true) {
+    match parse(text, Escapes::Text) {
         Ok(Json::Array(items)) if items.is_empty() => out.push(EMPTY_AT_TOP),
         Ok(value) => write(&value, out),
         Err(_) => {
@@ -410,7 +410,7 @@ fn write_laid_out(out: &mut String, value: &Json, indent: Option<usize>) {
 /// Not of valid text.
 pub fn pretty(a: &str) -> Result<String> {
     let mut out = String::new();
-    write_laid_out(&mut out, &parse(a, true)?, Some(0));
+    write_laid_out(&mut out, &parse(a, Escapes::Text)?, Some(0));
     Ok(out)
 }
 
@@ -428,7 +428,7 @@ pub fn strip_nulls(a: &str, jsonb: bool) -> Result<String> {
             scalar => scalar,
         }
     }
-    let stripped = strip(parse(a, false)?);
+    let stripped = strip(parse(a, Escapes::Read)?);
     if jsonb {
         return Ok(text_of(&stripped.canonical()?));
     }

@@ -24,8 +24,18 @@ pub(super) enum Json {
 pub(super) struct Scanner<'a> {
     text: &'a str,
     pub at: usize,
-    /// Whether strings must be representable (jsonb refuses `\u0000`).
-    strict: bool,
+    escapes: Escapes,
+}
+
+/// What is done with escapes of characters in strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// Their form is checked: text that is json may name what is no character, as long as nobody reads it.
+    Checked,
+    /// They are read.
+    Read,
+    /// They are read, and must be characters of a text, which jsonb's are (`\u0000` is none).
+    Text,
 }
 
 /// Letters, digits and whatever is not ASCII: what a misspelt word runs on with.
@@ -34,8 +44,8 @@ fn is_word(b: u8) -> bool {
 }
 
 impl<'a> Scanner<'a> {
-    pub fn new(text: &'a str, strict: bool) -> Self {
-        Scanner { text, at: 0, strict }
+    pub fn new(text: &'a str, escapes: Escapes) -> Self {
+        Scanner { text, at: 0, escapes }
     }
 
     fn fail(&self, detail: impl Into<String>) -> Error {
@@ -58,7 +68,7 @@ impl<'a> Scanner<'a> {
 
     /// The error of a token that does not fit; of one that is none at all, that error.
     fn expected(&self, what: &str) -> Error {
-        let mut probe = Scanner { text: self.text, at: self.at, strict: self.strict };
+        let mut probe = Scanner { text: self.text, at: self.at, escapes: self.escapes };
         let rest = &self.text[self.at..];
         let found = match rest.chars().next() {
             None => return self.fail("The input string ended unexpectedly."),
@@ -163,6 +173,7 @@ impl<'a> Scanner<'a> {
     fn unicode(&mut self, out: &mut String) -> Result<()> {
         let code = self.hex4()?;
         let code = match code {
+            _ if self.escapes == Escapes::Checked => return Ok(()),
             0xd800..0xdc00 => {
                 let low = if self.text[self.at..].starts_with("\\u") {
                     self.at += 2;
@@ -178,7 +189,7 @@ impl<'a> Scanner<'a> {
             0xdc00..0xe000 => {
                 return Err(self.fail("Unicode low surrogate must follow a high surrogate."));
             }
-            0 if self.strict => {
+            0 if self.escapes == Escapes::Text => {
                 return Err(Error::new(ErrorKind::UntranslatableCharacter, "unsupported Unicode escape sequence")
                     .with_detail("\\u0000 cannot be converted to text."));
             }
@@ -301,8 +312,8 @@ impl<'a> Scanner<'a> {
 }
 
 /// Parses a whole text.
-pub(super) fn parse(text: &str, strict: bool) -> Result<Json> {
-    let mut scanner = Scanner::new(text, strict);
+pub(super) fn parse(text: &str, escapes: Escapes) -> Result<Json> {
+    let mut scanner = Scanner::new(text, escapes);
     let value = scanner.value(0)?;
     scanner.end()?;
     Ok(value)
