@@ -7,7 +7,7 @@ use stratos_types::{
 
 use super::resolve::common_type;
 use super::{Binder, Relation};
-use crate::functions::catalog_info::split_name;
+use crate::functions::catalog_info::{split_name, type_by_name};
 use crate::ir::{Expr, ExprKind};
 
 impl Binder<'_> {
@@ -175,16 +175,14 @@ impl Binder<'_> {
         if let Ok(oid) = text.parse() {
             return Ok(oid);
         }
-        let lower = text.to_ascii_lowercase();
-        let name = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
-        let ty = if name == "\"char\"" { Some(PgType::Char) } else { PgType::from_name(name) };
         let table = || match self.cx.relation(&split_name(text).ok()?) {
             Ok(Relation::Table(table)) => Some(table.oid),
             _ => None,
         };
-        ty.map(PgType::oid)
+        type_by_name(text)
+            .map(PgType::oid)
             .or_else(table)
-            .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist")))
+            .ok_or_else(|| Error::new(ErrorKind::UndefinedObject, format!("type \"{text}\" does not exist")))
     }
 
     /// Undecided literals and parameters become text.

@@ -186,21 +186,28 @@ pub fn reg_lookup(ctx: &EvalContext, ty: PgType, input: &str) -> Result<Option<u
 
 /// A type by what SQL calls it, its modifier ignored.
 pub fn type_by_name(input: &str) -> Option<PgType> {
-    let name = input.trim().to_lowercase();
-    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    let input = input.trim();
+    let schema = |quoted: &str| {
+        let (schema, name) = input.split_at_checked(quoted.len())?;
+        schema.eq_ignore_ascii_case(quoted).then_some(name)
+    };
+    let name = schema("pg_catalog.").or_else(|| schema("\"pg_catalog\".")).unwrap_or(input);
+    if let Some((quoted, behind)) = name.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+        // `char` is another type in quotes.
+        return match (quoted, behind.trim()) {
+            ("char", "") => Some(PgType::Char),
+            (quoted, behind) => PgType::from_name(&format!("{quoted}{behind}")),
+        };
+    }
     let mut plain = String::new();
     let mut depth = 0;
-    for c in name.chars() {
+    for c in name.to_lowercase().chars() {
         match c {
             '(' => depth += 1,
             ')' => depth -= 1,
-            '"' => {}
             c if depth == 0 => plain.push(c),
             _ => {}
         }
-    }
-    if name == "\"char\"" {
-        return Some(PgType::Char);
     }
     let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     PgType::from_name(&plain)

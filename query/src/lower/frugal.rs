@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use stratos_types::Result;
 
 use super::Env;
+use super::attempt::AttemptPool;
 use super::context::StatementContext;
 use super::lookup_join::LookupJoinExec;
 use super::runtime::{FRUGAL_PARTITIONS, prepare};
@@ -18,6 +20,8 @@ use crate::ir::Rel;
 pub(super) struct Fallback {
     rel: Rel,
     statement: Arc<StatementContext>,
+    /// The memory of the first one.
+    first: Option<Arc<AttemptPool>>,
 }
 
 impl Fallback {
@@ -27,15 +31,24 @@ impl Fallback {
         partitions: usize,
         rel: &Rel,
         statement: &Arc<StatementContext>,
+        session: &SessionState,
     ) -> Option<Self> {
-        (partitions > 1 || has_hash_join(plan) || keeps_rows(rel))
-            .then(|| Fallback { rel: rel.clone(), statement: statement.clone() })
+        (partitions > 1 || has_hash_join(plan) || keeps_rows(rel)).then(|| Fallback {
+            rel: rel.clone(),
+            statement: statement.clone(),
+            first: session.config().get_extension(),
+        })
     }
 
+    /// Starts it, when what the first one held is free.
+    ///
     /// # Errors
     /// As planning's.
     pub async fn start(self) -> Result<SendableRecordBatchStream> {
         tracing::debug!("a query has run out of memory: once more, with less");
+        if let Some(first) = &self.first {
+            first.released().await;
+        }
         let statement = Arc::new(self.statement.frugally());
         prepare(&statement, &Env::default(), &self.rel, None, FRUGAL_PARTITIONS).await?.stream()
     }

@@ -12,6 +12,7 @@
 //! - `subquery`, `lateral`, `cte`: what needs plans inside plans, `repeated` of them once, `by_key` none, their results in a `memo` · `unnest`, `decorrelate`: what does not after all
 //! - `sorted_groups`: aggregates over sorted rows, `fold` one of them, `sorter` and `records` how rows get there · `materialized`: rows that are read several times
 //! - `lookup_rule`, `lookup_join`, `narrow`, `estimate`: joins that look rows up by key
+//! - `pool`, `attempt`, `frugal`: memory of all queries, of one attempt at a query, and the second attempt
 //! - `operators`: what our operators of physical plans have in common
 //! - `ordered`: the first rows in an index's order · `offsets`: which rows are not the first · `unclaimed`: what rows are not ordered by
 //! - [`error_from`]: our errors come back out of DataFusion as they went in
@@ -19,6 +20,7 @@
 mod accumulate;
 mod aggregate;
 mod appended;
+mod attempt;
 mod by_key;
 mod conclusions;
 mod context;

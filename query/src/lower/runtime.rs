@@ -7,13 +7,14 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SpillFile};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -26,6 +27,7 @@ use stratos_types::{Datum, Error, Result};
 use tokio::runtime::Handle;
 
 use super::appended::{APPEND, stream_in_order};
+use super::attempt::AttemptPool;
 use super::conclusions::{AskedAbove, WithoutDependencies};
 use super::context::{StatementContext, StatementExtension, system_context};
 use super::equivalence::without_equal_expressions;
@@ -56,6 +58,8 @@ use crate::system::cache::{SharedRows, SystemCache};
 
 /// Rows of a batch.
 pub const BATCH_ROWS: usize = 8192;
+/// Bytes that the same constant may take in a batch.
+const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// A table with more rows than this is worth a plan on several cores.
 const PARALLEL_ROWS_MIN: u64 = 50_000;
@@ -228,9 +232,12 @@ impl QueryRuntime {
         // A hash join keeps one side in memory, whatever its size; merging sorts both on disk if need be.
         options.optimizer.prefer_hash_join = !statement.frugal;
         options.extensions.insert(StatementExtension(statement.clone()));
+        let attempt = Arc::new(AttemptPool::new(self.0.env.memory_pool.clone()));
+        config.set_extension(attempt.clone());
+        let env = RuntimeEnv { memory_pool: attempt, ..self.0.env.as_ref().clone() };
         let mut state = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(self.0.env.clone())
+            .with_runtime_env(Arc::new(env))
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(self.0.logical.clone())
             .with_physical_optimizer_rules(self.0.physical.clone())
@@ -348,6 +355,22 @@ fn streams_volatile(rel: &Rel) -> bool {
     }
 }
 
+/// Bytes of the largest constant in a plan.
+fn largest_constant(plan: &LogicalPlan) -> DfResult<usize> {
+    let mut largest = 0;
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let DfExpr::Literal(value, _) = part {
+                    largest = largest.max(value.size());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(largest)
+}
+
 /// Plans a relation down to operators.
 pub(crate) async fn prepare(
     statement: &Arc<StatementContext>,
@@ -376,6 +399,13 @@ pub(crate) async fn prepare(
         }
     };
     tracing::trace!(plan = %optimized.display_indent(), "optimized");
+    // A constant stands in every row of a batch.
+    let session = match BATCH_BYTES_MAX / largest_constant(&optimized).map_err(error_from)?.max(1) {
+        rows if rows < session.config().batch_size() => {
+            statement.runtime.session_of_batches(statement, session.config().target_partitions(), rows.max(1))
+        }
+        _ => session,
+    };
     let plan = session.query_planner().create_physical_plan(&optimized, &session).await.map_err(error_from)?;
     Ok(Prepared { plan, session })
 }
@@ -451,7 +481,7 @@ pub async fn execute_in(
 ) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
     let prepared = prepare_away(rel, template, statement, partitions).await?;
-    let fallback = Fallback::of(&prepared.plan, partitions, rel, statement);
+    let fallback = Fallback::of(&prepared.plan, partitions, rel, statement, &prepared.session);
     Ok(RowStream::start(rel.output(), prepared, fallback, statement))
 }
 

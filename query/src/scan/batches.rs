@@ -18,7 +18,7 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use stratos_types::{Error, Result};
 
 use crate::arrow::arrow_type;
@@ -138,7 +138,20 @@ impl ExecutionPlan for SourceExec {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let (full, projection) = (self.full.clone(), self.projection.clone());
         let mut left = self.limit.unwrap_or(usize::MAX);
-        let stream = self.source.stream(statement).map(move |batch| {
+        let rows_max = context.session_config().batch_size().max(1);
+        let source = self.source.stream(statement).map(move |batch| {
+            // In parts, where a batch shall be smaller than most are.
+            let parts = batch.map(|batch| {
+                let rows = batch.num_rows();
+                let part = move |at: usize| batch.slice(at, rows_max.min(rows - at));
+                stream::iter((0..rows).step_by(rows_max).map(part).map(Ok))
+            });
+            match parts {
+                Ok(parts) => parts.left_stream(),
+                Err(error) => stream::once(std::future::ready(Err(error))).right_stream(),
+            }
+        });
+        let stream = source.flatten().map(move |batch| {
             let batch = rename(&batch.map_err(to_datafusion)?, &full).map_err(to_datafusion)?;
             let rows = batch.num_rows().min(left);
             left -= rows;
