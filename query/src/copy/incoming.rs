@@ -51,6 +51,9 @@ pub struct CopyIn {
     pub(super) ended: bool,
 }
 
+/// The fields of a line; none is NULL.
+type Fields<'l> = Vec<Option<Cow<'l, str>>>;
+
 impl CopyIn {
     /// Whether the data is in the binary format.
     pub fn is_binary(&self) -> bool {
@@ -145,6 +148,37 @@ impl CopyIn {
         (last && self.header_pending && data.is_empty()).then_some(Line { end: 0, next: 0, is_last: true })
     }
 
+    /// Whether a line is the header. It is compared with the columns if it is to match them.
+    fn is_header<'l>(&mut self, line: &'l [u8], names: fn(&CopyIn, &'l [u8]) -> Result<Fields<'l>>) -> Result<bool> {
+        let is_header = std::mem::take(&mut self.header_pending);
+        if is_header {
+            utf8(line)?;
+        }
+        self.line_bytes = Some(line.len());
+        if is_header && self.options.header_matches {
+            self.check_header(&names(self, line)?)?;
+        }
+        Ok(is_header)
+    }
+
+    fn text_fields<'l>(&self, line: &'l [u8]) -> Result<Fields<'l>> {
+        let mut fields = Vec::with_capacity(self.columns.len());
+        text::fields(line, self.options.delimiter, &self.options.null, &mut fields)?;
+        Ok(fields)
+    }
+
+    fn csv_fields(&self, line: &[u8]) -> Result<Vec<CsvField>> {
+        let mut fields = Vec::with_capacity(self.columns.len());
+        csv::fields(line, &self.options, &mut fields)?;
+        Ok(fields)
+    }
+
+    fn csv_names<'l>(&self, line: &'l [u8]) -> Result<Fields<'l>> {
+        let is_null = |field: &CsvField| !field.quoted && field.text == self.options.null;
+        let name = |field: CsvField| (!is_null(&field)).then_some(Cow::Owned(field.text));
+        Ok(self.csv_fields(line)?.into_iter().map(name).collect())
+    }
+
     /// HEADER MATCH: the first line names the columns in their order.
     fn check_header(&self, names: &[Option<Cow<'_, str>>]) -> Result<()> {
         let wrong = |message: String| Err(Error::new(ErrorKind::BadCopyFileFormat, message));
@@ -194,22 +228,13 @@ impl CopyIn {
                 self.text_resume = 0;
                 let Line { end, next, is_last } = line;
                 self.ended = is_last;
-                if std::mem::take(&mut self.header_pending) {
-                    utf8(&data[..end])?;
-                    self.line_bytes = Some(end);
-                    if self.options.header_matches {
-                        let mut names = Vec::with_capacity(self.columns.len());
-                        text::fields(&data[..end], self.options.delimiter, &self.options.null, &mut names)?;
-                        self.check_header(&names)?;
-                    }
+                if self.is_header(&data[..end], Self::text_fields)? {
                     return Ok(Step::Skip(next));
                 }
-                self.line_bytes = Some(end);
                 if is_last && end == 0 {
                     return Ok(Step::Skip(next));
                 }
-                let mut fields = Vec::with_capacity(self.columns.len());
-                text::fields(&data[..end], self.options.delimiter, &self.options.null, &mut fields)?;
+                let fields = self.text_fields(&data[..end])?;
                 Ok(Step::Row(self.row_of_text(&fields, context)?, next))
             }
             CopyFormat::Csv => {
@@ -230,25 +255,14 @@ impl CopyIn {
                 };
                 self.line += lines(end);
                 self.ended = is_last;
-                if std::mem::take(&mut self.header_pending) {
-                    utf8(&data[..end])?;
-                    self.line_bytes = Some(end);
-                    if self.options.header_matches {
-                        let mut names = Vec::with_capacity(self.columns.len());
-                        csv::fields(&data[..end], &self.options, &mut names)?;
-                        let is_null = |field: &CsvField| !field.quoted && field.text == self.options.null;
-                        let names = names.into_iter().map(|field| (!is_null(&field)).then_some(Cow::Owned(field.text)));
-                        self.check_header(&names.collect::<Vec<_>>())?;
-                    }
+                if self.is_header(&data[..end], Self::csv_names)? {
                     return Ok(Step::Skip(next));
                 }
-                self.line_bytes = Some(end);
                 if is_last {
                     return Ok(Step::Skip(next));
                 }
-                let mut fields: Vec<CsvField> = Vec::with_capacity(self.columns.len());
-                csv::fields(&data[..end], &self.options, &mut fields)?;
-                let fields: Vec<Option<Cow<'_, str>>> = fields
+                let fields: Fields<'_> = self
+                    .csv_fields(&data[..end])?
                     .into_iter()
                     .enumerate()
                     .map(|(at, field)| {

@@ -349,7 +349,8 @@ impl Sums {
     }
 }
 
-fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
+/// Whether the aggregate's `FILTER` lets a row through.
+pub(super) fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
     filter.is_none_or(|f| f.is_valid(row) && f.value(row))
 }
 

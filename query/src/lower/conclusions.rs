@@ -57,9 +57,9 @@ fn forget(mut plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(plan))
 }
 
-/// Keeps conditions above grouping and windows that the rule would ask below: those without columns, which it takes for
-/// conditions on the keys of groups (`SELECT n FROM (SELECT count(*) n FROM t) x WHERE $1` is no row when `$1` is false,
-/// and not one that has counted nothing), and volatile ones, which say something of a group, not of a row in it.
+/// Keeps conditions above grouping, windows and our own operators that the rule would ask below: those without columns,
+/// which it takes for conditions on the keys of groups (`SELECT n FROM (SELECT count(*) n FROM t) x WHERE $1` is no row when
+/// `$1` is false, and not one that has counted nothing), and volatile ones, which say something of a group, not of a row in it.
 #[derive(Debug)]
 pub(super) struct AskedAbove<R>(pub R);
 
@@ -78,7 +78,9 @@ impl<R: OptimizerRule + Send + Sync> OptimizerRule for AskedAbove<R> {
             conditions.push(filter.predicate.clone());
             input = &filter.input;
         }
-        if conditions.is_empty() || !matches!(input, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)) {
+        let makes_rows =
+            matches!(input, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Extension(_));
+        if conditions.is_empty() || !makes_rows {
             return self.0.rewrite(plan, config);
         }
         let movable = |condition: &Expr| !condition.column_refs().is_empty() && !condition.is_volatile();

@@ -8,6 +8,7 @@ use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use stratos_types::{PgType, Result};
 
+use super::accumulate::passes;
 use super::error::to_datafusion;
 use crate::functions::aggregates::{FloatMoments, float4_sum, float8_sum};
 
@@ -67,7 +68,7 @@ impl GroupsAccumulator for Floats {
         self.grow(total_num_groups);
         let values = values[0].as_primitive::<Float64Type>();
         for (row, group) in group_indices.iter().enumerate() {
-            if values.is_valid(row) && opt_filter.is_none_or(|f| f.is_valid(row) && f.value(row)) {
+            if values.is_valid(row) && passes(opt_filter, row) {
                 self.add(*group, values.value(row)).map_err(to_datafusion)?;
             }
         }

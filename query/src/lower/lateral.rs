@@ -1,34 +1,28 @@
 //! Lateral joins: the right side is evaluated for each row of the left.
 
-use std::any::Any;
-use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::{Schema, SchemaRef};
-use async_trait::async_trait;
-use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, internal_err};
+use arrow::datatypes::{Field, SchemaRef};
+use datafusion::common::{DFSchema, Result as DfResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr as DfExpr, Extension, InvariantLevel, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
-use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use stratos_types::{Datum, Error, PgType, Result};
 
 use super::context::{StatementContext, statement_of};
 use super::error::{error_from, to_datafusion};
 use super::expr::column_name;
+use super::extension::{Operator, operator_plan};
 use super::memo::Memo;
 use super::operators::{shown_by_name, with_an_input};
 use super::rel::Lowerer;
@@ -43,7 +37,7 @@ use crate::scan::FunctionRows;
 const MEMO_ENTRIES_MAX: usize = 1024;
 
 /// What a lateral join does.
-struct Spec {
+pub(super) struct LateralJoin {
     right: Rel,
     columns: Vec<OutputColumn>,
     repeated: Repeated,
@@ -76,106 +70,28 @@ impl Lowerer<'_> {
             None => right.clone(),
         };
         let input = self.query(left)?;
-        let mut fields: Vec<Arc<arrow::datatypes::Field>> = input.schema().fields().iter().cloned().collect();
-        fields.extend(
-            columns
-                .iter()
-                .map(|c| Arc::new(arrow::datatypes::Field::new(column_name(c.id), arrow_type(c.ty.ty), true))),
-        );
-        let schema = DFSchema::try_from(Schema::new(fields)).map_err(error_from)?;
-        let spec = Spec {
+        let mut fields: Vec<Arc<Field>> = input.schema().fields().iter().cloned().collect();
+        fields.extend(columns.iter().map(|c| Arc::new(Field::new(column_name(c.id), arrow_type(c.ty.ty), true))));
+        let spec = LateralJoin {
             repeated: Repeated::new(self.env.clone(), self.needed_from(&right, left)),
             volatile: Facts::of(&right).volatile,
             right,
             columns,
             keep_left: kind == JoinKind::Left,
         };
-        Ok(LogicalPlan::Extension(Extension {
-            node: Arc::new(LateralNode { input, spec: Arc::new(spec), schema: Arc::new(schema) }),
-        }))
+        operator_plan(spec, input, fields)
     }
 }
 
-struct LateralNode {
-    input: LogicalPlan,
-    spec: Arc<Spec>,
-    schema: DFSchemaRef,
-}
+impl Operator for LateralJoin {
+    const NAME: &'static str = "Lateral";
 
-impl fmt::Debug for LateralNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lateral")
+    fn own_columns(&self, _: &DFSchema) -> HashSet<String> {
+        self.columns.iter().map(|c| column_name(c.id)).collect()
     }
-}
 
-impl UserDefinedLogicalNode for LateralNode {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn name(&self) -> &str {
-        "Lateral"
-    }
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-    fn check_invariants(&self, _: InvariantLevel) -> DfResult<()> {
-        Ok(())
-    }
-    fn expressions(&self) -> Vec<DfExpr> {
-        Vec::new()
-    }
-    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        self.spec.columns.iter().map(|c| column_name(c.id)).collect()
-    }
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lateral")
-    }
-    fn with_exprs_and_inputs(
-        &self,
-        _: Vec<DfExpr>,
-        mut inputs: Vec<LogicalPlan>,
-    ) -> DfResult<Arc<dyn UserDefinedLogicalNode>> {
-        let Some(input) = inputs.pop() else {
-            return internal_err!("a lateral join has one input");
-        };
-        Ok(Arc::new(LateralNode { input, spec: self.spec.clone(), schema: self.schema.clone() }))
-    }
-    fn dyn_hash(&self, mut state: &mut dyn Hasher) {
-        (Arc::as_ptr(&self.spec) as usize).hash(&mut state);
-        self.input.hash(&mut state);
-    }
-    fn dyn_eq(&self, other: &dyn UserDefinedLogicalNode) -> bool {
-        other
-            .as_any()
-            .downcast_ref::<Self>()
-            .is_some_and(|other| Arc::ptr_eq(&self.spec, &other.spec) && self.input == other.input)
-    }
-    fn dyn_ord(&self, other: &dyn UserDefinedLogicalNode) -> Option<Ordering> {
-        self.dyn_eq(other).then_some(Ordering::Equal)
-    }
-}
-
-/// Makes [`LateralExec`] of lateral nodes.
-pub(super) struct LateralPlanner;
-
-#[async_trait]
-impl ExtensionPlanner for LateralPlanner {
-    async fn plan_extension(
-        &self,
-        _: &dyn PhysicalPlanner,
-        node: &dyn UserDefinedLogicalNode,
-        _: &[&LogicalPlan],
-        inputs: &[Arc<dyn ExecutionPlan>],
-        _: &dyn Session,
-        _: &PhysicalPlanningContext,
-    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        let (Some(node), [input]) = (node.as_any().downcast_ref::<LateralNode>(), inputs) else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(LateralExec::new(input.clone(), node.spec.clone(), Arc::new(node.schema.as_arrow().clone())))))
+    fn execution(self: Arc<Self>, input: Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
+        Arc::new(LateralExec::new(input, self, schema))
     }
 }
 
@@ -183,13 +99,13 @@ impl ExtensionPlanner for LateralPlanner {
 #[derive(Clone)]
 pub(super) struct LateralExec {
     input: Arc<dyn ExecutionPlan>,
-    spec: Arc<Spec>,
+    spec: Arc<LateralJoin>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl LateralExec {
-    fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<Spec>, schema: SchemaRef) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<LateralJoin>, schema: SchemaRef) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             input.output_partitioning().clone(),
@@ -248,7 +164,7 @@ impl ExecutionPlan for LateralExec {
 struct Run {
     input: SendableRecordBatchStream,
     joiner: Joiner,
-    spec: Arc<Spec>,
+    spec: Arc<LateralJoin>,
     statement: Arc<StatementContext>,
     names: HashMap<String, usize>,
     memo: Memo<RightSide>,
@@ -303,7 +219,12 @@ impl Run {
     }
 }
 
-fn outer_values(spec: &Spec, names: &HashMap<String, usize>, batch: &RecordBatch, row: usize) -> Result<Vec<Datum>> {
+fn outer_values(
+    spec: &LateralJoin,
+    names: &HashMap<String, usize>,
+    batch: &RecordBatch,
+    row: usize,
+) -> Result<Vec<Datum>> {
     spec.repeated
         .outer()
         .iter()
@@ -341,7 +262,7 @@ fn batch_of(columns: &[OutputColumn], rows: &[Vec<Datum>]) -> Result<RecordBatch
 
 async fn right_side(
     statement: &Arc<StatementContext>,
-    spec: &Spec,
+    spec: &LateralJoin,
     outer: Vec<Datum>,
     memo: &mut Memo<RightSide>,
     held: &MemoryReservation,
@@ -386,14 +307,14 @@ async fn right_side(
 
 /// Puts rows of the left beside their right sides, in batches of a good size.
 struct Joiner {
-    spec: Arc<Spec>,
+    spec: Arc<LateralJoin>,
     schema: SchemaRef,
     left_rows: Vec<u32>,
     right: Vec<RecordBatch>,
 }
 
 impl Joiner {
-    fn new(spec: Arc<Spec>, schema: SchemaRef) -> Self {
+    fn new(spec: Arc<LateralJoin>, schema: SchemaRef) -> Self {
         Joiner { spec, schema, left_rows: Vec::new(), right: Vec::new() }
     }
 

@@ -33,6 +33,7 @@ mod estimate;
 mod explain;
 mod explain_text;
 mod expr;
+mod extension;
 mod floats;
 mod fold;
 mod frugal;

@@ -32,18 +32,19 @@ use super::conclusions::{AskedAbove, WithoutDependencies};
 use super::context::{StatementContext, StatementExtension, system_context};
 use super::equivalence::without_equal_expressions;
 use super::error::error_from;
+use super::extension::OperatorPlanner;
 use super::frugal::Fallback;
 use super::guard::GuardConditions;
 use super::interrupt::{Interruptible, prepare_away};
 use super::kept::CHARGE_WINDOWS;
-use super::lateral::LateralPlanner;
+use super::lateral::LateralJoin;
 use super::lookup_rule::LookupJoins;
 use super::null_safe::{EqualKeys, null_safe_keys};
 use super::offsets::ORDERED_OFFSETS;
 use super::one_writer::ONE_WRITER;
 use super::ordered::takes_first_rows;
 use super::pool::QueryPool;
-use super::sorted_groups::{SortedGroupsPlanner, keeps_rows};
+use super::sorted_groups::{SortedGroups, keeps_rows};
 use super::stream::RowStream;
 use super::unclaimed::UNCLAIM;
 use super::{Env, Lowerer, PlanTemplate};
@@ -312,9 +313,12 @@ impl QueryPlanner for Planner {
         let keyed = null_safe_keys(plan)?;
         let plan = keyed.as_ref().unwrap_or(plan);
         let separate = without_equal_expressions(plan)?;
-        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LateralPlanner), Arc::new(SortedGroupsPlanner)])
-            .create_physical_plan(separate.as_ref().unwrap_or(plan), session)
-            .await
+        DefaultPhysicalPlanner::with_extension_planners(vec![
+            OperatorPlanner::<LateralJoin>::shared(),
+            OperatorPlanner::<SortedGroups>::shared(),
+        ])
+        .create_physical_plan(separate.as_ref().unwrap_or(plan), session)
+        .await
     }
 }
 

@@ -4,28 +4,21 @@
 //! Hashing is faster as long as there is memory for it, so this is for the second attempt at a statement (`frugal`), and for
 //! who turns hashing off (`enable_hashagg`).
 
-use std::any::Any;
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use async_trait::async_trait;
-use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, internal_err};
+use arrow::datatypes::{Field, SchemaRef};
+use datafusion::common::{Result as DfResult, internal_err};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr as DfExpr, Extension, InvariantLevel, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, SpillMetrics};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, PlanProperties};
-use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use stratos_types::{Datum, Error, PgType, Result, key};
 
@@ -34,6 +27,7 @@ use super::aggregate::{gathers, keep_order, shows_order};
 use super::context::{StatementContext, statement_of};
 use super::error::{error_from, to_datafusion};
 use super::expr::column_name;
+use super::extension::{Operator, operator_plan};
 use super::fold::{Call, Charge, Running, column_bytes};
 use super::operators::{shown_by_name, with_an_input};
 use super::records::RowCodec;
@@ -50,7 +44,7 @@ const OUTPUT_ROWS: usize = 1024;
 const ROWS_PER_TURN: usize = 8192;
 
 /// What a grouping computes of its input's columns.
-struct Spec {
+pub(super) struct SortedGroups {
     /// The input's columns. The first ones are the keys.
     names: Vec<String>,
     types: Vec<PgType>,
@@ -131,9 +125,8 @@ impl Lowerer<'_> {
         let output = group_by.iter().map(|(c, e)| (c, e.ty.ty));
         let output = output.chain(aggregates.iter().map(|(c, call)| (c, call.ty.ty)));
         let output = output.chain(groupings.iter().map(|(c, _)| (c, PgType::Int4)));
-        let fields: Vec<Field> = output.map(|(c, ty)| Field::new(column_name(c.id), arrow_type(ty), true)).collect();
-        let schema = DFSchema::try_from(Schema::new(fields)).map_err(error_from)?;
-        let spec = Spec {
+        let fields = output.map(|(c, ty)| Arc::new(Field::new(column_name(c.id), arrow_type(ty), true))).collect();
+        let spec = SortedGroups {
             names,
             types,
             keys: group_by.len(),
@@ -141,100 +134,28 @@ impl Lowerer<'_> {
             calls,
             groupings: groupings.iter().map(|(_, keys)| keys.clone()).collect(),
         };
-        let node = SortedGroups { input: project(plan, exprs)?, spec: Arc::new(spec), schema: Arc::new(schema) };
-        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+        operator_plan(spec, project(plan, exprs)?, fields)
     }
 }
 
-struct SortedGroups {
-    input: LogicalPlan,
-    spec: Arc<Spec>,
-    schema: DFSchemaRef,
-}
+impl Operator for SortedGroups {
+    const NAME: &'static str = "SortedGroups";
 
-impl fmt::Debug for SortedGroups {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SortedGroups")
-    }
-}
-
-impl UserDefinedLogicalNode for SortedGroups {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn name(&self) -> &str {
-        "SortedGroups"
-    }
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-    fn check_invariants(&self, _: InvariantLevel) -> DfResult<()> {
-        Ok(())
-    }
-    fn expressions(&self) -> Vec<DfExpr> {
-        Vec::new()
-    }
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SortedGroups")
-    }
-    fn with_exprs_and_inputs(
-        &self,
-        _: Vec<DfExpr>,
-        mut inputs: Vec<LogicalPlan>,
-    ) -> DfResult<Arc<dyn UserDefinedLogicalNode>> {
-        let Some(input) = inputs.pop() else { return internal_err!("a grouping has one input") };
-        Ok(Arc::new(SortedGroups { input, spec: self.spec.clone(), schema: self.schema.clone() }))
-    }
-    fn dyn_hash(&self, mut state: &mut dyn Hasher) {
-        (Arc::as_ptr(&self.spec) as usize).hash(&mut state);
-        self.input.hash(&mut state);
-    }
-    fn dyn_eq(&self, other: &dyn UserDefinedLogicalNode) -> bool {
-        other
-            .as_any()
-            .downcast_ref::<Self>()
-            .is_some_and(|other| Arc::ptr_eq(&self.spec, &other.spec) && self.input == other.input)
-    }
-    fn dyn_ord(&self, other: &dyn UserDefinedLogicalNode) -> Option<Ordering> {
-        self.dyn_eq(other).then_some(Ordering::Equal)
-    }
-}
-
-/// Makes [`SortedGroupsExec`] of groupings by sorting.
-pub(super) struct SortedGroupsPlanner;
-
-#[async_trait]
-impl ExtensionPlanner for SortedGroupsPlanner {
-    async fn plan_extension(
-        &self,
-        _: &dyn PhysicalPlanner,
-        node: &dyn UserDefinedLogicalNode,
-        _: &[&LogicalPlan],
-        inputs: &[Arc<dyn ExecutionPlan>],
-        _: &dyn Session,
-        _: &PhysicalPlanningContext,
-    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        let (Some(node), [input]) = (node.as_any().downcast_ref::<SortedGroups>(), inputs) else {
-            return Ok(None);
-        };
-        let schema = Arc::new(node.schema.as_arrow().clone());
-        Ok(Some(Arc::new(SortedGroupsExec::new(input.clone(), node.spec.clone(), schema))))
+    fn execution(self: Arc<Self>, input: Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
+        Arc::new(SortedGroupsExec::new(input, self, schema))
     }
 }
 
 /// Groups by sorting.
 pub(super) struct SortedGroupsExec {
     input: Arc<dyn ExecutionPlan>,
-    spec: Arc<Spec>,
+    spec: Arc<SortedGroups>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl SortedGroupsExec {
-    fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<Spec>, schema: SchemaRef) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SortedGroups>, schema: SchemaRef) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
@@ -347,7 +268,7 @@ impl Stages {
 
 /// A grouping under way.
 struct Grouping {
-    spec: Arc<Spec>,
+    spec: Arc<SortedGroups>,
     statement: Arc<StatementContext>,
     schema: SchemaRef,
     /// Rows by group; none where all of them are one group.
@@ -381,7 +302,7 @@ fn set_of(key: &[u8]) -> usize {
 
 impl Grouping {
     fn new(
-        spec: Arc<Spec>,
+        spec: Arc<SortedGroups>,
         statement: Arc<StatementContext>,
         schema: SchemaRef,
         spills: SpillMetrics,

@@ -11,7 +11,8 @@ use foldhash::fast::RandomState;
 use stratos_types::{Datum, Error, ErrorKind, Result};
 
 use super::plan::Prepared;
-use super::session::{Session, StatementDescription};
+use super::prepared::StatementDescription;
+use super::session::Session;
 use super::transaction::Company;
 use crate::binder::Movement;
 use crate::catalog::CursorFacts;

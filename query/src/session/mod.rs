@@ -2,6 +2,7 @@
 //!
 //! - [`session`](Session): what the server drives
 //! - [`transaction`]: the transaction block, as Postgres's state machine has it
+//! - [`prepared`]: prepared statements, and their plans in the catalog of the moment
 //! - [`plan`]: what a statement compiles to, and for how long that holds
 //! - [`execute`]: carrying a planned statement out
 //! - [`block`], [`set`]: BEGIN, COMMIT and savepoints; SET and SHOW · [`utility`]: other statements about the session
@@ -27,6 +28,7 @@ mod explain_json;
 mod no_session;
 mod passwords;
 mod plan;
+mod prepared;
 mod random;
 mod recall;
 mod reuse;
@@ -48,8 +50,9 @@ pub use cursor::{Portal, PortalState, cannot_run};
 #[cfg(test)]
 pub(crate) use no_session::NoSession;
 pub use plan::{CHANGED_RESULT, Planned, Prepared};
+pub use prepared::StatementDescription;
 pub(crate) use schema_change::scram_verifier;
-pub use session::{Session, StatementDescription, TransactionStatus};
+pub use session::{Session, TransactionStatus};
 pub use setting_table::{SERVER_VERSION, SERVER_VERSION_NUM};
 pub use setting_value::parse_bool;
 pub(crate) use setting_value::quote_if_needed;

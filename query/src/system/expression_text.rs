@@ -2,7 +2,8 @@
 
 use stratos_types::{ColumnType, PgType};
 
-use super::expression_tree::{Builder, Kind, Node, Syntax};
+use super::expression_node::{Kind, Node, Syntax};
+use super::expression_tree::Builder;
 use crate::binder::{BindContext, Binder};
 use crate::catalog::{Snapshot, Table};
 use crate::ddl::parse_expression;

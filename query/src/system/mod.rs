@@ -9,6 +9,7 @@ pub(crate) mod cache;
 pub(crate) mod classes;
 mod definitions;
 pub mod deparse;
+mod expression_node;
 mod expression_text;
 mod expression_tree;
 mod functions;
