@@ -58,6 +58,17 @@ pub(super) fn types(args: &[Expr]) -> Vec<PgType> {
     args.iter().map(|e| e.ty.ty).collect()
 }
 
+/// Whether an argument is a parameter that the client declared to be of type void: the place of a result among those of
+/// a call (`{? = call abs(?)}` of JDBC), which is no argument.
+fn is_for_result(arg: &Expr) -> bool {
+    arg.ty.ty == PgType::Void && matches!(arg.kind, ExprKind::Param(_))
+}
+
+/// Arguments without the places of results.
+pub(super) fn without_results(args: Vec<Expr>) -> Vec<Expr> {
+    args.into_iter().filter(|arg| !is_for_result(arg)).collect()
+}
+
 /// Argument types of a signature for a call with `n` arguments; none if it does not take so many.
 fn expand(args: &[ArgType], variadic: bool, optional: usize, n: usize) -> Option<Vec<ArgType>> {
     if n <= args.len() {
@@ -300,7 +311,10 @@ impl Binder<'_> {
             places = vec![span; args.len()];
             args
         } else {
-            args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?
+            let args: Vec<Expr> = args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
+            let mut meant = args.iter().map(|arg| !is_for_result(arg));
+            places.retain(|_| meant.next().unwrap_or(true));
+            without_results(args)
         };
         if returns_set(base) && (base != PG_EXPANDARRAY || parts.len() > 1) {
             return self.set_in_select(base, args, span);

@@ -127,8 +127,8 @@ impl Binder<'_> {
                     _ => None,
                 },
             },
-            // Words that mean the time of evaluation are read then.
-            ty if reads_clock(ty, text) => None,
+            // Words that mean the time of evaluation are read then. What is no date at any time is refused here.
+            ty if reads_clock(ty, text) => Datum::from_text(ty.into(), text, &self.cx.format).map(|_| None)?,
             PgType::Interval => Some(Datum::from_text(to, text, &self.cx.format)?),
             ty => Some(Datum::from_text(ty.into(), text, &self.cx.format)?),
         })

@@ -213,32 +213,34 @@ impl Binder<'_> {
                 }
             })
             .collect();
-        let rel = self.cast_output(rel, &types)?;
+        let rel = self.cast_output_of(rel, &types, Some(&query.body))?;
         let output = rel.output();
         let mut values = Vec::with_capacity(table.columns.len());
         for i in 0..table.columns.len() {
-            let mut given = listed.iter().zip(&output).filter(|((c, _), _)| *c == i).peekable();
+            let place = |at: usize| column_span(&query.body, at);
+            let given = listed.iter().zip(&output).enumerate().map(|(at, (listed, output))| (listed, output, at));
+            let mut given = given.filter(|((c, _), ..)| *c == i).peekable();
             values.push(match given.peek() {
-                Some(((_, target), _)) if !target.subscripts.is_empty() => {
+                Some(((_, target), ..)) if !target.subscripts.is_empty() => {
                     let mut value = Self::null(table.columns[i].ty);
-                    for ((_, target), column) in given {
+                    for ((_, target), column, at) in given {
                         value = self.assign_element(
                             table,
                             i,
                             value,
                             target,
-                            (Expr::column(column.id, column.ty), Span::empty()),
+                            (Expr::column(column.id, column.ty), place(at)),
                         )?;
                     }
                     value
                 }
-                Some((_, column)) => {
+                Some((_, column, at)) => {
                     self.check_identity(table, i, overriding, false, Span::empty())?;
                     if overriding == Overriding::User && table.columns[i].identity.is_some() {
                         self.default_value(table, i)?
                     } else {
                         let expr = Expr::column(column.id, column.ty);
-                        self.assign(table, i, expr, Span::empty())?
+                        self.assign(table, i, expr, place(*at))?
                     }
                 }
                 None => self.default_value(table, i)?,

@@ -1,6 +1,6 @@
 //! UNION, INTERSECT, EXCEPT.
 
-use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, Spanned};
+use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned};
 use sqlparser::tokenizer::Span;
 use stratos_types::{ColumnType, Datum, Error, ErrorKind, PgType, Result};
 
@@ -14,6 +14,8 @@ const NO_TAIL: Tail<'static> = Tail { order_by: Vec::new(), limit: None, offset:
 /// Where the `i`-th column of a query body stands.
 pub(super) fn column_span(body: &SetExpr, i: usize) -> Span {
     let span = match body {
+        // What stands for several columns leaves open which ones are behind it.
+        SetExpr::Select(select) if select.projection.iter().take(i + 1).any(is_wildcard) => None,
         SetExpr::Select(select) => select.projection.get(i).map(Spanned::span),
         SetExpr::Query(query) => Some(column_span(&query.body, i)),
         SetExpr::SetOperation { left, .. } => Some(column_span(left, i)),
@@ -21,6 +23,10 @@ pub(super) fn column_span(body: &SetExpr, i: usize) -> Span {
         _ => None,
     };
     span.unwrap_or_else(Span::empty)
+}
+
+fn is_wildcard(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
 fn word(op: SetOpKind) -> &'static str {

@@ -299,7 +299,10 @@ impl Binder<'_> {
 
     /// Arguments of a function in FROM.
     pub(crate) fn function_args(&mut self, args: &[ast::FunctionArg]) -> Result<Vec<Expr>> {
-        self.in_clause(super::Clause::FromFunction, |b| args.iter().map(|a| b.plain_arg(a)).collect())
+        let args = self.in_clause(super::Clause::FromFunction, |b| {
+            args.iter().map(|a| b.plain_arg(a)).collect::<Result<Vec<_>>>()
+        })?;
+        Ok(super::call::without_results(args))
     }
 }
 

@@ -38,6 +38,16 @@ impl Known {
         Known::compile(found)
     }
 
+    /// Those of a condition on the rows of a table.
+    ///
+    /// # Errors
+    /// As [`Known::of`].
+    pub fn of_condition(condition: &Expr) -> Result<Known> {
+        let mut found = Vec::new();
+        in_expr(condition, &mut found);
+        Known::compile(found)
+    }
+
     fn compile(found: Vec<&Expr>) -> Result<Known> {
         found.into_iter().map(|e| Program::compile(e, &Layout::default())).collect::<Result<_>>().map(Known)
     }

@@ -66,6 +66,9 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
             context.transaction.check_unchanged(parents);
         }
     }
+    if matches!(what, Validation::Check { .. }) {
+        rules.check_known(context.eval)?;
+    }
     let mut cursor = context.transaction.current_view().scan(span, Direction::Forward);
     loop {
         breathe(context.eval).await?;

@@ -8,7 +8,7 @@ use stratos_types::{Datum, Error, FormatOptions, Result};
 use super::violations;
 use crate::binder::{BindContext, ScalarUse, bind_scalar};
 use crate::catalog::{Constraint, ForeignKey, Index, IndexState, ReferentialAction, Snapshot, Table};
-use crate::eval::{Layout, Program};
+use crate::eval::{Known, Layout, Program};
 use crate::ir::ColumnId;
 use crate::session::EvalContext;
 
@@ -43,6 +43,8 @@ pub struct Incoming {
 struct Check {
     name: String,
     condition: Program,
+    /// What of it has to succeed before a row is looked at.
+    known: Known,
 }
 
 /// See the module.
@@ -113,7 +115,11 @@ impl TableRules {
         let mut checks = Vec::new();
         for (constraint, check) in table.checks() {
             let condition = bind_scalar(&check.sql, context, Some(table), None, ScalarUse::Check)?;
-            checks.push(Check { name: constraint.name.clone(), condition: Program::compile(&condition, &layout)? });
+            checks.push(Check {
+                name: constraint.name.clone(),
+                known: Known::of_condition(&condition)?,
+                condition: Program::compile(&condition, &layout)?,
+            });
         }
         // Postgres checks them in the order of their names.
         checks.sort_by(|a, b| a.name.cmp(&b.name));
@@ -168,6 +174,14 @@ impl TableRules {
             }
         }
         Ok(())
+    }
+
+    /// Computes what is known of conditions without a row, which fails also where there are no rows.
+    ///
+    /// # Errors
+    /// What fails.
+    pub fn check_known(&self, context: &EvalContext) -> Result<()> {
+        self.checks.iter().try_for_each(|check| check.known.check(&[], context))
     }
 
     /// Whether a foreign key of the table refers to the table itself.

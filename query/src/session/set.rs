@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    ContextModifier, Expr as AstExpr, Ident, ObjectName, Set, SetSessionAuthorizationParam,
-    SetSessionAuthorizationParamKind, Value,
+    self, ContextModifier, DataType, DateTimeField, Expr as AstExpr, Ident, IntervalFields, ObjectName, Set,
+    SetSessionAuthorizationParam, SetSessionAuthorizationParamKind, Value,
 };
-use stratos_types::{Datum, Error, ErrorKind, Result};
+use stratos_types::{Datum, Error, ErrorKind, FormatOptions, Result};
 
 use super::block::{Modes, modes};
 use super::context::Host;
 use super::session::Session;
 use super::setting_table::takes_names;
-use super::setting_value::quote_if_needed;
+use super::setting_value::{quote_if_needed, zone_of_interval};
 use super::transaction::{Company, Level};
 use super::utility::{done, fold, text_column};
+use crate::binder::column_type;
 use crate::result::{ResultSet, StatementResult};
 
 pub(super) fn setting_name(name: &ObjectName) -> String {
@@ -73,10 +74,6 @@ fn setting_value(name: &str, values: &[AstExpr]) -> Result<Option<String>> {
                 AstExpr::Value(value) => format!("{op}{}", literal(&value.value)?),
                 _ => return Err(bad_value(value)),
             },
-            AstExpr::Interval(interval) => match interval.value.as_ref() {
-                AstExpr::Value(value) => literal(&value.value)?,
-                _ => return Err(bad_value(value)),
-            },
             AstExpr::TypedString(typed) => literal(&typed.value.value)?,
             _ => return Err(bad_value(value)),
         });
@@ -97,6 +94,26 @@ fn one_name(value: &AstExpr) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The time zone that is so far east. Only hours and minutes may be named as the fields of the interval.
+fn zone_of(interval: &ast::Interval, format: &FormatOptions) -> Result<String> {
+    let fields = match (&interval.leading_field, &interval.last_field) {
+        (None, None) => None,
+        (Some(DateTimeField::Hour), None) => Some(IntervalFields::Hour),
+        (Some(DateTimeField::Minute), None) => Some(IntervalFields::Minute),
+        (Some(DateTimeField::Hour), Some(DateTimeField::Minute)) => Some(IntervalFields::HourToMinute),
+        _ => {
+            let message = "time zone interval must be HOUR or HOUR TO MINUTE";
+            return Err(Error::new(ErrorKind::SyntaxError, message));
+        }
+    };
+    let AstExpr::Value(value) = interval.value.as_ref() else { return Err(bad_value(&interval.value)) };
+    let ty = column_type(&DataType::Interval { fields, precision: interval.fractional_seconds_precision })?;
+    match Datum::from_text(ty, &literal(&value.value)?, format)? {
+        Datum::Interval(east) => zone_of_interval(&east, format),
+        _ => Err(Error::internal("an interval of another type")),
     }
 }
 
@@ -140,7 +157,13 @@ impl Session {
                 }
             }
             Set::SetTimeZone { local, value } => {
-                let value = setting_value("TimeZone", std::slice::from_ref(value))?;
+                let value = match value {
+                    AstExpr::Interval(interval) => {
+                        let format = self.shared.settings.lock().format().clone();
+                        Some(zone_of(interval, &format)?)
+                    }
+                    value => setting_value("TimeZone", std::slice::from_ref(value))?,
+                };
                 self.assign("TimeZone", value, local.then_some(company))?;
             }
             Set::SetNames { charset_name, collation_name: None } => {

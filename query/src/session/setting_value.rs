@@ -1,6 +1,7 @@
 //! Values of settings: reading what SET gives, and the form in which they print.
 
-use stratos_types::{DateOrder, DateStyle, Error, ErrorKind, Result, TimeZone};
+use stratos_types::datetime::zone;
+use stratos_types::{DateOrder, DateStyle, Datum, Error, ErrorKind, FormatOptions, Interval, PgType, Result, TimeZone};
 
 use super::setting_table::{Setting, Takes, Unit};
 
@@ -243,18 +244,18 @@ pub(crate) fn parse_time_zone(value: &str) -> Option<TimeZone> {
     if value.eq_ignore_ascii_case("local") || value.eq_ignore_ascii_case("default") {
         return Some(TimeZone::Named(chrono_tz::Tz::UTC));
     }
-    if let Some((printed, posix)) = value.strip_prefix('<').and_then(|v| v.split_once('>')) {
-        return fixed_zone(-seconds_of(posix)?, Some(format!("<{printed}>{posix}")));
+    if value.starts_with('<') {
+        return zone::posix(value);
     }
     if let Some(seconds) = seconds_of(value) {
         // With minutes it is a time zone as POSIX has them, whose sign is the other one.
         return match value.contains(':') {
-            true => fixed_zone(-seconds, Some(value.to_owned())),
-            false => fixed_zone(seconds, None),
+            true => in_range(-seconds).map(|seconds_east| TimeZone::Fixed { seconds_east, name: value.to_owned() }),
+            false => in_range(seconds).and_then(|seconds_east| zone::zone_from_seconds_east(seconds_east).ok()),
         };
     }
     let named = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(value));
-    named.copied().map(TimeZone::Named).or_else(|| stratos_types::datetime::zone::posix(value))
+    named.copied().map(TimeZone::Named).or_else(|| zone::posix(value))
 }
 
 /// An offset in seconds: hours, perhaps with a fraction, or hours and minutes.
@@ -269,19 +270,28 @@ fn seconds_of(offset: &str) -> Option<f64> {
     Some(f64::from(hour_count.checked_mul(3600)? + sign * minute_count * 60))
 }
 
-fn fixed_zone(seconds_east: f64, name: Option<String>) -> Option<TimeZone> {
+fn in_range(seconds: f64) -> Option<i32> {
     const MAX_SECONDS: f64 = 168.0 * 3600.0;
-    if seconds_east.is_nan() || seconds_east.abs() > MAX_SECONDS {
-        return None;
+    (seconds.abs() <= MAX_SECONDS).then_some(seconds as i32)
+}
+
+/// The time zone that `SET TIME ZONE INTERVAL …` means: so far east.
+///
+/// # Errors
+/// 22023 for months, days and more than a week.
+pub(super) fn zone_of_interval(interval: &Interval, format: &FormatOptions) -> Result<String> {
+    let wrong = |detail: &str| {
+        let text = Datum::Interval(*interval).to_text(PgType::Interval, format);
+        Err(invalid("TimeZone", &format!("INTERVAL '{text}'")).with_detail(detail))
+    };
+    if interval.months != 0 {
+        return wrong("Cannot specify months in time zone interval.");
     }
-    let seconds_east = seconds_east as i32;
-    let name = name.unwrap_or_else(|| {
-        let (sign, opposite) = if seconds_east < 0 { ('-', '+') } else { ('+', '-') };
-        let (hours, minutes) = (seconds_east.abs() / 3600, seconds_east.abs() % 3600 / 60);
-        let clock = if minutes == 0 { format!("{hours:02}") } else { format!("{hours:02}:{minutes:02}") };
-        format!("<{sign}{clock}>{opposite}{clock}")
-    });
-    Some(TimeZone::Fixed { seconds_east, name })
+    if interval.days != 0 {
+        return wrong("Cannot specify days in time zone interval.");
+    }
+    let zone = i32::try_from(interval.micros / 1_000_000).ok().and_then(|s| zone::zone_from_seconds_east(s).ok());
+    zone.map_or_else(|| wrong("UTC timezone offset is out of range."), |zone| Ok(zone::zone_name(&zone)))
 }
 
 /// Splits a list of identifiers, quoted or folded to lower case.

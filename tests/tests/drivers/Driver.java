@@ -1,5 +1,6 @@
 import java.math.BigDecimal;
 import java.sql.BatchUpdateException;
+import java.sql.CallableStatement;
 import java.sql.Connection;
 import java.sql.DatabaseMetaData;
 import java.sql.Date;
@@ -231,6 +232,30 @@ public class Driver {
         }
     }
 
+    static void calls(Connection c) throws Exception {
+        try (CallableStatement call = c.prepareCall("{? = call abs(?)}")) {
+            call.registerOutParameter(1, Types.INTEGER);
+            call.setInt(2, -7);
+            call.execute();
+            equal(7, call.getInt(1));
+        }
+        try (CallableStatement call = c.prepareCall("{? = call upper(?)}")) {
+            call.registerOutParameter(1, Types.VARCHAR);
+            call.setString(2, "loud");
+            call.execute();
+            equal("LOUD", call.getString(1));
+        }
+        try (PreparedStatement p = c.prepareStatement("SELECT {fn concat('a', ?)}, {d '2024-02-29'}, {fn length({fn ucase('abc')})}")) {
+            p.setString(1, "b");
+            try (ResultSet r = p.executeQuery()) {
+                r.next();
+                equal("ab", r.getString(1));
+                equal(Date.valueOf("2024-02-29"), r.getDate(2));
+                equal(3, r.getInt(3));
+            }
+        }
+    }
+
     static void metadata(Connection c) throws Exception {
         try (Statement s = c.createStatement()) {
             s.execute("CREATE TABLE java_meta (id int PRIMARY KEY, name varchar(20) NOT NULL, p int REFERENCES java_meta)");
@@ -303,8 +328,8 @@ public class Driver {
     }
 
     public static void main(String[] args) throws Exception {
-        Part[] parts = {Driver::types, Driver::batches, Driver::generatedKeysAndCopies, Driver::transactions, Driver::failures, Driver::metadata};
-        String[] names = {"types", "batches", "keys and copies", "transactions", "failures", "metadata"};
+        Part[] parts = {Driver::types, Driver::batches, Driver::generatedKeysAndCopies, Driver::transactions, Driver::failures, Driver::calls, Driver::metadata};
+        String[] names = {"types", "batches", "keys and copies", "transactions", "failures", "calls", "metadata"};
         boolean failed = false;
         for (int i = 0; i < parts.length; i++) {
             try (Connection connection = DriverManager.getConnection(args[0], "stratos", "")) {

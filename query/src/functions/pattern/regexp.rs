@@ -60,6 +60,7 @@ fn compile_error(error: &regex::Error) -> Error {
         ("unclosed counted repetition", "braces {} not balanced"),
         ("escape", "invalid escape \\ sequence"),
         ("POSIX", "invalid character class"),
+        ("nested", "regular expression is too complex"),
     ];
     let reason = reasons.iter().find(|(sign, _)| text.contains(sign));
     invalid(reason.map_or("unknown regex error", |(_, reason)| reason))
@@ -401,6 +402,42 @@ fn expand(new: &str, captures: &Captures<'_>, out: &mut String) {
             Some(other) => {
                 out.push('\\');
                 out.push(other);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(pattern: &str, s: &str) -> bool {
+        compile(pattern, Flags::default()).unwrap().is_match(s)
+    }
+
+    /// As PostgreSQL answers where the characters' type is C.UTF-8; the files of answers are made with C, which knows ASCII.
+    #[test]
+    fn classes_know_all_languages() {
+        for (pattern, inside, outside) in [
+            ("[[:alpha:]]", "aéÉ中٣Ⅷª", "1²½_´- \u{300}"),
+            ("[[:alnum:]]", "aé中٣1", "²½_´- "),
+            ("[[:upper:]]", "AÉǅ", "aé中1"),
+            ("[[:lower:]]", "aéßǆǅ", "AÉ中1"),
+            ("[[:punct:]]", "!-_´½²¡×\u{a0}", "aé1 "),
+            ("[[:graph:]]", "aé!½\u{300}", " \t\u{2028}"),
+            ("[[:print:]]", "aé!½ \u{2003}", "\t\u{85}"),
+            ("[[:space:]]", " \t\n\u{b}\u{2003}\u{2028}", "a\u{a0}\u{85}\u{202f}"),
+            ("\\w", "aé中٣1_", "-´ \u{300}"),
+            ("\\W", "-´ \u{300}", "aé中٣1_"),
+            ("\\d", "09", "٣²a"),
+            ("[^\\D]", "09", "٣²a"),
+            ("\\S", "aé\u{a0}", " \t\u{2028}"),
+        ] {
+            for c in inside.chars() {
+                assert!(finds(pattern, &c.to_string()), "{pattern} has {c:?}");
+            }
+            for c in outside.chars() {
+                assert!(!finds(pattern, &c.to_string()), "{pattern} has not {c:?}");
             }
         }
     }

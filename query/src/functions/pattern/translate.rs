@@ -154,6 +154,37 @@ fn inside_bound(chars: &[char], end: usize) -> bool {
     i < end && i > 0 && chars[i - 1] == '{' && chars[i].is_ascii_digit()
 }
 
+/// The characters of a class, as they stand in brackets. Postgres asks the C library, whose digits are the ASCII ones; those
+/// of other scripts count as letters, and spaces that do not break as punctuation.
+fn class(name: &str) -> Result<&'static str> {
+    Ok(match name {
+        "alpha" => r"\p{Alphabetic}[\p{Nd}--0-9]",
+        "alnum" => r"\p{Alphabetic}\p{Nd}",
+        "word" | "w" => r"\p{Alphabetic}\p{Nd}_",
+        "digit" | "d" => "0-9",
+        "xdigit" => "0-9A-Fa-f",
+        "upper" => r"\p{Uppercase}\p{Lt}",
+        "lower" => r"\p{Lowercase}\p{Lt}",
+        "space" | "s" => r"\t-\r\x20\x{1680}\x{2000}-\x{2006}\x{2008}-\x{200A}\x{2028}\x{2029}\x{205F}\x{3000}",
+        "blank" => r"\t\x20",
+        "cntrl" => r"\p{Cc}\x{2028}\x{2029}",
+        "punct" => r"[\p{P}\p{S}\p{Mn}\p{Cf}\p{No}\xA0\x{2007}\x{202F}--\p{Alphabetic}]",
+        "graph" => r"[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Cf}\p{Co}]\xA0\x{2007}\x{202F}",
+        "print" => r"[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Cf}\p{Co}\p{Zs}]",
+        "ascii" => r"\x00-\x7F",
+        _ => return Err(invalid("invalid character class")),
+    })
+}
+
+/// A class where it stands by itself, or among others in brackets.
+fn in_place(class: &str, negated: bool, in_bracket: bool) -> String {
+    match (negated, in_bracket) {
+        (true, _) => format!("[^{class}]"),
+        (false, false) => format!("[{class}]"),
+        (false, true) => class.to_owned(),
+    }
+}
+
 /// Translates what follows a backslash; gives the index after it.
 fn escape(chars: &[char], at: usize, in_bracket: bool, out: &mut String) -> Result<usize> {
     let Some(&c) = chars.get(at) else {
@@ -194,7 +225,9 @@ fn escape(chars: &[char], at: usize, in_bracket: bool, out: &mut String) -> Resu
             out.push_str(&regex::escape(&code.to_string()));
             return Ok(at + 1 + digits.len());
         }
-        'a' | 'f' | 'n' | 'r' | 't' | 'v' | 'd' | 'D' | 'w' | 'W' | 's' | 'S' => {
+        'd' | 's' | 'w' => out.push_str(&in_place(class(&c.to_string())?, false, in_bracket)),
+        'D' | 'S' | 'W' => out.push_str(&in_place(class(&c.to_ascii_lowercase().to_string())?, true, in_bracket)),
+        'a' | 'f' | 'n' | 'r' | 't' | 'v' => {
             out.push('\\');
             out.push(c);
         }
@@ -245,7 +278,7 @@ fn bracket(chars: &[char], at: usize, flags: Flags, out: &mut String) -> Result<
                     .ok_or_else(unbalanced)?;
                 let name: String = chars[i + 1..end].iter().collect();
                 if kind == ':' {
-                    out.push_str(&format!("[:{name}:]"));
+                    out.push_str(class(&name)?);
                 } else if name.chars().count() == 1 {
                     out.push_str(&regex::escape(&name));
                 } else {
@@ -281,7 +314,8 @@ mod tests {
             ("[a&&b]", "[a\\&\\&b]"),
             ("x{2,3}", "x{2,3}"),
             ("x{a}", "x\\{a\\}"),
-            ("[[:digit:]-]", "[[:digit:]\\-]"),
+            ("[[:digit:]-]", "[0-9\\-]"),
+            ("\\d[\\D]", "[0-9][[^0-9]]"),
             ("(?i)abc", "abc"),
             ("***=a.b", "a\\.b"),
         ] {
