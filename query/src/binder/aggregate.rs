@@ -9,7 +9,7 @@ use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 use super::call::types;
 use super::resolve::{Choice, choose};
 use super::scope::Place;
-use super::{Binder, Clause, Level};
+use super::{Binder, Clause, Level, Reference};
 use crate::functions::{Aggregate, AggregateKind, ArgType};
 use crate::ir::{AggregateCall, CaseBranch, ColumnId, Expr, ExprKind, SortKey};
 
@@ -99,7 +99,12 @@ impl Binder<'_> {
         if !columns.is_empty() {
             let position = self.position(place);
             let level = &mut self.levels[at];
-            level.references.extend(columns.into_iter().zip(position.into_iter().cycle()));
+            let places = columns.into_iter().zip(position.into_iter().cycle());
+            level.references.extend(places.map(|(column, position)| Reference {
+                column,
+                position,
+                in_subquery: false,
+            }));
             level.direct_args.push(arg.clone());
         }
         Ok(())
@@ -108,7 +113,10 @@ impl Binder<'_> {
     /// The column of a level's grouping that holds what an aggregate gives.
     pub(super) fn aggregate_column(&mut self, at: usize, name: &str, call: AggregateCall) -> Expr {
         let ty = call.ty;
-        if let Some((column, _)) = self.levels[at].aggregates.iter().find(|(_, a)| a.same(&call)) {
+        // What is different each time is computed each time.
+        let volatile = call.exprs().any(Expr::is_volatile);
+        let known = self.levels[at].aggregates.iter().find(|(_, a)| !volatile && a.same(&call));
+        if let Some((column, _)) = known {
             return Expr::column(column.id, ty);
         }
         let column = self.output(name.to_owned(), ty);

@@ -9,7 +9,7 @@ use stratos_types::{Error, ErrorKind, PgType, Result};
 use super::rewrite::DISTINCT_MARKER;
 use super::scope::{Place, Scope, fold_ident};
 use super::targets::Target;
-use super::{Binder, Clause};
+use super::{Binder, Clause, Reference};
 use crate::catalog::ConstraintKind;
 use crate::ir::{ColumnId, Expr, ExprKind, OutputColumn, Rel, Walk};
 
@@ -263,15 +263,15 @@ impl Binder<'_> {
         exprs: Vec<&mut Expr>,
         input: &Rel,
         scope: &Scope,
-        references: &[(ColumnId, usize)],
+        references: &[Reference],
     ) -> Result<()> {
         let from: BTreeSet<ColumnId> = input.output().into_iter().map(|c| c.id).collect();
         let dependent = dependent_columns(group, scope);
         let mut missing: Vec<(OutputColumn, Expr)> = Vec::new();
         let mut next = self.next_column;
         for expr in exprs {
-            let own = expr;
-            own.try_rewrite(&mut |e| {
+            let mut ungrouped = None;
+            let rewritten = expr.try_rewrite(&mut |e| {
                 if let Some((key, _)) = group.keys.iter().chain(&missing).find(|(_, k)| k.same(e)) {
                     *e = Expr::column(key.id, e.ty);
                     return Ok(Walk::Skip);
@@ -289,8 +289,13 @@ impl Binder<'_> {
                     *e = Expr::column(key.id, e.ty);
                     return Ok(Walk::Skip);
                 }
-                Err(ungrouped(id, scope, references))
-            })?;
+                ungrouped = Some(id);
+                Err(Error::internal("a column that is not grouped"))
+            });
+            if let Err(error) = rewritten {
+                let Some(id) = ungrouped else { return Err(error) };
+                return Err(not_grouped(id, !mentions_itself(expr, id), scope, references));
+            }
         }
         self.next_column = next;
         for key in missing {
@@ -322,7 +327,14 @@ fn as_sets(call: &ast::Function) -> Option<ast::Expr> {
     }
 }
 
-fn ungrouped(id: ColumnId, scope: &Scope, references: &[(ColumnId, usize)]) -> Error {
+/// Whether it names the column outside of subqueries.
+fn mentions_itself(expr: &Expr, id: ColumnId) -> bool {
+    let mut found = false;
+    expr.walk(&mut |e| found |= matches!(e.kind, ExprKind::Column(other) if other == id));
+    found
+}
+
+fn not_grouped(id: ColumnId, in_subquery: bool, scope: &Scope, references: &[Reference]) -> Error {
     let name = scope
         .tables
         .iter()
@@ -333,12 +345,13 @@ fn ungrouped(id: ColumnId, scope: &Scope, references: &[(ColumnId, usize)]) -> E
                 .map(|c| format!("{}.{}", t.name, c.name))
         })
         .unwrap_or_else(|| "?column?".into());
-    let e = Error::new(
-        ErrorKind::GroupingError,
-        format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
-    );
-    match references.iter().find(|(r, _)| *r == id) {
-        Some((_, position)) => e.at(*position),
+    let message = match in_subquery {
+        true => format!("subquery uses ungrouped column \"{name}\" from outer query"),
+        false => format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+    };
+    let e = Error::new(ErrorKind::GroupingError, message);
+    match references.iter().find(|r| r.column == id && r.in_subquery == in_subquery) {
+        Some(reference) => e.at(reference.position),
         None => e,
     }
 }

@@ -167,6 +167,15 @@ impl Clause {
     }
 }
 
+/// Where a column is mentioned.
+pub(crate) struct Reference {
+    pub column: ColumnId,
+    /// In the statement's text, from 1.
+    pub position: usize,
+    /// In a subquery of the level that remembers it.
+    pub in_subquery: bool,
+}
+
 /// One query level: a SELECT being bound.
 #[derive(Default)]
 pub(crate) struct Level {
@@ -177,8 +186,8 @@ pub(crate) struct Level {
     pub windows: Vec<(OutputColumn, WindowCall)>,
     pub sets: Vec<SetReturning>,
     pub named_windows: Vec<(String, sqlparser::ast::WindowSpec, Span)>,
-    /// Columns mentioned outside aggregates, with positions.
-    pub references: Vec<(ColumnId, usize)>,
+    /// Columns mentioned outside aggregates.
+    pub references: Vec<Reference>,
     /// Direct arguments of ordered-set aggregates: they are computed once for a group.
     pub direct_args: Vec<Expr>,
     /// Inside the arguments of an aggregate, or of a window function.

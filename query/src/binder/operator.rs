@@ -274,7 +274,9 @@ impl Binder<'_> {
         if let [a, b] = actual
             && (*a == PgType::Unknown) != (*b == PgType::Unknown)
             && (a.element().is_some() || b.element().is_some())
-            && let Some(i) = candidates.iter().position(|c| c.iter().all(|f| *f == ArgType::AnyArray))
+            && let Some(i) = candidates
+                .iter()
+                .position(|c| c.iter().all(|f| matches!(f, ArgType::AnyArray | ArgType::CompatibleArray)))
         {
             return Ok(operators[i]);
         }
@@ -338,7 +340,7 @@ impl Binder<'_> {
     ) -> Result<(Vec<Expr>, PgType)> {
         let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
         let at = |i: usize| spans.get(i).copied().unwrap_or_else(Span::empty);
-        let (targets, ret) = settle(&actual, formal, ret).map_err(|e| self.at(e, at(0)))?;
+        let (targets, ret) = settle(&actual, formal, ret)?;
         let mut cast = Vec::with_capacity(args.len());
         for (i, (arg, target)) in args.into_iter().zip(targets).enumerate() {
             let span = at(i);

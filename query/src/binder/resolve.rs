@@ -25,9 +25,9 @@ pub(crate) fn implicitly(from: PgType, to: PgType) -> bool {
 fn accepts(actual: PgType, formal: ArgType) -> bool {
     match formal {
         ArgType::Is(ty) => implicitly(actual, ty),
-        ArgType::AnyElement | ArgType::Any => true,
+        ArgType::AnyElement | ArgType::Compatible | ArgType::Any => true,
         ArgType::AnyNonArray => actual.element().is_none(),
-        ArgType::AnyArray => actual == PgType::Unknown || actual.element().is_some(),
+        ArgType::AnyArray | ArgType::CompatibleArray => actual == PgType::Unknown || actual.element().is_some(),
     }
 }
 
@@ -45,26 +45,27 @@ fn consistent(actual: &[PgType], formal: &[ArgType]) -> bool {
 
 /// The element type that polymorphic arguments agree on; `None` when there are no polymorphic arguments or none is known.
 fn element_type(actual: &[PgType], formal: &[ArgType]) -> Result<Option<PgType>> {
-    let mut found: Vec<PgType> = Vec::new();
+    let mut found: Vec<(PgType, bool)> = Vec::new();
     for (a, f) in actual.iter().zip(formal) {
         if *a == PgType::Unknown {
             continue;
         }
         match f {
-            ArgType::AnyElement | ArgType::AnyNonArray => found.push(*a),
-            ArgType::AnyArray => found.extend(a.element()),
+            ArgType::AnyElement | ArgType::AnyNonArray => found.push((*a, true)),
+            ArgType::AnyArray => found.extend(a.element().map(|element| (element, true))),
+            ArgType::Compatible => found.push((*a, false)),
+            ArgType::CompatibleArray => found.extend(a.element().map(|element| (element, false))),
             ArgType::Is(_) | ArgType::Any => {}
         }
     }
-    let Some(first) = found.first().copied() else {
+    let Some((mut best, _)) = found.first().copied() else {
         return Ok(None);
     };
-    let mut best = first;
-    for ty in found {
-        if ty == best || implicitly(ty, best) {
+    for (ty, exact) in found {
+        if ty == best || !exact && implicitly(ty, best) {
             continue;
         }
-        if implicitly(best, ty) {
+        if !exact && implicitly(best, ty) {
             best = ty;
         } else {
             return Err(Error::new(ErrorKind::DatatypeMismatch, "arguments declared \"anyelement\" are not all alike")
@@ -193,32 +194,28 @@ fn by_category(actual: &[PgType], candidates: &[Vec<ArgType>], left: &mut Vec<us
 /// Types that the arguments are cast to (`None`: left as they are) and the result's type.
 pub(crate) fn settle(actual: &[PgType], formal: &[ArgType], ret: ReturnType) -> Result<(Vec<Option<PgType>>, PgType)> {
     let element = element_type(actual, formal)?;
-    let polymorphic =
-        formal.iter().any(|f| matches!(f, ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyArray));
     let undetermined = || {
         Error::new(ErrorKind::DatatypeMismatch, "could not determine polymorphic type because input has type unknown")
     };
-    // Nothing known: text, as the newer "anycompatible" signatures do.
-    let element = match element {
-        None if polymorphic && !formal.contains(&ArgType::AnyArray) => Some(PgType::Text),
-        other => other,
-    };
+    // Nothing known: compatible arguments are text.
+    let compatible = formal.iter().any(|f| matches!(f, ArgType::Compatible | ArgType::CompatibleArray));
+    let element = element.or(compatible.then_some(PgType::Text));
     let array = element.and_then(PgType::array);
     let mut targets = Vec::with_capacity(formal.len());
     for (a, f) in actual.iter().zip(formal) {
         targets.push(match f {
             ArgType::Is(ty) => Some(*ty),
             ArgType::Any => None,
-            ArgType::AnyElement | ArgType::AnyNonArray => Some(element.ok_or_else(undetermined)?),
+            ArgType::AnyElement | ArgType::AnyNonArray | ArgType::Compatible => Some(element.ok_or_else(undetermined)?),
             // int2vector and oidvector are taken as they are.
             ArgType::AnyArray if matches!(a, PgType::Int2Vector | PgType::OidVector) => Some(*a),
-            ArgType::AnyArray => Some(array.ok_or_else(undetermined)?),
+            ArgType::AnyArray | ArgType::CompatibleArray => Some(array.ok_or_else(undetermined)?),
         });
     }
     let ret = match ret {
         ReturnType::Is(ty) => ty,
-        ReturnType::AnyElement => element.ok_or_else(undetermined)?,
-        ReturnType::AnyArray => array.ok_or_else(undetermined)?,
+        ReturnType::AnyElement | ReturnType::Compatible => element.ok_or_else(undetermined)?,
+        ReturnType::AnyArray | ReturnType::CompatibleArray => array.ok_or_else(undetermined)?,
     };
     Ok((targets, ret))
 }

@@ -6,9 +6,9 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::Span;
 use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
 
-use super::Binder;
 use super::composite::row_or_null;
 use super::rewrite::STAR_MARKER;
+use super::{Binder, Reference};
 use crate::catalog::Table;
 use crate::ir::{ColumnId, Expr, ExprKind};
 
@@ -373,12 +373,9 @@ impl Binder<'_> {
             return;
         };
         let ids: Vec<ColumnId> = expr.columns();
-        if let Some(level) = self.levels.last_mut()
-            && !level.in_aggregate
-        {
-            for id in ids {
-                level.references.push((id, position));
-            }
+        for (above, level) in self.levels.iter_mut().rev().enumerate().filter(|(_, level)| !level.in_aggregate) {
+            let reference = |column: &ColumnId| Reference { column: *column, position, in_subquery: above > 0 };
+            level.references.extend(ids.iter().map(reference));
         }
     }
 }

@@ -108,7 +108,7 @@ impl Binder<'_> {
         };
         let mut columns = Vec::with_capacity(signature.columns.len());
         for (column, ret) in signature.columns {
-            let (_, ty) = settle(&actual, signature.args, *ret).map_err(|e| self.at(e, span))?;
+            let (_, ty) = settle(&actual, signature.args, *ret)?;
             columns.push(((*column).to_owned(), ty.into()));
         }
         let ret = signature.columns.first().map_or(ReturnType::Is(PgType::Void), |(_, r)| *r);

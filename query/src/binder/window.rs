@@ -9,52 +9,18 @@ use super::hypothetical::is_hypothetical;
 use super::resolve::{Choice, choose};
 use super::scope::Place;
 use super::{Binder, Clause};
-use crate::functions::{Aggregate, ArgType, ReturnType};
+use crate::functions::{Aggregate, ArgType, window};
 use crate::ir::{Expr, FrameBound, FrameUnits, SortKey, WindowCall, WindowFrame, WindowFunction};
 use sqlparser::tokenizer::Span;
 use stratos_types::{CastContext, cast_kind};
 
-struct Signature {
-    name: &'static str,
-    args: &'static [ArgType],
-    ret: ReturnType,
-}
-
-const fn sig(name: &'static str, args: &'static [ArgType], ret: ReturnType) -> Signature {
-    Signature { name, args, ret }
-}
-
-use ArgType::AnyElement as E;
-const INT4: ArgType = ArgType::Is(PgType::Int4);
-const INT8: ReturnType = ReturnType::Is(PgType::Int8);
-const FLOAT8: ReturnType = ReturnType::Is(PgType::Float8);
-const SAME: ReturnType = ReturnType::AnyElement;
-
-static SIGNATURES: &[Signature] = &[
-    sig("row_number", &[], INT8),
-    sig("rank", &[], INT8),
-    sig("dense_rank", &[], INT8),
-    sig("percent_rank", &[], FLOAT8),
-    sig("cume_dist", &[], FLOAT8),
-    sig("ntile", &[INT4], ReturnType::Is(PgType::Int4)),
-    sig("lag", &[E], SAME),
-    sig("lag", &[E, INT4], SAME),
-    sig("lag", &[E, INT4, E], SAME),
-    sig("lead", &[E], SAME),
-    sig("lead", &[E, INT4], SAME),
-    sig("lead", &[E, INT4, E], SAME),
-    sig("first_value", &[E], SAME),
-    sig("last_value", &[E], SAME),
-    sig("nth_value", &[E, INT4], SAME),
-];
-
 pub(crate) fn is_window_function(name: &str) -> bool {
-    SIGNATURES.iter().any(|s| s.name == name)
+    !window::by_name(name).is_empty()
 }
 
 /// Whether it takes so many arguments.
 pub(crate) fn takes(name: &str, count: usize) -> bool {
-    SIGNATURES.iter().any(|s| s.name == name && s.args.len() == count)
+    window::by_name(name).iter().any(|s| s.args.len() == count)
 }
 
 impl Binder<'_> {
@@ -223,8 +189,8 @@ impl Binder<'_> {
         }
         let args: Vec<Expr> = shape.args.iter().map(|a| self.plain_arg(a)).collect::<Result<_>>()?;
         let actual: Vec<PgType> = args.iter().map(|e| e.ty.ty).collect();
-        let fitting: Vec<&Signature> =
-            SIGNATURES.iter().filter(|s| s.name == shape.name && s.args.len() == args.len()).collect();
+        let mut fitting = window::by_name(shape.name);
+        fitting.retain(|s| s.args.len() == args.len());
         let candidates: Vec<Vec<ArgType>> = fitting.iter().map(|s| s.args.to_vec()).collect();
         let Choice::One(chosen) = choose(&actual, &candidates) else {
             return Err(match is_hypothetical(shape.name) && !args.is_empty() {

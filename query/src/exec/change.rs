@@ -208,6 +208,13 @@ impl ChangePlan {
         }
     }
 
+    /// Whether the WHERE clause holds for a row as it is stored.
+    fn is_wanted(&self, key: &[u8], value: &[u8], others: &[Datum], context: &StatementContext<'_>) -> Result<bool> {
+        let mut row = decode_row(&self.rules.table, key, value)?;
+        row.extend_from_slice(others);
+        is_true(&self.filter, &row, context)
+    }
+
     /// Changes the row with this key, if it is still there and still wanted.
     ///
     /// # Errors
@@ -221,7 +228,12 @@ impl ChangePlan {
         departed: &mut Vec<Departed>,
     ) -> Result<()> {
         let Target { key, others, verify, fixed } = target;
-        let LockedValue { value, changed, .. } = writer.lock_value(context, &key, self.lock_mode).await?;
+        let wanted = |context: &StatementContext<'_>, value: &[u8]| self.is_wanted(&key, value, &others, context);
+        let locked = match verify && self.filter.is_some() {
+            true => writer.lock_wanted(context, &key, self.lock_mode, wanted).await?,
+            false => Some(writer.lock_value(context, &key, self.lock_mode).await?),
+        };
+        let Some(LockedValue { value, changed, .. }) = locked else { return Ok(()) };
         let Some(value) = value else {
             return if changed && !fixed { Err(context.look_again()) } else { Ok(()) };
         };

@@ -82,9 +82,9 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
                     }
                 }
                 Validation::Check { constraint } => {
-                    let name = table.constraints.iter().find(|c| c.oid == *constraint).map(|c| c.name.clone());
-                    if let Err(error) = rules.check_row(&row.values, context.eval) {
-                        let Some(name) = name.filter(|n| error.constraint() == Some(n)) else { return Err(error) };
+                    let name = table.constraints.iter().find(|c| c.oid == *constraint).map(|c| &c.name);
+                    let name = name.ok_or_else(|| Error::internal("the constraint is gone"))?;
+                    if !rules.passes(name, &row.values, context.eval)? {
                         return Err(Error::new(
                             ErrorKind::CheckViolation,
                             format!(
@@ -94,7 +94,7 @@ pub async fn validate(context: &mut StatementContext<'_>, table: u32, what: &Val
                         )
                         .with_schema(table.schema_name.clone())
                         .with_table(table.name.clone())
-                        .with_constraint(name));
+                        .with_constraint(name.clone()));
                     }
                 }
                 Validation::ForeignKey { constraint } => {

@@ -176,6 +176,15 @@ impl TableRules {
         Ok(())
     }
 
+    /// Whether a row passes one of the CHECK constraints, by name.
+    ///
+    /// # Errors
+    /// What evaluating the condition gives.
+    pub fn passes(&self, check: &str, row: &[Datum], context: &EvalContext) -> Result<bool> {
+        let Some(check) = self.checks.iter().find(|c| c.name == check) else { return Ok(true) };
+        Ok(check.condition.run(row, &[], context)? != Datum::Bool(false))
+    }
+
     /// Computes what is known of conditions without a row, which fails also where there are no rows.
     ///
     /// # Errors

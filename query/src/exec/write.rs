@@ -1,7 +1,7 @@
 //! One row in, changed or out: its key and value, its index entries, its constraints.
 
 use bytes::{Bytes, BytesMut};
-use stratos_replication::{Error as StoreError, LockMode, LockOutcome, Span, Timestamp};
+use stratos_replication::{Error as StoreError, LockMode, LockOutcome, Span, Timestamp, WaitPolicy};
 use stratos_types::{Datum, Error, Result};
 
 use super::rules::TableRules;
@@ -432,6 +432,32 @@ impl<'a> TableWriter<'a> {
         match stored(context.transaction.lock(key, mode, context.wait).await)? {
             LockOutcome::Granted { current: value, changed, version } => Ok(LockedValue { value, changed, version }),
             LockOutcome::Skipped => Err(Error::internal("a waiting lock was skipped")),
+        }
+    }
+
+    /// As [`TableWriter::lock_value`], for who has yet to ask whether the row is wanted: one that the statement's snapshot does
+    /// not have, or has otherwise than wanted, is not waited for, and gives nothing.
+    ///
+    /// # Errors
+    /// As [`TableWriter::lock`], and those of `wanted`.
+    pub async fn lock_wanted(
+        &self,
+        context: &mut StatementContext<'_>,
+        key: &[u8],
+        mode: LockMode,
+        wanted: impl FnOnce(&StatementContext<'_>, &[u8]) -> Result<bool>,
+    ) -> Result<Option<LockedValue>> {
+        match context.transaction.lock(key, mode, WaitPolicy::SkipLocked).await {
+            Ok(LockOutcome::Granted { current: value, changed, version }) => {
+                return Ok(Some(LockedValue { value, changed, version }));
+            }
+            // What others did to a row that is not wanted is nobody's concern, in the one snapshot of the transaction either.
+            Ok(LockOutcome::Skipped) | Err(StoreError::WriteConflict { .. }) => {}
+            Err(error) => return stored(Err(error)),
+        }
+        match stored(context.transaction.get(key))? {
+            Some(value) if wanted(context, &value)? => self.lock_value(context, key, mode).await.map(Some),
+            _ => Ok(None),
         }
     }
 

@@ -72,20 +72,24 @@ fn sqlstate(kind: ErrorKind) -> &'static str {
     }
 }
 
+fn is_array(arg: super::ArgType) -> bool {
+    matches!(arg, super::ArgType::AnyArray | super::ArgType::CompatibleArray)
+}
+
 fn result_type(args: &[super::ArgType], ret: ReturnType, types: &[PgType]) -> PgType {
     let at = |wanted: fn(super::ArgType) -> bool| {
         let position = args.iter().position(|a| wanted(*a));
         position.and_then(|i| types.get(i)).copied()
     };
     let element = || {
-        at(|a| matches!(a, super::ArgType::AnyElement | super::ArgType::AnyNonArray))
-            .or_else(|| at(|a| a == super::ArgType::AnyArray).and_then(PgType::element))
+        at(|a| matches!(a, super::ArgType::AnyElement | super::ArgType::AnyNonArray | super::ArgType::Compatible))
+            .or_else(|| at(is_array).and_then(PgType::element))
     };
     match ret {
         ReturnType::Is(ty) => ty,
-        ReturnType::AnyElement => element().unwrap(),
-        ReturnType::AnyArray => {
-            at(|a| a == super::ArgType::AnyArray).or_else(|| element().and_then(PgType::array)).unwrap()
+        ReturnType::AnyElement | ReturnType::Compatible => element().unwrap(),
+        ReturnType::AnyArray | ReturnType::CompatibleArray => {
+            at(is_array).or_else(|| element().and_then(PgType::array)).unwrap()
         }
     }
 }

@@ -67,6 +67,10 @@ pub enum ReturnType {
     AnyElement,
     /// The array of that type.
     AnyArray,
+    /// The type on which the `anycompatible` arguments and the elements of `anycompatiblearray` ones agree.
+    Compatible,
+    /// The array of that type.
+    CompatibleArray,
 }
 
 /// An argument's type.
@@ -74,10 +78,14 @@ pub enum ReturnType {
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ArgType {
     Is(PgType),
+    /// `anyelement`: all of a call are of one type.
     AnyElement,
     AnyArray,
     /// As `AnyElement`, and not an array (`text || x`).
     AnyNonArray,
+    /// `anycompatible`: all of a call become the type that suits them all.
+    Compatible,
+    CompatibleArray,
     /// Any type at all, each argument its own (`concat`, `format`).
     Any,
 }

@@ -499,6 +499,8 @@ fn arg_name(arg: ArgType) -> String {
         ArgType::AnyElement => "anyelement".to_owned(),
         ArgType::AnyArray => "anyarray".to_owned(),
         ArgType::AnyNonArray => "anynonarray".to_owned(),
+        ArgType::Compatible => "anycompatible".to_owned(),
+        ArgType::CompatibleArray => "anycompatiblearray".to_owned(),
         ArgType::Any => "\"any\"".to_owned(),
     }
 }
@@ -521,6 +523,8 @@ pub fn function_result(_: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Dat
         ReturnType::Is(ty) => ty.sql_name(),
         ReturnType::AnyElement => "anyelement".to_owned(),
         ReturnType::AnyArray => "anyarray".to_owned(),
+        ReturnType::Compatible => "anycompatible".to_owned(),
+        ReturnType::CompatibleArray => "anycompatiblearray".to_owned(),
     })
 }
 

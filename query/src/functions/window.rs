@@ -22,6 +22,7 @@ const fn w(oid: u32, name: &'static str, args: &'static [ArgType], ret: ReturnTy
 }
 
 const I4: ArgType = ArgType::Is(PgType::Int4);
+const COMPATIBLE: ArgType = ArgType::Compatible;
 const ELEMENT: ArgType = ArgType::AnyElement;
 const SAME: ReturnType = ReturnType::AnyElement;
 const INT8: ReturnType = ReturnType::Is(PgType::Int8);
@@ -36,10 +37,10 @@ static SIGNATURES: &[WindowSignature] = &[
     w(3105, "ntile", &[I4], ReturnType::Is(PgType::Int4)),
     w(3106, "lag", &[ELEMENT], SAME),
     w(3107, "lag", &[ELEMENT, I4], SAME),
-    w(3108, "lag", &[ELEMENT, I4, ELEMENT], SAME),
+    w(3108, "lag", &[COMPATIBLE, I4, COMPATIBLE], ReturnType::Compatible),
     w(3109, "lead", &[ELEMENT], SAME),
     w(3110, "lead", &[ELEMENT, I4], SAME),
-    w(3111, "lead", &[ELEMENT, I4, ELEMENT], SAME),
+    w(3111, "lead", &[COMPATIBLE, I4, COMPATIBLE], ReturnType::Compatible),
     w(3112, "first_value", &[ELEMENT], SAME),
     w(3113, "last_value", &[ELEMENT], SAME),
     w(3114, "nth_value", &[ELEMENT, I4], SAME),

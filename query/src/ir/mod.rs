@@ -7,6 +7,7 @@
 
 mod expr;
 mod rel;
+mod same;
 mod statement;
 mod summary;
 mod walk;

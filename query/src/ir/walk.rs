@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use stratos_types::{Datum, Result};
+use stratos_types::Result;
 
-use super::expr::{
-    AggregateCall, ColumnId, Expr, ExprKind, FrameBound, SortKey, SubqueryKind, WindowCall, WindowFunction,
-};
+use super::expr::{AggregateCall, ColumnId, Expr, ExprKind, FrameBound, SubqueryKind, WindowCall, WindowFunction};
 use super::rel::Rel;
 
 /// What a visitor wants next.
@@ -206,74 +204,6 @@ impl Expr {
         });
         found
     }
-
-    /// Whether both are the same computation. Subqueries are equal only to themselves.
-    pub fn same(&self, other: &Expr) -> bool {
-        self.ty == other.ty && same_kind(&self.kind, &other.kind)
-    }
-}
-
-fn all_same(a: &[Expr], b: &[Expr]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
-}
-
-/// Whether both are the same constant: NaN is itself, and the zeros are not each other.
-fn same_value(a: &Datum, b: &Datum) -> bool {
-    match (a, b) {
-        (Datum::Float4(a), Datum::Float4(b)) => a.to_bits() == b.to_bits(),
-        (Datum::Float8(a), Datum::Float8(b)) => a.to_bits() == b.to_bits(),
-        _ => a == b,
-    }
-}
-
-fn same_kind(a: &ExprKind, b: &ExprKind) -> bool {
-    use ExprKind as K;
-    match (a, b) {
-        (K::Literal(a), K::Literal(b)) => same_value(a, b),
-        (K::Column(a), K::Column(b)) => a == b,
-        (K::Param(a), K::Param(b)) => a == b,
-        (K::Call { function, args }, K::Call { function: f, args: b }) => function == f && all_same(args, b),
-        (K::Cast { arg, explicit }, K::Cast { arg: b, explicit: e }) => explicit == e && arg.same(b),
-        (K::And(a), K::And(b))
-        | (K::Or(a), K::Or(b))
-        | (K::Coalesce(a), K::Coalesce(b))
-        | (K::Array(a), K::Array(b)) => all_same(a, b),
-        (K::Row(a, names), K::Row(b, others)) => names == others && all_same(a, b),
-        (K::Not(a), K::Not(b)) | (K::IsNull(a), K::IsNull(b)) => a.same(b),
-        (K::NotDistinct { equals, left, right }, K::NotDistinct { equals: e, left: l, right: r }) => {
-            equals == e && left.same(l) && right.same(r)
-        }
-        (K::Case { branches, otherwise }, K::Case { branches: b, otherwise: o }) => {
-            branches.len() == b.len()
-                && branches.iter().zip(b).all(|(a, b)| a.when.same(&b.when) && a.then.same(&b.then))
-                && match (otherwise, o) {
-                    (None, None) => true,
-                    (Some(a), Some(b)) => a.same(b),
-                    _ => false,
-                }
-        }
-        (K::Extremum { greatest, less, args }, K::Extremum { greatest: g, less: l, args: a }) => {
-            greatest == g && less == l && all_same(args, a)
-        }
-        (K::InList { equals, arg, list }, K::InList { equals: e, arg: a, list: l }) => {
-            equals == e && arg.same(a) && all_same(list, l)
-        }
-        (
-            K::Quantified { quantifier, operator, left, array },
-            K::Quantified { quantifier: q, operator: o, left: l, array: a },
-        ) => quantifier == q && operator == o && left.same(l) && array.same(a),
-        (K::Subscript { array, index }, K::Subscript { array: a, index: i }) => array.same(a) && index.same(i),
-        (K::Subquery { query, .. }, K::Subquery { query: q, .. }) => Arc::ptr_eq(query, q),
-        _ => false,
-    }
-}
-
-/// Whether both are the same ordering.
-pub(crate) fn same_keys(a: &[SortKey], b: &[SortKey]) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .all(|(a, b)| a.descending == b.descending && a.nulls_first == b.nulls_first && a.expr.same(&b.expr))
 }
 
 impl AggregateCall {
@@ -285,19 +215,6 @@ impl AggregateCall {
     /// As [`AggregateCall::exprs`].
     pub fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
         aggregate_operands!(self, iter_mut, as_mut, mut)
-    }
-
-    /// Whether both are the same computation.
-    pub fn same(&self, other: &AggregateCall) -> bool {
-        std::ptr::eq(self.aggregate, other.aggregate)
-            && self.distinct == other.distinct
-            && all_same(&self.args, &other.args)
-            && match (&self.filter, &other.filter) {
-                (None, None) => true,
-                (Some(a), Some(b)) => a.same(b),
-                _ => false,
-            }
-            && same_keys(&self.order_by, &other.order_by)
     }
 }
 

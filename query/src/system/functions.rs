@@ -18,6 +18,8 @@ const ANY: u32 = 2276;
 const ANY_ARRAY: u32 = 2277;
 const ANY_ELEMENT: u32 = 2283;
 const ANY_NON_ARRAY: u32 = 2776;
+const ANY_COMPATIBLE: u32 = 5077;
+const ANY_COMPATIBLE_ARRAY: u32 = 5078;
 
 fn argument(ty: ArgType) -> u32 {
     match ty {
@@ -25,6 +27,8 @@ fn argument(ty: ArgType) -> u32 {
         ArgType::AnyElement => ANY_ELEMENT,
         ArgType::AnyArray => ANY_ARRAY,
         ArgType::AnyNonArray => ANY_NON_ARRAY,
+        ArgType::Compatible => ANY_COMPATIBLE,
+        ArgType::CompatibleArray => ANY_COMPATIBLE_ARRAY,
         ArgType::Any => ANY,
     }
 }
@@ -34,6 +38,8 @@ fn result(ty: ReturnType) -> u32 {
         ReturnType::Is(ty) => ty.oid(),
         ReturnType::AnyElement => ANY_ELEMENT,
         ReturnType::AnyArray => ANY_ARRAY,
+        ReturnType::Compatible => ANY_COMPATIBLE,
+        ReturnType::CompatibleArray => ANY_COMPATIBLE_ARRAY,
     }
 }
 

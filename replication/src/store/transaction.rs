@@ -314,14 +314,36 @@ impl Transaction {
     }
 
     /// As [`Transaction::lock`], but the lock is given back, if it was not held before, when the key has a value: for those
-    /// who want the key only if it is free.
+    /// who want the key only if it is free. Somebody who holds on to a key that has a value, without being about to take it
+    /// away, is not waited for.
     ///
     /// # Errors
     /// As [`Transaction::lock`].
     pub async fn lock_if_free(&mut self, key: &[u8], mode: LockMode, wait: WaitPolicy) -> Result<LockOutcome> {
+        let free = |outcome: &Result<LockOutcome>| matches!(outcome, Ok(LockOutcome::Granted { current: None, .. }));
+        let at_once = self.lock_if(key, mode, WaitPolicy::SkipLocked, free).await;
+        if !matches!(at_once, Ok(LockOutcome::Skipped)) {
+            return at_once;
+        }
+        // Whoever lets the key be shared leaves it where it is.
+        let shared = self.lock_if(key, LockMode::KeyShare, WaitPolicy::SkipLocked, |_| false).await;
+        if !matches!(shared, Ok(LockOutcome::Skipped | LockOutcome::Granted { current: None, .. })) {
+            return shared;
+        }
+        self.lock_if(key, mode, wait, free).await
+    }
+
+    /// As [`Transaction::lock`], but a lock that was not held before is given back unless the outcome is as wanted.
+    async fn lock_if(
+        &mut self,
+        key: &[u8],
+        mode: LockMode,
+        wait: WaitPolicy,
+        wanted: impl FnOnce(&Result<LockOutcome>) -> bool,
+    ) -> Result<LockOutcome> {
         let mark = self.held.taken.len();
         let outcome = self.lock(key, mode, wait).await;
-        if !matches!(outcome, Ok(LockOutcome::Granted { current: None, .. })) && self.held.taken.len() > mark {
+        if !wanted(&outcome) && self.held.taken.len() > mark {
             self.held.undo_to(mark);
             self.bases.remove(key);
         }

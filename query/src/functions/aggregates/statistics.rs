@@ -254,10 +254,8 @@ impl NumericMoments {
         let divisor = n.mul(&Numeric::from(if sample { self.n - 1 } else { self.n }))?;
         let variance = numerator.div(&divisor)?;
         let value = match kind {
-            K::StddevPop | K::StddevSamp => {
-                let scale = i32::from(variance.scale().unwrap_or(0));
-                variance.sqrt()?.round(scale)?
-            }
+            // Rounded once, to the scale of the variance.
+            K::StddevPop | K::StddevSamp => variance.sqrt_to_scale(variance.scale().unwrap_or(0))?,
             _ => variance,
         };
         Ok(Datum::Numeric(value))

@@ -38,6 +38,8 @@ const fn a(oid: u32, name: &'static str, args: &'static [ArgType], ret: ArgType,
         ret: match ret {
             ArgType::Is(ty) => ReturnType::Is(ty),
             ArgType::AnyArray => ReturnType::AnyArray,
+            ArgType::Compatible => ReturnType::Compatible,
+            ArgType::CompatibleArray => ReturnType::CompatibleArray,
             ArgType::AnyElement | ArgType::AnyNonArray | ArgType::Any => ReturnType::AnyElement,
         },
         kind,

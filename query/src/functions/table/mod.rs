@@ -44,6 +44,8 @@ const fn f(oid: u32, name: &'static str, args: &'static [ArgType], ret: ArgType,
         ret: match ret {
             ArgType::Is(ty) => ReturnType::Is(ty),
             ArgType::AnyArray => ReturnType::AnyArray,
+            ArgType::Compatible => ReturnType::Compatible,
+            ArgType::CompatibleArray => ReturnType::CompatibleArray,
             ArgType::AnyElement | ArgType::AnyNonArray | ArgType::Any => ReturnType::AnyElement,
         },
         strict: true,
@@ -133,5 +135,7 @@ short_names! {
 }
 const ELEMENT: ArgType = ArgType::AnyElement;
 const ARRAY: ArgType = ArgType::AnyArray;
+const COMPATIBLE: ArgType = ArgType::Compatible;
+const COMPATIBLES: ArgType = ArgType::CompatibleArray;
 const NON_ARRAY: ArgType = ArgType::AnyNonArray;
 const ANY: ArgType = ArgType::Any;

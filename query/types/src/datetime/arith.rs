@@ -246,18 +246,16 @@ pub fn overlaps(a: Option<i64>, b: Option<i64>, c: Option<i64>, d: Option<i64>) 
     let (Some((s1, e1)), Some((s2, e2))) = (period(a, b), period(c, d)) else {
         return Ok(None);
     };
-    let ((first_end, second_start), equal) = match s1.cmp(&s2) {
-        std::cmp::Ordering::Less => ((e1, s2), false),
-        std::cmp::Ordering::Greater => ((e2, s1), false),
-        std::cmp::Ordering::Equal => ((e1, s2), true),
+    let (first_end, second_start, second_end) = match s1.cmp(&s2) {
+        std::cmp::Ordering::Less => (e1, s2, e2),
+        std::cmp::Ordering::Greater => (e2, s1, e1),
+        std::cmp::Ordering::Equal => return Ok(e1.and(e2).map(|_| true)),
     };
-    if equal {
-        return Ok(if e1.is_none() || e2.is_none() { None } else { Some(true) });
-    }
-    Ok(match first_end {
-        None => None,
-        Some(end) if second_start < end => Some(true),
-        Some(_) => Some(false),
+    Ok(match (first_end, second_end) {
+        (Some(end), _) if second_start < end => Some(true),
+        (Some(_), Some(_)) => Some(false),
+        // Whether it is the end or the start that is not known, the periods may overlap.
+        _ => None,
     })
 }
 

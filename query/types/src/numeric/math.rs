@@ -156,7 +156,21 @@ impl Numeric {
         }
         let (weight, _) = self.first_group();
         let root_weight = if weight >= 0 { weight * 4 / 2 + 1 } else { 1 - (1 - weight * 4) / 2 };
-        let scale = result_scale(MIN_SIGNIFICANT_DIGITS - root_weight, &[self]);
+        self.root_to_scale(result_scale(MIN_SIGNIFICANT_DIGITS - root_weight, &[self]))
+    }
+
+    /// Square root of a number that is not negative, with as many digits behind the point.
+    ///
+    /// # Errors
+    /// As [`Numeric::sqrt`].
+    pub fn sqrt_to_scale(&self, scale: u16) -> Result<Numeric> {
+        match self.is_nan() || self.is_infinite() || self.signum() < 0 {
+            true => self.sqrt(),
+            false => self.root_to_scale(scale.into()),
+        }
+    }
+
+    fn root_to_scale(&self, scale: u32) -> Result<Numeric> {
         let square = fixed(self, 2 * scale);
         let root = square.sqrt();
         let rest = &square - &root * &root;
