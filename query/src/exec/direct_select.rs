@@ -14,6 +14,7 @@ use super::direct::{Access, COMPARED_MAX, OrderColumn, Wanted, column_index_of, 
 use super::direct_aggregate::Totals;
 use super::direct_join::{JoinOrder, JoinTable, Joined};
 use super::direct_system::FromSystem;
+use super::direct_values::{FromValues, WrittenRows};
 use super::{beside_others, stored};
 use crate::catalog::SystemTable;
 use crate::ddl::must_be_indexable;
@@ -61,6 +62,7 @@ enum Source {
     Table(Box<FromTable>),
     Joined(Joined),
     System(FromSystem),
+    Values(FromValues),
 }
 
 #[derive(Debug)]
@@ -93,6 +95,8 @@ struct Parts<'a> {
     from: Vec<JoinTable<'a>>,
     /// A system table, and its columns, in place of tables.
     system: Option<(&'a Arc<dyn SystemTable>, &'a [OutputColumn])>,
+    /// Rows that are written in the query, in place of tables.
+    written: Option<WrittenRows>,
     predicate: Option<&'a Expr>,
 }
 
@@ -148,16 +152,13 @@ impl Parts<'_> {
             Rel::Filter { input, predicate } => (Some(predicate), input.as_ref()),
             other => (None, other),
         };
-        let (mut from, mut system) = (Vec::new(), None);
+        let (mut from, mut system, mut written) = (Vec::new(), None, None);
         match rel {
             Rel::SystemScan { table, columns } => system = Some((table, columns.as_slice())),
-            Rel::Values { columns, rows } if columns.is_empty() && predicate.is_none() => match rows.as_slice() {
-                [row] if row.is_empty() && aggregates.is_none() => {}
-                _ => return None,
-            },
-            _ => tables(rel, &mut from)?,
+            Rel::Scan { .. } | Rel::Join { .. } => tables(rel, &mut from)?,
+            _ => written = Some(WrittenRows::of(rel)?),
         }
-        Some(Parts { shown, limit, offset, keys, output, aggregates, from, system, predicate })
+        Some(Parts { shown, limit, offset, keys, output, aggregates, from, system, written, predicate })
     }
 
     fn has_subquery(&self) -> bool {
@@ -166,7 +167,8 @@ impl Parts<'_> {
         let exprs = exprs.chain(on);
         let calls = self.aggregates.into_iter().flatten();
         let args = calls.flat_map(|(_, call)| call.args.iter().chain(&call.filter));
-        exprs.into_iter().chain(args).any(Expr::has_subquery)
+        let written = self.written.iter().flat_map(WrittenRows::exprs);
+        exprs.into_iter().chain(args).chain(written).any(Expr::has_subquery)
     }
 
     /// What the rows are sorted by: columns of the output. None when it is not of that form.
@@ -182,6 +184,20 @@ impl Parts<'_> {
         };
         self.keys.iter().map(column).collect()
     }
+}
+
+/// What is written in the query, as the input of a select list, where it is the whole of a query.
+fn select_of(rel: &Rel) -> Option<Rel> {
+    let source = match rel {
+        Rel::Alias { input, .. } => input,
+        other => other,
+    };
+    if !matches!(source, Rel::Values { .. } | Rel::SetOp { .. }) {
+        return None;
+    }
+    WrittenRows::of(source)?;
+    let output = rel.output().into_iter().map(|c| (c.clone(), Expr::column(c.id, c.ty))).collect();
+    Some(Rel::Project { input: Box::new(rel.clone()), columns: output })
 }
 
 /// What is asked of the order in which the rows of a table are found; none when no index can have it.
@@ -201,6 +217,9 @@ impl DirectSelect {
     /// # Errors
     /// Expressions that the row evaluator cannot run.
     pub fn compile(rel: &Rel) -> Result<Option<DirectSelect>> {
+        if let Some(selected) = select_of(rel) {
+            return DirectSelect::compile(&selected);
+        }
         let Some(parts) = Parts::of(rel) else { return Ok(None) };
         let Some(sort) = parts.sort() else { return Ok(None) };
         if parts.has_subquery() {
@@ -228,11 +247,24 @@ impl DirectSelect {
                 Ok(system.map(|(system, layout)| (Source::System(system), layout, in_order)))
             });
         }
+        // What waits must not do so here.
+        if volatile && parts.from.is_empty() {
+            return Ok(None);
+        }
+        if let Some(written) = parts
+            .written
+            .as_ref()
+            .filter(|written| !written.is_nothing() || parts.aggregates.is_some() || parts.predicate.is_some())
+        {
+            let in_order = sort.is_empty() && parts.aggregates.is_none();
+            let heavy = written.exprs().chain(parts.output.iter().map(|(_, e)| e)).any(is_heavy);
+            let program = DirectSelect::of_rows(&parts, sort, shown, |_, _| {
+                let (values, layout) = FromValues::compile(written, parts.predicate)?;
+                Ok(Some((Source::Values(values), layout, in_order)))
+            })?;
+            return Ok(program.map(|program| DirectSelect { heavy, ..program }));
+        }
         let Some(from) = parts.from.first() else {
-            // What waits must not do so here.
-            if volatile {
-                return Ok(None);
-            }
             let output = parts.output.iter().map(|(_, e)| Program::compile(e, &no_columns)).collect::<Result<_>>()?;
             let (limit, offset) = (constant(parts.limit)?, constant(parts.offset)?);
             let known = limit.is_none() && offset.is_none() && parts.output.iter().all(|(_, expr)| is_immutable(expr));
@@ -321,7 +353,7 @@ impl DirectSelect {
     /// How it finds its first rows, where it looks for any.
     pub fn access(&self) -> Option<&Access> {
         match &self.source {
-            Source::Nothing | Source::System(_) => None,
+            Source::Nothing | Source::System(_) | Source::Values(_) => None,
             Source::Table(from) => Some(&from.access),
             Source::Joined(joined) => joined.first(),
         }
@@ -332,8 +364,13 @@ impl DirectSelect {
         match &self.source {
             Source::Nothing => true,
             Source::Table(from) => from.access.is_single(),
-            Source::Joined(_) | Source::System(_) => false,
+            Source::Joined(_) | Source::System(_) | Source::Values(_) => false,
         }
+    }
+
+    /// Whether its rows come from elsewhere than the query itself.
+    pub fn reads(&self) -> bool {
+        !matches!(self.source, Source::Nothing | Source::Values(_))
     }
 
     /// Whether it joins tables, row by row.
@@ -364,6 +401,7 @@ impl DirectSelect {
             Source::Nothing => ("Result".to_owned(), Vec::new()),
             Source::Joined(joined) => joined.describe(),
             Source::System(system) => (format!("Scan on {}", system.name()), Vec::new()),
+            Source::Values(_) => ("Values Scan".to_owned(), Vec::new()),
             Source::Table(from) => (from.access.describe(), Vec::new()),
         };
         for (holds, what) in [(!self.sort.is_empty(), ", sorted"), (self.limit.is_some(), ", limited")] {
@@ -406,6 +444,10 @@ impl DirectSelect {
                     Source::Table(from) => from.rows(&self.output, stop, view, params, context)?,
                     Source::Joined(joined) => joined.rows(&self.output, stop, view, params, context)?,
                     Source::System(system) => system.rows(&self.output, stop, runtime, params, context)?,
+                    Source::Values(values) => {
+                        let rows = || values.rows(&self.output, stop, params, context).map(Some);
+                        if self.heavy { beside_others(rows) } else { rows() }?
+                    }
                     Source::Nothing => None,
                 };
                 let Some(rows) = rows else { return Ok(None) };

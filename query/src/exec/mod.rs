@@ -16,6 +16,7 @@ mod direct_aggregate;
 mod direct_join;
 pub mod direct_select;
 mod direct_system;
+mod direct_values;
 mod dml;
 pub mod foreign_keys;
 pub mod insert;

@@ -49,6 +49,11 @@ impl ByKey {
         is_small.then_some(ByKey(program))
     }
 
+    /// Whether it finds rows anywhere, and not only computes what is written.
+    pub fn reads(&self) -> bool {
+        self.0.reads()
+    }
+
     /// The rows for these values of the outer columns; none when there is more than should be held at once.
     ///
     /// # Errors

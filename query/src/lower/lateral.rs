@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::{DFSchema, Result as DfResult};
@@ -29,7 +29,8 @@ use super::rel::Lowerer;
 use super::repeated::Repeated;
 use super::runtime::BATCH_ROWS;
 use super::walk::Facts;
-use crate::arrow::{array_of, arrow_type, datum_at};
+use crate::arrow::{ColumnBuilder, arrow_type, datum_at};
+use crate::eval::{Layout, Program};
 use crate::ir::{ColumnId, Expr, ExprKind, JoinKind, OutputColumn, Rel};
 use crate::scan::FunctionRows;
 
@@ -41,6 +42,8 @@ pub(super) struct LateralJoin {
     right: Rel,
     columns: Vec<OutputColumn>,
     repeated: Repeated,
+    /// What a function on the right is given, of the outer columns, where that needs no plan.
+    args: Option<Vec<Program>>,
     /// Rows of the left without a match stay.
     keep_left: bool,
     volatile: bool,
@@ -72,8 +75,17 @@ impl Lowerer<'_> {
         let input = self.query(left)?;
         let mut fields: Vec<Arc<Field>> = input.schema().fields().iter().cloned().collect();
         fields.extend(columns.iter().map(|c| Arc::new(Field::new(column_name(c.id), arrow_type(c.ty.ty), true))));
+        let needed = self.needed_from(&right, left);
+        let args = match &right {
+            Rel::TableFunction { args, .. } if !args.iter().any(Expr::has_subquery) => {
+                let layout = Layout::new(needed.iter().map(|(id, _)| *id));
+                args.iter().map(|e| Program::compile(e, &layout)).collect::<Result<_>>().ok()
+            }
+            _ => None,
+        };
         let spec = LateralJoin {
-            repeated: Repeated::new(self.env.clone(), self.needed_from(&right, left)),
+            args,
+            repeated: Repeated::new(self.env.clone(), needed),
             volatile: Facts::of(&right).volatile,
             right,
             columns,
@@ -206,7 +218,7 @@ impl Run {
     async fn step(&mut self, batch: &RecordBatch, row: usize) -> Result<Vec<RecordBatch>> {
         let outer = outer_values(&self.spec, &self.names, batch, row)?;
         let right = right_side(&self.statement, &self.spec, outer, &mut self.memo, &self.held).await?;
-        self.joiner.add(batch, row, &right.batches)
+        self.joiner.add(batch, row, &right.rows)
     }
 
     fn put_ready(&mut self, batches: impl IntoIterator<Item = RecordBatch>) -> DfResult<()> {
@@ -239,8 +251,15 @@ fn outer_values(
 
 /// The rows that belong to a row of the left, with the memory that is set aside for them.
 struct RightSide {
-    batches: Vec<RecordBatch>,
+    rows: Rows,
     memory: MemoryReservation,
+}
+
+enum Rows {
+    /// Of a plan or a function.
+    Batches(Vec<RecordBatch>),
+    /// Few, by key or computed.
+    Few(Vec<Vec<Datum>>),
 }
 
 /// Sets memory aside for what is of a batch: buffers may be others' too.
@@ -251,15 +270,6 @@ fn reserve(memory: &MemoryReservation, batch: &RecordBatch) -> DfResult<()> {
     Ok(())
 }
 
-/// Rows as a batch.
-fn batch_of(columns: &[OutputColumn], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
-    let array = |(at, column): (usize, &OutputColumn)| array_of(column.ty.ty, rows.iter().map(|row| &row[at]));
-    let arrays = columns.iter().enumerate().map(array).collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    RecordBatch::try_new_with_options(crate::scan::schema_of(columns), arrays, &options)
-        .map_err(|e| Error::internal(format!("lateral join: {e}")))
-}
-
 async fn right_side(
     statement: &Arc<StatementContext>,
     spec: &LateralJoin,
@@ -267,19 +277,28 @@ async fn right_side(
     memo: &mut Memo<RightSide>,
     held: &MemoryReservation,
 ) -> Result<Arc<RightSide>> {
-    let key = format!("{outer:?}");
-    if !spec.volatile
-        && let Some(found) = memo.get(&key)
-    {
+    // What is as soon done as looked up is not remembered.
+    let key = (!spec.volatile && !spec.repeated.only_computes()).then(|| format!("{outer:?}"));
+    if let Some(found) = key.as_ref().and_then(|key| memo.get(key)) {
         return Ok(found);
     }
     statement.eval.check_canceled()?;
     let memory = held.new_empty();
     let mut batches = Vec::new();
+    let mut few = None;
     if let Rel::TableFunction { function, args, columns, ordinality } = &spec.right {
         // No plan is needed to call a function.
-        let lowerer = Lowerer::new(statement, spec.repeated.bound(&outer));
-        let args = args.iter().map(|e| Ok((e.ty.ty, lowerer.constant(e)?))).collect::<Result<Vec<_>>>()?;
+        let args = match &spec.args {
+            Some(programs) => {
+                let value =
+                    |program: &Program| Ok((program.ty().ty, program.run(&outer, &statement.params, &statement.eval)?));
+                programs.iter().map(value).collect::<Result<Vec<_>>>()?
+            }
+            None => {
+                let lowerer = Lowerer::new(statement, spec.repeated.bound(&outer));
+                args.iter().map(|e| Ok((e.ty.ty, lowerer.constant(e)?))).collect::<Result<Vec<_>>>()?
+            }
+        };
         let mut rows = FunctionRows::new(&statement.eval, *function, &args, columns, *ordinality)?;
         while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
             statement.eval.check_canceled()?;
@@ -287,9 +306,9 @@ async fn right_side(
             batches.push(batch);
         }
     } else if let Some(rows) = spec.repeated.rows_by_key(statement, &spec.right, &outer)? {
-        let batch = batch_of(&spec.columns, &rows)?;
-        reserve(&memory, &batch).map_err(error_from)?;
-        batches.push(batch);
+        let bytes: usize = rows.iter().flatten().map(Datum::size_bytes).sum();
+        memory.try_grow(bytes).map_err(error_from)?;
+        few = Some(rows);
     } else {
         let mut stream = spec.repeated.start(statement, &spec.right, &outer).await?;
         while let Some(batch) = stream.next().await {
@@ -298,8 +317,9 @@ async fn right_side(
             batches.push(batch);
         }
     }
-    let right = Arc::new(RightSide { batches, memory });
-    if !spec.volatile {
+    let rows = few.map_or(Rows::Batches(batches), Rows::Few);
+    let right = Arc::new(RightSide { rows, memory });
+    if let Some(key) = key {
         memo.insert(key, right.clone(), right.memory.size());
     }
     Ok(right)
@@ -311,44 +331,70 @@ struct Joiner {
     schema: SchemaRef,
     left_rows: Vec<u32>,
     right: Vec<RecordBatch>,
+    /// Single rows behind those, and how many.
+    open: Vec<ColumnBuilder>,
+    open_rows: usize,
 }
 
 impl Joiner {
     fn new(spec: Arc<LateralJoin>, schema: SchemaRef) -> Self {
-        Joiner { spec, schema, left_rows: Vec::new(), right: Vec::new() }
+        let open = spec.columns.iter().map(|c| ColumnBuilder::new(c.ty.ty, 0)).collect();
+        Joiner { spec, schema, left_rows: Vec::new(), right: Vec::new(), open, open_rows: 0 }
     }
 
-    fn add(&mut self, left: &RecordBatch, row: usize, right: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+    fn add(&mut self, left: &RecordBatch, row: usize, right: &Rows) -> Result<Vec<RecordBatch>> {
         let row = u32::try_from(row).map_err(|_| Error::internal("a batch is too long"))?;
         let mut out = Vec::new();
         let mut matched = false;
-        for batch in right {
-            matched |= batch.num_rows() > 0;
-            self.left_rows.extend(std::iter::repeat_n(row, batch.num_rows()));
-            self.right.push(batch.clone());
-            if self.left_rows.len() >= BATCH_ROWS {
-                out.extend(self.flush(left)?);
+        match right {
+            Rows::Batches(batches) => {
+                self.close()?;
+                for batch in batches {
+                    matched |= batch.num_rows() > 0;
+                    self.left_rows.extend(std::iter::repeat_n(row, batch.num_rows()));
+                    self.right.push(batch.clone());
+                    if self.left_rows.len() >= BATCH_ROWS {
+                        out.extend(self.flush(left)?);
+                    }
+                }
+            }
+            Rows::Few(rows) => {
+                for values in rows {
+                    matched = true;
+                    for (column, value) in self.open.iter_mut().zip(values) {
+                        column.push(value)?;
+                    }
+                    self.left_rows.push(row);
+                    self.open_rows += 1;
+                    if self.left_rows.len() >= BATCH_ROWS {
+                        out.extend(self.flush(left)?);
+                    }
+                }
             }
         }
         if !matched && self.spec.keep_left {
+            self.open.iter_mut().for_each(ColumnBuilder::push_null);
             self.left_rows.push(row);
-            self.right.push(self.null_row()?);
+            self.open_rows += 1;
         }
         Ok(out)
     }
 
-    fn null_row(&self) -> Result<RecordBatch> {
-        let columns: Vec<ArrayRef> =
-            self.spec.columns.iter().map(|c| new_null_array(&arrow_type(c.ty.ty), 1)).collect();
-        RecordBatch::try_new_with_options(
-            crate::scan::schema_of(&self.spec.columns),
-            columns,
-            &RecordBatchOptions::new().with_row_count(Some(1)),
-        )
-        .map_err(|e| Error::internal(format!("lateral join: {e}")))
+    /// Makes a batch of the single rows.
+    fn close(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.open_rows);
+        if rows == 0 {
+            return Ok(());
+        }
+        let columns = self.open.iter_mut().map(ColumnBuilder::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(crate::scan::schema_of(&self.spec.columns), columns, &options);
+        self.right.push(batch.map_err(|e| Error::internal(format!("lateral join: {e}")))?);
+        Ok(())
     }
 
     fn flush(&mut self, left: &RecordBatch) -> Result<Option<RecordBatch>> {
+        self.close()?;
         if self.left_rows.is_empty() {
             self.right.clear();
             return Ok(None);

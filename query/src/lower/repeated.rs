@@ -100,6 +100,11 @@ impl Repeated {
         Ok(rows)
     }
 
+    /// Whether the relation is known to only compute what is written in it: as soon done as looked up.
+    pub fn only_computes(&self) -> bool {
+        matches!(&*self.by_key.lock(), Program::Kept(program) if !program.reads())
+    }
+
     /// Starts the relation, always the same one, with values of the outer columns.
     ///
     /// # Errors
