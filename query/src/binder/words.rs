@@ -13,11 +13,32 @@ use crate::dialect::operators::is_operator;
 use crate::functions::keywords::is_reserved;
 
 /// Keywords of the parser that may name a table of FROM without AS.
-const ALIASES: &[&str] = &["cluster", "explain", "partition", "set", "start", "view"];
+const ALIASES: &[&str] = &["cluster", "explain", "format", "global", "partition", "set", "start", "view"];
 /// Keywords of the parser that may be a column's label without AS.
 const LABELS: &[&str] = &[
-    "analyse", "analyze", "and", "between", "cluster", "collate", "exclude", "explain", "ilike", "in", "is", "lateral",
-    "like", "match", "operator", "or", "similar", "view",
+    "analyse", "analyze", "and", "between", "cluster", "collate", "exclude", "explain", "ignore", "ilike", "in", "is",
+    "lateral", "like", "match", "operator", "or", "respect", "similar", "view",
+];
+/// Keywords of the parser that Postgres has never heard of: always names.
+const STRANGERS: &[&str] = &[
+    "anti",
+    "asof",
+    "connect",
+    "distribute",
+    "match_condition",
+    "match_recognize",
+    "minus",
+    "open",
+    "output",
+    "pivot",
+    "prewhere",
+    "qualify",
+    "sample",
+    "semi",
+    "settings",
+    "sort",
+    "top",
+    "unpivot",
 ];
 /// Reserved words that may begin what stands after FROM and JOIN.
 const RELATION_STARTS: &[&str] = &[
@@ -233,6 +254,10 @@ fn is_name(word: &str, keyword: Keyword, at: &Place<'_>) -> bool {
     let string =
         matches!(at.next.map(|t| &t.token), Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)));
     match word {
+        // Behind a dot every word is a name.
+        _ if is_token(at.previous, &Token::Period) && is_reserved(word) => !call,
+        // Privileges have names of their own.
+        _ if STRANGERS.contains(&word) => !call && !matches!(at.first, "grant" | "revoke"),
         "exists" => {
             let conditional = is(at.previous, "if") || is(at.previous, "not") && is(at.before, "if");
             !call && !conditional
@@ -408,6 +433,11 @@ mod tests {
             "SELECT a.*, 2 * b, count(*) c FROM a LEFT JOIN LATERAL (SELECT 1) b ON true",
             "DROP TABLE IF EXISTS t",
             "SELECT * FROM user",
+            "SELECT p.user, p.from, p.true, p.null AS x, p.current_date FROM p WHERE p.user = p.order",
+            "UPDATE p SET id = 1 WHERE p.user = 'u' RETURNING p.end",
+            "SELECT top, top + 1, sort FROM q open WHERE top > 1 ORDER BY top",
+            "SELECT 1 minus, max(a) ignore, 3 top FROM q format, q sample, q settings, q global, q pivot",
+            "SELECT pg_catalog.substring('abc', 2), format('%s', 1)",
         ] {
             assert!(parse(sql).is_ok(), "{sql}: {:?}", parse(sql).map(|_| ()));
         }
