@@ -228,13 +228,19 @@ impl ChangePlan {
         departed: &mut Vec<Departed>,
     ) -> Result<()> {
         let Target { key, others, verify, fixed } = target;
+        // What turns out not to be wanted is not kept from others.
+        let mark = context.transaction.lock_mark();
         let wanted = |context: &StatementContext<'_>, value: &[u8]| self.is_wanted(&key, value, &others, context);
         let locked = match verify && self.filter.is_some() {
             true => writer.lock_wanted(context, &key, self.lock_mode, wanted).await?,
             false => Some(writer.lock_value(context, &key, self.lock_mode).await?),
         };
-        let Some(LockedValue { value, changed, .. }) = locked else { return Ok(()) };
+        let Some(LockedValue { value, changed, .. }) = locked else {
+            context.transaction.give_back(mark, &key);
+            return Ok(());
+        };
         let Some(value) = value else {
+            context.transaction.give_back(mark, &key);
             return if changed && !fixed { Err(context.look_again()) } else { Ok(()) };
         };
         if changed && self.one_shot {
@@ -257,6 +263,7 @@ impl ChangePlan {
             }
         };
         if asks && !is_true(&self.filter, row, context)? {
+            context.transaction.give_back(mark, &stored.key);
             return Ok(());
         }
         let new = match &self.assignments {

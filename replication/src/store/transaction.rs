@@ -56,6 +56,10 @@ impl Drop for HeldLocks {
     }
 }
 
+/// See [`Transaction::lock_mark`].
+#[derive(Clone, Copy, Debug)]
+pub struct LockMark(usize);
+
 /// Where a savepoint goes back to.
 struct Mark {
     locks: usize,
@@ -341,13 +345,25 @@ impl Transaction {
         wait: WaitPolicy,
         wanted: impl FnOnce(&Result<LockOutcome>) -> bool,
     ) -> Result<LockOutcome> {
-        let mark = self.held.taken.len();
+        let mark = self.lock_mark();
         let outcome = self.lock(key, mode, wait).await;
-        if !wanted(&outcome) && self.held.taken.len() > mark {
-            self.held.undo_to(mark);
-            self.bases.remove(key);
+        if !wanted(&outcome) {
+            self.give_back(mark, key);
         }
         outcome
+    }
+
+    /// The locks that are held now, for [`Transaction::give_back`].
+    pub fn lock_mark(&self) -> LockMark {
+        LockMark(self.held.taken.len())
+    }
+
+    /// Gives the locks back that were taken since a mark, all on one key, which is not wanted after all.
+    pub fn give_back(&mut self, mark: LockMark, key: &[u8]) {
+        if self.held.taken.len() > mark.0 {
+            self.held.undo_to(mark.0);
+            self.bases.remove(key);
+        }
     }
 
     /// Holds on to a key (KEY SHARE) until the end of the transaction, and tells whether it has a value now, that it came
