@@ -40,6 +40,8 @@ const STRANGERS: &[&str] = &[
     "top",
     "unpivot",
 ];
+/// Functions whose arguments the parser reads in a syntax of their own.
+const OWN_SYNTAX: &[&str] = &["ceil", "extract", "floor", "overlay", "position", "substring", "trim"];
 /// Reserved words that may begin what stands after FROM and JOIN.
 const RELATION_STARTS: &[&str] = &[
     "cast",
@@ -254,8 +256,9 @@ fn is_name(word: &str, keyword: Keyword, at: &Place<'_>) -> bool {
     let string =
         matches!(at.next.map(|t| &t.token), Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)));
     match word {
-        // Behind a dot every word is a name.
+        // Behind a dot every word is a name, and no call has a syntax of its own.
         _ if is_token(at.previous, &Token::Period) && is_reserved(word) => !call,
+        _ if is_token(at.previous, &Token::Period) && OWN_SYNTAX.contains(&word) => call,
         // Privileges have names of their own.
         _ if STRANGERS.contains(&word) => !call && !matches!(at.first, "grant" | "revoke"),
         "exists" => {
