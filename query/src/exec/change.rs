@@ -232,7 +232,7 @@ impl ChangePlan {
         let mark = context.transaction.lock_mark();
         let wanted = |context: &StatementContext<'_>, value: &[u8]| self.is_wanted(&key, value, &others, context);
         let locked = match verify && self.filter.is_some() {
-            true => writer.lock_wanted(context, &key, self.lock_mode, wanted).await?,
+            true => writer.lock_wanted(context, &key, self.lock_mode, fixed, wanted).await?,
             false => Some(writer.lock_value(context, &key, self.lock_mode).await?),
         };
         let Some(LockedValue { value, changed, .. }) = locked else {

@@ -436,7 +436,8 @@ impl<'a> TableWriter<'a> {
     }
 
     /// As [`TableWriter::lock_value`], for who has yet to ask whether the row is wanted: one that the statement's snapshot does
-    /// not have, or has otherwise than wanted, is not waited for, and gives nothing.
+    /// not have, or has otherwise than wanted, is not waited for, and gives nothing. One that is `likely` to be wanted is locked
+    /// before it is looked at, if nobody else has it.
     ///
     /// # Errors
     /// As [`TableWriter::lock`], and those of `wanted`.
@@ -445,15 +446,18 @@ impl<'a> TableWriter<'a> {
         context: &mut StatementContext<'_>,
         key: &[u8],
         mode: LockMode,
+        likely: bool,
         wanted: impl FnOnce(&StatementContext<'_>, &[u8]) -> Result<bool>,
     ) -> Result<Option<LockedValue>> {
-        match context.transaction.lock(key, mode, WaitPolicy::SkipLocked).await {
-            Ok(LockOutcome::Granted { current: value, changed, version }) => {
-                return Ok(Some(LockedValue { value, changed, version }));
+        if likely {
+            match context.transaction.lock(key, mode, WaitPolicy::SkipLocked).await {
+                Ok(LockOutcome::Granted { current: value, changed, version }) => {
+                    return Ok(Some(LockedValue { value, changed, version }));
+                }
+                // What others did to a row that is not wanted is nobody's concern, in the one snapshot of the transaction either.
+                Ok(LockOutcome::Skipped) | Err(StoreError::WriteConflict { .. }) => {}
+                Err(error) => return stored(Err(error)),
             }
-            // What others did to a row that is not wanted is nobody's concern, in the one snapshot of the transaction either.
-            Ok(LockOutcome::Skipped) | Err(StoreError::WriteConflict { .. }) => {}
-            Err(error) => return stored(Err(error)),
         }
         match stored(context.transaction.get(key))? {
             Some(value) if wanted(context, &value)? => self.lock_value(context, key, mode).await.map(Some),
