@@ -414,7 +414,9 @@ impl Binder<'_> {
                     kind: ExprKind::Extremum { greatest: what == "GREATEST", less: less.function, args: cast },
                     ty: target.into(),
                 };
-                Ok(Some(self.implicit(result, ty.ty, span)?))
+                let result = self.implicit(result, ty.ty, span)?;
+                // It is one of its arguments, and has their modifier.
+                Ok(Some(Expr { ty, ..result }))
             }
             "nullif" => {
                 let [first, second] = args else {

@@ -399,7 +399,11 @@ impl Binder<'_> {
                 results.insert(0, b.expr(otherwise)?);
                 spans.insert(0, otherwise.place());
             }
-            let (mut results, ty) = b.unify(results, &spans, "CASE")?;
+            let (mut results, mut ty) = b.unify(results, &spans, "CASE")?;
+            if otherwise.is_none() {
+                // The NULL behind it has no modifier.
+                ty.typmod = -1;
+            }
             let otherwise = otherwise.is_some().then(|| Box::new(results.remove(0)));
             let branches = whens.into_iter().zip(results).map(|(when, then)| CaseBranch { when, then }).collect();
             Ok(Expr { kind: ExprKind::Case { branches, otherwise }, ty })

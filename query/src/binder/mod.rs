@@ -78,6 +78,7 @@ pub(crate) use operator::{negated_number, prefix_symbol, symbol as operator_symb
 pub use parse::{Body, MAX_CHAIN, MAX_NESTING, MAX_SQL_BYTES, ParsedStatement, parse, parse_expr};
 pub(crate) use parse::{near as near_token, parser_error, rewritten_tokens, too_complex};
 pub(crate) use refused::{command_name, refusal};
+pub(crate) use scope::cut_name;
 pub use scope::{fold_ident, name_parts};
 pub use source::SourceText;
 pub(crate) use stored::string_of;

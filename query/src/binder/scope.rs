@@ -12,13 +12,13 @@ use super::{Binder, Reference};
 use crate::catalog::Table;
 use crate::ir::{ColumnId, Expr, ExprKind};
 
-/// Longest identifier, bytes; longer ones are cut, as Postgres does.
+/// Longest identifier, bytes; longer ones are cut_name, as Postgres does.
 pub(super) const MAX_IDENT_BYTES: usize = 63;
 
 /// An identifier as it counts: folded to lower case unless quoted, cut to 63 bytes.
 pub fn fold_ident(ident: &Ident) -> String {
     let mut name = folded(&ident.value, ident.quote_style);
-    name.truncate(cut(&name).len());
+    name.truncate(cut_name(&name).len());
     name
 }
 
@@ -28,7 +28,7 @@ pub(super) fn folded(name: &str, quote: Option<char>) -> String {
 }
 
 /// As much of a name as counts.
-pub(super) fn cut(name: &str) -> &str {
+pub(crate) fn cut_name(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_IDENT_BYTES)]
 }
 

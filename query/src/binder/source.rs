@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
-use super::scope::{MAX_IDENT_BYTES, cut, folded};
+use super::scope::{MAX_IDENT_BYTES, cut_name, folded};
 
 /// Characters between two places whose byte offset is kept.
 const STRIDE_CHARS: usize = 64;
@@ -35,9 +35,9 @@ impl SourceText {
         SourceText { text: text.to_owned(), lines, marks, long_names: OnceLock::new() }
     }
 
-    /// The identifiers in it that are cut, once it was parsed: as they fold, and what is left of them.
+    /// The identifiers in it that are cut_name, once it was parsed: as they fold, and what is left of them.
     pub fn long_names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.long_names.get().into_iter().flatten().map(|name| (name.as_str(), cut(name)))
+        self.long_names.get().into_iter().flatten().map(|name| (name.as_str(), cut_name(name)))
     }
 
     /// What the tokens say of [`SourceText::long_names`].

@@ -120,7 +120,17 @@ pub fn choose_index_name(
     primary: bool,
     constraint: bool,
 ) -> String {
-    let joined = joined_columns(columns.iter().copied());
+    // Names that come again are numbered.
+    let mut distinct: Vec<String> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let numbered = (1..).map(|n| {
+            let number = n.to_string();
+            format!("{}{number}", cut(column, NAME_BYTES_MAX - number.len()))
+        });
+        let mut names = std::iter::once((*column).to_owned()).chain(numbered);
+        distinct.extend(names.find(|name| !distinct.contains(name)));
+    }
+    let joined = joined_columns(distinct.iter().map(String::as_str));
     let (columns, label) = match (primary, constraint) {
         (true, _) => (None, "pkey"),
         (false, true) => (Some(joined.as_str()), "key"),

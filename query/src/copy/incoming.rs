@@ -51,6 +51,10 @@ pub struct CopyIn {
     pub(super) ended: bool,
 }
 
+fn extra_data() -> Error {
+    Error::new(ErrorKind::BadCopyFileFormat, "extra data after last expected column")
+}
+
 /// The fields of a line; none is NULL.
 type Fields<'l> = Vec<Option<Cow<'l, str>>>;
 
@@ -161,13 +165,27 @@ impl CopyIn {
         Ok(is_header)
     }
 
+    /// Whether a line is a row without columns, which an empty line is where there are none.
+    fn is_empty_row(&self, line: &[u8]) -> Result<bool> {
+        match (self.columns.is_empty(), line.is_empty()) {
+            (true, false) => Err(extra_data()),
+            (no_columns, _) => Ok(no_columns),
+        }
+    }
+
     fn text_fields<'l>(&self, line: &'l [u8]) -> Result<Fields<'l>> {
+        if self.is_empty_row(line)? {
+            return Ok(Vec::new());
+        }
         let mut fields = Vec::with_capacity(self.columns.len());
         text::fields(line, self.options.delimiter, &self.options.null, &mut fields)?;
         Ok(fields)
     }
 
     fn csv_fields(&self, line: &[u8]) -> Result<Vec<CsvField>> {
+        if self.is_empty_row(line)? {
+            return Ok(Vec::new());
+        }
         let mut fields = Vec::with_capacity(self.columns.len());
         csv::fields(line, &self.options, &mut fields)?;
         Ok(fields)
@@ -337,7 +355,7 @@ impl CopyIn {
     fn row_of_text(&self, fields: &[Option<Cow<'_, str>>], context: &StatementContext<'_>) -> Result<Vec<Datum>> {
         let table = &self.rules.table;
         if fields.len() > self.columns.len() {
-            return Err(Error::new(ErrorKind::BadCopyFileFormat, "extra data after last expected column"));
+            return Err(extra_data());
         }
         let mut row = self.defaults(context)?;
         for (position, at) in self.columns.iter().enumerate() {

@@ -58,7 +58,9 @@ impl CopyOption {
 
     /// The columns that it names.
     fn names(&self) -> Result<Vec<String>> {
-        if self.columns.is_empty() {
+        // Only of quotes may the star say that all columns have them.
+        let is_star = |i: &Ident| i.quote_style.is_none() && i.value == "*";
+        if self.columns.is_empty() || self.name != "force_quote" && self.columns.iter().any(is_star) {
             let message = format!("argument to option \"{}\" must be a list of column names", self.name);
             return Err(self.at(Error::new(ErrorKind::InvalidParameterValue, message)));
         }

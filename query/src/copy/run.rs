@@ -1,6 +1,6 @@
 //! COPY FROM STDIN and COPY TO STDOUT of a session.
 
-use sqlparser::ast::{Ident, Statement};
+use sqlparser::ast::{Ident, ObjectName, Statement};
 use stratos_types::{Error, ErrorKind, Result};
 
 use super::binary;
@@ -42,6 +42,15 @@ fn column_positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> {
         positions.push(at);
     }
     Ok(positions)
+}
+
+fn is_system_table(name: &ObjectName) -> bool {
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(crate::binder::fold_ident).collect();
+    match parts.as_slice() {
+        [name] => crate::system::find("pg_catalog", name).is_some(),
+        [schema, name] => crate::system::find(schema, name).is_some(),
+        _ => false,
+    }
 }
 
 /// 42703 and 42P10 unless the columns that an option names are copied.
@@ -153,10 +162,16 @@ impl Session {
         let query = match source {
             CopySource::Query(query) => query.as_ref().clone(),
             CopySource::Table { name: table_name, columns } => {
-                let table = self.existing_table(table_name)?;
-                let positions = column_positions(&table, columns)?;
-                let named: Vec<String> = options.force_quote.iter().filter(|name| *name != "*").cloned().collect();
-                must_be_copied(&table, &positions, &named, "FORCE_QUOTE")?;
+                match self.existing_table(table_name) {
+                    Ok(table) => {
+                        let positions = column_positions(&table, columns)?;
+                        let named = options.force_quote.iter().filter(|name| *name != "*").cloned();
+                        must_be_copied(&table, &positions, &named.collect::<Vec<_>>(), "FORCE_QUOTE")?;
+                    }
+                    // Those of the catalogs are read like others.
+                    Err(error) if error.kind() == ErrorKind::UndefinedTable && is_system_table(table_name) => {}
+                    Err(error) => return Err(error),
+                }
                 let list = if columns.is_empty() {
                     "*".to_owned()
                 } else {

@@ -217,6 +217,11 @@ pub fn empty_text(_: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
     name("")
 }
 
+/// `current_query()`
+pub fn current_query(ctx: &EvalContext, _: Types<'_>, _: &[Datum]) -> Result<Datum> {
+    Ok(Datum::text(ctx.host.current_query()))
+}
+
 /// `obj_description(oid[, catalog])`, `shobj_description(oid, catalog)`
 pub fn obj_description(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<Datum> {
     let number = oid(&a[0])?;
@@ -227,6 +232,10 @@ pub fn obj_description(ctx: &EvalContext, _: Types<'_>, a: &[Datum]) -> Result<D
     let kept = class.and_then(|class| ctx.catalog.comments.get(&(class, number)));
     if let Some(comment) = kept {
         return Ok(Datum::text(comment.as_ref()));
+    }
+    // Those of relations are kept with them.
+    if a.len() > 1 && class != info::system_relation_oid("pg_catalog", "pg_class") {
+        return Ok(Datum::Null);
     }
     let comment = match ctx.catalog.tables.get(&number) {
         Some(table) => table.comment.clone(),

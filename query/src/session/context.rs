@@ -68,6 +68,10 @@ pub trait Host: Send + Sync {
     }
     /// `pg_backend_pid()`.
     fn backend_pid(&self) -> i32;
+    /// `current_query()`: the text that the client sent.
+    fn current_query(&self) -> String {
+        String::new()
+    }
     /// `current_setting(name)`; `None` when there is no such setting.
     fn setting(&self, name: &str) -> Option<String>;
     /// `set_config(name, value, is_local)`; gives the value as it prints.

@@ -15,7 +15,7 @@ use super::setting_table::takes_names;
 use super::setting_value::{quote_if_needed, zone_of_interval};
 use super::transaction::{Company, Level};
 use super::utility::{done, fold, text_column};
-use crate::binder::column_type;
+use crate::binder::{column_type, cut_name};
 use crate::result::{ResultSet, StatementResult};
 
 pub(super) fn setting_name(name: &ObjectName) -> String {
@@ -271,6 +271,12 @@ impl Session {
                 None => Ok(()),
                 Some(value) => self.seed(&value),
             };
+        }
+        if let Some(value) = value.as_ref().filter(|_| lower == "application_name")
+            && cut_name(value) != value
+        {
+            let message = format!("identifier \"{value}\" will be truncated to \"{}\"", cut_name(value));
+            self.warning(ErrorKind::NameTooLong, message);
         }
         // Taken back when the transaction is.
         self.ensure_block();

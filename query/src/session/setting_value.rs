@@ -33,10 +33,10 @@ pub(super) fn canonical(setting: &Setting, value: &str) -> Result<String> {
     let name = setting.name;
     match &setting.takes {
         Takes::Text => Ok(value.to_owned()),
-        // Byte by byte, as Postgres's `pg_clean_ascii`.
+        // A name; byte by byte, as Postgres's `pg_clean_ascii`.
         Takes::Ascii => {
             let clean = |byte: u8| if (32..127).contains(&byte) { char::from(byte) } else { '?' };
-            Ok(value.bytes().map(clean).collect())
+            Ok(crate::binder::cut_name(value).bytes().map(clean).collect())
         }
         Takes::Fixed => Err(cannot_be_changed(setting)),
         Takes::Default => {

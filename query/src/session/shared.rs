@@ -379,7 +379,16 @@ impl Host for SessionShared {
         self.pid
     }
 
+    fn current_query(&self) -> String {
+        self.activity.lock().query.as_ref().to_owned()
+    }
+
     fn setting(&self, name: &str) -> Option<String> {
+        match name.to_ascii_lowercase().as_str() {
+            "role" => return Some("none".to_owned()),
+            "session_authorization" => return Some(self.user.clone()),
+            _ => {}
+        }
         if let Some(shown) = self.characteristics().shown(&name.to_ascii_lowercase()) {
             return Some(shown.to_owned());
         }

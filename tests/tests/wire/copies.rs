@@ -33,8 +33,9 @@ fn copy_in_pieces(frames: &mut Frames, sql: &str, data: &[u8], bytes: usize) -> 
 pub fn copies(server: &Server) {
     let mut frames = Frames::connect(server);
     let create = "DROP TABLE IF EXISTS ct; \
-                  CREATE TABLE ct (a int NOT NULL, b text DEFAULT 'none', c int CHECK (c < 100))";
-    assert!(frames.kinds(&query(create)).ends_with("CCZI"));
+                  CREATE TABLE ct (a int NOT NULL, b text DEFAULT 'none', c int CHECK (c < 100)); \
+                  DROP TABLE IF EXISTS c0; CREATE TABLE c0 ()";
+    assert!(frames.kinds(&query(create)).ends_with("CCCCZI"));
     let long = "x".repeat(120);
     let shown = "x".repeat(98);
     for (sql, data, expected) in [
@@ -63,6 +64,15 @@ pub fn copies(server: &Server) {
             "",
             "22023|argument to option \"force_null\" must be a list of column names||33",
         ),
+        (
+            "COPY ct FROM STDIN (FORMAT csv, FORCE_NOT_NULL *)",
+            "",
+            "22023|argument to option \"force_not_null\" must be a list of column names||33",
+        ),
+        ("COPY c0 FROM STDIN", "\n\n", "COPY 2"),
+        ("COPY c0 FROM STDIN (FORMAT csv)", "\n", "COPY 1"),
+        ("COPY c0 FROM STDIN", "x\n", "22P04|extra data after last expected column|COPY c0, line 1: \"x\""),
+        ("COPY pg_catalog.pg_am (amname) TO STDOUT", "", "COPY 7"),
         ("COPY BINARY (SELECT 1) TO STDOUT", "", "42601|syntax error at or near \"(\"||13"),
         ("COPY ct FROM STDIN WHERE a", "", "42804|argument of WHERE must be type boolean, not type integer||26"),
         ("COPY ct FROM STDIN WHERE d = 1", "", "42703|column \"d\" does not exist||26"),

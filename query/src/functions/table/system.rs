@@ -116,7 +116,7 @@ pub static FUNCTIONS: &[Function] = &[
     f(2854, "pg_my_temp_schema", &[], OID, system::my_temp_schema).stable(),
     f(3163, "pg_trigger_depth", &[], I4, system::zero).stable(),
     f(3778, "pg_tablespace_location", &[OID], TEXT, system::empty_text).stable(),
-    f(817, "current_query", &[], TEXT, system::empty_text).volatile().lax(),
+    f(817, "current_query", &[], TEXT, system::current_query).volatile().lax(),
     f(1215, "obj_description", &[OID, NAME], TEXT, system::obj_description).stable(),
     f(1348, "obj_description", &[OID], TEXT, system::obj_description).stable(),
     f(1993, "shobj_description", &[OID, NAME], TEXT, system::obj_description).stable(),
