@@ -283,6 +283,32 @@ impl Stripe {
         blockers
     }
 
+    /// Who must come to an end before a waiting transaction can have this key, for the search for deadlocks: the holders that
+    /// are in the way of the transaction or of anybody whom it waits for in the queue, and `sought` if that is one of the
+    /// latter. Those ahead in the queue wait for nothing but the key, so what lies behind them is all here, and a long queue is
+    /// looked through once and not for each of its members.
+    pub fn obstacles(&self, transaction: TxnId, key: &[u8], sought: TxnId) -> Vec<TxnId> {
+        let Some(entry) = self.entries.get(key) else { return Vec::new() };
+        let ahead: Vec<&Waiter> = entry.waiters().take_while(|waiter| waiter.transaction != transaction).collect();
+        let Some(own) = entry.waiters().nth(ahead.len()) else { return Vec::new() };
+        let mut obstacles = Vec::new();
+        let mut mode = own.mode;
+        for waiter in ahead.into_iter().rev().filter(|waiter| waiter.transaction != transaction) {
+            if waiter.mode.conflicts_with(mode) {
+                mode = mode.join(waiter.mode);
+                // Who waits for a stronger lock is a holder besides.
+                if waiter.transaction == sought || waiter.held_before.is_some() {
+                    obstacles.push(waiter.transaction);
+                }
+            }
+        }
+        let holders = entry.holders.iter().filter(|holder| holder.transaction != transaction);
+        obstacles.extend(holders.filter(|holder| holder.mode.conflicts_with(mode)).map(|holder| holder.transaction));
+        obstacles.sort_unstable();
+        obstacles.dedup();
+        obstacles
+    }
+
     /// How many keys are locked in this stripe.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -218,11 +218,12 @@ impl LockTable {
             let cycle = {
                 let companions = self.companions.lock();
                 let party = |member: TxnId| companions.get(&member).map_or(member, |other| member.min(*other));
-                find_cycle(party(transaction), |member| {
+                let sought = party(transaction);
+                find_cycle(sought, |member| {
                     let both = [Some(member), companions.get(&member).copied()];
                     let waits = both.into_iter().flatten().filter_map(|id| Some((id, waiting.get(&id)?)));
                     waits
-                        .flat_map(|(id, wait)| self.stripe(&wait.key).lock().blockers(id, &wait.key))
+                        .flat_map(|(id, wait)| self.stripe(&wait.key).lock().obstacles(id, &wait.key, sought))
                         .map(party)
                         .collect()
                 })
@@ -445,6 +446,52 @@ mod tests {
         assert!(matches!(three, Err(Error::Deadlock { circle: found }) if found == circle));
         table.restore(transaction(3), &[3], None);
         two.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cycle_through_the_queue_is_found() {
+        let table = LockTable::default();
+        table.acquire(transaction(1), b"a", LockMode::Share, wait()).await.unwrap();
+        table.acquire(transaction(3), b"b", LockMode::Update, wait()).await.unwrap();
+        let two = table.acquire(transaction(2), b"a", LockMode::Update, wait());
+        // Only who waits before it keeps it from the key.
+        let three = table.acquire(transaction(3), b"a", LockMode::Share, wait());
+        tokio::pin!(two, three);
+        assert!(futures::poll!(two.as_mut()).is_pending());
+        assert!(futures::poll!(three.as_mut()).is_pending());
+        let one = table.acquire(transaction(1), b"b", LockMode::Share, wait()).await;
+        assert!(matches!(one, Err(Error::Deadlock { .. })));
+        table.restore(transaction(1), b"a", None);
+        two.await.unwrap();
+        table.restore(transaction(2), b"a", None);
+        three.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_long_queue_is_joined_and_left_in_little_time() {
+        const WAITERS: u64 = 3000;
+        let begin = std::time::Instant::now();
+        let table = LockTable::default();
+        table.acquire(transaction(1), b"k", LockMode::Update, wait()).await.unwrap();
+        let mut waiters = Vec::new();
+        for number in 2..WAITERS {
+            // Each holds something else, as those do who have done something before.
+            table.acquire(transaction(number), &number.to_be_bytes(), LockMode::Update, wait()).await.unwrap();
+            let mut waiter = Box::pin(table.acquire(transaction(number), b"k", LockMode::NoKeyUpdate, wait()));
+            assert!(futures::poll!(waiter.as_mut()).is_pending());
+            waiters.push(waiter);
+        }
+        // In any order.
+        while let Some(waiter) = waiters.pop() {
+            drop(waiter);
+            if !waiters.is_empty() {
+                drop(waiters.swap_remove(waiters.len() / 2));
+            }
+        }
+        table.restore(transaction(1), b"k", None);
+        table.acquire(transaction(2), b"k", LockMode::Update, wait()).await.unwrap();
+        // The search for deadlocks looked through the whole queue for each of its members: minutes.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
     }
 
     #[tokio::test]
