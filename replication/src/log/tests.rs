@@ -42,10 +42,21 @@ fn vote(group: &GroupLog, term: u64) -> Result<()> {
     wait.recv().unwrap()
 }
 
+/// A copy of what is there at one moment: when the log takes a file away meanwhile, which it may have put elsewhere before, all
+/// is copied anew.
 fn copy_dir(from: &Path, to: &Path) {
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    'again: loop {
+        for file in std::fs::read_dir(to).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            match std::fs::copy(file.path(), to.join(file.file_name())) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue 'again,
+                copied => copied.unwrap(),
+            };
+        }
+        return;
     }
 }
 

@@ -128,6 +128,7 @@ async fn a_table_grows_over_several_shards() {
     assert!(checked.status.success(), "{checked:?}");
     let node = Node::configured(&data, "shard_split_mb = 1024");
     let client = node.server().connect().await;
-    assert_eq!(shards(&client).await, count);
+    // The ones that were still dividing when they were counted may have done so before the node stopped.
+    assert!(shards(&client).await >= count);
     everything(&client).await;
 }
