@@ -20,6 +20,18 @@ use super::{UUID_BYTES, arrow_type, list_field};
 
 /// Most bytes of a column of texts or byte strings when another value is added: Arrow counts them in 31 bits.
 const COLUMN_BYTES_MAX: usize = 1 << 30;
+/// What is said of it.
+const COLUMN_TOO_LARGE: &str = "the values of a batch of rows exceed 1 GB";
+
+/// 54000: more values than a column of one batch takes.
+pub fn column_too_large() -> Error {
+    Error::new(ErrorKind::ProgramLimitExceeded, COLUMN_TOO_LARGE)
+}
+
+/// Whether fewer rows in a batch would do.
+pub fn is_column_too_large(error: &Error) -> bool {
+    error.kind() == ErrorKind::ProgramLimitExceeded && error.message() == COLUMN_TOO_LARGE
+}
 
 /// Builds one column of a Postgres type from [`Datum`]s, or from plain values where the type allows.
 pub struct ColumnBuilder {
@@ -175,8 +187,7 @@ impl ColumnBuilder {
             _ => 0,
         };
         if held > COLUMN_BYTES_MAX {
-            let message = format!("the values of {} rows exceed {} MB", self.len(), COLUMN_BYTES_MAX >> 20);
-            return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+            return Err(column_too_large());
         }
         Ok(())
     }

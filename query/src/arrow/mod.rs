@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use stratos_types::PgType;
 
-pub use build::{ColumnBuilder, array_of, scalar_of};
+pub use build::{ColumnBuilder, array_of, column_too_large, is_column_too_large, scalar_of};
 pub use read::{ColumnReader, datum_at, datum_of_scalar, rows_of};
 pub(crate) use record::{decode as decode_record, encode as encode_record, order_key as record_order_key};
 

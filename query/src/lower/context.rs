@@ -34,6 +34,8 @@ pub struct StatementContext {
     pub plan_only: bool,
     /// The statement has run out of memory once: its joins shall be of the kind that goes to disk.
     pub frugal: bool,
+    /// Most rows of a batch.
+    pub batch_rows: usize,
 }
 
 impl StatementContext {
@@ -46,8 +48,8 @@ impl StatementContext {
         Ok(self.system.get_or_init(|| system_context(&self.eval, store)))
     }
 
-    /// The same surroundings for another attempt, with less memory.
-    pub(crate) fn frugally(&self) -> StatementContext {
+    /// The same surroundings for another attempt, with less memory or with fewer rows in a batch.
+    pub(crate) fn again(&self, frugal: bool, batch_rows: usize) -> StatementContext {
         StatementContext {
             eval: self.eval.clone(),
             source: self.source.clone(),
@@ -55,7 +57,8 @@ impl StatementContext {
             system: self.system.clone(),
             runtime: self.runtime.clone(),
             plan_only: self.plan_only,
-            frugal: true,
+            frugal,
+            batch_rows,
         }
     }
 

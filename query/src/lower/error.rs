@@ -1,8 +1,12 @@
 //! Our errors through DataFusion and back.
 
+use std::any::Any;
+
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use stratos_types::{Error, ErrorKind};
+
+use crate::arrow::column_too_large;
 
 /// Wraps one of our errors so that [`error_from`] finds it again.
 pub fn to_datafusion(error: Error) -> DataFusionError {
@@ -64,8 +68,16 @@ fn from_arrow(error: &ArrowError, depth: usize) -> Option<Error> {
         ArrowError::DivideByZero => Some(Error::division_by_zero()),
         ArrowError::ArithmeticOverflow(_) => Some(Error::out_of_range("value")),
         ArrowError::IoError(_, inner) => Some(from_io(inner, depth)),
+        ArrowError::OffsetOverflowError(_) => Some(column_too_large()),
         _ => None,
     }
+}
+
+/// What a panic while a query runs says; none where it says nothing that anybody but us could understand. Arrow panics where a
+/// column's offsets overflow.
+pub(super) fn from_panic(panic: &(dyn Any + Send)) -> Option<Error> {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied())?;
+    message.contains("offset overflow").then(column_too_large)
 }
 
 fn from_io(error: &std::io::Error, depth: usize) -> Error {

@@ -69,6 +69,7 @@ mod udf;
 mod unclaimed;
 mod unnest;
 mod walk;
+mod widths;
 mod window;
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ use super::pool::QueryPool;
 use super::sorted_groups::{SortedGroups, keeps_rows};
 use super::stream::RowStream;
 use super::unclaimed::UNCLAIM;
+use super::widths::{BATCH_BYTES_MAX, batch_rows};
 use super::{Env, Lowerer, PlanTemplate};
 use crate::catalog::{StoreFacts, SystemTable, Table};
 use crate::engine::EngineOptions;
@@ -59,8 +60,6 @@ use crate::system::cache::{SharedRows, SystemCache};
 
 /// Rows of a batch.
 pub const BATCH_ROWS: usize = 8192;
-/// Bytes that the same constant may take in a batch.
-const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// A table with more rows than this is worth a plan on several cores.
 const PARALLEL_ROWS_MIN: u64 = 50_000;
@@ -205,7 +204,7 @@ impl QueryRuntime {
     pub(crate) fn session(&self, statement: &Arc<StatementContext>, partitions: usize) -> SessionState {
         let (partitions, batch_rows) =
             if statement.frugal { (FRUGAL_PARTITIONS, self.0.frugal_batch_rows) } else { (partitions, BATCH_ROWS) };
-        self.session_of_batches(statement, partitions, batch_rows)
+        self.session_of_batches(statement, partitions, batch_rows.min(statement.batch_rows))
     }
 
     fn session_of_batches(
@@ -404,7 +403,8 @@ pub(crate) async fn prepare(
     };
     tracing::trace!(plan = %optimized.display_indent(), "optimized");
     // A constant stands in every row of a batch.
-    let session = match BATCH_BYTES_MAX / largest_constant(&optimized).map_err(error_from)?.max(1) {
+    let of_constants = BATCH_BYTES_MAX / largest_constant(&optimized).map_err(error_from)?.max(1);
+    let session = match of_constants.min(batch_rows(rel, statement)) {
         rows if rows < session.config().batch_size() => {
             statement.runtime.session_of_batches(statement, session.config().target_partitions(), rows.max(1))
         }
@@ -457,6 +457,7 @@ pub fn statement(
         runtime: runtime.clone(),
         plan_only,
         frugal: false,
+        batch_rows: BATCH_ROWS,
     })
 }
 
@@ -485,7 +486,7 @@ pub async fn execute_in(
 ) -> Result<RowStream> {
     let partitions = statement.runtime.partitions_for(statement, rel);
     let prepared = prepare_away(rel, template, statement, partitions).await?;
-    let fallback = Fallback::of(&prepared.plan, partitions, rel, statement, &prepared.session);
+    let fallback = Some(Fallback::of(&prepared.plan, partitions, rel, statement, &prepared.session));
     Ok(RowStream::start(rel.output(), prepared, fallback, statement))
 }
 

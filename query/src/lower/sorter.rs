@@ -422,6 +422,7 @@ mod tests {
             runtime: QueryRuntime::new(&options, None).unwrap(),
             plan_only: false,
             frugal: true,
+            batch_rows: crate::lower::runtime::BATCH_ROWS,
         })
     }
 

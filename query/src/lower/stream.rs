@@ -1,19 +1,20 @@
 //! The rows of a running query: computed on the threads of queries, taken on those of clients. Whoever takes nothing holds
 //! up the query, and nobody else.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use arrow::array::RecordBatch;
 use futures::{FutureExt, Stream, StreamExt};
-use stratos_types::{Datum, Error, ErrorKind, PgType, Result};
+use stratos_types::{Datum, Error, PgType, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::StatementContext;
-use super::error::error_from;
+use super::error::{error_from, from_panic};
 use super::frugal::Fallback;
 use super::interrupt::GiveUpOnDrop;
 use super::runtime::Prepared;
@@ -58,12 +59,19 @@ impl RowStream {
                     }
                 };
                 started = loop {
-                    let Some(batch) = stream.next().await else { return };
-                    match (batch.map_err(error_from), fallback.take()) {
-                        (Err(error), Some(fallback)) if error.kind() == ErrorKind::OutOfMemory => {
+                    let batch = match AssertUnwindSafe(stream.next()).catch_unwind().await {
+                        Ok(None) => return,
+                        Ok(Some(batch)) => batch.map_err(error_from),
+                        Err(panic) => match from_panic(panic.as_ref()) {
+                            Some(error) => Err(error),
+                            None => resume_unwind(panic),
+                        },
+                    };
+                    match (batch, fallback.take()) {
+                        (Err(error), Some(fallback)) if fallback.helps(&error) => {
                             // What the first attempt holds must be free for the second.
                             drop(stream);
-                            break fallback.start().await;
+                            break fallback.start(&error).await;
                         }
                         (batch, _) => {
                             // Operators that have failed are in no state to go on.

@@ -117,6 +117,7 @@ async fn run_with(rel: &Rel, frugal: bool) -> Result<Vec<Vec<i64>>> {
         runtime,
         plan_only: false,
         frugal,
+        batch_rows: super::runtime::BATCH_ROWS,
     });
     let mut stream = execute_in(rel, None, &statement).await?;
     let types: Vec<PgType> = rel.output().iter().map(|c| c.ty.ty).collect();

@@ -15,3 +15,4 @@ mod spilled;
 mod splits;
 mod start;
 mod stop;
+mod wide;
