@@ -173,7 +173,7 @@ impl ChangePlan {
                     continue;
                 }
                 let others: Vec<Datum> = self.places.other_positions.iter().map(|at| row[*at].clone()).collect();
-                let target = Target { key, others, verify: false, fixed: false };
+                let target = Target { key, others, seen: true, verify: false, fixed: false };
                 self.change(context, &mut writer, target, &mut changes, &mut departed).await?;
             }
             breathe(context.eval).await?;
@@ -227,12 +227,15 @@ impl ChangePlan {
         changes: &mut Changes,
         departed: &mut Vec<Departed>,
     ) -> Result<()> {
-        let Target { key, others, verify, fixed } = target;
+        let Target { key, others, seen, verify, fixed } = target;
         // What turns out not to be wanted is not kept from others.
         let mark = context.transaction.lock_mark();
-        let wanted = |context: &StatementContext<'_>, value: &[u8]| self.is_wanted(&key, value, &others, context);
-        let locked = match verify && self.filter.is_some() {
-            true => writer.lock_wanted(context, &key, self.lock_mode, fixed, wanted).await?,
+        let doubtful = verify && self.filter.is_some();
+        let wanted = |context: &StatementContext<'_>, value: &[u8]| {
+            Ok(!doubtful || self.is_wanted(&key, value, &others, context)?)
+        };
+        let locked = match doubtful || !seen {
+            true => writer.lock_wanted(context, &key, self.lock_mode, !seen, wanted).await?,
             false => Some(writer.lock_value(context, &key, self.lock_mode).await?),
         };
         let Some(LockedValue { value, changed, .. }) = locked else {
@@ -296,6 +299,8 @@ pub(super) struct Target {
     pub(super) key: Bytes,
     /// Values of the source's other columns.
     pub(super) others: Vec<Datum>,
+    /// Whether the statement's snapshot has been seen to have the row.
+    pub(super) seen: bool,
     /// Whether the WHERE clause has not been asked yet.
     pub(super) verify: bool,
     /// Whether the WHERE clause wants this key: the row is not wanted once it has another one.

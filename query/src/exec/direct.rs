@@ -398,6 +398,12 @@ impl Access {
         Ok(self.spans(&[], params, context)?.into_iter().next().map(|span| span.start))
     }
 
+    /// Whether it makes keys of rows of what the statement says, and looks for none.
+    fn is_by_whole_key(&self) -> bool {
+        let columns = self.table.indexes[self.index].columns.len();
+        self.index == 0 && columns > 0 && self.fixed.len() == columns
+    }
+
     /// Whether it finds one row at most.
     pub fn is_single(&self) -> bool {
         self.single
@@ -481,7 +487,7 @@ impl Access {
         if direction == Direction::Backward {
             spans.reverse();
         }
-        let whole_keys = self.index == 0 && !self.fixed.is_empty() && self.fixed.len() == index.columns.len();
+        let whole_keys = self.is_by_whole_key();
         for (at, span) in spans.into_iter().enumerate() {
             let goes_on = if whole_keys {
                 if at % CANCEL_KEYS == CANCEL_KEYS - 1 {
@@ -584,11 +590,12 @@ impl DirectChange {
         };
         // What has changed since is asked in any case.
         let verify = !self.access.tells_all;
+        let seen = !self.access.is_by_whole_key();
         for (at, key) in keys.into_iter().enumerate() {
             if at % BREATHE_ROWS == BREATHE_ROWS - 1 {
                 breathe(context.eval).await?;
             }
-            let target = Target { key, others: Vec::new(), verify, fixed };
+            let target = Target { key, others: Vec::new(), seen, verify, fixed };
             self.plan.change(context, &mut writer, target, &mut changes, &mut departed).await?;
         }
         if !rules.incoming.is_empty() {

@@ -367,7 +367,8 @@ impl Transaction {
     }
 
     /// Holds on to a key (KEY SHARE) until the end of the transaction, and tells whether it has a value now, that it came
-    /// to or that was changed since the snapshot included: only whether there is one matters.
+    /// to or that was changed since the snapshot included: only whether there is one matters. Somebody who is about to take the
+    /// value away is waited for, somebody who is about to bring one is not.
     ///
     /// # Errors
     /// `Deadlock`, `LockTimeout`, `LockNotAvailable`; `WriteConflict` when the one snapshot of repeatable read or serializable
@@ -376,7 +377,19 @@ impl Transaction {
         if self.read_only {
             return Err(Error::ReadOnlyTransaction);
         }
-        self.lock_object(key, LockMode::KeyShare, wait).await?;
+        // What somebody is only about to bring is not there yet, and not waited for.
+        let at_once = self.lock_object(key, LockMode::KeyShare, WaitPolicy::SkipLocked).await?;
+        if at_once == LockOutcome::Skipped {
+            if !self.is_present(key).await? {
+                return Ok(false);
+            }
+            self.lock_object(key, LockMode::KeyShare, wait).await?;
+        }
+        self.is_present(key).await
+    }
+
+    /// Whether a key has a value now, as [`Transaction::hold_present`] tells it.
+    async fn is_present(&mut self, key: &[u8]) -> Result<bool> {
         if let Some(write) = self.overlay.newest(key) {
             return Ok(write.value.is_some());
         }
